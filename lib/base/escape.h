@@ -1,0 +1,37 @@
+/* Turning bytes into something harmless, and back.  Nothing here fails on any input unless it says so. */
+#ifndef TORNADO_BASE_ESCAPE_H
+#define TORNADO_BASE_ESCAPE_H
+
+#include <stdbool.h>
+#include <tornado/abi.h>
+#include <tornado/str.h>
+#include "base/arena.h"
+#include "base/buf.h"
+
+/* & < > " ' as entities (Tornado's xhtml_escape).  Returns s itself where nothing needs escaping. */
+TD_PRIVATE td_str td_html_escape(td_arena *arena, td_str s);
+
+/* Bytes < 0x20, 0x7f, '"' and '\' as \xNN (BEHAVIOUR section 23).  Appends to out. */
+TD_PRIVATE void td_log_escape(td_buf *out, td_str s);
+
+/*
+ * Same bytes into a fixed place: writes at most `size` bytes, never half an escape; returns how many
+ * were written.  No NUL.
+ */
+TD_PRIVATE size_t td_log_escape_into(char *out, size_t size, td_str s);
+
+/* JSON string without the quotes: control bytes, '"', '\' escaped; invalid UTF-8 becomes U+FFFD. */
+TD_PRIVATE void td_json_escape(td_buf *out, td_str s);
+
+/* %XX decoded, anything else left as it is ("%zz" too); plus: '+' becomes a space. */
+TD_PRIVATE td_str td_url_unescape(td_arena *arena, td_str s, bool plus);
+
+/* All but unreserved bytes (RFC 3986 section 2.3) as %XX; those in `keep` are left too. */
+TD_PRIVATE td_str td_url_escape(td_arena *arena, td_str s, const char *keep);
+
+TD_PRIVATE bool td_utf8_is_valid(td_str s); /* RFC 3629: no surrogates, no overlong forms */
+
+TD_PRIVATE bool td_str_equal_nocase(td_str a, td_str b); /* ASCII letters only */
+TD_PRIVATE td_str td_str_trim(td_str s);                 /* SP and HTAB at both ends (OWS) */
+
+#endif

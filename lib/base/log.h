@@ -1,0 +1,68 @@
+/*
+ * The log of the process: level, format, target.  <tornado/log.h> is what handlers see.
+ *
+ * A line never blocks the caller: a target that does not take it at once loses it, and a line that
+ * tells how many were lost follows as soon as it takes one again.
+ */
+#ifndef TORNADO_BASE_LOG_H
+#define TORNADO_BASE_LOG_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <tornado/error.h>
+#include <tornado/log.h>
+#include <tornado/str.h>
+
+typedef enum td_log_target {
+    TD_LOG_STDERR,  /* "[I 261121 19:42:50 module] text", coloured on a terminal */
+    TD_LOG_FILE,    /* the same, into an O_APPEND file */
+    TD_LOG_SYSLOG,  /* RFC 3164 datagrams to /dev/log */
+    TD_LOG_JOURNAL, /* native datagrams to /run/systemd/journal/socket, with fields */
+} td_log_target;
+
+typedef struct td_log_options {
+    td_log_target target;
+    td_log_level level;
+    const char *path;       /* TD_LOG_FILE: the file; else NULL or the socket, for tests */
+    const char *identifier; /* "tornadod" when NULL */
+} td_log_options;
+
+/* Open the target; on failure the log stays as it was.  Called before threads exist. */
+TD_PRIVATE int td_log_open(const td_log_options *options, td_err *err);
+
+/* Open the same file again under its name, for rotation; on failure the old one goes on. */
+TD_PRIVATE int td_log_reopen(td_err *err);
+
+/* The descriptor to write files to, so that a worker without rights takes the master's. */
+TD_PRIVATE int td_log_fd(void);
+TD_PRIVATE void td_log_set_fd(int fd); /* takes the descriptor over */
+
+/* What stands in front of each line of this process: "master", "worker 2".  Copied. */
+TD_PRIVATE void td_log_set_role(const char *role);
+
+TD_PRIVATE bool td_log_wants(td_log_level level);
+TD_PRIVATE uint64_t td_log_dropped(void); /* lines lost so far in this process */
+
+/* The worker's sources.  `module` is a short constant: "http", "master", a plugin's name. */
+TD_PRIVATE void td_log_at(td_log_level level, const char *module, const char *format, ...)
+    TD_PRINTF(3, 4);
+TD_PRIVATE void td_log_vat(td_log_level level, const char *module, const char *format, va_list args)
+    TD_PRINTF(3, 0);
+
+/*
+ * At most one line a second from each `gate` (a static of the caller); what was held back is counted
+ * in the next one: "... (and 41 more)".
+ */
+typedef struct td_log_gate {
+    int64_t last_ns;
+    uint64_t held;
+} td_log_gate;
+
+TD_PRIVATE void td_log_gated(td_log_gate *gate, td_log_level level, const char *module,
+                             const char *format, ...) TD_PRINTF(4, 5);
+
+/* The name td_log puts in front: a plugin instance's while its code runs.  Set by the upper layers. */
+TD_PRIVATE extern const char *(*td_log_current_module)(void);
+
+#endif

@@ -1,0 +1,125 @@
+/*
+ * The settings: one ini, checked against one list (options.def), into plain structs.
+ *
+ * Sections: [tornadod], [log], [listen:NAME], [application:NAME] (or [application]), [handler:NAME].
+ * Keys of limits may stand in several sections; the narrower wins: daemon < listener < application <
+ * mount (handler) < class.  All strings are in the arena given to td_settings_load.
+ */
+#ifndef TORNADO_BASE_SETTINGS_H
+#define TORNADO_BASE_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <tornado/error.h>
+#include "base/arena.h"
+
+/* Where a value stands, for error messages. */
+typedef struct td_source {
+    const char *file; /* "tornadod.ini", "--set", "default" */
+    int line;         /* 0: no line */
+} td_source;
+
+#define TD_UNSET INT64_C(-1) /* of a limit that this scope does not set; 0 means "no limit" where allowed */
+
+/*
+ * The limits that have scopes, in the units of their names (_ms milliseconds, else bytes or a count).
+ * Generated from the TD_LIMIT rows of options.def.
+ */
+typedef struct td_limits {
+#define TD_LIMIT(field, key, kind, default_, min, max, scopes, text) int64_t field;
+#include "base/options.def"
+#undef TD_LIMIT
+} td_limits;
+
+/* Every field that is set in `narrower` replaces the one in `limits`. */
+TD_PRIVATE void td_limits_overlay(td_limits *limits, const td_limits *narrower);
+TD_PRIVATE void td_limits_unset(td_limits *limits);        /* all TD_UNSET */
+TD_PRIVATE const td_limits *td_limits_defaults(void);
+
+typedef struct td_tornadod_settings {
+#define TD_TORNADOD(field, key, kind, default_, min, max, text) TD_SETTING_##kind(field)
+#define TD_SETTING_COUNT(field) int64_t field;
+#define TD_SETTING_SIZE(field) int64_t field;
+#define TD_SETTING_TIME(field) int64_t field;
+#define TD_SETTING_BOOL(field) bool field;
+#define TD_SETTING_TEXT(field) const char *field;
+#define TD_SETTING_PATH(field) const char *field;
+#define TD_SETTING_CHOICE(field) int field;
+#include "base/options.def"
+#undef TD_TORNADOD
+    td_limits limits;
+} td_tornadod_settings;
+
+typedef struct td_log_settings {
+#define TD_LOGGING(field, key, kind, default_, min, max, text) TD_SETTING_##kind(field)
+#include "base/options.def"
+#undef TD_LOGGING
+} td_log_settings;
+
+typedef struct td_listener_settings {
+    const char *name;
+    td_source source;
+#define TD_LISTENER(field, key, kind, default_, min, max, text) TD_SETTING_##kind(field)
+#include "base/options.def"
+#undef TD_LISTENER
+    td_limits limits; /* effective: defaults, daemon, listener; no TD_UNSET */
+} td_listener_settings;
+
+typedef struct td_application_settings {
+    const char *name;
+    td_source source;
+#define TD_APPLICATION(field, key, kind, default_, min, max, text) TD_SETTING_##kind(field)
+#include "base/options.def"
+#undef TD_APPLICATION
+    td_limits limits; /* what this section sets */
+} td_application_settings;
+
+/* A key that options.def does not know, in a [handler:NAME] section: the handler's own option. */
+typedef struct td_raw_setting {
+    const char *key, *value;
+    td_source source;
+} td_raw_setting;
+
+typedef struct td_handler_settings {
+    const char *name;
+    td_source source;
+#define TD_HANDLER(field, key, kind, default_, min, max, text) TD_SETTING_##kind(field)
+#include "base/options.def"
+#undef TD_HANDLER
+    td_limits limits; /* what this section sets */
+    const td_raw_setting *own; /* in the order of the file */
+    size_t own_count;
+} td_handler_settings;
+
+typedef struct td_settings {
+    td_tornadod_settings tornadod;
+    td_log_settings log;
+    const td_listener_settings *listeners; /* at least one: 127.0.0.1:8888 */
+    size_t listeners_count;
+    const td_application_settings *applications; /* at least one: "default" */
+    size_t applications_count;
+    const td_handler_settings *handlers;
+    size_t handlers_count;
+} td_settings;
+
+/*
+ * path NULL: defaults alone.  overrides: "section.key=value" texts of --set, which win over the file.
+ * Returns 0, or TD_ECONFIG / -errno with "FILE:LINE: what is wrong, and what would be right".
+ */
+TD_PRIVATE int td_settings_load(td_arena *arena, const char *path, const char *const *overrides,
+                                size_t overrides_count, const td_settings **out, td_err *err);
+
+/*
+ * Check and convert one value of a handler's own option (see <tornado/plugin.h>).  The text of the
+ * error has no file and line; the caller puts them in front.
+ */
+TD_PRIVATE int td_value_parse_int(const char *text, int64_t min, int64_t max, int64_t *out, td_err *err);
+TD_PRIVATE int td_value_parse_size(const char *text, int64_t min, int64_t max, int64_t *out, td_err *err); /* 64k, 1m, 2g */
+TD_PRIVATE int td_value_parse_time(const char *text, int64_t min, int64_t max, int64_t *out, td_err *err); /* ms: 10s, 250ms, 1h 30m; a bare number is seconds */
+TD_PRIVATE int td_value_parse_bool(const char *text, bool *out, td_err *err); /* on off true false yes no 1 0 t f y n */
+
+/* Of `count` names the one nearest to `word` (edit distance), NULL when none is near. */
+TD_PRIVATE const char *td_nearest(const char *word, const char *const *names, size_t count);
+
+#endif

@@ -1,0 +1,125 @@
+/*
+ * td_request: one request, from its first byte until it is finished, sent and unreferenced
+ * (Tornado's HTTPServerRequest), and the two structs through which the HTTP layers meet the layer
+ * above: td_message_delegate goes up, td_message_writer comes down.  HTTP/1 fills in the writer today,
+ * HTTP/2 the same way; the layer above never sees chunks, Connection or stream numbers.
+ *
+ * Order of calls for one request:
+ *
+ *   route -> headers_received -> [data_received ...] -> finish        going up
+ *   [inform ...] -> head -> [body ...] -> finish  or  abort           coming down, at any time from
+ *                                                                     headers_received on
+ *   closed   once, if the client goes before the writer's finish
+ *   done     once, always last: the response is sent or lost, the request may be reused
+ */
+#ifndef TORNADO_HTTP_REQUEST_H
+#define TORNADO_HTTP_REQUEST_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/un.h>
+#include <tornado/abi.h>
+#include <tornado/str.h>
+#include "base/arena.h"
+#include "http/headers.h"
+#include "http/parser.h"
+
+typedef struct td_request td_request;
+typedef struct td_httpserver td_httpserver;
+typedef struct td_limits td_limits; /* base/settings.h */
+
+/* What to do with the body of a request; chosen by route. */
+typedef enum td_body_mode {
+    TD_BODY_BUFFERED, /* collected in request->body; finish comes when all of it is there */
+    TD_BODY_STREAMED, /* data_received gets it piece by piece */
+} td_body_mode;
+
+typedef struct td_message_delegate {
+    /*
+     * The head has been parsed: fill in request->route_data, ->limits and ->body_mode.  Looks at
+     * nothing but the head and does nothing else, for the result is kept while the same head comes
+     * again on the connection; what it allocates from the arena is kept with it.
+     */
+    void (*route)(void *arg, td_request *request);
+
+    /*
+     * The head has been judged good by the connection too.  May answer at once; for a streamed body
+     * this is where prepare runs.  100-continue is sent afterwards, unless an answer has begun.
+     */
+    void (*headers_received)(void *arg, td_request *request);
+
+    /*
+     * Bytes of a streamed body, valid during the call.  Returns true to go on, false to be given no
+     * more until td_request_resume_body.
+     */
+    bool (*data_received)(void *arg, td_request *request, td_str data);
+
+    void (*finish)(void *arg, td_request *request);   /* the message has come completely */
+    void (*writable)(void *arg, td_request *request); /* below the low water mark again (see body) */
+    void (*closed)(void *arg, td_request *request);   /* the client has gone */
+    void (*done)(void *arg, td_request *request);     /* nothing of the layer above is called again */
+} td_message_delegate;
+
+/* All return 0, TD_ECLOSED when the client has gone, or TD_EINVAL when called out of order. */
+typedef struct td_message_writer {
+    int (*inform)(td_request *request, int status, const td_headers *headers); /* 1xx */
+
+    /*
+     * Status line and headers.  length: bytes of body to come, or -1 when not known (chunked for a
+     * 1.1 client, until close for 1.0).  Content-Length, Transfer-Encoding, Connection and Date are
+     * the writer's.  No body may follow for HEAD, 1xx, 204, 304 (body ignores it).
+     */
+    int (*head)(td_request *request, int status, td_str reason, const td_headers *headers,
+                int64_t length);
+
+    /*
+     * Some of the body; bytes are copied or sent before it returns unless `stable`, which says that
+     * they stay until done.  More than the length told closes the connection (RFC 9112 section 6.2).
+     */
+    int (*body)(td_request *request, td_str bytes, bool stable);
+
+    int (*flush)(td_request *request); /* send what there is; see td_request_pending */
+    int (*finish)(td_request *request);
+    void (*abort)(td_request *request); /* close so that the client can tell it is truncated */
+} td_message_writer;
+
+struct td_request {
+    td_arena arena;
+    const td_message_writer *writer;
+    td_httpserver *server;
+    void *connection;      /* the writer's own */
+    td_head head;
+    td_str body;           /* when buffered: all of it */
+    int64_t started_ns;    /* monotonic, when the head was complete */
+    uint64_t number;       /* of this worker's requests, from 1 */
+    uint32_t references;
+
+    /* Filled in by the layer above. */
+    void *route_data;      /* by route, kept with the head */
+    const td_limits *limits; /* by route; NULL: those of the listener */
+    td_body_mode body_mode;
+    void *handler;         /* the layer above's object for this request */
+
+    /* What was answered, for the access log. */
+    int status;            /* 0: nothing yet */
+    uint64_t body_sent;    /* bytes of body given to the kernel or queued */
+};
+
+/* A reference keeps the memory of the request (not the connection) beyond done. */
+static inline void
+td_request_ref(td_request *request)
+{
+    request->references++;
+}
+TD_PRIVATE void td_request_unref(td_request *request);
+
+TD_PRIVATE size_t td_request_pending(const td_request *request); /* response bytes not yet in the kernel */
+TD_PRIVATE bool td_request_is_closed(const td_request *request); /* the client has gone */
+TD_PRIVATE void td_request_resume_body(td_request *request);
+
+/* The peer: "127.0.0.1", "::1", "unix:"; in the request's arena. */
+TD_PRIVATE td_str td_request_remote_ip(td_request *request);
+TD_PRIVATE const char *td_request_protocol(const td_request *request); /* "http" */
+
+#endif

@@ -1,0 +1,86 @@
+/*
+ * td_coroutine: straight-line code on a pooled stack of its own (DESIGN section 4).
+ *
+ * Only code on the loop's own stack starts and resumes coroutines, so there is never more than one
+ * level: loop, coroutine.  A coroutine that needs another one started posts a callback.
+ */
+#ifndef TORNADO_IO_COROUTINE_H
+#define TORNADO_IO_COROUTINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <tornado/abi.h>
+#include <tornado/coroutine.h>
+#include "base/activity.h"
+#include "base/arena.h"
+#include "io/ioloop.h"
+
+typedef struct td_coroutine td_coroutine;
+
+typedef enum td_coroutine_end {
+    TD_COROUTINE_RETURNED,
+    TD_COROUTINE_RAISED,   /* by td_coroutine_raise */
+    TD_COROUTINE_CANCELED, /* unwound at a wait */
+} td_coroutine_end;
+
+typedef struct td_coroutine_task {
+    void (*run)(void *arg); /* on the coroutine's stack */
+
+    /*
+     * On the loop's stack, once, after the unwinding and the td_defer actions; the stack is back in
+     * the pool.  It may start another coroutine.
+     */
+    void (*ended)(void *arg, td_coroutine_end end);
+    void *arg;
+
+    td_activity activity; /* stored at each resumption */
+    const char *module;   /* name for the log lines made meanwhile; NULL: the daemon's own */
+    void *owner;          /* whoever wants td_coroutine_owner: lib/web puts its td_handler here */
+    td_arena *arena;      /* what td_alloc-like calls use without a handler; NULL: none */
+} td_coroutine_task;
+
+typedef struct td_coroutine_options {
+    size_t stack_size;      /* bytes, 64 KiB..64 MiB, rounded up to pages; default 256 KiB */
+    size_t coroutines_max;  /* at once in this process; default 10,000 */
+} td_coroutine_options;
+
+TD_PRIVATE void td_coroutine_configure(const td_coroutine_options *options);
+
+/*
+ * Run task (copied) on a pooled stack until it first waits or ends; on the loop's stack only.
+ * Returns 0, or TD_EBUSY when coroutines_max are in use (nothing ran, ended is not called).
+ * out, when not NULL, is the coroutine, or NULL if it has ended already.
+ */
+TD_PRIVATE int td_coroutine_start(const td_coroutine_task *task, td_coroutine **out);
+
+TD_PRIVATE td_coroutine *td_coroutine_current(void); /* NULL on the loop's own stack */
+TD_PRIVATE void *td_coroutine_owner(void);           /* of the current one; NULL without one */
+
+/*
+ * Give the loop back until td_coroutine_resume; returns its code.  Unwinds instead when the
+ * coroutine was cancelled and cancellation is enabled; before leaving by either way the caller's
+ * watchers must be stopped, hence `undo(arg)`: called (on the loop's stack) before an unwinding
+ * starts.  NULL: there is nothing to stop.  errno is preserved.
+ */
+TD_PRIVATE int td_coroutine_wait(void (*undo)(void *arg), void *arg);
+
+/* Continue one that waits, with code as the result of its wait; on the loop's stack only. */
+TD_PRIVATE void td_coroutine_resume(td_coroutine *co, int code);
+
+/* Ask it to unwind at its wait: at once (from the loop's stack) if it waits there, else at the next. */
+TD_PRIVATE void td_coroutine_cancel(td_coroutine *co);
+
+/* Unwind the current coroutine: destructors and cleanup variables run, then ended(TD_COROUTINE_RAISED). */
+TD_PRIVATE TD_NORETURN void td_coroutine_raise(void);
+
+/* Change what the current (or a waiting) coroutine is said to do from now on. */
+TD_PRIVATE void td_coroutine_set_activity(td_coroutine *co, const td_activity *activity,
+                                          const char *module);
+
+TD_PRIVATE size_t td_coroutines_count(void);       /* in use now */
+TD_PRIVATE void td_coroutine_pool_trim(size_t keep); /* unmap idle stacks beyond keep */
+
+/* True when the address lies in the guard page of a coroutine's stack: for the crash report. */
+TD_PRIVATE bool td_coroutine_is_overflow(const void *fault_address);
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * td_transport: a connected socket as the layers above see it; plain today, TLS the same way later.
+ *
+ * Reads and writes are attempts: they never wait and return -EAGAIN when the kernel is not ready.
+ * Interest starts as none.  The watcher is touched only when the interest changes, so a plain
+ * keep-alive request makes no epoll_ctl.
+ */
+#ifndef TORNADO_IO_TRANSPORT_H
+#define TORNADO_IO_TRANSPORT_H
+
+#include <ev.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <tornado/abi.h>
+#include "io/ioloop.h"
+
+typedef struct td_transport td_transport;
+
+#define TD_READABLE EV_READ
+#define TD_WRITABLE EV_WRITE
+
+typedef struct td_transport_ops {
+    ssize_t (*read)(td_transport *t, void *to, size_t size); /* bytes, 0 at the end, -errno */
+    ssize_t (*writev)(td_transport *t, const struct iovec *parts, int count); /* bytes, -errno */
+    void (*shutdown)(td_transport *t); /* of the sending side */
+    void (*close)(td_transport *t);    /* frees what the kind holds; the fd too */
+} td_transport_ops;
+
+/* events: TD_READABLE and TD_WRITABLE; may close and free the transport. */
+typedef void td_transport_fn(td_transport *t, int events);
+
+struct td_transport {
+    ev_io watcher; /* watcher.fd is the descriptor, -1 once closed; watcher.data the loop's */
+    const td_transport_ops *ops;
+    td_transport_fn *on_event; /* on the loop's stack */
+};
+
+/* Takes fd (non-blocking) over. */
+TD_PRIVATE void td_transport_open_plain(td_transport *t, int fd, td_transport_fn *on_event);
+
+/* Watch for exactly these events (0: for none). */
+TD_PRIVATE void td_transport_watch(td_transport *t, td_ioloop *loop, int events);
+TD_PRIVATE void td_transport_close(td_transport *t, td_ioloop *loop); /* stops watching first */
+
+static inline int
+td_transport_fd(const td_transport *t)
+{
+    return t->watcher.fd;
+}
+
+static inline int
+td_transport_watched(const td_transport *t)
+{
+    return ev_is_active(&t->watcher) ? (t->watcher.events & (EV_READ | EV_WRITE)) : 0;
+}
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * The binary contract between libtornado and the handlers that were built against it.
+ *
+ * A plugin loads when its major is ours and its minor is not above ours.  Fields are appended to
+ * public structs, never moved or removed, without a new major; each addition is listed here.
+ *
+ *   1.0   the first.
+ */
+#ifndef TORNADO_ABI_H
+#define TORNADO_ABI_H
+
+#define TD_ABI_MAJOR 1
+#define TD_ABI_MINOR 0
+
+#ifdef __cplusplus
+#define TD_EXTERN_C extern "C"
+#else
+#define TD_EXTERN_C extern
+#endif
+
+/*
+ * TD_API marks what handlers may call: symbol version TORNADO_1.0.  TD_PRIVATE marks what only the
+ * daemon of the same build may call: symbol version TORNADO_PRIVATE; a handler that needs one of
+ * these is refused.  The linker script is generated from these marks, so they stand at the start of
+ * the declaration and the function's name is on the same line.
+ */
+#define TD_API TD_EXTERN_C __attribute__((visibility("default")))
+#define TD_PRIVATE TD_EXTERN_C __attribute__((visibility("default")))
+
+#define TD_PRINTF(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
+#define TD_NORETURN __attribute__((noreturn))
+
+#endif

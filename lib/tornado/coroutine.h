@@ -1,0 +1,66 @@
+/*
+ * Waiting in straight-line code.
+ *
+ * Every handler method, hook, timer and callback runs on a coroutine, so each of these may be called
+ * in any of them; the loop serves others meanwhile.  A wait may not return: when the request is
+ * cancelled (request_timeout, the end of a drain, a client that left a class with .cancel_on_close)
+ * the coroutine unwinds there, running C++ destructors, cleanup variables (compile with
+ * -fexceptions, as tornado.pc says) and td_defer actions.  errno is preserved.
+ *
+ * On a thread that is no loop, or outside a coroutine, they return TD_EINVAL and log it.
+ */
+#ifndef TORNADO_COROUTINE_H
+#define TORNADO_COROUTINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <tornado/abi.h>
+#include <tornado/future.h>
+#include <tornado/ioloop.h>
+
+/*
+ * Wait for a future and take it over: the caller's reference is released.  Returns 0 and the result,
+ * or the error it was resolved with.  One that is done already does not suspend.  NULL: TD_EINVAL.
+ */
+TD_API int td_await(td_future *future, void **result_out);
+
+/* Wait at least that long (0 waits for one iteration of the loop).  Returns 0. */
+TD_API int td_sleep(int64_t duration_ms);
+
+/*
+ * Wait until fd is readable or writable (events: TD_READ | TD_WRITE).  Returns what it is ready for,
+ * or TD_ETIMEDOUT; timeout_ms 0 waits for ever.  One waiter a descriptor and direction.
+ */
+TD_API int td_wait_fd(int fd, int events, int64_t timeout_ms);
+
+/*
+ * Run fn(arg) on a coroutine of its own, from the next iteration on; it may outlive the request and
+ * has an arena of its own.  Returns a future that resolves with NULL when fn returns and with
+ * TD_ECANCELED when it is unwound; td_future_unref it when that does not matter.
+ */
+TD_API td_future *td_spawn(td_callback_fn *fn, void *arg);
+
+/*
+ * A future that resolves when all count futures (taken over) have, in whatever order; its result is
+ * NULL.  results, when not NULL, gets the result of each in input order and must live until then.
+ * The first error in input order is the error of the whole; later ones are logged.
+ */
+TD_API td_future *td_gather(td_future *const *futures, size_t count, void **results);
+
+/*
+ * A future that resolves as `future` (taken over) does, or with TD_ETIMEDOUT after timeout_ms; the
+ * other goes on and a later failure of it is logged.
+ */
+TD_API td_future *td_with_timeout(int64_t timeout_ms, td_future *future);
+
+/*
+ * Run fn(arg) when the current coroutine ends, however it ends; the last one registered runs first.
+ * On the loop's own stack: waiting in fn is misuse.
+ */
+TD_API int td_defer(td_callback_fn *fn, void *arg);
+
+/* Between these, waits of the current coroutine are not unwound; pairs nest. */
+TD_API void td_cancel_disable(void);
+TD_API void td_cancel_enable(void);
+
+#endif

@@ -1,0 +1,222 @@
+/*
+ * The handler: one request, from its head to its answer (Tornado's RequestHandler).
+ *
+ * A method is straight-line C on a coroutine of its own; returning finishes the response.  Every
+ * td_str that comes from a getter lives as long as the request and has a NUL behind its last byte.
+ * "Raises N" says that the call may leave the handler with an error page of status N and not return.
+ *
+ * Functions take the td_handler of the method that is running, on the loop's thread.  Misuse (NULL, a
+ * second finish, a header after the first flush) returns TD_EINVAL, sends nothing and logs one line
+ * with the handler's name.
+ */
+#ifndef TORNADO_HANDLER_H
+#define TORNADO_HANDLER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdarg.h>
+#include <tornado/abi.h>
+#include <tornado/error.h>
+#include <tornado/str.h>
+
+typedef struct td_handler td_handler;
+typedef void td_method_fn(td_handler *h);
+
+/* td_handler_class.flags */
+#define TD_CANCEL_ON_CLOSE 1u /* unwind the handler at its wait when the client leaves */
+
+/*
+ * What to do for each method; NULL: 405, except HEAD, which get serves then without its body, and
+ * OPTIONS, which is answered 204 with Allow.  Order: initialize, prepare, the method, on_finish.
+ */
+typedef struct td_handler_class {
+    td_method_fn *get, *head, *post, *put, *delete_, *patch, *options;
+    void (*initialize)(td_handler *h, const void *arg); /* arg: td_url.initialize_arg */
+    td_method_fn *prepare;                              /* before any method; finishing here skips it */
+    td_method_fn *on_finish;           /* once, after the response, also when the client has left */
+    td_method_fn *on_connection_close; /* once, promptly, when the client leaves before the end */
+    void (*write_error)(td_handler *h, int status); /* writes the body of an error page; NULL: ours */
+    uint32_t flags;
+    const char *name;                   /* for the log; NULL: plugin and route */
+    int64_t max_body_size;              /* bytes; 0: the mount's */
+    int64_t request_timeout_ms;         /* 0: the mount's; -1: none */
+} td_handler_class;
+
+/* ---- the request */
+
+TD_API td_str td_request_method(td_handler *h);  /* "GET" */
+TD_API td_str td_request_uri(td_handler *h);     /* target as sent: "/a%20b?c=d" */
+TD_API td_str td_request_path(td_handler *h);    /* "/a%20b" */
+TD_API td_str td_request_query(td_handler *h);   /* "c=d", empty without one */
+TD_API td_str td_request_version(td_handler *h); /* "HTTP/1.1" */
+TD_API td_str td_request_host(td_handler *h);    /* "example.org:8888" */
+TD_API td_str td_request_host_name(td_handler *h); /* lower case, without the port */
+TD_API td_str td_request_remote_addr(td_handler *h); /* Tornado's remote_ip: "127.0.0.1", "::1", "unix:" */
+TD_API td_str td_request_scheme(td_handler *h);  /* Tornado's protocol: "http" or "https" */
+TD_API td_str td_request_body(td_handler *h);    /* all of it; empty without one */
+TD_API td_str td_full_url(td_handler *h);        /* "http://example.org:8888/a%20b?c=d" */
+TD_API double td_request_time(td_handler *h);    /* seconds since the head was complete */
+
+/* The value of a request header, lines of the same name joined with ", "; the null string: none. */
+TD_API td_str td_request_header(td_handler *h, const char *name);
+
+/* ---- arguments (BEHAVIOUR section 7) */
+
+/* A group of the route's pattern, percent-decoded; the null string where the group did not match. */
+TD_API td_str td_path_argument(td_handler *h, const char *name);
+TD_API td_str td_path_argument_at(td_handler *h, unsigned index); /* positional or named, from 0 */
+
+/*
+ * The last value of that name; stripped of white space at both ends, control bytes replaced by
+ * spaces.  td_get_argument raises 400 "Missing argument NAME" when it is not there; invalid UTF-8
+ * raises 400 in all of them.  (Bodies join in once forms are parsed.)
+ */
+TD_API td_str td_get_argument(td_handler *h, const char *name);
+TD_API td_str td_get_argument_default(td_handler *h, const char *name, const char *default_value);
+TD_API td_str td_get_query_argument(td_handler *h, const char *name);
+TD_API td_str td_get_query_argument_default(td_handler *h, const char *name,
+                                            const char *default_value);
+
+/* All values in order.  Returns how many there are; *values_out has that many. */
+TD_API size_t td_get_arguments(td_handler *h, const char *name, const td_str **values_out);
+
+/* ---- the response */
+
+/* 100..999; reason NULL: the registered one.  After the first flush: TD_EINVAL. */
+TD_API int td_set_status(td_handler *h, int status, const char *reason);
+TD_API int td_get_status(td_handler *h);
+
+/*
+ * Replace, append, remove.  Name: a token; value: no control bytes but HTAB; else TD_EINVAL.  Both are
+ * copied.  Default headers are Server, Content-Type: text/html; charset=UTF-8, and Date.
+ */
+TD_API int td_set_header(td_handler *h, const char *name, const char *value);
+TD_API int td_add_header(td_handler *h, const char *name, const char *value);
+TD_API int td_clear_header(td_handler *h, const char *name);
+
+/*
+ * Add to the body.  Never waits.  Raises 500 when more than max_response_buffer is waiting to be
+ * flushed; returns TD_ECLOSED when the client has gone.
+ */
+TD_API int td_write(td_handler *h, td_str bytes);
+TD_API int td_write_text(td_handler *h, const char *text);
+TD_API int td_writef(td_handler *h, const char *format, ...) TD_PRINTF(2, 3);
+
+/*
+ * Write one JSON object and set Content-Type: application/json; charset=UTF-8.  Pairs of a key and a
+ * typed value: td_write_json(h, TD_JSON("name", "jack"), TD_JSON("age", 7));  C11 and C++.
+ * Strings are escaped, "</" is written as "<\/".
+ */
+typedef enum td_json_type {
+    TD_JSON_STRING, TD_JSON_INT, TD_JSON_DOUBLE, TD_JSON_BOOL, TD_JSON_NULL, TD_JSON_RAW,
+} td_json_type;
+
+typedef struct td_json_pair {
+    const char *key;
+    td_json_type type;
+    td_str string; /* TD_JSON_RAW: JSON as it is */
+    int64_t integer;
+    double number;
+} td_json_pair;
+
+TD_API int td_write_json_object(td_handler *h, const td_json_pair *pairs, size_t count);
+
+static inline td_json_pair
+td_json_string(const char *key, const char *value)
+{
+    td_json_pair p = {key, value != NULL ? TD_JSON_STRING : TD_JSON_NULL, td_str_of(value), 0, 0};
+    return p;
+}
+static inline td_json_pair
+td_json_str(const char *key, td_str value)
+{
+    td_json_pair p = {key, value.ptr != NULL ? TD_JSON_STRING : TD_JSON_NULL, value, 0, 0};
+    return p;
+}
+static inline td_json_pair
+td_json_int(const char *key, int64_t value)
+{
+    td_json_pair p = {key, TD_JSON_INT, {NULL, 0}, value, 0};
+    return p;
+}
+static inline td_json_pair
+td_json_double(const char *key, double value) /* NaN and infinities become null */
+{
+    td_json_pair p = {key, TD_JSON_DOUBLE, {NULL, 0}, 0, value};
+    return p;
+}
+static inline td_json_pair
+td_json_bool(const char *key, bool value)
+{
+    td_json_pair p = {key, TD_JSON_BOOL, {NULL, 0}, value, 0};
+    return p;
+}
+
+#ifndef __cplusplus
+#define TD_JSON(key, value)                                                                        \
+    _Generic((value),                                                                              \
+        char *: td_json_string, const char *: td_json_string, td_str: td_json_str,                 \
+        bool: td_json_bool, float: td_json_double, double: td_json_double,                         \
+        default: td_json_int)(key, value)
+#define td_write_json(h, ...)                                                                      \
+    td_write_json_object(h, (const td_json_pair[]){__VA_ARGS__},                                   \
+                         sizeof((td_json_pair[]){__VA_ARGS__}) / sizeof(td_json_pair))
+#endif
+
+/*
+ * Send what was written, and wait until the client has taken enough of it (write_high_water).
+ * Returns 0, or TD_ECLOSED.  The first flush sends the headers.
+ */
+TD_API int td_flush(td_handler *h);
+
+/* End the response; the method may go on working.  A second time: TD_EINVAL. */
+TD_API int td_finish(td_handler *h);
+TD_API bool td_is_finished(td_handler *h);
+
+/*
+ * The response is finished later, by td_finish(h) from a callback: returning from the method does not
+ * finish it.  Takes a reference to the request that td_finish gives back.
+ */
+TD_API int td_asynchronous(td_handler *h);
+
+/* 302, or 301 when permanent, to url (as given); ends the response.  After the first flush: TD_EINVAL. */
+TD_API int td_redirect(td_handler *h, const char *url, bool permanent);
+TD_API int td_redirect_status(td_handler *h, const char *url, int status); /* 300..399 */
+
+/* ---- errors (BEHAVIOUR section 9) */
+
+/* Leave the handler: error page of that status (400..599), the text goes to the log. */
+TD_API TD_NORETURN void td_raise(td_handler *h, int status, const char *format, ...)
+    TD_PRINTF(3, 4);
+
+/* The same page without leaving: the caller returns next. */
+TD_API int td_send_error(td_handler *h, int status, const char *format, ...) TD_PRINTF(3, 4);
+
+/* Unset what was set so far: status, headers (to the defaults), body. */
+TD_API int td_clear(td_handler *h);
+
+/* ---- the rest */
+
+/* From the arena of the request, zeroed, aligned to 16 bytes; lives as long as the request. */
+TD_API void *td_alloc(td_handler *h, size_t size);
+TD_API td_str td_sprintf(td_handler *h, const char *format, ...) TD_PRINTF(2, 3);
+TD_API td_str td_strdup(td_handler *h, td_str s);
+
+/* Keep the request's memory beyond its end; each ref wants one unref. */
+TD_API td_handler *td_handler_ref(td_handler *h);
+TD_API void td_handler_unref(td_handler *h);
+
+/* A pointer of the author's own on the request. */
+TD_API void td_set_user_data(td_handler *h, void *data);
+TD_API void *td_user_data(td_handler *h);
+
+TD_API const void *td_settings(td_handler *h); /* of the instance; NULL without options */
+TD_API void *td_state(td_handler *h);          /* what load made */
+
+/*
+ * The path of the route of that name in this application, with the groups of its pattern replaced
+ * (escaped); the null string, and a log line, when there is none or the count differs.
+ */
+TD_API td_str td_reverse_url(td_handler *h, const char *name, const td_str *args, size_t count);
+
+#endif

@@ -1,0 +1,15 @@
+/* All that a handler needs: #include <tornado/tornado.h> */
+#ifndef TORNADO_TORNADO_H
+#define TORNADO_TORNADO_H
+
+#include <tornado/abi.h>
+#include <tornado/coroutine.h>
+#include <tornado/error.h>
+#include <tornado/future.h>
+#include <tornado/handler.h>
+#include <tornado/ioloop.h>
+#include <tornado/log.h>
+#include <tornado/plugin.h>
+#include <tornado/str.h>
+
+#endif
