@@ -1,0 +1,46 @@
+/*
+ * td_application: routes and their handlers (Tornado's Application), one or more a worker.
+ *
+ * Made once before the first request and then only read, so a td_httpserver of any listener may give
+ * it requests: delegate = &td_application_delegate, delegate_arg = the application.
+ */
+#ifndef TORNADO_WEB_APPLICATION_H
+#define TORNADO_WEB_APPLICATION_H
+
+#include <tornado/error.h>
+#include "base/arena.h"
+#include "base/settings.h"
+#include "http/request.h"
+#include "web/instance.h"
+
+typedef struct td_application td_application;
+
+TD_PRIVATE td_application *td_application_create(const td_application_settings *settings);
+TD_PRIVATE void td_application_destroy(td_application **app);
+
+/* Take the routes of an instance; instance outlives the application.  A bad pattern: TD_EPLUGIN. */
+TD_PRIVATE int td_application_mount(td_application *app, const td_instance *instance, td_err *err);
+
+/*
+ * After the last mount: sort (longest mount, order, name), look for the same route twice (an error
+ * that names both files), build the tables.
+ */
+TD_PRIVATE int td_application_seal(td_application *app, td_err *err);
+
+TD_PRIVATE extern const td_message_delegate td_application_delegate; /* arg: the application */
+
+/* Handlers that have not finished yet, in all applications of the worker; cancel asks them to unwind. */
+TD_PRIVATE size_t td_handlers_running(void);
+TD_PRIVATE void td_handlers_cancel_all(void);
+
+/* Call fn for each route, in matching order: for `tornadod -T`, tests, and the checker's manifest. */
+typedef struct td_route_info {
+    const td_instance *instance;
+    const char *mount, *hosts, *pattern, *name;
+    uint32_t route; /* td_activity.route */
+} td_route_info;
+TD_PRIVATE void td_application_each_route(const td_application *app,
+                                          void (*fn)(const td_route_info *route, void *arg),
+                                          void *arg);
+
+#endif
