@@ -15,13 +15,12 @@
 #ifndef TORNADO_HTTP_REQUEST_H
 #define TORNADO_HTTP_REQUEST_H
 
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/un.h>
 #include <tornado/abi.h>
 #include <tornado/str.h>
 #include "base/arena.h"
+#include "base/buf.h"
 #include "http/headers.h"
 #include "http/parser.h"
 
@@ -84,16 +83,28 @@ typedef struct td_message_writer {
     void (*abort)(td_request *request); /* close so that the client can tell it is truncated */
 } td_message_writer;
 
+/* The other end of the connection, as small as it can be. */
+typedef struct td_peer {
+    uint8_t address[16];
+    uint8_t address_len; /* 4, 16, or 0: a unix socket */
+    uint16_t port;       /* host byte order */
+} td_peer;
+
 struct td_request {
     td_arena arena;
     const td_message_writer *writer;
     td_httpserver *server;
-    void *connection;      /* the writer's own */
+    void *connection;      /* the writer's own; NULL once the client has gone */
+    td_peer peer;
     td_head head;
     td_str body;           /* when buffered: all of it */
+    td_buf body_buf;       /* where it lies */
     int64_t started_ns;    /* monotonic, when the head was complete */
     uint64_t number;       /* of this worker's requests, from 1 */
     uint32_t references;
+    td_arena_mark empty;   /* nothing but this struct */
+    td_arena_mark routed;  /* with the head and what route made of it */
+    bool repeatable;       /* an equal head on this connection needs no parsing and no routing */
 
     /* Filled in by the layer above. */
     void *route_data;      /* by route, kept with the head */
@@ -118,8 +129,12 @@ TD_PRIVATE size_t td_request_pending(const td_request *request); /* response byt
 TD_PRIVATE bool td_request_is_closed(const td_request *request); /* the client has gone */
 TD_PRIVATE void td_request_resume_body(td_request *request);
 
-/* The peer: "127.0.0.1", "::1", "unix:"; in the request's arena. */
+/* "127.0.0.1", "::1", "unix:"; in the request's arena. */
 TD_PRIVATE td_str td_request_remote_ip(td_request *request);
+
+/* The same into `out`, with a NUL; returns the length. */
+#define TD_PEER_TEXT_SIZE 46
+TD_PRIVATE size_t td_peer_format(const td_peer *peer, char out[TD_PEER_TEXT_SIZE]);
 TD_PRIVATE const char *td_request_protocol(const td_request *request); /* "http" */
 
 #endif

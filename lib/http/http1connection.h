@@ -1,0 +1,72 @@
+/*
+ * td_http1connection: HTTP/1.x on one transport (Tornado's HTTP1Connection): heads and bodies in,
+ * answers out, one request at a time, in order.
+ *
+ * A connection belongs to a td_http1context, which is what it shares with its siblings: settings,
+ * time-out lists, whom to give requests to.  Connections are made and closed on the loop's stack;
+ * the writer's functions may be called from coroutines.
+ */
+#ifndef TORNADO_HTTP_HTTP1CONNECTION_H
+#define TORNADO_HTTP_HTTP1CONNECTION_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include "base/settings.h"
+#include "http/request.h"
+#include "io/ioloop.h"
+#include "io/transport.h"
+
+typedef struct td_http1connection td_http1connection;
+
+/* A time-out that may differ from route to route: one list for each duration that was met. */
+typedef struct td_http1timeout {
+    struct td_http1timeout *next;
+    int64_t duration_ms;
+    td_deadlines list;
+} td_http1timeout;
+
+typedef struct td_http1context {
+    td_ioloop *loop;
+    td_httpserver *server;
+    const td_listener_settings *settings;
+    const td_message_delegate *delegate;
+    void *delegate_arg;
+    void (*log_request)(void *arg, const td_request *request, int64_t duration_ns); /* or NULL */
+    void *log_arg;
+    void (*connection_closed)(td_http1connection *conn); /* before its memory goes */
+
+    td_head_limits head_limits;
+    td_list connections;     /* all of them */
+    td_deadlines heads;      /* header_timeout, from the first byte; oldest incomplete head first */
+    td_deadlines warm;       /* idle for less than a second: memory is kept for the next request */
+    td_deadlines idle;       /* the rest of keepalive_timeout */
+    td_deadlines receiving;  /* body_min_rate, looked at every 10 s */
+    td_deadlines sending;    /* send_min_rate, likewise */
+    td_deadlines lingering;  /* 2 s for the peer to finish after our last word */
+    td_http1timeout *bodies; /* body_timeout */
+    bool draining;           /* answer with Connection: close */
+} td_http1context;
+
+/* settings, delegate, loop and the callbacks are set by the caller before. */
+void td_http1context_init(td_http1context *context);
+void td_http1context_fini(td_http1context *context); /* closes what is open */
+
+/* Takes fd over.  read_now: bytes are expected to be there already (TCP_DEFER_ACCEPT). */
+void td_http1connection_open(td_http1context *context, int fd, const struct sockaddr_storage *peer,
+                             bool read_now);
+
+/* Close the connection whose incomplete head is the oldest; false: there is none. */
+bool td_http1context_evict(td_http1context *context);
+
+/* Close those that are idle or in the middle of a head, leaving the peer time to finish. */
+void td_http1context_close_idle(td_http1context *context);
+
+/* The address of the peer as bytes, for counting: 4, 16, or 0 for a unix socket. */
+td_str td_http1connection_address(const td_http1connection *conn);
+
+/* The answer to a connection that may not stay, as it goes over the wire; constant. */
+td_str td_http1_unavailable(void);
+
+#endif

@@ -1,0 +1,122 @@
+/*
+ * Memory and plain facts of a request.  The object lies in the first chunk of its own arena, so a
+ * request that allocates little is one pooled chunk, and giving it back is one call.
+ */
+#include <arpa/inet.h>
+#include "base/assert.h"
+#include "http/request_internal.h"
+
+static size_t body_memory; /* bytes of buffered bodies in this worker */
+
+td_request *
+td_request_create(void)
+{
+    td_arena arena;
+    td_request *request;
+
+    td_arena_init(&arena);
+    request = TD_ARENA_NEW(&arena, td_request);
+    request->arena = arena;
+    request->empty = td_arena_mark_now(&arena);
+    request->references = 1;
+    return request;
+}
+
+void
+td_request_reset(td_request *request)
+{
+    const td_arena arena = request->arena;
+    const td_arena_mark empty = request->empty;
+
+    td_request_release_body(request);
+    memset(request, 0, sizeof(*request));
+    request->arena = arena;
+    request->empty = empty;
+    request->references = 1;
+    td_arena_rewind(&request->arena, empty);
+}
+
+void
+td_request_unref(td_request *request)
+{
+    TD_ASSERT(request->references > 0);
+    if (--request->references > 0)
+        return;
+    td_request_release_body(request);
+
+    td_arena arena = request->arena; /* the request lies in it */
+    td_arena_fini(&arena);
+}
+
+bool
+td_request_reserve_body(td_request *request, size_t size, size_t memory_max)
+{
+    size_t before = request->body_buf.size;
+
+    if (request->body_buf.start + size <= before)
+        return true;
+    if (body_memory - before + size > memory_max)
+        return false;
+    td_buf_reserve(&request->body_buf, size - request->body_buf.len);
+    body_memory += request->body_buf.size - before;
+    return true;
+}
+
+void
+td_request_release_body(td_request *request)
+{
+    if (request->body_buf.base == NULL)
+        return;
+    body_memory -= request->body_buf.size;
+    td_buf_release(&request->body_buf);
+    request->body = td_str_make(NULL, 0);
+}
+
+static char *
+format_octet(char *out, unsigned octet)
+{
+    if (octet >= 100)
+        *out++ = (char)('0' + octet / 100);
+    if (octet >= 10)
+        *out++ = (char)('0' + octet / 10 % 10);
+    *out++ = (char)('0' + octet % 10);
+    return out;
+}
+
+/* IPv4 by hand: this runs once a request for the access log, and inet_ntop goes through printf. */
+size_t
+td_peer_format(const td_peer *peer, char out[TD_PEER_TEXT_SIZE])
+{
+    char *end = out;
+
+    if (peer->address_len == 0) {
+        memcpy(out, "unix:", 6);
+        return 5;
+    }
+    if (peer->address_len == 16) {
+        inet_ntop(AF_INET6, peer->address, out, TD_PEER_TEXT_SIZE);
+        return strlen(out);
+    }
+    for (int i = 0; i < 4; i++) {
+        end = format_octet(end, peer->address[i]);
+        *end++ = '.';
+    }
+    *--end = '\0';
+    return (size_t)(end - out);
+}
+
+td_str
+td_request_remote_ip(td_request *request)
+{
+    char text[TD_PEER_TEXT_SIZE];
+    size_t len = td_peer_format(&request->peer, text);
+
+    return td_str_dup(&request->arena, td_str_make(text, len));
+}
+
+const char *
+td_request_protocol(const td_request *request)
+{
+    (void)request;
+    return "http"; /* TLS will make it a question */
+}

@@ -1,0 +1,19 @@
+/* What the HTTP layer alone does with a td_request. */
+#ifndef TORNADO_HTTP_REQUEST_INTERNAL_H
+#define TORNADO_HTTP_REQUEST_INTERNAL_H
+
+#include "http/request.h"
+
+td_request *td_request_create(void); /* one reference, the connection's */
+
+/* As new, for the next request of the connection; nobody else holds a reference. */
+void td_request_reset(td_request *request);
+
+/*
+ * Room in body_buf for `size` bytes in all; false when the buffered bodies of this worker would pass
+ * memory_max bytes together.
+ */
+bool td_request_reserve_body(td_request *request, size_t size, size_t memory_max);
+void td_request_release_body(td_request *request);
+
+#endif
