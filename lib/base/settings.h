@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <tornado/error.h>
 #include "base/arena.h"
 
@@ -27,9 +28,8 @@ typedef struct td_source {
  * Generated from the TD_LIMIT rows of options.def.
  */
 typedef struct td_limits {
-#define TD_LIMIT(field, key, kind, default_, min, max, scopes, text) int64_t field;
+#define TD_LIMIT(field, key, kind, default_, bounds, scopes, text) int64_t field;
 #include "base/options.def"
-#undef TD_LIMIT
 } td_limits;
 
 /* Every field that is set in `narrower` replaces the one in `limits`. */
@@ -37,41 +37,49 @@ TD_PRIVATE void td_limits_overlay(td_limits *limits, const td_limits *narrower);
 TD_PRIVATE void td_limits_unset(td_limits *limits);        /* all TD_UNSET */
 TD_PRIVATE const td_limits *td_limits_defaults(void);
 
-typedef struct td_tornadod_settings {
-#define TD_TORNADOD(field, key, kind, default_, min, max, text) TD_SETTING_##kind(field)
+/* What a row of each kind is in C.  TEXT, PATH: NULL when unset and without a default. */
 #define TD_SETTING_COUNT(field) int64_t field;
-#define TD_SETTING_SIZE(field) int64_t field;
-#define TD_SETTING_TIME(field) int64_t field;
+#define TD_SETTING_SIZE(field) int64_t field;  /* bytes */
+#define TD_SETTING_TIME(field) int64_t field;  /* milliseconds */
+#define TD_SETTING_MODE(field) int64_t field;  /* permission bits */
 #define TD_SETTING_BOOL(field) bool field;
 #define TD_SETTING_TEXT(field) const char *field;
-#define TD_SETTING_PATH(field) const char *field;
-#define TD_SETTING_CHOICE(field) int field;
+#define TD_SETTING_PATH(field) const char *field;    /* absolute */
+#define TD_SETTING_ADDRESS(field) const char *field; /* td_value_parse_address takes it */
+#define TD_SETTING_CHOICE(field) int field;          /* index of the word: an enum in that order */
+
+typedef struct td_tornadod_settings {
+#define TD_TORNADOD(field, key, kind, default_, bounds, text) TD_SETTING_##kind(field)
 #include "base/options.def"
-#undef TD_TORNADOD
-    td_limits limits;
+    td_limits limits; /* effective: defaults, daemon; no TD_UNSET */
 } td_tornadod_settings;
 
+/* Of [log] access; level is a td_log_level and target a td_log_target. */
+typedef enum td_access_format {
+    TD_ACCESS_OFF,
+    TD_ACCESS_TORNADO,
+    TD_ACCESS_COMBINED,
+    TD_ACCESS_JSON,
+} td_access_format;
+
 typedef struct td_log_settings {
-#define TD_LOGGING(field, key, kind, default_, min, max, text) TD_SETTING_##kind(field)
+#define TD_LOGGING(field, key, kind, default_, bounds, text) TD_SETTING_##kind(field)
 #include "base/options.def"
-#undef TD_LOGGING
 } td_log_settings;
 
 typedef struct td_listener_settings {
     const char *name;
     td_source source;
-#define TD_LISTENER(field, key, kind, default_, min, max, text) TD_SETTING_##kind(field)
+#define TD_LISTENER(field, key, kind, default_, bounds, text) TD_SETTING_##kind(field)
 #include "base/options.def"
-#undef TD_LISTENER
     td_limits limits; /* effective: defaults, daemon, listener; no TD_UNSET */
 } td_listener_settings;
 
 typedef struct td_application_settings {
     const char *name;
     td_source source;
-#define TD_APPLICATION(field, key, kind, default_, min, max, text) TD_SETTING_##kind(field)
+#define TD_APPLICATION(field, key, kind, default_, bounds, text) TD_SETTING_##kind(field)
 #include "base/options.def"
-#undef TD_APPLICATION
     td_limits limits; /* what this section sets */
 } td_application_settings;
 
@@ -84,9 +92,8 @@ typedef struct td_raw_setting {
 typedef struct td_handler_settings {
     const char *name;
     td_source source;
-#define TD_HANDLER(field, key, kind, default_, min, max, text) TD_SETTING_##kind(field)
+#define TD_HANDLER(field, key, kind, default_, bounds, text) TD_SETTING_##kind(field)
 #include "base/options.def"
-#undef TD_HANDLER
     td_limits limits; /* what this section sets */
     const td_raw_setting *own; /* in the order of the file */
     size_t own_count;
@@ -118,6 +125,13 @@ TD_PRIVATE int td_value_parse_int(const char *text, int64_t min, int64_t max, in
 TD_PRIVATE int td_value_parse_size(const char *text, int64_t min, int64_t max, int64_t *out, td_err *err); /* 64k, 1m, 2g */
 TD_PRIVATE int td_value_parse_time(const char *text, int64_t min, int64_t max, int64_t *out, td_err *err); /* ms: 10s, 250ms, 1h 30m; a bare number is seconds */
 TD_PRIVATE int td_value_parse_bool(const char *text, bool *out, td_err *err); /* on off true false yes no 1 0 t f y n */
+
+/*
+ * "127.0.0.1:8888", "[::]:8888", "unix:/run/tornadod/http.sock"; names are not looked up.  The text of
+ * the error has no file and line.
+ */
+TD_PRIVATE int td_value_parse_address(const char *text, struct sockaddr_storage *out,
+                                      socklen_t *len_out, td_err *err);
 
 /* Of `count` names the one nearest to `word` (edit distance), NULL when none is near. */
 TD_PRIVATE const char *td_nearest(const char *word, const char *const *names, size_t count);
