@@ -4,96 +4,199 @@
 #   make run                   the same, then serve on 127.0.0.1:8888
 #   make test [T=name]         build and run all tests, or those whose name has T in it
 #   make SAN=address,undefined test
+#   make fuzz [T=name] [FUZZ_SECONDS=60]
 #   make bench [T=row]         against nginx, h2o, lighttpd, Kore and Tornado
 #   make install DESTDIR= PREFIX=/usr/local
 #
-# A new .c file needs no edit here.
+# All of them use every core and install what is missing first (on Debian, see .ci/packages).  A new
+# .c file needs no edit here; a second make does nothing.
 
 VERSION := 0.1.0
 PREFIX ?= /usr/local
 CC ?= cc
+CXX ?= c++
+PYTHON := /usr/bin/python3
 MAKEFLAGS += -j$(shell nproc) --no-builtin-rules
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-ifdef SAN
-B := build/san
-SAN_FLAGS := -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
-OPTIMISE ?= -O1
-else
+BUILD_PACKAGES := gcc libc6-dev pkg-config libev-dev libhttp-parser-dev libinih-dev libpcre2-dev \
+                  libxxhash-dev
+TEST_PACKAGES := check libsubunit-dev python3 g++ curl gdb strace valgrind
+FUZZ_PACKAGES := clang
+BENCH_PACKAGES := python3 wrk nginx-light h2o lighttpd kore python3-tornado
+
+# ---- flags
+
+ASAN := address,undefined
+comma := ,
+ifeq ($(SAN),)
 B := build
-OPTIMISE ?= -O2
-FORTIFY := -D_FORTIFY_SOURCE=2
+else ifeq ($(SAN),$(ASAN))
+B := build/san
+else
+B := build/san-$(subst $(comma),-,$(SAN))
 endif
 
-WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
-            -Wvla -Wformat=2 -Wundef -Wwrite-strings
+RELEASE_FLAGS := -O2 -D_FORTIFY_SOURCE=2
+SAN_FLAGS = -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=$(or $(SAN),$(ASAN))
+FUZZ_FLAGS := -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
+              -fsanitize=fuzzer-no-link,$(ASAN)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wpointer-arith -Wvla -Wformat=2 -Wundef -Wwrite-strings
+WARNINGS_C := $(WARNINGS) -Wstrict-prototypes -Wmissing-prototypes
 HARDEN := -fstack-protector-strong -fstack-clash-protection -Wformat -Werror=format-security
-CPPFLAGS_ALL := -D_GNU_SOURCE $(FORTIFY) -DTD_VERSION='"$(VERSION)"' -Ilib -I. $(CPPFLAGS)
-CFLAGS_ALL := -std=gnu11 $(OPTIMISE) -g -fPIC -fvisibility=hidden -fexceptions -fno-plt \
-              -fno-semantic-interposition -MMD -MP $(WARNINGS) $(HARDEN) $(SAN_FLAGS) $(CFLAGS)
-LDFLAGS_ALL := -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed $(SAN_FLAGS) $(LDFLAGS)
+COMMON := -g -fPIC -fexceptions -MMD -MP $(HARDEN)
+CPPFLAGS_ALL := -D_GNU_SOURCE -DTD_VERSION='"$(VERSION)"' -Ilib -I. $(CPPFLAGS)
+CFLAGS_ALL := -std=gnu11 $(COMMON) $(WARNINGS_C) -fvisibility=hidden -fno-plt \
+              -fno-semantic-interposition $(CFLAGS)
+HANDLER_C := -D_GNU_SOURCE -Ilib -std=gnu11 $(COMMON) $(WARNINGS_C) $(CPPFLAGS) $(CFLAGS)
+HANDLER_CXX := -D_GNU_SOURCE -Ilib -std=gnu++20 $(COMMON) $(WARNINGS) $(CPPFLAGS) $(CXXFLAGS)
+LDFLAGS_ALL := -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 LIBS := -lev -lhttp_parser -linih -lpcre2-8 -lxxhash -lpthread -lm -ldl
 
-LIB_C := $(wildcard lib/*/*.c)
-LIB_S := $(wildcard lib/*/*.S)
-LIB_O := $(LIB_C:%.c=$B/obj/%.o) $(LIB_S:%.S=$B/obj/%.o)
-DAEMON_O := $(patsubst %.c,$B/obj/%.o,$(wildcard daemon/*.c))
-HANDLERS := $(patsubst daemon/handlers/%.c,$B/handlers/%.so,$(wildcard daemon/handlers/*.c))
-TEST_HANDLERS := $(patsubst tests/handlers/%.c,$B/tests/handlers/%.so,$(wildcard tests/handlers/*.c))
-UNIT := $(patsubst tests/unit/%.c,$B/tests/unit/%,$(wildcard tests/unit/test_*.c))
+# ---- what there is to build
+
+LIB := $(basename $(wildcard lib/*/*.c lib/*/*.S))
+DAEMON := $(basename $(wildcard daemon/*.c))
+HANDLERS := $(patsubst daemon/handlers/%.c,handlers/%.so,$(wildcard daemon/handlers/*.c))
+TEST_HANDLERS := $(addsuffix .so,$(basename $(wildcard tests/handlers/*.c tests/handlers/*.cc)))
+UNITS := $(basename $(foreach t,$(wildcard tests/unit/test_*.c),$(if $(findstring $T,$t),$t)))
+FUZZERS := $(basename $(foreach t,$(wildcard tests/fuzz/fuzz_*.c),$(if $(findstring $T,$t),$t)))
 
 .PHONY: all
-all: $B/tornadod $B/libtornado.so.1 $(HANDLERS)
+all: $B/tornadod $B/libtornado.so.1 $(HANDLERS:%=$B/%)
 
-$B/obj/%.o: %.c
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -c -o $@ $<
-$B/obj/%.o: %.S
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -c -o $@ $<
+build/.packages-%: .ci/packages Makefile
+	@mkdir -p build
+	@flock build .ci/packages $($(shell echo $* | tr a-z A-Z)_PACKAGES)
+	@touch $@
+
+# The rules of one flavour: everything under the directory $1, made by the compiler $2 with the flags $3.
+define FLAVOUR
+$1/obj/%.o: %.c Makefile | build/.packages-build
+	@mkdir -p $$(@D)
+	$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $3 -c -o $$@ $$<
+$1/obj/%.o: %.S Makefile | build/.packages-build
+	@mkdir -p $$(@D)
+	$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $3 -c -o $$@ $$<
 
 # The archive is for the unit tests: it reaches what the shared library hides.
-$B/libtornado.a: $(LIB_O)
-	@rm -f $@
-	ar rcs $@ $^
+$1/libtornado.a: $$(LIB:%=$1/obj/%.o)
+	@rm -f $$@
+	ar rcs $$@ $$^
+$1/libtornado.so.1: $$(LIB:%=$1/obj/%.o) build/libtornado.map
+	$2 -shared -Wl,-soname,libtornado.so.1 -Wl,--version-script=build/libtornado.map \
+	    -Wl,-Bsymbolic -Wl,-z,defs $$(LDFLAGS_ALL) $3 -o $$@ $$(LIB:%=$1/obj/%.o) $$(LIBS)
+$1/libtornado.so: $1/libtornado.so.1
+	ln -sf libtornado.so.1 $$@
+
+# It finds its library beside itself, or in ../lib once it is installed.
+$1/tornadod: $$(DAEMON:%=$1/obj/%.o) $1/libtornado.so
+	$2 -pie $$(LDFLAGS_ALL) -Wl,-rpath,'$$$$ORIGIN:$$$$ORIGIN/../lib' $3 -o $$@ \
+	    $$(DAEMON:%=$1/obj/%.o) -L$1 -ltornado $$(LIBS)
+
+$1/handlers/%.so: daemon/handlers/%.c Makefile $1/libtornado.so
+	@mkdir -p $$(@D)
+	$2 -shared $$(HANDLER_C) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado
+$1/tests/handlers/%.so: tests/handlers/%.c Makefile $1/libtornado.so
+	@mkdir -p $$(@D)
+	$2 -shared $$(HANDLER_C) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado
+$1/tests/handlers/%.so: tests/handlers/%.cc Makefile $1/libtornado.so
+	@mkdir -p $$(@D)
+	$$(CXX) -shared $$(HANDLER_CXX) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado
+
+$1/tests/unit/%: tests/unit/%.c Makefile $1/libtornado.a | build/.packages-test
+	@mkdir -p $$(@D)
+	$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) -pie $$(LDFLAGS_ALL) $3 -o $$@ $$< $1/libtornado.a \
+	    $$(LIBS) -lcheck -lsubunit -lrt
+
+# A fuzz driver that runs the files it is given, with or without libFuzzer.
+$1/tests/fuzz/%: tests/fuzz/%.c $1/obj/tests/fuzz/replay.o Makefile $1/libtornado.a
+	@mkdir -p $$(@D)
+	$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) -pie $$(LDFLAGS_ALL) $3 -o $$@ $$< \
+	    $1/obj/tests/fuzz/replay.o $1/libtornado.a $$(LIBS)
+endef
+
+$(eval $(call FLAVOUR,build,$(CC),$(RELEASE_FLAGS)))
+$(eval $(call FLAVOUR,build/san,$(CC),$(SAN_FLAGS)))
+$(if $(filter build build/san,$B),,$(eval $(call FLAVOUR,$B,$(CC),$(SAN_FLAGS))))
 
 # Symbol versions, from the TD_API and TD_PRIVATE marks of the headers.
-$B/libtornado.map: $(wildcard lib/*/*.h) Makefile
+build/libtornado.map: lib/symbols.awk $(wildcard lib/*/*.h)
 	@mkdir -p $(@D)
-	@{ echo 'TORNADO_1.0 { global:'; \
-	   sed -nE 's/^TD_API .*[ *]((td_|tornado_)[a-z0-9_]+)(\(.*|;|\[.*)$$/\1;/p' lib/tornado/*.h | sort -u; \
-	   echo 'local: *; };'; echo 'TORNADO_PRIVATE { global:'; \
-	   sed -nE -e 's/^TD_PRIVATE extern .*\(\*(td_[a-z0-9_]+)\)\(.*$$/\1;/p;t' \
-	       -e 's/^TD_PRIVATE [^(]*[ *](td_[a-z0-9_]+)(\(.*|;|\[.*)$$/\1;/p' lib/*/*.h | sort -u; \
+	@{ echo 'TORNADO_1.0 { global:'; awk -v mark=TD_API -f lib/symbols.awk lib/tornado/*.h; \
+	   echo 'local: *; };'; \
+	   echo 'TORNADO_PRIVATE { global:'; awk -v mark=TD_PRIVATE -f lib/symbols.awk lib/*/*.h; \
 	   echo '};'; } > $@
 
-$B/libtornado.so.1: $(LIB_O) $B/libtornado.map
-	$(CC) -shared -Wl,-soname,libtornado.so.1 -Wl,--version-script=$B/libtornado.map \
-	    -Wl,-Bsymbolic -Wl,-z,defs $(LDFLAGS_ALL) -o $@ $(LIB_O) $(LIBS)
+# ---- running it
 
-$B/libtornado.so: $B/libtornado.so.1
-	ln -sf libtornado.so.1 $@
+.PHONY: run
+run: all
+	@echo 'Try these; Ctrl-C drains and stops:'
+	@echo '    curl http://127.0.0.1:8888/'
+	@echo '    curl http://127.0.0.1:8888/hello/world'
+	@echo '    curl http://127.0.0.1:8888/index/1/2'
+	@exec $B/tornadod --set tornadod.handlers=$(CURDIR)/$B/handlers
 
-$B/tornadod: $(DAEMON_O) $B/libtornado.so
-	$(CC) -pie $(LDFLAGS_ALL) -Wl,-rpath,'$$ORIGIN' -o $@ $(DAEMON_O) -L$B -ltornado $(LIBS)
+# Units and fuzz corpora also run under the sanitizers; the rest does with SAN=address,undefined.
+TESTS := $(UNITS:%=$B/%) $(FUZZERS:%=build/san/%) $(UNITS:%=build/san/%)
 
-HANDLER_FLAGS = -D_GNU_SOURCE $(FORTIFY) -Ilib -std=gnu11 $(OPTIMISE) -g -fPIC -fexceptions -MMD -MP \
-                $(WARNINGS) $(HARDEN) $(SAN_FLAGS) $(CFLAGS) -shared $(LDFLAGS_ALL)
-$B/handlers/%.so: daemon/handlers/%.c $B/libtornado.so
+.PHONY: test
+test: build/.packages-test all $(TEST_HANDLERS:%=$B/%) $(TESTS)
+	@$(PYTHON) tests/run --build=$B $T
+
+.PHONY: bench
+bench: build/.packages-bench all
+	@$(PYTHON) tests/bench/run.py $T
+
+# libFuzzer drivers; what they find worth keeping goes into the corpus.
+FUZZ_SECONDS ?= 60
+build/fuzz/%: tests/fuzz/fuzz_%.c $(LIB:%=build/fuzz/obj/%.o)
+	clang $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(FUZZ_FLAGS) -fsanitize=fuzzer -pie $(LDFLAGS_ALL) \
+	    -o $@ $^ $(LIBS)
+build/fuzz/obj/%.o: %.c Makefile | build/.packages-build build/.packages-fuzz
 	@mkdir -p $(@D)
-	$(CC) $(HANDLER_FLAGS) -Wl,-rpath,'$$ORIGIN/..' -o $@ $< -L$B -ltornado
-$B/tests/handlers/%.so: tests/handlers/%.c $B/libtornado.so
+	clang $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(FUZZ_FLAGS) -c -o $@ $<
+build/fuzz/obj/%.o: %.S Makefile | build/.packages-build build/.packages-fuzz
 	@mkdir -p $(@D)
-	$(CC) $(HANDLER_FLAGS) -o $@ $< -L$B -ltornado
+	clang $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(FUZZ_FLAGS) -c -o $@ $<
 
-$B/tests/unit/%: tests/unit/%.c $B/libtornado.a
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -pie $(LDFLAGS_ALL) -o $@ $< $B/libtornado.a $(LIBS) \
-	    -lcheck -lsubunit -lrt
+.PHONY: fuzz
+fuzz: $(FUZZERS:tests/fuzz/fuzz_%=fuzz-%)
+fuzz-%: build/fuzz/%
+	@mkdir -p build/fuzz/corpus/$*
+	build/fuzz/$* -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 \
+	    build/fuzz/corpus/$* $(wildcard tests/fuzz/corpus/$*)
+
+# ---- installing
+
+SBINDIR := $(PREFIX)/sbin
+LIBDIR := $(PREFIX)/lib
+SYSCONFDIR := $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)/tornadod
+MANDIR := $(PREFIX)/share/man
+DOCDIR := $(PREFIX)/share/doc/tornadod
+GDBDIR := $(PREFIX)/share/gdb/auto-load$(LIBDIR)
+HANDLERDIR := $(LIBDIR)/tornadod/handlers
+FILL_IN := sed -e 's|@VERSION@|$(VERSION)|g' -e 's|@PREFIX@|$(PREFIX)|g' \
+               -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
+               -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' -e 's|@HANDLERDIR@|$(HANDLERDIR)|g'
+
+.PHONY: install
+install: all
+	install -d $(addprefix $(DESTDIR),$(SBINDIR) $(LIBDIR)/pkgconfig $(PREFIX)/include/tornado \
+	    $(HANDLERDIR) $(SYSCONFDIR) $(MANDIR)/man5 $(MANDIR)/man8 $(DOCDIR) $(GDBDIR) \
+	    $(LIBDIR)/systemd/system $(LIBDIR)/sysusers.d $(LIBDIR)/tmpfiles.d)
+	install -m 755 $B/tornadod $(DESTDIR)$(SBINDIR)
+	install -m 644 $B/libtornado.so.1 $(DESTDIR)$(LIBDIR)
+	ln -sf libtornado.so.1 $(DESTDIR)$(LIBDIR)/libtornado.so
+	install -m 644 lib/tornado/*.h $(DESTDIR)$(PREFIX)/include/tornado
+	$(FILL_IN) lib/tornado/tornado.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/tornado.pc
+	install -m 644 $(HANDLERS:%=$B/%) $(DESTDIR)$(HANDLERDIR)
 
 .PHONY: clean
 clean:
 	rm -rf build
 
--include $(shell find $B -name '*.d' 2>/dev/null)
+-include $(shell find build -name '*.d' 2>/dev/null)

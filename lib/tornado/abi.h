@@ -25,7 +25,7 @@
  * the declaration and the function's name is on the same line.
  */
 #define TD_API TD_EXTERN_C __attribute__((visibility("default")))
-#define TD_PRIVATE TD_EXTERN_C __attribute__((visibility("default")))
+#define TD_PRIVATE __attribute__((visibility("default")))
 
 #define TD_PRINTF(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 #define TD_NORETURN __attribute__((noreturn))
