@@ -99,7 +99,7 @@ typedef struct td_handler_settings {
     size_t own_count;
 } td_handler_settings;
 
-typedef struct td_settings {
+typedef struct td_configuration {
     td_tornadod_settings tornadod;
     td_log_settings log;
     const td_listener_settings *listeners; /* at least one: 127.0.0.1:8888 */
@@ -108,14 +108,14 @@ typedef struct td_settings {
     size_t applications_count;
     const td_handler_settings *handlers;
     size_t handlers_count;
-} td_settings;
+} td_configuration;
 
 /*
  * path NULL: defaults alone.  overrides: "section.key=value" texts of --set, which win over the file.
  * Returns 0, or TD_ECONFIG / -errno with "FILE:LINE: what is wrong, and what would be right".
  */
 TD_PRIVATE int td_settings_load(td_arena *arena, const char *path, const char *const *overrides,
-                                size_t overrides_count, const td_settings **out, td_err *err);
+                                size_t overrides_count, const td_configuration **out, td_err *err);
 
 /*
  * Check and convert one value of a handler's own option (see <tornado/plugin.h>).  The text of the
