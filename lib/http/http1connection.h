@@ -9,10 +9,8 @@
 #ifndef TORNADO_HTTP_HTTP1CONNECTION_H
 #define TORNADO_HTTP_HTTP1CONNECTION_H
 
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
 #include "base/settings.h"
 #include "http/request.h"
 #include "io/ioloop.h"
@@ -35,6 +33,7 @@ typedef struct td_http1context {
     void *delegate_arg;
     void (*log_request)(void *arg, const td_request *request, int64_t duration_ns); /* or NULL */
     void *log_arg;
+    size_t body_memory;      /* bytes of buffered bodies in this worker; past it 503 */
     void (*connection_closed)(td_http1connection *conn); /* before its memory goes */
 
     td_head_limits head_limits;
@@ -47,6 +46,7 @@ typedef struct td_http1context {
     td_deadlines lingering;  /* 2 s for the peer to finish after our last word */
     td_http1timeout *bodies; /* body_timeout */
     bool draining;           /* answer with Connection: close */
+    bool no_idle;            /* and the grace is over: who becomes idle is closed */
 } td_http1context;
 
 /* settings, delegate, loop and the callbacks are set by the caller before. */
@@ -54,7 +54,7 @@ void td_http1context_init(td_http1context *context);
 void td_http1context_fini(td_http1context *context); /* closes what is open */
 
 /* Takes fd over.  read_now: bytes are expected to be there already (TCP_DEFER_ACCEPT). */
-void td_http1connection_open(td_http1context *context, int fd, const struct sockaddr_storage *peer,
+void td_http1connection_open(td_http1context *context, int fd, const td_peer *peer,
                              bool read_now);
 
 /* Close the connection whose incomplete head is the oldest; false: there is none. */
@@ -62,6 +62,8 @@ bool td_http1context_evict(td_http1context *context);
 
 /* Close those that are idle or in the middle of a head, leaving the peer time to finish. */
 void td_http1context_close_idle(td_http1context *context);
+
+td_httpserver *td_http1connection_server(const td_http1connection *conn);
 
 /* The address of the peer as bytes, for counting: 4, 16, or 0 for a unix socket. */
 td_str td_http1connection_address(const td_http1connection *conn);

@@ -27,6 +27,7 @@ typedef struct td_httpserver_options {
      */
     void (*log_request)(void *arg, const td_request *request, int64_t duration_ns);
     void *log_arg;
+    size_t body_memory; /* of the settings: for all servers of the worker together */
 } td_httpserver_options;
 
 TD_PRIVATE td_httpserver *td_httpserver_create(td_ioloop *loop,

@@ -3,6 +3,7 @@
  * request that allocates little is one pooled chunk, and giving it back is one call.
  */
 #include <arpa/inet.h>
+#include <netinet/in.h>
 #include "base/assert.h"
 #include "http/request_internal.h"
 
@@ -70,6 +71,28 @@ td_request_release_body(td_request *request)
     body_memory -= request->body_buf.size;
     td_buf_release(&request->body_buf);
     request->body = td_str_make(NULL, 0);
+}
+
+td_peer
+td_peer_of(const struct sockaddr_storage *address)
+{
+    td_peer peer = {.address_len = 0};
+
+    if (address->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+
+        memcpy(peer.address, &in->sin_addr, 4);
+        peer.address_len = 4;
+        peer.port = ntohs(in->sin_port);
+    } else if (address->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+        bool mapped = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
+
+        peer.address_len = mapped ? 4 : 16;
+        memcpy(peer.address, in6->sin6_addr.s6_addr + (mapped ? 12 : 0), peer.address_len);
+        peer.port = ntohs(in6->sin6_port);
+    }
+    return peer;
 }
 
 static char *

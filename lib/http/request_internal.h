@@ -2,7 +2,11 @@
 #ifndef TORNADO_HTTP_REQUEST_INTERNAL_H
 #define TORNADO_HTTP_REQUEST_INTERNAL_H
 
+#include <sys/socket.h>
 #include "http/request.h"
+
+/* An IPv4 address that came through an IPv6 socket is an IPv4 address. */
+td_peer td_peer_of(const struct sockaddr_storage *address);
 
 td_request *td_request_create(void); /* one reference, the connection's */
 

@@ -1,0 +1,96 @@
+/*
+ * The inside of a td_http1connection, shared by its two halves: http1connection.c receives,
+ * http1writer.c answers.
+ */
+#ifndef TORNADO_HTTP_HTTP1_INTERNAL_H
+#define TORNADO_HTTP_HTTP1_INTERNAL_H
+
+#include "base/assert.h"
+#include "base/buf.h"
+#include "http/chunked.h"
+#include "http/http1connection.h"
+#include "http/parser.h"
+#include "http/request_internal.h"
+
+typedef enum http1_phase {
+    HTTP1_IDLE,     /* nothing of a request has come */
+    HTTP1_HEAD,     /* a part of a head has */
+    HTTP1_BODY,     /* the head is with the delegate, more of the body is to come */
+    HTTP1_HANDLING, /* the message is complete, the answer is not */
+    HTTP1_SENDING,  /* both are, but not all of the answer is in the kernel */
+    HTTP1_LINGER,   /* our last word is said; what comes is dropped until the peer is done too */
+} http1_phase;
+
+typedef enum http1_closing {
+    HTTP1_STAY,
+    HTTP1_CLOSE,       /* once all is sent; the client has promised to send no more */
+    HTTP1_CLOSE_GENTLY /* once all is sent: shut down our side, drop what still comes, then close */
+} http1_closing;
+
+struct td_http1connection {
+    td_transport transport;
+    td_http1context *context;
+    td_list link;            /* in context->connections */
+    td_deadline deadline;    /* what it is depends on the phase */
+    td_deadline sending;     /* runs while output waits for the peer */
+    td_callback resume;      /* continue on the loop's stack */
+    td_request *request;     /* the current one; idle: the last one, in case its head comes again */
+    td_buf in;               /* received, not taken yet */
+    td_buf out;              /* answered, not sent yet */
+    td_str stable;           /* behind out: bytes that stay where they are until done */
+    td_chunked *chunked;     /* of a chunked request body; in the request's arena */
+    uint64_t body_left;      /* of a request body with Content-Length */
+    uint64_t out_left;       /* of the Content-Length we told */
+    uint32_t window_received, window_sent; /* bytes since the rate was looked at; saturate */
+    uint32_t requests;       /* heads accepted on this connection */
+    uint32_t lingered;       /* bytes dropped */
+    td_head_parser parser;
+    td_peer peer;
+    uint8_t phase;           /* http1_phase */
+    uint8_t closing;         /* http1_closing */
+    bool broken;             /* to be closed at the end of the turn, whatever is unsent */
+    bool body_paused;        /* the delegate wants no more for now */
+    bool head_sent, answered;
+    bool refused;            /* answered by the connection itself */
+    bool out_chunked, out_sized, no_body; /* framing of the answer */
+    bool keep;               /* the connection outlives this answer; decided with its head */
+    bool above_high_water;   /* the delegate is owed a call of writable */
+    /*
+     * Invariants: stable.len > 0 implies that the request is not done; broken or closing implies
+     * that no further request is taken; body_left and chunked mean something only in HTTP1_BODY.
+     */
+};
+
+/*
+ * The turn: while the loop has called into one connection, what it answers collects in one buffer of
+ * the worker and leaves in one system call at the end of the turn, or earlier when flushed.
+ */
+typedef struct http1_turn {
+    td_http1connection *active; /* whose turn it is; NULL between turns */
+    td_http1connection *owner;  /* whose bytes are in out; NULL implies it is empty */
+    td_buf out;
+} http1_turn;
+
+extern http1_turn td_http1_turn;
+
+#define HTTP1_TURN_BYTES (64 * 1024) /* of answers in one turn; then the others' go */
+#define HTTP1_DRAIN_MAX (64 * 1024)  /* of an unwanted body, to keep the connection */
+
+/* Of http1writer.c. */
+extern const td_message_writer td_http1_writer;
+void td_http1_send(td_http1connection *conn); /* try to send all there is; may set broken */
+size_t td_http1_unsent(const td_http1connection *conn);
+
+/* Answer from the connection itself and close; the request may be half parsed. */
+void td_http1_refuse(td_http1connection *conn, int status, const char *why);
+
+static inline const td_limits *
+http1_limits(const td_http1connection *conn)
+{
+    const td_request *request = conn->request;
+
+    return request != NULL && request->limits != NULL ? request->limits
+                                                      : &conn->context->settings->limits;
+}
+
+#endif

@@ -1,0 +1,877 @@
+/*
+ * The receiving half of an HTTP/1.1 connection, and its life: phases, time-outs, interest.
+ *
+ * The loop calls in through one of on_event, on_resume and the expired functions; each is a *turn*:
+ * it takes what it can from the input, then settle() sends what was answered, arms what must be
+ * waited for, and closes what is to be closed.  Nothing else frees a connection, so between the
+ * start and the end of a turn it may be used freely, and a handler that ends on its own coroutine
+ * posts `resume` instead of continuing here.
+ *
+ * A plain request is one read and one write, and no watcher, timer or allocation is touched: the
+ * bytes are read into the buffer of the worker, the request object of the last request is used
+ * again (as it is, when the head is the same), and the connection stays in the list of the idle.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/http1_internal.h"
+
+#define READ_SIZE (64 * 1024)
+#define PIPELINE_MAX (64 * 1024) /* bytes read ahead while a handler works */
+#define LINGER_MAX (64 * 1024)   /* bytes dropped before we lose patience */
+#define LINGER_MS 2000
+#define WARM_MS 1000
+#define RATE_WINDOW_MS 10000
+
+static char read_buffer[READ_SIZE];
+static uint64_t requests_total; /* of this worker */
+
+/* ---- the request at hand */
+
+static void
+forget_request(td_http1connection *conn)
+{
+    td_request *request = conn->request;
+
+    if (request == NULL)
+        return;
+    conn->request = NULL;
+    request->connection = NULL;
+    td_request_unref(request);
+}
+
+static void
+log_request(const td_http1connection *conn)
+{
+    const td_http1context *context = conn->context;
+    const td_request *request = conn->request;
+
+    if (context->log_request != NULL && request->status != 0)
+        context->log_request(context->log_arg, request, td_clock_ns() - request->started_ns);
+}
+
+/* The delegate hears of an answer that can not be given, then that all is over. */
+static void
+lose_request(td_http1connection *conn)
+{
+    td_request *request = conn->request;
+    td_http1context *context = conn->context;
+
+    request->connection = NULL;
+    if (!conn->answered)
+        context->delegate->closed(context->delegate_arg, request);
+    log_request(conn);
+    context->delegate->done(context->delegate_arg, request);
+    forget_request(conn);
+}
+
+/* True while the delegate knows of a request that is not done. */
+static bool
+has_request(const td_http1connection *conn)
+{
+    return conn->request != NULL && conn->phase >= HTTP1_BODY && conn->phase <= HTTP1_SENDING;
+}
+
+static void
+close_connection(td_http1connection *conn)
+{
+    td_http1context *context = conn->context;
+
+    if (has_request(conn))
+        lose_request(conn);
+    forget_request(conn);
+    if (td_http1_turn.owner == conn)
+        td_http1_send(conn); /* broken: drops it */
+    td_transport_close(&conn->transport, context->loop);
+    td_deadline_stop(&conn->deadline);
+    td_deadline_stop(&conn->sending);
+    td_callback_cancel(&conn->resume);
+    td_list_remove(&conn->link);
+    td_buf_release(&conn->in);
+    td_buf_release(&conn->out);
+    context->connection_closed(conn);
+    free(conn);
+}
+
+/* Answer and body are complete and nothing of them is waiting: on to the next request. */
+static void
+end_request(td_http1connection *conn)
+{
+    td_request *request = conn->request;
+    td_http1context *context = conn->context;
+
+    log_request(conn);
+    if (conn->phase != HTTP1_HEAD) { /* else it was refused before the delegate knew of it */
+        if (conn->refused)
+            context->delegate->closed(context->delegate_arg, request);
+        context->delegate->done(context->delegate_arg, request);
+    }
+    if (request->references > 1)
+        forget_request(conn);
+    conn->phase = HTTP1_IDLE;
+    conn->chunked = NULL;
+    conn->above_high_water = false;
+    if (context->no_idle && conn->closing == HTTP1_STAY)
+        conn->closing = HTTP1_CLOSE_GENTLY;
+    if (!conn->keep && conn->closing == HTTP1_STAY)
+        conn->closing = request != conn->request || request->head.keep_alive ? HTTP1_CLOSE_GENTLY
+                                                                             : HTTP1_CLOSE;
+    if (conn->closing != HTTP1_STAY)
+        forget_request(conn);
+    else
+        td_deadline_start(&context->warm, &conn->deadline, td_now_ns());
+}
+
+/* ---- the head */
+
+static void
+relocate(td_str *s, ptrdiff_t by)
+{
+    if (s->ptr != NULL)
+        s->ptr += by;
+}
+
+/* Let the spans of a head point into a copy of its bytes. */
+static void
+head_own(td_head *head, td_arena *arena)
+{
+    const char *copy = memcpy(td_arena_alloc_raw(arena, head->raw.len + 1), head->raw.ptr,
+                              head->raw.len);
+    const char *from = head->raw.ptr, *end = from + head->raw.len;
+    ptrdiff_t by = copy - from;
+
+    for (size_t i = 0; i < head->headers.count; i++) {
+        head->headers.items[i].name.ptr += by;
+        head->headers.items[i].value.ptr += by;
+    }
+    relocate(&head->raw, by);
+    relocate(&head->method_name, by);
+    relocate(&head->target, by);
+    relocate(&head->query, by);
+    if (head->path.ptr >= from && head->path.ptr < end) /* else a constant of the parser */
+        relocate(&head->path, by);
+    if (head->host.ptr >= from && head->host.ptr < end)
+        relocate(&head->host, by);
+    if (head->host_name.ptr >= from && head->host_name.ptr < end)
+        relocate(&head->host_name, by);
+}
+
+/* The same head again: what the parser and route made of it stands. */
+static void
+repeat_request(td_request *request)
+{
+    td_arena_rewind(&request->arena, request->routed);
+    request->handler = NULL;
+    request->status = 0;
+    request->body_sent = 0;
+}
+
+static bool
+wants_continue(const td_http1connection *conn)
+{
+    const td_head *head = &conn->request->head;
+
+    return head->expect == TD_EXPECT_CONTINUE && !conn->head_sent &&
+           (conn->chunked != NULL || conn->body_left > 0);
+}
+
+static td_deadlines *
+body_timeout(td_http1context *context, int64_t duration_ms);
+
+/* A body is to come.  Returns false when it was refused. */
+static bool
+begin_body(td_http1connection *conn)
+{
+    td_request *request = conn->request;
+    td_http1context *context = conn->context;
+    const td_limits *limits = http1_limits(conn);
+
+    conn->body_left = 0;
+    conn->body_paused = false;
+    if (request->head.chunked) {
+        conn->chunked = TD_ARENA_NEW(&request->arena, td_chunked);
+    } else {
+        conn->body_left = (uint64_t)request->head.content_length;
+        if (request->head.content_length > limits->max_body_size) {
+            td_http1_refuse(conn, 413, "Content-Length is above max_body_size");
+            return false;
+        }
+        if (request->body_mode == TD_BODY_BUFFERED &&
+            !td_request_reserve_body(request, conn->body_left, context->body_memory)) {
+            td_http1_refuse(conn, 503, "body_memory is used up");
+            return false;
+        }
+    }
+    conn->phase = HTTP1_BODY;
+    if (request->body_mode == TD_BODY_BUFFERED) {
+        td_deadline_start(body_timeout(context, limits->body_timeout_ms), &conn->deadline,
+                          td_now_ns());
+    } else {
+        conn->window_received = 0;
+        td_deadline_start(&context->receiving, &conn->deadline, td_now_ns());
+    }
+    return true;
+}
+
+/* The head is good: give the request to the delegate. */
+static void
+begin_request(td_http1connection *conn)
+{
+    td_request *request = conn->request;
+    td_http1context *context = conn->context;
+    const td_head *head = &request->head;
+    bool has_body = head->chunked || head->content_length > 0;
+
+    conn->requests++;
+    conn->head_sent = conn->answered = false;
+    request->number = ++requests_total;
+    request->started_ns = td_now_ns();
+
+    if (TD_UNLIKELY(head->expect == TD_EXPECT_OTHER)) {
+        td_http1_refuse(conn, 417, "Expect: not 100-continue");
+        return;
+    }
+    if (has_body && !begin_body(conn))
+        return;
+    if (!has_body)
+        conn->phase = HTTP1_HANDLING;
+    context->delegate->headers_received(context->delegate_arg, request);
+    if (conn->broken)
+        return;
+    if (!has_body && !conn->answered) {
+        context->delegate->finish(context->delegate_arg, request);
+    } else if (has_body && wants_continue(conn)) {
+        td_http1_writer.inform(request, 100, NULL);
+    }
+}
+
+/* Returns the bytes taken; 0: the head is not complete, or was refused. */
+static size_t
+take_head(td_http1connection *conn, const char *bytes, size_t len)
+{
+    td_http1context *context = conn->context;
+    td_request *request = conn->request;
+    td_head_error error;
+    ssize_t n;
+
+    if (conn->phase == HTTP1_IDLE) {
+        if (request != NULL && request->repeatable && len >= request->head.raw.len &&
+            memcmp(bytes, request->head.raw.ptr, request->head.raw.len) == 0) {
+            repeat_request(request);
+            begin_request(conn);
+            return request->head.raw.len;
+        }
+        if (request != NULL)
+            td_request_reset(request);
+        else
+            request = conn->request = td_request_create();
+        request->writer = &td_http1_writer;
+        request->server = context->server;
+        request->connection = conn;
+        request->peer = conn->peer;
+        conn->head_sent = conn->answered = false;
+        conn->parser = (td_head_parser){0};
+        conn->phase = HTTP1_HEAD;
+        td_deadline_stop(&conn->deadline);
+    }
+    n = td_head_parse(&conn->parser, bytes, len, &context->head_limits, &request->arena,
+                      &request->head, &error);
+    if (n < 0) {
+        request->head = (td_head){.minor = 1}; /* unknown, as the access log will show it */
+        request->started_ns = td_now_ns();
+        td_http1_refuse(conn, error.status, error.what);
+        return 0;
+    }
+    if (n == 0) {
+        if (!td_list_is_linked(&conn->deadline.link))
+            td_deadline_start(&context->heads, &conn->deadline, td_now_ns());
+        return 0;
+    }
+    head_own(&request->head, &request->arena);
+    context->delegate->route(context->delegate_arg, request);
+    request->routed = td_arena_mark_now(&request->arena);
+    request->repeatable = request->head.content_length <= 0 && !request->head.chunked &&
+                          !request->head.upgrade && request->head.expect == TD_EXPECT_NONE;
+    begin_request(conn);
+    return (size_t)n;
+}
+
+/* ---- the body */
+
+/* Returns false when the body was refused. */
+static bool
+take_data(td_http1connection *conn, td_str data)
+{
+    td_request *request = conn->request;
+    td_http1context *context = conn->context;
+
+    if (conn->answered || data.len == 0)
+        return true; /* drained, to keep the connection */
+    if (request->body_mode == TD_BODY_STREAMED) {
+        if (!context->delegate->data_received(context->delegate_arg, request, data)) {
+            conn->body_paused = true;
+            td_deadline_stop(&conn->deadline);
+        }
+        return true;
+    }
+    /* Grow by half, so that a body of many chunks is copied a bounded number of times. */
+    size_t need = request->body_buf.len + data.len;
+    size_t room = need > request->body_buf.size ? need + need / 2 : need;
+
+    if (!td_request_reserve_body(request, room, context->body_memory)) {
+        td_http1_refuse(conn, 503, "body_memory is used up");
+        return false;
+    }
+    td_buf_append(&request->body_buf, data);
+    return true;
+}
+
+static void
+end_body(td_http1connection *conn)
+{
+    td_request *request = conn->request;
+    td_http1context *context = conn->context;
+
+    conn->phase = HTTP1_HANDLING;
+    conn->chunked = NULL;
+    td_deadline_stop(&conn->deadline);
+    if (request->body_mode == TD_BODY_BUFFERED)
+        request->body = td_buf_str(&request->body_buf);
+    if (!conn->answered)
+        context->delegate->finish(context->delegate_arg, request);
+}
+
+static void
+count_received(td_http1connection *conn, size_t n)
+{
+    if (n > UINT32_MAX || __builtin_add_overflow(conn->window_received, (uint32_t)n,
+                                                 &conn->window_received))
+        conn->window_received = UINT32_MAX;
+}
+
+static size_t
+take_sized_body(td_http1connection *conn, const char *bytes, size_t len)
+{
+    size_t n = len < conn->body_left ? len : (size_t)conn->body_left;
+
+    count_received(conn, n);
+    conn->body_left -= n;
+    if (take_data(conn, td_str_make(bytes, n)) && conn->body_left == 0 && !conn->body_paused)
+        end_body(conn);
+    return n;
+}
+
+static size_t
+take_chunked_body(td_http1connection *conn, const char *bytes, size_t len)
+{
+    const td_limits *limits = http1_limits(conn);
+    const td_chunked_limits chunked_limits = {
+        .body_max = (uint64_t)limits->max_body_size,
+        .trailer_size_max = (uint32_t)limits->max_trailer_size,
+        .trailers_max = (uint32_t)conn->context->head_limits.headers_max,
+    };
+    td_str data;
+    bool end;
+    ssize_t n = td_chunked_decode(conn->chunked, &chunked_limits, bytes, len, &data, &end);
+
+    if (n < 0) {
+        td_http1_refuse(conn, conn->chunked->status, "chunked body");
+        return len;
+    }
+    count_received(conn, (size_t)n);
+    if (!take_data(conn, data))
+        return len;
+    if (end)
+        conn->chunked = NULL;
+    if (end && !conn->body_paused)
+        end_body(conn);
+    return (size_t)n;
+}
+
+static size_t
+take_body(td_http1connection *conn, const char *bytes, size_t len)
+{
+    if (conn->chunked != NULL)
+        return take_chunked_body(conn, bytes, len);
+    return take_sized_body(conn, bytes, len);
+}
+
+/* ---- turns */
+
+/* Answered, and nothing but the turn's own buffer waits: the request object may go. */
+static bool
+is_complete(const td_http1connection *conn)
+{
+    if (!conn->answered || conn->stable.len > 0 || conn->out.len > 0)
+        return false;
+    return conn->phase == HTTP1_HANDLING || conn->phase == HTTP1_SENDING ||
+           conn->closing != HTTP1_STAY || (conn->phase == HTTP1_BODY && !conn->keep);
+}
+
+/* Take what can be taken of the input in one turn; returns how much that was. */
+static size_t
+serve(td_http1connection *conn, const char *bytes, size_t len)
+{
+    const int64_t pipelined_max = conn->context->settings->limits.max_pipelined;
+    int64_t served = 0;
+    size_t used = 0;
+
+    while (!conn->broken) {
+        if (conn->answered && conn->phase != HTTP1_IDLE) {
+            if (is_complete(conn)) {
+                end_request(conn);
+                if (++served >= pipelined_max || td_http1_turn.out.len >= HTTP1_TURN_BYTES) {
+                    if (used < len)
+                        td_ioloop_post(conn->context->loop, &conn->resume);
+                    return used;
+                }
+            } else if (conn->phase != HTTP1_BODY) {
+                conn->phase = HTTP1_SENDING;
+                return used;
+            }
+        }
+        if (conn->closing != HTTP1_STAY)
+            return len; /* nothing that comes after is served */
+        if (used == len || conn->phase >= HTTP1_HANDLING || conn->body_paused)
+            return used;
+
+        size_t n = conn->phase == HTTP1_BODY ? take_body(conn, bytes + used, len - used)
+                                             : take_head(conn, bytes + used, len - used);
+        used += n;
+        if (n == 0 && conn->closing == HTTP1_STAY)
+            return used; /* an incomplete head */
+    }
+    return len;
+}
+
+/* Serve from what was kept. */
+static void
+serve_kept(td_http1connection *conn)
+{
+    size_t used = serve(conn, td_buf_str(&conn->in).ptr, conn->in.len);
+
+    td_buf_consume(&conn->in, used);
+    if (conn->in.len == 0 && conn->in.size > TD_CHUNK_SIZE)
+        td_buf_release(&conn->in);
+}
+
+static void
+begin_linger(td_http1connection *conn)
+{
+    conn->transport.ops->shutdown(&conn->transport);
+    conn->phase = HTTP1_LINGER;
+    conn->lingered = (uint32_t)(conn->in.len < LINGER_MAX ? conn->in.len : LINGER_MAX);
+    td_buf_release(&conn->in);
+    td_deadline_start(&conn->context->lingering, &conn->deadline, td_now_ns());
+}
+
+static bool
+wants_input(const td_http1connection *conn)
+{
+    switch ((http1_phase)conn->phase) {
+    case HTTP1_IDLE:
+    case HTTP1_HEAD:
+        return conn->closing == HTTP1_STAY;
+    case HTTP1_BODY:
+        return conn->closing == HTTP1_STAY && !conn->body_paused;
+    case HTTP1_HANDLING:
+        return conn->in.len < PIPELINE_MAX; /* also to hear that the client leaves */
+    case HTTP1_SENDING:
+        return false;
+    case HTTP1_LINGER:
+        return true;
+    }
+    return false;
+}
+
+static void
+tell_writable(td_http1connection *conn)
+{
+    if (!conn->above_high_water ||
+        td_http1_unsent(conn) > (size_t)http1_limits(conn)->write_high_water / 2)
+        return;
+    conn->above_high_water = false;
+    conn->context->delegate->writable(conn->context->delegate_arg, conn->request);
+}
+
+/* The end of each turn: send, wait for what must be waited for, close what is to be closed. */
+static void
+settle(td_http1connection *conn)
+{
+    bool waiting;
+
+    td_http1_send(conn);
+    td_http1_turn.active = NULL;
+    if (conn->broken) {
+        close_connection(conn);
+        return;
+    }
+    waiting = conn->out.len > 0 || conn->stable.len > 0;
+    if (conn->closing != HTTP1_STAY && conn->phase == HTTP1_IDLE && !waiting) {
+        if (conn->closing == HTTP1_CLOSE && conn->in.len == 0) {
+            close_connection(conn);
+            return;
+        }
+        begin_linger(conn);
+    }
+    if (waiting && !td_list_is_linked(&conn->sending.link)) {
+        conn->window_sent = 0;
+        td_deadline_start(&conn->context->sending, &conn->sending, td_now_ns());
+    } else if (!waiting) {
+        td_deadline_stop(&conn->sending);
+    }
+    if (conn->phase == HTTP1_HANDLING || conn->phase == HTTP1_SENDING)
+        td_deadline_stop(&conn->deadline);
+    td_transport_watch(&conn->transport, conn->context->loop,
+                       (waiting ? TD_WRITABLE : 0) | (wants_input(conn) ? TD_READABLE : 0));
+}
+
+/* End of file, or an error: what that means depends on what is going on. */
+static void
+input_ended(td_http1connection *conn, ssize_t result)
+{
+    if (result == 0 && conn->closing == HTTP1_STAY &&
+        (conn->phase == HTTP1_HEAD || (conn->phase == HTTP1_BODY && !conn->head_sent))) {
+        td_http1_refuse(conn, 400, "the client ended in the middle of a request");
+        serve_kept(conn);
+        return;
+    }
+    conn->broken = true;
+}
+
+static void
+receive_linger(td_http1connection *conn)
+{
+    ssize_t n = conn->transport.ops->read(&conn->transport, read_buffer, sizeof(read_buffer));
+
+    if (n == -EAGAIN)
+        return;
+    conn->lingered += n > 0 ? (uint32_t)n : 0;
+    if (n <= 0 || conn->lingered >= LINGER_MAX)
+        conn->broken = true;
+}
+
+/* A buffered body with a length goes straight to where it will lie. */
+static void
+receive_body(td_http1connection *conn)
+{
+    td_buf *body = &conn->request->body_buf;
+    char *to = td_buf_reserve(body, conn->body_left);
+    ssize_t n = conn->transport.ops->read(&conn->transport, to, conn->body_left);
+
+    if (n == -EAGAIN)
+        return;
+    if (n <= 0) {
+        input_ended(conn, n);
+        return;
+    }
+    td_buf_added(body, (size_t)n);
+    conn->body_left -= (uint64_t)n;
+    if (conn->body_left == 0) {
+        end_body(conn);
+        serve_kept(conn);
+    }
+}
+
+static void
+receive(td_http1connection *conn)
+{
+    bool keeps = conn->in.len > 0;
+    char *to = keeps ? td_buf_reserve(&conn->in, READ_SIZE / 4) : read_buffer;
+    ssize_t n = conn->transport.ops->read(&conn->transport, to, keeps ? READ_SIZE / 4 : READ_SIZE);
+
+    if (n == -EAGAIN)
+        return;
+    if (n <= 0) {
+        input_ended(conn, n);
+        return;
+    }
+    if (keeps) {
+        td_buf_added(&conn->in, (size_t)n);
+        serve_kept(conn);
+    } else {
+        size_t used = serve(conn, to, (size_t)n);
+
+        if (used < (size_t)n)
+            td_buf_append(&conn->in, td_str_make(to + used, (size_t)n - used));
+    }
+}
+
+static void
+on_event(td_transport *transport, int events)
+{
+    td_http1connection *conn = TD_CONTAINER_OF(transport, td_http1connection, transport);
+
+    td_http1_turn.active = conn;
+    if (events & TD_WRITABLE) {
+        td_http1_send(conn);
+        if (!conn->broken) {
+            tell_writable(conn);
+            serve_kept(conn);
+        }
+    }
+    if ((events & TD_READABLE) && !conn->broken) {
+        if (conn->phase == HTTP1_LINGER)
+            receive_linger(conn);
+        else if (conn->phase == HTTP1_BODY && conn->chunked == NULL && conn->in.len == 0 &&
+                 conn->request->body_mode == TD_BODY_BUFFERED && !conn->answered)
+            receive_body(conn);
+        else if (wants_input(conn))
+            receive(conn);
+    }
+    settle(conn);
+}
+
+/* Something happened outside of a turn: an answer was finished, a body may go on. */
+static void
+on_resume(void *arg)
+{
+    td_http1connection *conn = arg;
+
+    td_http1_turn.active = conn;
+    if (!conn->broken && has_request(conn))
+        tell_writable(conn);
+    if (!conn->broken && conn->phase == HTTP1_BODY && !conn->body_paused && !conn->answered &&
+        conn->chunked == NULL && conn->body_left == 0)
+        end_body(conn); /* the last piece had paused it */
+    if (!conn->broken && conn->phase != HTTP1_LINGER)
+        serve_kept(conn);
+    settle(conn);
+}
+
+void
+td_request_resume_body(td_request *request)
+{
+    td_http1connection *conn = request->connection;
+
+    if (conn == NULL || !conn->body_paused)
+        return;
+    conn->body_paused = false;
+    conn->window_received = 0;
+    td_deadline_start(&conn->context->receiving, &conn->deadline, td_now_ns());
+    td_ioloop_post(conn->context->loop, &conn->resume);
+}
+
+size_t
+td_request_pending(const td_request *request)
+{
+    return request->connection != NULL ? td_http1_unsent(request->connection) : 0;
+}
+
+bool
+td_request_is_closed(const td_request *request)
+{
+    const td_http1connection *conn = request->connection;
+
+    return conn == NULL || conn->broken;
+}
+
+/* ---- time-outs; each is a turn */
+
+static td_http1connection *
+connection_of(td_deadline *deadline)
+{
+    return TD_CONTAINER_OF(deadline, td_http1connection, deadline);
+}
+
+static void
+refuse_late(td_http1connection *conn, const char *why)
+{
+    td_http1_turn.active = conn;
+    if (conn->request != NULL && conn->phase == HTTP1_HEAD) {
+        conn->request->head = (td_head){.minor = 1};
+        conn->request->started_ns = td_now_ns();
+    }
+    td_http1_refuse(conn, 408, why);
+    serve_kept(conn);
+    settle(conn);
+}
+
+static void
+head_expired(td_deadline *deadline)
+{
+    refuse_late(connection_of(deadline), "header_timeout");
+}
+
+static void
+body_expired(td_deadline *deadline)
+{
+    refuse_late(connection_of(deadline), "body_timeout");
+}
+
+static void
+close_now(td_http1connection *conn)
+{
+    conn->broken = true;
+    settle(conn);
+}
+
+static void
+idle_expired(td_deadline *deadline)
+{
+    close_now(connection_of(deadline));
+}
+
+/* Idle for a second: an idle connection holds no buffer (DESIGN section 13). */
+static void
+warm_expired(td_deadline *deadline)
+{
+    td_http1connection *conn = connection_of(deadline);
+
+    forget_request(conn);
+    td_buf_release(&conn->in);
+    td_buf_release(&conn->out);
+    if (conn->context->idle.duration_ns == 0)
+        close_now(conn);
+    else
+        td_deadline_start(&conn->context->idle, deadline, td_now_ns());
+}
+
+static void
+rate_expired(td_deadline *deadline)
+{
+    td_http1connection *conn = connection_of(deadline);
+
+    if (conn->window_received < http1_limits(conn)->body_min_rate * (RATE_WINDOW_MS / 1000)) {
+        refuse_late(conn, "body_min_rate");
+        return;
+    }
+    conn->window_received = 0;
+    td_deadline_start(&conn->context->receiving, deadline, td_now_ns());
+}
+
+static void
+sending_expired(td_deadline *deadline)
+{
+    td_http1connection *conn = TD_CONTAINER_OF(deadline, td_http1connection, sending);
+    static td_log_gate gate;
+    char peer[TD_PEER_TEXT_SIZE];
+
+    if (conn->window_sent >= http1_limits(conn)->send_min_rate * (RATE_WINDOW_MS / 1000)) {
+        conn->window_sent = 0;
+        td_deadline_start(&conn->context->sending, deadline, td_now_ns());
+        return;
+    }
+    td_peer_format(&conn->peer, peer);
+    td_log_gated(&gate, TD_LOG_INFO, "http", "%s reads too slowly: closed (send_min_rate)", peer);
+    close_now(conn);
+}
+
+static td_deadlines *
+body_timeout(td_http1context *context, int64_t duration_ms)
+{
+    td_http1timeout *timeout = context->bodies;
+
+    while (timeout != NULL && timeout->duration_ms != duration_ms)
+        timeout = timeout->next;
+    if (timeout == NULL) {
+        timeout = td_xcalloc(1, sizeof(*timeout));
+        timeout->duration_ms = duration_ms;
+        timeout->next = context->bodies;
+        context->bodies = timeout;
+        td_deadlines_init(&timeout->list, context->loop, duration_ms, body_expired);
+    }
+    return &timeout->list;
+}
+
+/* ---- contexts */
+
+void
+td_http1context_init(td_http1context *context)
+{
+    const td_limits *limits = &context->settings->limits;
+    int64_t warm = limits->keepalive_timeout_ms < WARM_MS ? limits->keepalive_timeout_ms : WARM_MS;
+
+    context->head_limits = (td_head_limits){
+        .request_line_max = (size_t)limits->max_request_line,
+        .size_max = (size_t)limits->max_header_size,
+        .headers_max = (size_t)limits->max_headers,
+    };
+    td_list_init(&context->connections);
+    td_deadlines_init(&context->heads, context->loop, limits->header_timeout_ms, head_expired);
+    td_deadlines_init(&context->warm, context->loop, warm, warm_expired);
+    td_deadlines_init(&context->idle, context->loop, limits->keepalive_timeout_ms - warm,
+                      idle_expired);
+    td_deadlines_init(&context->receiving, context->loop, RATE_WINDOW_MS, rate_expired);
+    td_deadlines_init(&context->sending, context->loop, RATE_WINDOW_MS, sending_expired);
+    td_deadlines_init(&context->lingering, context->loop, LINGER_MS, idle_expired);
+}
+
+void
+td_http1context_fini(td_http1context *context)
+{
+    while (!td_list_is_empty(&context->connections))
+        close_now(TD_CONTAINER_OF(context->connections.next, td_http1connection, link));
+    while (context->bodies != NULL) {
+        td_http1timeout *timeout = context->bodies;
+
+        context->bodies = timeout->next;
+        td_deadlines_fini(&timeout->list);
+        free(timeout);
+    }
+    td_deadlines_fini(&context->heads);
+    td_deadlines_fini(&context->warm);
+    td_deadlines_fini(&context->idle);
+    td_deadlines_fini(&context->receiving);
+    td_deadlines_fini(&context->sending);
+    td_deadlines_fini(&context->lingering);
+    td_buf_release(&td_http1_turn.out);
+}
+
+bool
+td_http1context_evict(td_http1context *context)
+{
+    if (td_list_is_empty(&context->heads.head))
+        return false;
+    close_now(TD_CONTAINER_OF(context->heads.head.next, td_http1connection, deadline.link));
+    return true;
+}
+
+void
+td_http1context_close_idle(td_http1context *context)
+{
+    td_list *link = context->connections.next;
+
+    while (link != &context->connections) {
+        td_http1connection *conn = TD_CONTAINER_OF(link, td_http1connection, link);
+
+        link = link->next;
+        if (conn->phase != HTTP1_IDLE || conn->closing != HTTP1_STAY)
+            continue;
+        forget_request(conn);
+        conn->closing = HTTP1_CLOSE_GENTLY;
+        settle(conn);
+    }
+}
+
+td_httpserver *
+td_http1connection_server(const td_http1connection *conn)
+{
+    return conn->context->server;
+}
+
+td_str
+td_http1connection_address(const td_http1connection *conn)
+{
+    return td_str_make((const char *)conn->peer.address, conn->peer.address_len);
+}
+
+void
+td_http1connection_open(td_http1context *context, int fd, const td_peer *peer, bool read_now)
+{
+    td_http1connection *conn = td_xcalloc(1, sizeof(*conn));
+
+    td_transport_open_plain(&conn->transport, fd, on_event);
+    conn->context = context;
+    conn->peer = *peer;
+    conn->resume.fn = on_resume;
+    conn->resume.arg = conn;
+    td_list_append(&context->connections, &conn->link);
+    td_deadline_start(&context->idle, &conn->deadline, td_now_ns());
+    if (read_now)
+        on_event(&conn->transport, TD_READABLE);
+    else
+        settle(conn);
+}

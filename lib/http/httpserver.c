@@ -1,0 +1,231 @@
+/*
+ * A listener's connections: how many there may be, and how they come to an end at a drain.
+ */
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/table.h"
+#include "http/http1connection.h"
+#include "http/httpserver.h"
+#include "http/request_internal.h"
+
+/* How many connections one address has; only while it has any and there is a limit. */
+typedef struct address_count {
+    char address[16];
+    size_t count;
+} address_count;
+
+struct td_httpserver {
+    td_http1context http1;
+    td_tcpserver *tcpserver;
+    const td_listener_settings *settings;
+    size_t connections;
+    td_table addresses; /* to address_count */
+    td_timer grace;
+    void (*drained)(void *arg); /* NULL: not draining, or told already */
+    void *drained_arg;
+    td_callback tell_drained;
+};
+
+static void
+refuse_connection(int fd)
+{
+    td_str answer = td_http1_unavailable();
+
+    (void)!send(fd, answer.ptr, answer.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    shutdown(fd, SHUT_WR);
+}
+
+/* ---- connections of one address */
+
+static void
+address_add(td_httpserver *server, td_str address)
+{
+    address_count *entry;
+
+    if (server->settings->limits.max_connections_per_address == 0 || address.len == 0)
+        return;
+    entry = td_table_get(&server->addresses, address);
+    if (entry == NULL) {
+        entry = td_xcalloc(1, sizeof(*entry));
+        memcpy(entry->address, address.ptr, address.len);
+        td_table_set(&server->addresses, td_str_make(entry->address, address.len), entry);
+    }
+    entry->count++;
+}
+
+static void
+address_remove(td_httpserver *server, td_str address)
+{
+    address_count *entry = address.len > 0 ? td_table_get(&server->addresses, address) : NULL;
+
+    if (entry == NULL || --entry->count > 0)
+        return;
+    td_table_remove(&server->addresses, address);
+    free(entry);
+}
+
+static bool
+address_is_full(const td_httpserver *server, td_str address)
+{
+    int64_t max = server->settings->limits.max_connections_per_address;
+    const address_count *entry;
+
+    if (max == 0 || address.len == 0)
+        return false;
+    entry = td_table_get(&server->addresses, address);
+    return entry != NULL && (int64_t)entry->count >= max;
+}
+
+/* ---- accepting */
+
+static void
+on_accepted(void *arg, int fd, const struct sockaddr_storage *sockaddr, socklen_t sockaddr_len)
+{
+    static td_log_gate gate;
+    td_httpserver *server = arg;
+    const td_peer peer = td_peer_of(sockaddr);
+    td_str address = td_str_make((const char *)peer.address, peer.address_len);
+    const char *limit = NULL;
+
+    (void)sockaddr_len;
+    if (address_is_full(server, address))
+        limit = "max_connections_per_address";
+    else if ((int64_t)server->connections >= server->settings->limits.max_connections &&
+             !td_http1context_evict(&server->http1))
+        limit = "max_connections";
+    if (limit != NULL) {
+        td_log_gated(&gate, TD_LOG_WARNING, "http", "listener %s: 503 to a new connection: %s",
+                     server->settings->name, limit);
+        refuse_connection(fd);
+        close(fd);
+        return;
+    }
+    server->connections++;
+    address_add(server, address);
+    td_http1connection_open(&server->http1, fd, &peer, server->settings->defer_accept);
+}
+
+/* Out of descriptors: the reserve is used for this answer (FAULTS 9). */
+static void
+on_refuse(void *arg, int fd)
+{
+    td_httpserver *server = arg;
+
+    td_http1context_evict(&server->http1);
+    refuse_connection(fd);
+}
+
+static void
+tell_drained(void *arg)
+{
+    td_httpserver *server = arg;
+    void (*drained)(void *) = server->drained;
+
+    server->drained = NULL;
+    if (drained != NULL)
+        drained(server->drained_arg);
+}
+
+static void
+on_connection_closed(td_http1connection *conn)
+{
+    td_httpserver *server = td_http1connection_server(conn);
+
+    address_remove(server, td_http1connection_address(conn));
+    server->connections--;
+    td_tcpserver_room(server->tcpserver);
+    if (server->connections == 0 && server->drained != NULL)
+        td_ioloop_post(server->http1.loop, &server->tell_drained);
+}
+
+/* ---- life */
+
+td_httpserver *
+td_httpserver_create(td_ioloop *loop, const td_httpserver_options *options)
+{
+    td_httpserver *server = td_xcalloc(1, sizeof(*server));
+
+    server->settings = options->settings;
+    server->http1 = (td_http1context){
+        .loop = loop,
+        .server = server,
+        .settings = options->settings,
+        .delegate = options->delegate,
+        .delegate_arg = options->delegate_arg,
+        .log_request = options->log_request,
+        .log_arg = options->log_arg,
+        .body_memory = options->body_memory,
+        .connection_closed = on_connection_closed,
+    };
+    td_http1context_init(&server->http1);
+    td_table_init(&server->addresses);
+    server->tell_drained.fn = tell_drained;
+    server->tell_drained.arg = server;
+    server->tcpserver = td_tcpserver_create(loop, &(td_tcpserver_options){
+                                                      .fd = options->fd,
+                                                      .name = options->settings->name,
+                                                      .accepts_max =
+                                                          (int)options->settings->accepts_max,
+                                                      .accepted = on_accepted,
+                                                      .refuse = on_refuse,
+                                                      .arg = server,
+                                                  });
+    return server;
+}
+
+void
+td_httpserver_start(td_httpserver *server)
+{
+    td_tcpserver_start(server->tcpserver);
+}
+
+static void
+grace_is_over(void *arg)
+{
+    td_httpserver *server = arg;
+
+    server->http1.no_idle = true;
+    td_http1context_close_idle(&server->http1);
+}
+
+void
+td_httpserver_drain(td_httpserver *server, int64_t grace_ms, void (*drained)(void *arg), void *arg)
+{
+    td_tcpserver_stop(server->tcpserver);
+    server->http1.draining = true;
+    server->drained = drained;
+    server->drained_arg = arg;
+    if (server->connections == 0) {
+        td_ioloop_post(server->http1.loop, &server->tell_drained);
+        return;
+    }
+    server->grace.fn = grace_is_over;
+    server->grace.arg = server;
+    td_timer_start(server->http1.loop, &server->grace, td_now_ns() + grace_ms * TD_NS_PER_MS);
+}
+
+void
+td_httpserver_destroy(td_httpserver **server_ref)
+{
+    td_httpserver *server = *server_ref;
+
+    if (server == NULL)
+        return;
+    *server_ref = NULL;
+    server->drained = NULL;
+    td_timer_stop(server->http1.loop, &server->grace);
+    td_http1context_fini(&server->http1);
+    td_callback_cancel(&server->tell_drained);
+    td_tcpserver_destroy(&server->tcpserver);
+    td_table_fini(&server->addresses);
+    free(server);
+}
+
+size_t
+td_httpserver_connections(const td_httpserver *server)
+{
+    return server->connections;
+}
