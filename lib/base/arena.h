@@ -5,8 +5,8 @@
  * 16 bytes.  Memory gone aborts the process, so nothing returns NULL: compare every size that a peer
  * controls with its limit first.
  *
- * The first chunk may be the caller's own memory or come from the chunk pool of the process (see
- * td_chunk_get), larger ones from malloc.  An arena is used by one thread.
+ * Chunks come from the chunk pool of the process (see td_chunk_get), larger ones from malloc.  An arena
+ * is used by one thread.
  */
 #ifndef TORNADO_BASE_ARENA_H
 #define TORNADO_BASE_ARENA_H
@@ -55,7 +55,8 @@ td_arena_alloc_raw(td_arena *arena, size_t size)
 {
     size_t rounded = (size + 15) & ~(size_t)15;
 
-    if (__builtin_expect((size_t)(arena->end - arena->next) < rounded || rounded < size, 0))
+    /* rounded is 0 for a size of 0 and for one that overflows. */
+    if (__builtin_expect((size_t)(arena->end - arena->next) < rounded || rounded == 0, 0))
         return td_arena_alloc_slow(arena, size);
     void *p = arena->next;
     arena->next += rounded;

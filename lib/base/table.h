@@ -18,6 +18,7 @@ typedef struct td_table_entry {
 typedef struct td_table {
     td_table_entry *entries;
     size_t count, size; /* entries used, places (a power of two or 0) */
+    uint64_t seed;
 } td_table;
 
 #define TD_TABLE_FOREACH(entry, table)                                                             \
@@ -33,7 +34,7 @@ TD_PRIVATE void *td_table_get(const td_table *table, td_str key); /* NULL: not t
 TD_PRIVATE void *td_table_set(td_table *table, td_str key, void *value);
 TD_PRIVATE void *td_table_remove(td_table *table, td_str key);
 
-/* Pick a new seed; tables made before keep working.  Called in each worker after the fork. */
+/* Pick a new seed for the tables to come; tables made before keep working.  Called in each worker after the fork. */
 TD_PRIVATE void td_table_reseed(void);
 
 #endif

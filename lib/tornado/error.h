@@ -45,7 +45,7 @@ TD_API int td_err_set(td_err *err, int code, const char *format, ...) TD_PRINTF(
 /* The same with -errno as the code and ": No such file or directory" after the text. */
 TD_API int td_err_errno(td_err *err, const char *format, ...) TD_PRINTF(2, 3);
 
-/* Put "context: " before a text that is already there; returns err->code. */
+/* Put "context: " before a text that is already there; returns err->code, or TD_EINVAL for NULL. */
 TD_API int td_err_prefix(td_err *err, const char *format, ...) TD_PRINTF(2, 3);
 
 #endif

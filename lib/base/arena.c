@@ -1,0 +1,224 @@
+/*
+ * Arenas are lists of chunks, newest first, of which only the newest has room.  A chunk of
+ * TD_CHUNK_SIZE comes from the pool and goes back to it; a larger one was made for one allocation, which
+ * fills it, so what follows starts another chunk.
+ */
+#include "base/arena.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include "base/assert.h"
+#include "base/log.h"
+
+_Static_assert(sizeof(td_arena_chunk) == 16, "the first allocation of a chunk is aligned to 16");
+
+static TD_NORETURN void
+out_of_memory(size_t size)
+{
+    td_log_at(TD_LOG_CRITICAL, "memory", "out of memory: %zu bytes wanted", size);
+    abort();
+}
+
+void *
+td_xmalloc(size_t size)
+{
+    void *p = malloc(size > 0 ? size : 1);
+
+    if (TD_UNLIKELY(p == NULL))
+        out_of_memory(size);
+    return p;
+}
+
+void *
+td_xcalloc(size_t n, size_t size)
+{
+    void *p = calloc(n > 0 ? n : 1, size > 0 ? size : 1);
+
+    if (TD_UNLIKELY(p == NULL))
+        out_of_memory(n * size);
+    return p;
+}
+
+void *
+td_xrealloc(void *p, size_t size)
+{
+    void *moved = realloc(p, size > 0 ? size : 1);
+
+    if (TD_UNLIKELY(moved == NULL))
+        out_of_memory(size);
+    return moved;
+}
+
+char *
+td_xstrdup(const char *text)
+{
+    const size_t size = strlen(text) + 1;
+
+    return memcpy(td_xmalloc(size), text, size);
+}
+
+/* ---- the pool */
+
+union pooled {
+    union pooled *next;
+    char bytes[TD_CHUNK_SIZE];
+};
+
+static union pooled *pool;
+
+void *
+td_chunk_get(void)
+{
+    union pooled *chunk = pool;
+
+    if (chunk == NULL)
+        return td_xmalloc(TD_CHUNK_SIZE);
+    pool = chunk->next;
+    return chunk;
+}
+
+void
+td_chunk_put(void *chunk)
+{
+    union pooled *idle = chunk;
+
+    idle->next = pool;
+    pool = idle;
+}
+
+void
+td_chunk_trim(size_t keep)
+{
+    union pooled **link = &pool;
+
+    while (*link != NULL && keep-- > 0)
+        link = &(*link)->next;
+    for (union pooled *idle = *link, *next; idle != NULL; idle = next) {
+        next = idle->next;
+        free(idle);
+    }
+    *link = NULL;
+}
+
+/* ---- arenas */
+
+void
+td_arena_init(td_arena *arena)
+{
+    *arena = (td_arena){0};
+}
+
+static void
+drop_newest(td_arena *arena)
+{
+    td_arena_chunk *chunk = arena->newest;
+
+    arena->newest = chunk->older;
+    arena->total -= chunk->size;
+    if (chunk->size == TD_CHUNK_SIZE)
+        td_chunk_put(chunk);
+    else
+        free(chunk);
+}
+
+void
+td_arena_fini(td_arena *arena)
+{
+    while (arena->newest != NULL)
+        drop_newest(arena);
+    arena->next = arena->end = NULL;
+}
+
+void
+td_arena_rewind(td_arena *arena, td_arena_mark mark)
+{
+    while (arena->newest != mark.chunk)
+        drop_newest(arena);
+    arena->next = mark.next;
+    arena->end = mark.chunk != NULL ? (char *)mark.chunk + mark.chunk->size : NULL;
+}
+
+void *
+td_arena_alloc_slow(td_arena *arena, size_t size)
+{
+    const size_t header = sizeof(td_arena_chunk);
+
+    if (TD_UNLIKELY(size > PTRDIFF_MAX - header - 16))
+        out_of_memory(size);
+    if (size == 0) /* an address that nobody else has */
+        return td_arena_alloc_raw(arena, 1);
+
+    const size_t rounded = (size + 15) & ~(size_t)15;
+    const bool is_pooled = rounded <= TD_CHUNK_SIZE - header;
+    const size_t chunk_size = is_pooled ? TD_CHUNK_SIZE : header + rounded;
+    td_arena_chunk *chunk = is_pooled ? td_chunk_get() : td_xmalloc(chunk_size);
+
+    chunk->older = arena->newest;
+    chunk->size = chunk_size;
+    arena->newest = chunk;
+    arena->total += chunk_size;
+    arena->next = (char *)chunk + header + rounded;
+    arena->end = (char *)chunk + chunk_size;
+    return (char *)chunk + header;
+}
+
+void *
+td_arena_alloc_array(td_arena *arena, size_t size, size_t n)
+{
+    size_t bytes;
+
+    if (TD_UNLIKELY(__builtin_mul_overflow(size, n, &bytes)))
+        out_of_memory(SIZE_MAX);
+    return td_arena_alloc(arena, bytes);
+}
+
+td_str
+td_str_dup(td_arena *arena, td_str s)
+{
+    if (s.ptr == NULL)
+        return s;
+
+    char *copy = td_arena_alloc_raw(arena, s.len + 1);
+
+    memcpy(copy, s.ptr, s.len);
+    copy[s.len] = '\0';
+    return td_str_make(copy, s.len);
+}
+
+char *
+td_arena_strdup(td_arena *arena, const char *text)
+{
+    const size_t size = strlen(text) + 1;
+
+    return memcpy(td_arena_alloc_raw(arena, size), text, size);
+}
+
+td_str
+td_arena_vsprintf(td_arena *arena, const char *format, va_list args)
+{
+    const size_t room = (size_t)(arena->end - arena->next);
+    va_list again;
+
+    va_copy(again, args);
+    const int len = vsnprintf(arena->next, room, format, args);
+
+    TD_ASSERT(len >= 0);
+    const bool fits = (size_t)len < room;
+    char *text = td_arena_alloc_raw(arena, (size_t)len + 1);
+
+    if (!fits)
+        vsnprintf(text, (size_t)len + 1, format, again);
+    va_end(again);
+    return td_str_make(text, (size_t)len);
+}
+
+td_str
+td_arena_sprintf(td_arena *arena, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    const td_str s = td_arena_vsprintf(arena, format, args);
+    va_end(args);
+    return s;
+}
