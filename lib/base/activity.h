@@ -17,7 +17,7 @@ typedef struct td_activity {
     uint64_t request_no; /* number of the request in this worker, from 1; 0: none */
 } td_activity;
 
-TD_PRIVATE volatile td_activity *td_activity_slot;
+TD_PRIVATE extern volatile td_activity *td_activity_slot;
 
 static inline void
 td_activity_set(const td_activity *activity)

@@ -19,8 +19,8 @@
 TD_PRIVATE int64_t td_clock_ns(void); /* CLOCK_MONOTONIC, now */
 
 /* The cached pair; written by td_clock_refresh alone. */
-TD_PRIVATE int64_t td_clock_cached_ns;
-TD_PRIVATE time_t td_clock_cached_wall;
+TD_PRIVATE extern int64_t td_clock_cached_ns;
+TD_PRIVATE extern time_t td_clock_cached_wall;
 
 TD_PRIVATE void td_clock_refresh(void);
 

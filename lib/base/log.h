@@ -63,6 +63,6 @@ TD_PRIVATE void td_log_gated(td_log_gate *gate, td_log_level level, const char *
                              const char *format, ...) TD_PRINTF(4, 5);
 
 /* The name td_log puts in front: a plugin instance's while its code runs.  Set by the upper layers. */
-TD_PRIVATE const char *(*td_log_current_module)(void);
+TD_PRIVATE extern const char *(*td_log_current_module)(void);
 
 #endif
