@@ -41,7 +41,7 @@ typedef enum td_expect {
     TD_EXPECT_OTHER,    /* 417 */
 } td_expect;
 
-/* A head that was accepted.  Every td_str points into the bytes that were parsed. */
+/* A head that was accepted.  Every td_str points into the bytes that were parsed or is a constant. */
 typedef struct td_head {
     td_str raw;         /* the whole head, from the method (leading CRLFs left out) to the last CRLF */
     td_method method;
@@ -51,7 +51,7 @@ typedef struct td_head {
     td_str query;       /* behind the first '?'; the null string: there was no '?' */
     td_str host;        /* authority of an absolute-form target, else of Host; "127.0.0.1" for a 1.0 request without */
     td_str host_name;   /* host without the port, as sent (not lower-cased); "[::1]" keeps its brackets */
-    int minor;          /* HTTP version 1.x */
+    int minor;          /* HTTP version: 0, or 1 for 1.1 and later */
     td_headers headers; /* the array is in the arena given to the parser */
     int64_t content_length; /* -1: no Content-Length */
     bool chunked;
@@ -63,10 +63,10 @@ typedef struct td_head {
 
 /* How far a head that is still coming has been judged.  Zeroed memory is the start. */
 typedef struct td_head_parser {
-    uint32_t judged;  /* bytes already found good (whole lines and the start of one) */
-    uint32_t line;    /* offset of the line that is not complete yet */
-    uint32_t lines;   /* complete field lines */
-    uint8_t state;    /* the parser's own */
+    uint32_t judged; /* bytes already found good */
+    uint32_t start;  /* offset of the method, behind the leading CRLFs */
+    uint32_t lines;  /* field lines that have begun */
+    uint8_t state;   /* the parser's own */
 } td_head_parser;
 
 typedef struct td_head_error {
@@ -80,16 +80,14 @@ typedef struct td_head_error {
  *
  * Returns the length of the head (> 0; *out is filled in, and up to 2 leading CRLFs are counted), 0
  * when more is needed, or TD_EBADMSG with *error.  What is wrong is told as soon as the bytes show it,
- * not when the head is complete.  Linear in the input over all calls.
+ * not when the head is complete.  Linear in the input over all calls.  After a head the parser is at
+ * its start again; after an error it is of no use.  Without a head *out means nothing.
  */
 TD_PRIVATE ssize_t td_head_parse(td_head_parser *parser, const char *bytes, size_t len,
                                  const td_head_limits *limits, td_arena *arena, td_head *out,
                                  td_head_error *error);
 
-/* Off: every head goes through http-parser.  For the differential tests. */
+/* Off: every head goes through http-parser, whatever it is.  For the differential tests. */
 TD_PRIVATE void td_head_parser_fast(bool on);
-
-/* The field names and values of a trailer section: the same rules.  0 or TD_EBADMSG. */
-TD_PRIVATE int td_trailer_line_check(td_str line);
 
 #endif

@@ -1,0 +1,197 @@
+/*
+ * A state machine that walks over the framing byte by byte and over the data in one step.
+ *
+ * It stops behind each piece of data, so that what was good before an error has always been handed
+ * over.  Lines end in CRLF and nothing else; a size is digits, directly followed by an extension or
+ * the line's end; behind the data stands CRLF.  Every leniency in these places has been used to
+ * smuggle requests.
+ */
+#include <tornado/error.h>
+#include "base/assert.h"
+#include "http/chunked.h"
+#include "http/headers.h"
+
+enum {
+    SIZE_DIGITS_MAX = 16, /* of uint64_t */
+};
+
+enum state {
+    SIZE,
+    EXTENSION,
+    SIZE_LF,
+    DATA,
+    DATA_CR,
+    DATA_LF,
+    TRAILER,
+    TRAILER_NAME,
+    TRAILER_VALUE,
+    TRAILER_LF,
+    END_LF,
+    COMPLETE,
+};
+
+static int
+refuse(td_chunked *decoder, int rc, int status, const char *what)
+{
+    decoder->status = status;
+    decoder->what = what;
+    return rc;
+}
+
+static int
+malformed(td_chunked *decoder, const char *what)
+{
+    return refuse(decoder, TD_EBADMSG, 400, what);
+}
+
+static unsigned
+hex_value(char digit)
+{
+    return digit <= '9' ? (unsigned)(digit - '0') : (unsigned)((digit | 0x20) - 'a' + 10);
+}
+
+/* chunk-ext, unread; HTAB, SP, VCHAR and obs-text are all that its grammar has. */
+static int
+take_extension(td_chunked *decoder, char byte)
+{
+    if (byte == '\r') {
+        decoder->state = SIZE_LF;
+        return 0;
+    }
+    if (!td_byte_is(byte, TD_BYTE_FIELD))
+        return malformed(decoder, "chunk extension: a control byte");
+    if (++decoder->extension > TD_CHUNK_EXTENSION_MAX ||
+        ++decoder->extensions > TD_CHUNK_EXTENSIONS_MAX)
+        return malformed(decoder, "chunk extension: too long");
+    return 0;
+}
+
+/* The byte behind the digits of a chunk size. */
+static int
+end_size(td_chunked *decoder, const td_chunked_limits *limits, char byte)
+{
+    if (decoder->digits == 0)
+        return malformed(decoder, "chunk size: no digit");
+    if (byte != '\r' && byte != ';' && byte != ' ' && byte != '\t')
+        return malformed(decoder, "chunk size: not hex digits");
+    if (decoder->chunk_left > limits->body_max - decoder->body)
+        return refuse(decoder, TD_ETOOBIG, 413, "chunk size: the body is too large");
+    decoder->body += decoder->chunk_left;
+    decoder->extension = 0;
+    decoder->state = EXTENSION;
+    return take_extension(decoder, byte);
+}
+
+static int
+take_size(td_chunked *decoder, const td_chunked_limits *limits, char byte)
+{
+    if (!td_byte_is(byte, TD_BYTE_HEX))
+        return end_size(decoder, limits, byte);
+    if (decoder->digits == SIZE_DIGITS_MAX)
+        return malformed(decoder, "chunk size: too many digits");
+    decoder->digits++;
+    decoder->chunk_left = decoder->chunk_left << 4 | hex_value(byte);
+    return 0;
+}
+
+/* A byte of a trailer line; the rules of a header line (RFC 9112 section 5) hold. */
+static int
+take_trailer(td_chunked *decoder, const td_chunked_limits *limits, char byte)
+{
+    if (++decoder->trailer_size > limits->trailer_size_max)
+        return refuse(decoder, TD_ETOOBIG, 431, "trailer: too long");
+    if (decoder->state == TRAILER_NAME) {
+        if (byte == ':')
+            decoder->state = TRAILER_VALUE;
+        else if (!td_byte_is(byte, TD_BYTE_TOKEN))
+            return malformed(decoder, "trailer: the name is not a token and a colon");
+    } else if (byte == '\r') {
+        decoder->state = TRAILER_LF;
+    } else if (!td_byte_is(byte, TD_BYTE_FIELD)) {
+        return malformed(decoder, "trailer: a control byte in a value");
+    }
+    return 0;
+}
+
+/* The first byte of a line behind the last chunk. */
+static int
+begin_trailer(td_chunked *decoder, const td_chunked_limits *limits, char byte)
+{
+    if (byte == '\r') {
+        decoder->state = END_LF;
+        return 0;
+    }
+    if (!td_byte_is(byte, TD_BYTE_TOKEN))
+        return malformed(decoder, "trailer: the name is not a token and a colon");
+    if (decoder->trailers == limits->trailers_max)
+        return refuse(decoder, TD_ETOOBIG, 431, "trailer: too many lines");
+    decoder->trailers++;
+    decoder->state = TRAILER_NAME;
+    return take_trailer(decoder, limits, byte);
+}
+
+/* The one byte that may stand here. */
+static int
+take_line_end(td_chunked *decoder, char byte, char expected, enum state next)
+{
+    if (byte != expected)
+        return malformed(decoder, decoder->state == DATA_CR || decoder->state == DATA_LF
+                                      ? "chunk: no CRLF behind the data"
+                                      : "chunk: CR without LF");
+    decoder->state = next;
+    return 0;
+}
+
+static int
+take_byte(td_chunked *decoder, const td_chunked_limits *limits, char byte)
+{
+    switch ((enum state)decoder->state) {
+    case SIZE:
+        return take_size(decoder, limits, byte);
+    case EXTENSION:
+        return take_extension(decoder, byte);
+    case SIZE_LF:
+        return take_line_end(decoder, byte, '\n', decoder->chunk_left > 0 ? DATA : TRAILER);
+    case DATA_CR:
+        return take_line_end(decoder, byte, '\r', DATA_LF);
+    case DATA_LF:
+        decoder->digits = 0;
+        return take_line_end(decoder, byte, '\n', SIZE);
+    case TRAILER:
+        return begin_trailer(decoder, limits, byte);
+    case TRAILER_NAME:
+    case TRAILER_VALUE:
+        return take_trailer(decoder, limits, byte);
+    case TRAILER_LF:
+        return take_line_end(decoder, byte, '\n', TRAILER);
+    case END_LF:
+        return take_line_end(decoder, byte, '\n', COMPLETE);
+    case DATA:
+    case COMPLETE:
+        break; /* the caller's */
+    }
+    TD_ASSERT(!"a byte of framing in this state");
+}
+
+ssize_t
+td_chunked_decode(td_chunked *decoder, const td_chunked_limits *limits, const char *bytes,
+                  size_t len, td_str *data_out, bool *end_out)
+{
+    size_t taken = 0, data = 0;
+
+    while (taken < len && decoder->state != DATA && decoder->state != COMPLETE) {
+        const int rc = take_byte(decoder, limits, bytes[taken++]);
+
+        if (rc < 0)
+            return rc;
+    }
+    if (decoder->state == DATA) {
+        data = len - taken < decoder->chunk_left ? len - taken : (size_t)decoder->chunk_left;
+        decoder->chunk_left -= data;
+        if (decoder->chunk_left == 0)
+            decoder->state = DATA_CR;
+    }
+    *data_out = td_str_make(bytes + taken, data);
+    *end_out = decoder->state == COMPLETE;
+    return (ssize_t)(taken + data);
+}

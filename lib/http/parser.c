@@ -1,0 +1,879 @@
+/*
+ * The request head.  A head is judged in up to three steps, and accepted when all agree:
+ *
+ *   scan_plain     knows the heads that nearly everybody sends, complete and at once, and yields their
+ *                  spans.  It never refuses: what it does not know goes the long way.
+ *   judge          walks over the bytes by table as they come, stops at the first one that breaks the
+ *                  grammar or a limit, and can be interrupted at any byte.
+ *   ask_http_parser gives the judged head to http-parser, which yields the spans.
+ *
+ * Both ways end in the same functions for the request line's target and for the fields that say
+ * something about the message (note_field, finish_fields).  All refusals come from the long way, so a
+ * peer gets the same answer however its bytes were cut.
+ */
+#include <arpa/inet.h>
+#include <http_parser.h>
+#include <string.h>
+#include <tornado/error.h>
+#include "base/assert.h"
+#include "base/escape.h"
+#include "http/parser.h"
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+enum {
+    LEADING_CRLF_MAX = 2, /* RFC 9112 section 2.2 asks for at least one */
+    IPV6_TEXT_MAX = 45,   /* "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255" */
+    PORT_MAX = 65535,
+};
+
+/* What judge expects next.  Those before REQUEST_CR belong to the request line and its limit. */
+enum state {
+    LEADING,
+    LEADING_LF,
+    METHOD,
+    TARGET,
+    VERSION, /* and one state a byte up to VERSION + 7 */
+    REQUEST_CR = VERSION + 8,
+    REQUEST_LF,
+    LINE,
+    NAME,
+    VALUE,
+    VALUE_LF,
+    END_LF,
+    COMPLETE,
+};
+
+static const td_str method_names[] = {
+#define X(name) {#name, sizeof(#name) - 1},
+#include "http/method.def"
+#undef X
+};
+
+/* What the fields of one head have said so far. */
+struct notes {
+    td_str host; /* meaningful when hosts > 0 */
+    unsigned hosts, lengths, codings, expects;
+    bool other_coding;             /* a coding we do not have stands before "chunked" */
+    bool close, keep_alive, upgrade_named; /* elements of Connection */
+    bool upgrade;                  /* there is an Upgrade field */
+};
+
+static bool fast = true;
+
+void
+td_head_parser_fast(bool on)
+{
+    fast = on;
+}
+
+td_str
+td_method_name(td_method method)
+{
+    return method < TD_METHODS_COUNT ? method_names[method] : TD_STR("");
+}
+
+static td_method
+find_method(td_str name)
+{
+    unsigned i = 0;
+
+    while (i < TD_METHODS_COUNT && !td_str_equal(name, method_names[i]))
+        i++;
+    return (td_method)i;
+}
+
+static int
+refuse(td_head_error *error, int status, const char *what)
+{
+    *error = (td_head_error){status, what};
+    return TD_EBADMSG;
+}
+
+/* RFC 3986 section 2.1: every '%' of a path or a name is followed by two hex digits. */
+static const char *
+skip_escaped(const char *p, const char *end, uint8_t classes)
+{
+    p = td_skip_bytes(p, end, classes);
+    while (end - p >= 3 && p[0] == '%' && td_byte_is(p[1], TD_BYTE_HEX) &&
+           td_byte_is(p[2], TD_BYTE_HEX))
+        p = td_skip_bytes(p + 3, end, classes);
+    return p;
+}
+
+static bool
+is_ipv6_address(td_str s)
+{
+    char text[IPV6_TEXT_MAX + 1];
+    struct in6_addr address;
+
+    if (s.len > IPV6_TEXT_MAX)
+        return false;
+    memcpy(text, s.ptr, s.len);
+    text[s.len] = '\0';
+    return inet_pton(AF_INET6, text, &address) == 1;
+}
+
+/*
+ * RFC 9110 section 7.2: Host = uri-host [ ":" port ].  False when it is something else; a name is
+ * required here (section 4.2.1).  IPvFuture addresses and zones, which nobody can reach, are refused.
+ */
+static bool
+split_host(td_str host, td_str *name_out)
+{
+    const char *p = host.ptr, *const end = p + host.len;
+    unsigned port = 0;
+
+    if (p < end && *p == '[') {
+        const char *close = memchr(p, ']', host.len);
+
+        if (close == NULL || !is_ipv6_address(td_str_make(p + 1, (size_t)(close - p) - 1)))
+            return false;
+        p = close + 1;
+    } else {
+        p = skip_escaped(p, end, TD_BYTE_HOST);
+    }
+    *name_out = td_str_make(host.ptr, (size_t)(p - host.ptr));
+    if (p == host.ptr)
+        return false;
+    if (p == end)
+        return true;
+    if (*p++ != ':')
+        return false;
+    for (; p < end && td_byte_is(*p, TD_BYTE_DIGIT) && port <= PORT_MAX; p++)
+        port = port * 10 + (unsigned)(*p - '0');
+    return p == end && port <= PORT_MAX;
+}
+
+/* RFC 3986 section 3.3 and 3.4: path [ "?" query ].  A bad '%' in the query stays literal. */
+static int
+split_path(td_str s, td_head *head, td_head_error *error)
+{
+    const char *const end = s.ptr + s.len, *p = skip_escaped(s.ptr, end, TD_BYTE_PATH);
+
+    if (p < end && *p == '%')
+        return refuse(error, 400, "request target: % without two hex digits");
+    head->path = td_str_make(s.ptr, (size_t)(p - s.ptr));
+    head->query = p < end ? td_str_make(p + 1, (size_t)(end - p) - 1) : (td_str){NULL, 0};
+    return 0;
+}
+
+/* RFC 9112 section 3.2.2: its authority replaces Host. */
+static int
+split_absolute(td_str rest, td_head *head, td_head_error *error)
+{
+    const char *p = rest.ptr, *const end = p + rest.len;
+
+    while (p < end && *p != '/' && *p != '?')
+        p++;
+    head->host = td_str_make(rest.ptr, (size_t)(p - rest.ptr));
+    head->absolute_form = true;
+    if (!split_host(head->host, &head->host_name)) /* user information has no place in it either */
+        return refuse(error, 400, "request target: bad authority");
+
+    const int rc = split_path(td_str_make(p, (size_t)(end - p)), head, error);
+
+    if (head->path.len == 0) /* RFC 9110 section 4.2.3 */
+        head->path = TD_STR("/");
+    return rc;
+}
+
+static bool
+has_scheme(td_str target, td_str scheme, td_str *rest_out)
+{
+    if (target.len < scheme.len ||
+        !td_str_equal_nocase(td_str_make(target.ptr, scheme.len), scheme))
+        return false;
+    *rest_out = td_str_make(target.ptr + scheme.len, target.len - scheme.len);
+    return true;
+}
+
+/* RFC 9112 section 3.2: origin-form, absolute-form, and asterisk-form for OPTIONS alone. */
+static int
+split_target(td_head *head, td_head_error *error)
+{
+    const td_str target = head->target;
+    td_str rest;
+
+    if (target.ptr[0] == '/')
+        return split_path(target, head, error);
+    if (head->method == TD_METHOD_OPTIONS && td_str_equal(target, TD_STR("*"))) {
+        head->path = target;
+        return 0;
+    }
+    if (has_scheme(target, TD_STR("http://"), &rest) ||
+        has_scheme(target, TD_STR("https://"), &rest))
+        return split_absolute(rest, head, error);
+    return refuse(error, 400, "request target: no such form for this method");
+}
+
+/*
+ * A request line whose bytes have been judged, without its CRLF:
+ * request-line = method SP request-target SP HTTP-version.  Fills in all that it says.
+ */
+static int
+split_request_line(td_str line, td_head *head, td_head_error *error)
+{
+    const char *version = line.ptr + line.len - strlen("HTTP/1.1");
+    const char *target = (const char *)memchr(line.ptr, ' ', line.len) + 1;
+    const td_str method = td_str_make(line.ptr, (size_t)(target - line.ptr) - 1);
+
+    *head = (td_head){
+        .method = find_method(method),
+        .method_name = method,
+        .target = {target, (size_t)(version - target) - 1},
+        .minor = version[7] == '0' ? 0 : 1, /* RFC 9110 section 2.5: any later minor is read as ours */
+        .content_length = -1,
+    };
+    if (version[5] != '1')
+        return refuse(error, 505, "request line: not HTTP/1.x");
+    if (td_str_equal(method, TD_STR("CONNECT")))
+        return refuse(error, 501, "request line: CONNECT");
+    return split_target(head, error);
+}
+
+/* Content-Length = 1*DIGIT (RFC 9110 section 8.6).  -1: it is not, or does not fit. */
+static int64_t
+parse_length(td_str value)
+{
+    int64_t length = 0;
+
+    if (value.len == 0)
+        return -1;
+    for (size_t i = 0; i < value.len; i++)
+        if (!td_byte_is(value.ptr[i], TD_BYTE_DIGIT) ||
+            __builtin_mul_overflow(length, 10, &length) ||
+            __builtin_add_overflow(length, value.ptr[i] - '0', &length))
+            return -1;
+    return length;
+}
+
+static int
+note_length(td_head *head, struct notes *notes, td_str value, td_head_error *error)
+{
+    if (notes->lengths++ > 0) /* RFC 9110 section 8.6 would let equal ones pass; no client needs it */
+        return refuse(error, 400, "Content-Length: more than one");
+    head->content_length = parse_length(value);
+    return head->content_length >= 0 ? 0 : refuse(error, 400, "Content-Length: not a number that fits");
+}
+
+/* transfer-coding = token *( OWS ";" OWS transfer-parameter ); the parameters are not looked at. */
+static bool
+is_other_coding(td_str element)
+{
+    const char *semicolon = memchr(element.ptr, ';', element.len);
+    const size_t len = semicolon != NULL ? (size_t)(semicolon - element.ptr) : element.len;
+    const td_str name = td_str_trim(td_str_make(element.ptr, len));
+
+    return td_is_token(name) && !td_str_equal_nocase(name, TD_STR("chunked"));
+}
+
+/*
+ * RFC 9112 section 6.1.  A body whose last coding is not chunked has no end; one with another coding
+ * below it has an end, but we could not decode it.
+ */
+static int
+note_coding(td_head *head, struct notes *notes, td_str value, td_head_error *error)
+{
+    bool last = false;
+    td_str element;
+
+    if (notes->codings++ > 0)
+        return refuse(error, 400, "Transfer-Encoding: more than one");
+    if (head->minor == 0)
+        return refuse(error, 400, "Transfer-Encoding: in HTTP/1.0");
+    head->chunked = td_str_equal_nocase(value, TD_STR("chunked"));
+    if (head->chunked)
+        return 0;
+    while (!last && td_list_next(&value, &element)) {
+        last = td_str_equal_nocase(element, TD_STR("chunked"));
+        if (!last && !is_other_coding(element))
+            return refuse(error, 400, "Transfer-Encoding: not a list of codings");
+        notes->other_coding |= !last;
+    }
+    if (!last || !notes->other_coding || value.len > 0)
+        return refuse(error, 400, "Transfer-Encoding: does not end in one chunked");
+    return 0;
+}
+
+static void
+note_connection(struct notes *notes, td_str value)
+{
+    td_str element;
+
+    while (td_list_next(&value, &element)) {
+        if (td_str_equal_nocase(element, TD_STR("close")))
+            notes->close = true;
+        else if (td_str_equal_nocase(element, TD_STR("keep-alive")))
+            notes->keep_alive = true;
+        else if (td_str_equal_nocase(element, TD_STR("upgrade")))
+            notes->upgrade_named = true;
+    }
+}
+
+static void
+note_expect(td_head *head, struct notes *notes, td_str value)
+{
+    const bool known = td_str_equal_nocase(value, TD_STR("100-continue"));
+
+    head->expect = known && notes->expects == 0 ? TD_EXPECT_CONTINUE : TD_EXPECT_OTHER;
+    notes->expects++;
+}
+
+/* Append the line to the head, and note what it says about the message. */
+static int
+note_field(td_head *head, struct notes *notes, td_arena *arena, td_str name, td_str value,
+           td_head_error *error)
+{
+    if (value.len == 0) /* both ways must point at the same place */
+        value.ptr = name.ptr + name.len + 1;
+    *td_headers_append(&head->headers, arena) = (td_header){name, value};
+
+    switch (name.len) {
+    case sizeof "Host" - 1:
+        if (td_str_equal_nocase(name, TD_STR("Host"))) {
+            notes->host = value;
+            notes->hosts++;
+        }
+        break;
+    case sizeof "Expect" - 1:
+        if (td_str_equal_nocase(name, TD_STR("Expect")))
+            note_expect(head, notes, value);
+        break;
+    case sizeof "Upgrade" - 1:
+        if (td_str_equal_nocase(name, TD_STR("Upgrade")))
+            notes->upgrade = true;
+        break;
+    case sizeof "Connection" - 1:
+        if (td_str_equal_nocase(name, TD_STR("Connection")))
+            note_connection(notes, value);
+        break;
+    case sizeof "Content-Length" - 1:
+        if (td_str_equal_nocase(name, TD_STR("Content-Length")))
+            return note_length(head, notes, value, error);
+        break;
+    case sizeof "Transfer-Encoding" - 1:
+        if (td_str_equal_nocase(name, TD_STR("Transfer-Encoding")))
+            return note_coding(head, notes, value, error);
+        break;
+    default:
+        break;
+    }
+    return 0;
+}
+
+/* RFC 9112 section 3.2: exactly one valid Host in 1.1; we want no second one in 1.0 either. */
+static int
+finish_host(td_head *head, const struct notes *notes, td_head_error *error)
+{
+    td_str host = notes->host, name;
+
+    if (notes->hosts > 1)
+        return refuse(error, 400, "Host: more than one");
+    if (notes->hosts == 0) {
+        if (head->minor > 0)
+            return refuse(error, 400, "Host: missing");
+        host = name = TD_STR("127.0.0.1");
+    } else if (host.len == 0) { /* RFC 9110 section 7.2: where the target has no authority */
+        name = host;
+    } else if (!split_host(host, &name)) {
+        return refuse(error, 400, "Host: not a host and port");
+    }
+    if (!head->absolute_form) {
+        head->host = host;
+        head->host_name = name;
+    }
+    return 0;
+}
+
+/* RFC 9112 section 9.3.  A 1.0 client must ask, and its body must have an end. */
+static bool
+wants_keep_alive(const td_head *head, const struct notes *notes)
+{
+    if (notes->close)
+        return false;
+    if (head->minor > 0)
+        return true;
+    return notes->keep_alive && (head->content_length >= 0 || head->method == TD_METHOD_GET ||
+                                 head->method == TD_METHOD_HEAD);
+}
+
+/* All lines have been noted: judge what they say together. */
+static int
+finish_fields(td_head *head, const struct notes *notes, td_head_error *error)
+{
+    const int rc = finish_host(head, notes, error);
+
+    if (rc < 0)
+        return rc;
+    /* RFC 9112 section 6.1: this may be request smuggling; nobody knows which one others believe. */
+    if (notes->codings > 0 && notes->lengths > 0)
+        return refuse(error, 400, "Transfer-Encoding: beside Content-Length");
+    if (notes->other_coding)
+        return refuse(error, 501, "Transfer-Encoding: a coding other than chunked");
+    head->keep_alive = wants_keep_alive(head, notes);
+    if (head->minor == 0) /* RFC 9110 sections 7.8 and 10.1.1: both are ignored in 1.0 */
+        head->expect = TD_EXPECT_NONE;
+    else
+        head->upgrade = notes->upgrade && notes->upgrade_named;
+    return 0;
+}
+
+/*
+ * Plain heads.  The find_ functions return the first byte of [p, end) that stops the run, or end; at
+ * least FIND_MIN bytes before end must be readable.  They may stop early: that is the long way, too.
+ */
+enum {
+    FIND_MIN = 16,
+};
+
+#ifdef __SSE2__
+
+/* The bytes of `block` in first .. last, which are both below 0x80 or both above. */
+static inline __m128i
+between(__m128i block, char first, char last)
+{
+    const __m128i offset = _mm_sub_epi8(block, _mm_set1_epi8(first));
+
+    return _mm_cmpeq_epi8(_mm_min_epu8(offset, _mm_set1_epi8((char)(last - first))), offset);
+}
+
+static inline __m128i
+equal(__m128i block, char byte)
+{
+    return _mm_cmpeq_epi8(block, _mm_set1_epi8(byte));
+}
+
+static inline unsigned
+name_stops(__m128i block) /* all but letters, digits and '-' */
+{
+    const __m128i lower = _mm_or_si128(block, _mm_set1_epi8(0x20));
+    const __m128i letters = between(lower, 'a', 'z'), digits = between(block, '0', '9');
+
+    return (unsigned)_mm_movemask_epi8(
+               _mm_or_si128(_mm_or_si128(letters, digits), equal(block, '-'))) ^
+           0xffff;
+}
+
+static inline unsigned
+value_stops(__m128i block) /* control bytes, HTAB too */
+{
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(between(block, 0, 0x1f), equal(block, 0x7f)));
+}
+
+static inline __m128i
+beyond_target(__m128i block) /* as signed bytes, those from 0x80 on are below all others */
+{
+    return _mm_or_si128(_mm_cmplt_epi8(block, _mm_set1_epi8(0x21)),
+                        _mm_or_si128(equal(block, 0x7f), equal(block, '#')));
+}
+
+static inline unsigned
+query_stops(__m128i block)
+{
+    return (unsigned)_mm_movemask_epi8(beyond_target(block));
+}
+
+static inline unsigned
+path_stops(__m128i block)
+{
+    return (unsigned)_mm_movemask_epi8(
+        _mm_or_si128(beyond_target(block), _mm_or_si128(equal(block, '?'), equal(block, '%'))));
+}
+
+static inline __attribute__((always_inline)) const char *
+find(const char *p, const char *end, unsigned (*stops)(__m128i))
+{
+    unsigned mask;
+
+    for (; end - p >= 16; p += 16) {
+        mask = stops(_mm_loadu_si128((const __m128i *)p));
+        if (mask != 0)
+            return p + __builtin_ctz(mask);
+    }
+    /* The last 16 bytes, without those that lie before p. */
+    mask = stops(_mm_loadu_si128((const __m128i *)(end - 16))) >> (16 - (end - p));
+    return mask != 0 ? p + __builtin_ctz(mask) : end;
+}
+
+#define FIND(what)                                                                                 \
+    static inline const char *find_##what##_end(const char *p, const char *end)                    \
+    {                                                                                              \
+        return find(p, end, what##_stops);                                                         \
+    }
+
+#else
+
+#define name_stops TD_BYTE_TOKEN
+#define value_stops TD_BYTE_FIELD
+#define query_stops TD_BYTE_TARGET
+#define path_stops TD_BYTE_PATH
+#define FIND(what)                                                                                 \
+    static inline const char *find_##what##_end(const char *p, const char *end)                    \
+    {                                                                                              \
+        return td_skip_bytes(p, end, what##_stops);                                                \
+    }
+
+#endif
+
+FIND(name)
+FIND(value)
+FIND(query)
+FIND(path)
+
+/* "METHOD /path?query HTTP/1.x" CRLF.  Returns what is behind it, or NULL: it is not plain. */
+static const char *
+scan_request_line(const char *start, const char *end, td_head *head)
+{
+    const char *target = find_name_end(start, end), *p;
+    const td_str method = td_str_make(start, (size_t)(target - start));
+    const td_method known = find_method(method);
+    td_str query = {NULL, 0};
+
+    if (known == TD_METHOD_OTHER || end - target < (ptrdiff_t)sizeof " / HTTP/1.1\r\n\r\n" - 1 ||
+        target[0] != ' ' || target[1] != '/')
+        return NULL;
+    target++;
+    p = find_path_end(target, end);
+    while (end - p >= 3 && p[0] == '%' && td_byte_is(p[1], TD_BYTE_HEX) &&
+           td_byte_is(p[2], TD_BYTE_HEX))
+        p = find_path_end(p + 3, end);
+
+    const td_str path = td_str_make(target, (size_t)(p - target));
+
+    if (p < end && *p == '?') {
+        query.ptr = p + 1;
+        p = find_query_end(query.ptr, end);
+        query.len = (size_t)(p - query.ptr);
+    }
+    if (end - p < (ptrdiff_t)sizeof " HTTP/1.1\r\n\r\n" - 1 || memcmp(p, " HTTP/1.", 8) != 0 ||
+        (p[8] != '0' && p[8] != '1') || memcmp(p + 9, "\r\n", 2) != 0)
+        return NULL;
+
+    *head = (td_head){
+        .method = known,
+        .method_name = method,
+        .target = {target, (size_t)(p - target)},
+        .path = path,
+        .query = query,
+        .minor = p[8] - '0',
+        .content_length = -1,
+    };
+    return p + sizeof " HTTP/1.1\r\n" - 1;
+}
+
+/* A field line that is not the last.  Returns what is behind it, or NULL: it is not plain. */
+static inline const char *
+scan_line(const char *start, const char *end, td_str *name_out, td_str *value_out)
+{
+    const char *p = find_name_end(start, end), *stop;
+
+    if (p == start || end - p < (ptrdiff_t)sizeof ":\r\n\r\n" - 1 || *p != ':')
+        return NULL;
+    *name_out = td_str_make(start, (size_t)(p - start));
+    p++;
+    stop = find_value_end(p, end);
+    if (end - stop < (ptrdiff_t)sizeof "\r\n\r\n" - 1 || stop[0] != '\r' || stop[1] != '\n')
+        return NULL;
+
+    const char *last = stop;
+
+    while (p < last && *p == ' ')
+        p++;
+    while (p < last && last[-1] == ' ')
+        last--;
+    *value_out = td_str_make(p, (size_t)(last - p));
+    return stop + 2;
+}
+
+/* The length of a complete plain head at the front of `bytes`, or 0. */
+static size_t
+scan_plain(td_str bytes, const td_head_limits *limits, td_arena *arena, td_head *head)
+{
+    const size_t len = bytes.len < limits->size_max ? bytes.len : limits->size_max;
+    const char *const start = bytes.ptr, *const end = start + len, *p;
+    struct notes notes = {.hosts = 0};
+    td_head_error error;
+    td_str name, value;
+
+    if (len < FIND_MIN)
+        return 0;
+    p = scan_request_line(start, end, head);
+    if (p == NULL || (size_t)(p - start) - 2 > limits->request_line_max)
+        return 0;
+    while (*p != '\r') {
+        p = scan_line(p, end, &name, &value);
+        if (p == NULL || head->headers.count == limits->headers_max ||
+            note_field(head, &notes, arena, name, value, &error) < 0)
+            return 0;
+    }
+    if (p[1] != '\n' || notes.codings > 0 || notes.expects > 0 || notes.upgrade ||
+        finish_fields(head, &notes, &error) < 0)
+        return 0;
+    return (size_t)(p - start) + 2;
+}
+
+/*
+ * The grammar of a head, byte by byte (RFC 9112 sections 2.1, 3 and 5): in each state a run of bytes
+ * of some classes, maybe empty, and then the one byte that ends it.  No line may be folded, and no
+ * bare CR or LF is taken for a line end (sections 2.2 and 5.2 allow to refuse them).
+ */
+#define VERSION_BYTE(i, byte) [VERSION + (i)] = {0, byte, VERSION + (i) + 1, "request line: bad version"}
+
+static const struct step {
+    uint8_t run;
+    char end; /* '0': any digit */
+    uint8_t next;
+    const char *what;
+} steps[] = {
+    [LEADING_LF] = {0, '\n', LEADING, "request line: CR without LF"},
+    [METHOD] = {TD_BYTE_TOKEN, ' ', TARGET, "request line: the method is not a token"},
+    [TARGET] = {TD_BYTE_TARGET, ' ', VERSION, "request target: a byte that no URI has"},
+    VERSION_BYTE(0, 'H'),
+    VERSION_BYTE(1, 'T'),
+    VERSION_BYTE(2, 'T'),
+    VERSION_BYTE(3, 'P'),
+    VERSION_BYTE(4, '/'),
+    VERSION_BYTE(5, '0'),
+    VERSION_BYTE(6, '.'),
+    VERSION_BYTE(7, '0'),
+    [REQUEST_CR] = {0, '\r', REQUEST_LF, "request line: no CRLF behind the version"},
+    [REQUEST_LF] = {0, '\n', LINE, "request line: CR without LF"},
+    [NAME] = {TD_BYTE_TOKEN, ':', VALUE, "header: the name is not a token and a colon"},
+    [VALUE] = {TD_BYTE_FIELD, '\r', VALUE_LF, "header: a control byte in a value"},
+    [VALUE_LF] = {0, '\n', LINE, "header: CR without LF"},
+    [END_LF] = {0, '\n', COMPLETE, "header: CR without LF"},
+};
+
+/* Up to where the part of the head that the parser is in may go. */
+static size_t
+part_max(const td_head_parser *parser, const td_head_limits *limits)
+{
+    if (parser->state <= LEADING_LF)
+        return 2 * LEADING_CRLF_MAX + 1;
+    if (parser->state < REQUEST_CR && limits->request_line_max < limits->size_max)
+        return parser->start + limits->request_line_max;
+    return parser->start + limits->size_max;
+}
+
+/* The first byte of a request, or of a CRLF before it, decides. */
+static int
+judge_leading(td_head_parser *parser, td_str bytes, td_head_error *error)
+{
+    const char first = bytes.ptr[parser->judged];
+
+    if (first == '\r' && parser->judged < 2 * LEADING_CRLF_MAX) {
+        parser->judged++;
+        parser->state = LEADING_LF;
+        return 0;
+    }
+    if (!td_byte_is(first, TD_BYTE_TOKEN))
+        return refuse(error, 400, steps[METHOD].what);
+    parser->start = parser->judged;
+    parser->state = METHOD;
+    return 0;
+}
+
+static int
+judge_line_start(td_head_parser *parser, td_str bytes, const td_head_limits *limits,
+                 td_head_error *error)
+{
+    const char first = bytes.ptr[parser->judged];
+
+    if (first == '\r') {
+        parser->judged++;
+        parser->state = END_LF;
+        return 0;
+    }
+    if (first == ' ' || first == '\t')
+        return refuse(error, 400, "header: a line begins with a blank");
+    if (!td_byte_is(first, TD_BYTE_TOKEN))
+        return refuse(error, 400, steps[NAME].what);
+    if (parser->lines++ == limits->headers_max)
+        return refuse(error, 431, "header: too many lines");
+    parser->state = NAME;
+    return 0;
+}
+
+static int
+judge_step(td_head_parser *parser, td_str bytes, size_t max, td_head_error *error)
+{
+    const struct step *const step = &steps[parser->state];
+    const char *const end = bytes.ptr + (bytes.len < max ? bytes.len : max);
+    const char *p = td_skip_bytes(bytes.ptr + parser->judged, end, step->run);
+
+    parser->judged = (uint32_t)(p - bytes.ptr);
+    if (p == end)
+        return 0;
+    if (step->end == '0' ? !td_byte_is(*p, TD_BYTE_DIGIT) : *p != step->end)
+        return refuse(error, 400, step->what);
+    parser->judged++;
+    parser->state = step->next;
+    if (step == &steps[REQUEST_LF]) {
+        const char *const start = bytes.ptr + parser->start;
+        td_head head;
+
+        return split_request_line(td_str_make(start, (size_t)(p - 1 - start)), &head, error);
+    }
+    return 0;
+}
+
+/* 1: the head is complete, it is bytes[start .. judged); 0: more is needed; TD_EBADMSG. */
+static int
+judge(td_head_parser *parser, td_str bytes, const td_head_limits *limits, td_head_error *error)
+{
+    for (;;) {
+        const size_t max = part_max(parser, limits);
+        int rc;
+
+        if (parser->state == COMPLETE)
+            return 1;
+        if (parser->judged >= max)
+            return parser->state < REQUEST_CR && max < parser->start + limits->size_max
+                       ? refuse(error, 414, "request line: too long")
+                       : refuse(error, 431, "header: too long");
+        if (parser->judged == bytes.len)
+            return 0;
+        if (parser->state == LEADING)
+            rc = judge_leading(parser, bytes, error);
+        else if (parser->state == LINE)
+            rc = judge_line_start(parser, bytes, limits, error);
+        else
+            rc = judge_step(parser, bytes, max, error);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* What http-parser is asked, and what it has said so far. */
+struct inquiry {
+    td_head *head;
+    struct notes notes;
+    td_arena *arena;
+    td_head_error *error;
+    td_str name;
+    int rc; /* of the callback that stopped it */
+    bool complete;
+};
+
+static int
+on_url(http_parser *asked, const char *at, size_t len)
+{
+    struct inquiry *inquiry = asked->data;
+    const td_str target = inquiry->head->target;
+
+    if (at == target.ptr && len == target.len)
+        return 0;
+    inquiry->rc = refuse(inquiry->error, 400, "request target: it can be read in two ways");
+    return -1;
+}
+
+static int
+on_header_field(http_parser *asked, const char *at, size_t len)
+{
+    struct inquiry *inquiry = asked->data;
+
+    inquiry->name = td_str_make(at, len);
+    return 0;
+}
+
+static int
+on_header_value(http_parser *asked, const char *at, size_t len)
+{
+    struct inquiry *inquiry = asked->data;
+
+    inquiry->rc = note_field(inquiry->head, &inquiry->notes, inquiry->arena, inquiry->name,
+                             td_str_trim(td_str_make(at, len)), inquiry->error);
+    return inquiry->rc;
+}
+
+static int
+on_headers_complete(http_parser *asked)
+{
+    struct inquiry *inquiry = asked->data;
+
+    inquiry->complete = asked->http_major == 1 && (asked->http_minor > 0) == inquiry->head->minor;
+    return 2; /* no body follows, as far as it is concerned */
+}
+
+/*
+ * Fill in *head from a head that was judged good.  http-parser knows too few methods, and one
+ * (CONNECT) for which it reads the target differently; the method has been judged, so GET stands in.
+ */
+static int
+ask_http_parser(td_str raw, td_arena *arena, td_head *head, td_head_error *error)
+{
+    static const http_parser_settings settings = {
+        .on_url = on_url,
+        .on_header_field = on_header_field,
+        .on_header_value = on_header_value,
+        .on_headers_complete = on_headers_complete,
+    };
+    struct inquiry inquiry = {.head = head, .arena = arena, .error = error};
+    const char *const line_end = memchr(raw.ptr, '\r', raw.len);
+    http_parser asked;
+    size_t eaten;
+
+    if (split_request_line(td_str_make(raw.ptr, (size_t)(line_end - raw.ptr)), head, error) < 0)
+        return TD_EBADMSG;
+
+    const td_str rest = td_str_make(raw.ptr + head->method_name.len,
+                                    raw.len - head->method_name.len);
+
+    http_parser_init(&asked, HTTP_REQUEST);
+    http_parser_set_max_header_size(UINT32_MAX); /* our own limits have been kept */
+    asked.data = &inquiry;
+    http_parser_execute(&asked, &settings, "GET", strlen("GET"));
+    eaten = http_parser_execute(&asked, &settings, rest.ptr, rest.len);
+
+    if (inquiry.rc < 0)
+        return inquiry.rc;
+    if (HTTP_PARSER_ERRNO(&asked) != HPE_OK)
+        return refuse(error, 400, http_errno_description(HTTP_PARSER_ERRNO(&asked)));
+    if (!inquiry.complete || eaten != rest.len)
+        return refuse(error, 400, "header: it can be read in two ways");
+    return finish_fields(head, &inquiry.notes, error);
+}
+
+/* scan_plain, leaving nothing behind in the arena where it is of no use. */
+static size_t
+try_plain(td_str bytes, const td_head_limits *limits, td_arena *arena, td_head *head)
+{
+    const td_arena_mark mark = td_arena_mark_now(arena);
+    const size_t len = fast ? scan_plain(bytes, limits, arena, head) : 0;
+
+    if (len == 0)
+        td_arena_rewind(arena, mark);
+    return len;
+}
+
+ssize_t
+td_head_parse(td_head_parser *parser, const char *bytes, size_t len, const td_head_limits *limits,
+              td_arena *arena, td_head *out, td_head_error *error)
+{
+    const td_str all = td_str_make(bytes, len);
+    const bool first = parser->judged == 0;
+    size_t plain = first ? try_plain(all, limits, arena, out) : 0;
+
+    if (plain > 0) {
+        out->raw = td_str_make(bytes, plain);
+        return (ssize_t)plain;
+    }
+
+    int rc = judge(parser, all, limits, error);
+
+    if (rc <= 0)
+        return rc;
+
+    const td_str raw = td_str_make(bytes + parser->start, parser->judged - parser->start);
+    const ssize_t taken = (ssize_t)parser->judged;
+
+    if (!first)
+        plain = try_plain(raw, limits, arena, out);
+    if (plain != raw.len && (rc = ask_http_parser(raw, arena, out, error)) < 0)
+        return rc;
+    out->raw = raw;
+    *parser = (td_head_parser){.judged = 0};
+    return taken;
+}
