@@ -220,23 +220,30 @@ put_date(char *at)
     return PUT(at, "\r\n");
 }
 
+static bool
+is_named(const td_header *header, char initial, td_str name)
+{
+    return (header->name.ptr[0] | 0x20) == initial &&
+           strncasecmp(header->name.ptr, name.ptr, name.len) == 0;
+}
+
 /* The framing headers are ours (RFC 9112 section 6); Connection is obeyed, then written by us. */
 static bool
 is_ours(td_http1connection *conn, const td_header *header)
 {
     switch (header->name.len) {
     case 4:
-        return strncasecmp(header->name.ptr, "Date", 4) == 0;
+        return is_named(header, 'd', TD_STR("Date"));
     case 10:
-        if (strncasecmp(header->name.ptr, "Connection", 10) != 0)
+        if (!is_named(header, 'c', TD_STR("Connection")))
             return false;
         if (td_list_has_token(header->value, TD_STR("close")))
             conn->keep = false;
         return true;
     case 14:
-        return strncasecmp(header->name.ptr, "Content-Length", 14) == 0;
+        return is_named(header, 'c', TD_STR("Content-Length"));
     case 17:
-        return strncasecmp(header->name.ptr, "Transfer-Encoding", 17) == 0;
+        return is_named(header, 't', TD_STR("Transfer-Encoding"));
     default:
         return false;
     }

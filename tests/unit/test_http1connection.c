@@ -1,0 +1,554 @@
+/*
+ * Goal: what an HTTP/1.1 connection answers, and whether it stays open, depends on the bytes alone:
+ * each conversation is held in one piece and then cut at every byte.
+ */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "http/http1connection.h"
+#include "io/ioloop.h"
+
+/* ---- a delegate that answers by path */
+
+static struct {
+    int routed, begun, finished, closed, done, writable;
+    td_request *later;     /* "/later": answered by hand */
+    td_request *streamed;  /* "/stream" */
+    uint64_t body_bytes;   /* of its body */
+    bool pause;            /* its next piece pauses */
+} seen;
+
+static char big[300000];
+
+static void
+answer(td_request *request, int status, td_str body, bool sized)
+{
+    td_header fields[] = {{TD_STR("Server"), TD_STR("x")}};
+    td_headers headers = {fields, 1, 1};
+    td_str none = {NULL, 0};
+
+    ck_assert_int_eq(request->writer->head(request, status, none, &headers,
+                                           sized ? (int64_t)body.len : -1),
+                     0);
+    request->writer->body(request, body, true);
+    request->writer->finish(request);
+}
+
+static void
+route(void *arg, td_request *request)
+{
+    (void)arg;
+    seen.routed++;
+    if (td_str_equal(request->head.path, TD_STR("/stream")))
+        request->body_mode = TD_BODY_STREAMED;
+}
+
+static void
+headers_received(void *arg, td_request *request)
+{
+    (void)arg;
+    seen.begun++;
+    if (td_str_equal(request->head.path, TD_STR("/early")))
+        answer(request, 404, TD_STR("no"), true);
+}
+
+static bool
+data_received(void *arg, td_request *request, td_str data)
+{
+    bool pause = seen.pause;
+
+    (void)arg;
+    seen.streamed = request;
+    seen.pause = false;
+    seen.body_bytes += data.len;
+    return !pause;
+}
+
+static void
+finish(void *arg, td_request *request)
+{
+    td_str path = request->head.path;
+
+    (void)arg;
+    seen.finished++;
+    if (td_str_equal(path, TD_STR("/later"))) {
+        seen.later = request;
+        td_request_ref(request);
+    } else if (td_str_equal(path, TD_STR("/chunked"))) {
+        answer(request, 200, TD_STR("hello"), false);
+    } else if (td_str_equal(path, TD_STR("/echo"))) {
+        answer(request, 200, request->body, true);
+    } else if (td_str_equal(path, TD_STR("/big"))) {
+        answer(request, 200, td_str_make(big, sizeof(big)), true);
+    } else if (td_str_equal(path, TD_STR("/204"))) {
+        answer(request, 204, TD_STR("dropped"), false);
+    } else {
+        answer(request, 200, TD_STR("ok"), true);
+    }
+}
+
+static void
+writable(void *arg, td_request *request)
+{
+    (void)arg;
+    (void)request;
+    seen.writable++;
+}
+
+static void
+closed(void *arg, td_request *request)
+{
+    (void)arg;
+    (void)request;
+    seen.closed++;
+}
+
+static void
+done(void *arg, td_request *request)
+{
+    (void)arg;
+    (void)request;
+    seen.done++;
+}
+
+static const td_message_delegate delegate = {
+    .route = route,
+    .headers_received = headers_received,
+    .data_received = data_received,
+    .finish = finish,
+    .writable = writable,
+    .closed = closed,
+    .done = done,
+};
+
+/* ---- a loop, a context, a socket pair */
+
+static td_ioloop *loop;
+static td_listener_settings settings;
+static td_http1context context;
+static int connections;
+
+static void
+connection_closed(td_http1connection *conn)
+{
+    (void)conn;
+    connections--;
+}
+
+static void
+setup(void)
+{
+    td_err err;
+
+    memset(&seen, 0, sizeof(seen));
+    memset(big, 'b', sizeof(big));
+    ck_assert_int_eq(td_ioloop_create(&loop, &err), 0);
+    settings = (td_listener_settings){.name = "test", .limits = *td_limits_defaults()};
+    context = (td_http1context){
+        .loop = loop,
+        .settings = &settings,
+        .delegate = &delegate,
+        .body_memory = 10 * 1024 * 1024,
+        .connection_closed = connection_closed,
+    };
+}
+
+static void
+start(void)
+{
+    td_http1context_init(&context);
+}
+
+static void
+teardown(void)
+{
+    if (seen.later != NULL)
+        td_request_unref(seen.later);
+    td_http1context_fini(&context);
+    ck_assert_int_eq(connections, 0);
+    td_chunk_trim(0);
+    td_ioloop_destroy(&loop);
+}
+
+static void
+turn(void)
+{
+    for (int i = 0; i < 4; i++)
+        ev_run(td_ioloop_ev(loop), EVRUN_NOWAIT);
+}
+
+static int
+connect_client(void)
+{
+    int pair[2];
+    td_peer peer = {.address_len = 0};
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    connections++;
+    td_http1connection_open(&context, pair[0], &peer, false);
+    return pair[1];
+}
+
+/* Read what there is; replaces the value of Date by "-".  Returns true at the end of file. */
+static bool
+receive_all(int fd, char *out, size_t size)
+{
+    size_t len = strlen(out);
+    ssize_t n;
+    char *date;
+
+    do {
+        n = read(fd, out + len, size - 1 - len);
+        if (n > 0) {
+            len += (size_t)n;
+            turn();
+        }
+    } while (n > 0);
+    out[len] = '\0';
+    for (char *at = out; (date = strstr(at, "Date: ")) != NULL; at = date + 6) {
+        if (strlen(date) < 6 + TD_HTTP_DATE_LEN || date[6] == '-')
+            continue;
+        date[6] = '-';
+        memmove(date + 7, date + 6 + TD_HTTP_DATE_LEN, strlen(date + 6 + TD_HTTP_DATE_LEN) + 1);
+        len = strlen(out);
+    }
+    return n == 0;
+}
+
+#define OK(rest) "HTTP/1.1 200 OK\r\nServer: x\r\nDate: -\r\n" rest
+#define OK2 OK("Content-Length: 2\r\n\r\nok")
+#define HOST "Host: h\r\n"
+
+static const struct conversation {
+    const char *what; /* and the section */
+    const char *sent;
+    const char *answered; /* NULL: see status */
+    int status;
+    bool open;
+} conversations[] = {
+    {"plain, RFC 9112 section 9.3", "GET / HTTP/1.1\r\n" HOST "\r\n", OK2, 0, true},
+    {"two in one go, 9112 9.3.2", "GET / HTTP/1.1\r\n" HOST "\r\nGET / HTTP/1.1\r\n" HOST "\r\n",
+     OK2 OK2, 0, true},
+    {"close asked for, 9112 9.6", "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
+     OK("Content-Length: 2\r\nConnection: close\r\n\r\nok"), 0, false},
+    {"nothing is served after close", "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\nGET /",
+     OK("Content-Length: 2\r\nConnection: close\r\n\r\nok"), 0, false},
+    {"1.0 closes", "GET / HTTP/1.0\r\n\r\n", OK("Content-Length: 2\r\nConnection: close\r\n\r\nok"),
+     0, false},
+    {"1.0 kept on demand", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+     OK("Content-Length: 2\r\nConnection: Keep-Alive\r\n\r\nok"), 0, true},
+    {"1.0 without a length closes, BEHAVIOUR 1.4",
+     "GET /chunked HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", OK("Connection: close\r\n\r\nhello"),
+     0, false},
+    {"chunked answer, 9112 7.1", "GET /chunked HTTP/1.1\r\n" HOST "\r\n",
+     OK("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"), 0, true},
+    {"HEAD has the headers only, 9110 9.3.2", "HEAD / HTTP/1.1\r\n" HOST "\r\n",
+     OK("Content-Length: 2\r\n\r\n"), 0, true},
+    {"204 has no framing headers, 9110 8.6", "GET /204 HTTP/1.1\r\n" HOST "\r\n",
+     "HTTP/1.1 204 No Content\r\nServer: x\r\nDate: -\r\n\r\n", 0, true},
+    {"a sized body", "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc",
+     OK("Content-Length: 3\r\n\r\nabc"), 0, true},
+    {"a sized body, then another request",
+     "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\n" HOST "\r\n",
+     OK("Content-Length: 3\r\n\r\nabc") OK2, 0, true},
+    {"a chunked body, 9112 7.1",
+     "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: v\r\n\r\n",
+     OK("Content-Length: 5\r\n\r\nabcde"), 0, true},
+    {"an early answer drains a small body", "POST /early HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\n" HOST "\r\n",
+     "HTTP/1.1 404 Not Found\r\nServer: x\r\nDate: -\r\nContent-Length: 2\r\n\r\nno" OK2, 0, true},
+    {"an early answer to 100-continue closes", "POST /early HTTP/1.1\r\n" HOST "Content-Length: 3\r\nExpect: 100-continue\r\n\r\n",
+     "HTTP/1.1 404 Not Found\r\nServer: x\r\nDate: -\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno", 0, false},
+    {"100-continue, 9110 10.1.1", "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1\r\nExpect: 100-Continue\r\n\r\na",
+     "HTTP/1.1 100 Continue\r\n\r\n" OK("Content-Length: 1\r\n\r\na"), 0, true},
+    {"no 100 without a body", "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 0\r\nExpect: 100-continue\r\n\r\n",
+     OK("Content-Length: 0\r\n\r\n"), 0, true},
+    {"no 100 to 1.0", "POST /echo HTTP/1.0\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\na",
+     OK("Content-Length: 1\r\nConnection: close\r\n\r\na"), 0, false},
+    {"another expectation", "GET / HTTP/1.1\r\n" HOST "Expect: sun\r\n\r\n", NULL, 417, false},
+    {"too long a body", "POST / HTTP/1.1\r\n" HOST "Content-Length: 1048577\r\n\r\n", NULL, 413, false},
+    {"too long a body is not asked for", "POST / HTTP/1.1\r\n" HOST "Content-Length: 1048577\r\nExpect: 100-continue\r\n\r\n", NULL, 413, false},
+    {"a bad head", "GET / HTTP/1.1\r\n\r\n", NULL, 400, false},
+    {"a bad chunk, 9112 7.1", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nz\r\n", NULL, 400, false},
+    {"length and chunked, 9112 6.1", "POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", NULL, 400, false},
+    {"another version", "GET / HTTP/2.0\r\n" HOST "\r\n", NULL, 505, false},
+};
+
+static void
+check_answer(const struct conversation *c, int fd, size_t cut)
+{
+    char got[4096] = "";
+    char expected_status[32];
+    bool ended = receive_all(fd, got, sizeof(got));
+
+    if (c->answered != NULL) {
+        ck_assert_msg(strcmp(got, c->answered) == 0, "%s, cut at %zu:\n%s", c->what, cut, got);
+    } else {
+        snprintf(expected_status, sizeof(expected_status), "HTTP/1.1 %d ", c->status);
+        ck_assert_msg(strncmp(got, expected_status, strlen(expected_status)) == 0,
+                      "%s, cut at %zu:\n%s", c->what, cut, got);
+        ck_assert_msg(strstr(got, "\r\nConnection: close\r\n") != NULL, "%s:\n%s", c->what, got);
+    }
+    ck_assert_msg(ended == !c->open, "%s, cut at %zu: open is %d", c->what, cut, !ended);
+}
+
+START_TEST(conversation_does_not_depend_on_cuts)
+{
+    const struct conversation *c = &conversations[_i];
+    size_t len = strlen(c->sent);
+
+    start();
+    for (size_t cut = 0; cut < len; cut++) {
+        int fd = connect_client();
+
+        if (cut > 0)
+            ck_assert_int_eq(write(fd, c->sent, cut), (ssize_t)cut);
+        turn();
+        (void)!write(fd, c->sent + cut, len - cut); /* EPIPE when refused by its first part */
+        turn();
+        check_answer(c, fd, cut);
+        close(fd);
+        turn();
+        ck_assert_int_eq(connections, 0);
+        ck_assert_int_eq(seen.begun, seen.done);
+    }
+}
+END_TEST
+
+START_TEST(bytes_one_by_one)
+{
+    const struct conversation *c = &conversations[_i];
+    int fd;
+
+    start();
+    fd = connect_client();
+    for (const char *at = c->sent; *at != '\0'; at++) {
+        (void)!send(fd, at, 1, MSG_NOSIGNAL);
+        turn();
+    }
+    check_answer(c, fd, 1);
+    close(fd);
+    turn();
+}
+END_TEST
+
+START_TEST(same_head_is_routed_once)
+{
+    const char *head = "GET / HTTP/1.1\r\n" HOST "\r\n";
+    int fd;
+
+    start();
+    fd = connect_client();
+    for (int i = 0; i < 5; i++) {
+        char got[512] = "";
+
+        ck_assert_int_gt(write(fd, head, strlen(head)), 0);
+        turn();
+        receive_all(fd, got, sizeof(got));
+        ck_assert_str_eq(got, OK2);
+    }
+    ck_assert_int_eq(seen.routed, 1);
+    ck_assert_int_eq(seen.done, 5);
+    close(fd);
+    turn();
+}
+END_TEST
+
+START_TEST(pipeline_is_in_order_and_bounded)
+{
+    enum { COUNT = 100 };
+    char sent[COUNT * 64] = "", got[COUNT * 128] = "";
+    int fd;
+
+    start();
+    fd = connect_client();
+    for (int i = 0; i < COUNT; i++)
+        snprintf(sent + strlen(sent), sizeof(sent) - strlen(sent),
+                 "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\n%03d", i);
+    ck_assert_int_eq(write(fd, sent, strlen(sent)), (ssize_t)strlen(sent));
+    for (int i = 0; i < 20; i++)
+        turn();
+    receive_all(fd, got, sizeof(got));
+    const char *at = got;
+    for (int i = 0; i < COUNT; i++) {
+        char body[16];
+
+        snprintf(body, sizeof(body), "\r\n\r\n%03d", i);
+        at = strstr(at, body);
+        ck_assert_msg(at != NULL, "answer %d is missing", i);
+    }
+    ck_assert_int_eq(seen.done, COUNT);
+    close(fd);
+    turn();
+}
+END_TEST
+
+START_TEST(client_that_leaves_is_told_once)
+{
+    const char *sent = "GET /later HTTP/1.1\r\n" HOST "\r\n";
+    td_str none = {NULL, 0};
+    td_headers headers = {NULL, 0, 0};
+    int fd;
+
+    start();
+    fd = connect_client();
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    turn();
+    ck_assert_ptr_nonnull(seen.later);
+    close(fd);
+    turn();
+    ck_assert_int_eq(seen.closed, 1);
+    ck_assert_int_eq(seen.done, 1);
+    ck_assert(td_request_is_closed(seen.later));
+    ck_assert_int_eq(seen.later->writer->head(seen.later, 200, none, &headers, 0), TD_ECLOSED);
+    ck_assert_int_eq(seen.later->writer->finish(seen.later), TD_ECLOSED);
+}
+END_TEST
+
+START_TEST(later_answer_goes_out_and_the_next_request_is_served)
+{
+    const char *sent = "GET /later HTTP/1.1\r\n" HOST "\r\nGET / HTTP/1.1\r\n" HOST "\r\n";
+    char got[1024] = "";
+    int fd;
+
+    start();
+    fd = connect_client();
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    turn();
+    receive_all(fd, got, sizeof(got));
+    ck_assert_str_eq(got, "");
+    answer(seen.later, 200, TD_STR("ok"), true);
+    turn();
+    receive_all(fd, got, sizeof(got));
+    ck_assert_str_eq(got, OK2 OK2);
+    close(fd);
+    turn();
+}
+END_TEST
+
+START_TEST(slow_reader_gets_all_of_a_big_body)
+{
+    const char *sent = "GET /big HTTP/1.1\r\n" HOST "\r\nGET / HTTP/1.1\r\n" HOST "\r\n";
+    static char got[sizeof(big) + 1024];
+    int fd, small = 4096;
+
+    start();
+    fd = connect_client();
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    got[0] = '\0';
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    turn();
+    ck_assert_int_eq(seen.done, 0); /* the second waits for the first to be sent */
+    while (seen.done < 2) {
+        turn();
+        receive_all(fd, got, sizeof(got));
+    }
+    receive_all(fd, got, sizeof(got));
+    const char *body = strstr(got, "\r\n\r\n") + 4;
+    ck_assert_int_eq(memcmp(body, big, sizeof(big)), 0);
+    ck_assert_str_eq(body + sizeof(big), OK2);
+    close(fd);
+    turn();
+}
+END_TEST
+
+START_TEST(streamed_body_pauses_and_resumes)
+{
+    const char *sent = "POST /stream HTTP/1.1\r\n" HOST "Content-Length: 6\r\n\r\nabc";
+    char got[512] = "";
+    int fd;
+
+    start();
+    fd = connect_client();
+    seen.pause = true;
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    turn();
+    ck_assert_int_eq(seen.body_bytes, 3);
+    ck_assert_int_gt(write(fd, "def", 3), 0);
+    turn();
+    ck_assert_int_eq(seen.body_bytes, 3);
+    td_request_resume_body(seen.streamed);
+    turn();
+    ck_assert_int_eq(seen.body_bytes, 6);
+    receive_all(fd, got, sizeof(got));
+    ck_assert_str_eq(got, OK2);
+    close(fd);
+    turn();
+}
+END_TEST
+
+START_TEST(answers_close_while_draining)
+{
+    const char *sent = "GET / HTTP/1.1\r\n" HOST "\r\n";
+    char got[512] = "";
+    int fd, idle;
+
+    start();
+    fd = connect_client();
+    idle = connect_client();
+    context.draining = true;
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    turn();
+    ck_assert(receive_all(fd, got, sizeof(got)));
+    ck_assert_str_eq(got, OK("Content-Length: 2\r\nConnection: close\r\n\r\nok"));
+    got[0] = '\0';
+    ck_assert(!receive_all(idle, got, sizeof(got)));
+    td_http1context_close_idle(&context);
+    turn();
+    ck_assert(receive_all(idle, got, sizeof(got)));
+    close(fd);
+    close(idle);
+    turn();
+}
+END_TEST
+
+START_TEST(oldest_incomplete_head_is_evicted)
+{
+    char got[512] = "";
+    int fd;
+
+    start();
+    ck_assert(!td_http1context_evict(&context));
+    fd = connect_client();
+    ck_assert_int_gt(write(fd, "GET", 3), 0);
+    turn();
+    ck_assert(td_http1context_evict(&context));
+    ck_assert(receive_all(fd, got, sizeof(got)));
+    close(fd);
+}
+END_TEST
+
+int
+main(void)
+{
+    Suite *suite = suite_create("http1connection");
+    TCase *tcase = tcase_create("http1connection");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_set_timeout(tcase, 60);
+    tcase_add_loop_test(tcase, conversation_does_not_depend_on_cuts, 0,
+                        sizeof(conversations) / sizeof(conversations[0]));
+    tcase_add_loop_test(tcase, bytes_one_by_one, 0,
+                        sizeof(conversations) / sizeof(conversations[0]));
+    tcase_add_test(tcase, same_head_is_routed_once);
+    tcase_add_test(tcase, pipeline_is_in_order_and_bounded);
+    tcase_add_test(tcase, client_that_leaves_is_told_once);
+    tcase_add_test(tcase, later_answer_goes_out_and_the_next_request_is_served);
+    tcase_add_test(tcase, slow_reader_gets_all_of_a_big_body);
+    tcase_add_test(tcase, streamed_body_pauses_and_resumes);
+    tcase_add_test(tcase, answers_close_while_draining);
+    tcase_add_test(tcase, oldest_incomplete_head_is_evicted);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
