@@ -8,6 +8,14 @@ hello(td_handler *h)
     td_write_text(h, "hello");
 }
 
+/* For the gates: the plainest of requests. */
+static void
+plaintext(td_handler *h)
+{
+    td_set_header(h, "Content-Type", "text/plain");
+    td_write(h, TD_STR("Hello, World!"));
+}
+
 /* What arrived, as the handler sees it: method, target and version on a line, then the body. */
 static void
 echo(td_handler *h)
@@ -106,6 +114,7 @@ redirect(td_handler *h)
 }
 
 static const td_handler_class Hello = {.get = hello};
+static const td_handler_class Plaintext = {.get = plaintext};
 static const td_handler_class Echo = {.get = echo, .head = echo, .post = echo, .put = echo,
                                       .delete_ = echo, .patch = echo};
 static const td_handler_class BodyLength = {.post = body_length};
@@ -124,8 +133,8 @@ static const td_handler_class Redirect = {.get = redirect};
 static const td_handler_class Small = {.post = body_length, .max_body_size = 10};
 
 TD_PLUGIN(.name = "conformance", .version = "1.0",
-          .urls = TD_URLS(TD_URL("/", &Hello), TD_URL("/echo", &Echo),
-                          TD_URL("/body-length", &BodyLength), TD_URL("/host", &Host),
+          .urls = TD_URLS(TD_URL("/", &Hello), TD_URL("/plaintext", &Plaintext),
+                          TD_URL("/echo", &Echo), TD_URL("/body-length", &BodyLength), TD_URL("/host", &Host),
                           TD_URL("/header/(.+)", &Header), TD_URL("/path/(.*)", &Path),
                           TD_URL("/post", &Post), TD_URL("/put", &Put), TD_URL("/flush", &Flush),
                           TD_URL("/status/([0-9]+)", &Status),
