@@ -185,15 +185,33 @@ FILL_IN := sed -e 's|@VERSION@|$(VERSION)|g' -e 's|@PREFIX@|$(PREFIX)|g' \
 
 .PHONY: install
 install: all
-	install -d $(addprefix $(DESTDIR),$(SBINDIR) $(LIBDIR)/pkgconfig $(PREFIX)/include/tornado \
-	    $(HANDLERDIR) $(SYSCONFDIR) $(MANDIR)/man5 $(MANDIR)/man8 $(DOCDIR) $(GDBDIR) \
-	    $(LIBDIR)/systemd/system $(LIBDIR)/sysusers.d $(LIBDIR)/tmpfiles.d)
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(HANDLERDIR)
 	install -m 755 $B/tornadod $(DESTDIR)$(SBINDIR)
-	install -m 644 $B/libtornado.so.1 $(DESTDIR)$(LIBDIR)
+	install -m 755 $B/libtornado.so.1 $(DESTDIR)$(LIBDIR)
 	ln -sf libtornado.so.1 $(DESTDIR)$(LIBDIR)/libtornado.so
+	install -m 755 $(HANDLERS:%=$B/%) $(DESTDIR)$(HANDLERDIR)
+	install -d $(DESTDIR)$(PREFIX)/include/tornado $(DESTDIR)$(GDBDIR)
 	install -m 644 lib/tornado/*.h $(DESTDIR)$(PREFIX)/include/tornado
 	$(FILL_IN) lib/tornado/tornado.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/tornado.pc
-	install -m 644 $(HANDLERS:%=$B/%) $(DESTDIR)$(HANDLERDIR)
+	install -m 644 lib/io/tornado-gdb.py $(DESTDIR)$(GDBDIR)/libtornado.so.1-gdb.py
+	install -d $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(DOCDIR)
+	install -m 644 $(wildcard */*.5) $(DESTDIR)$(MANDIR)/man5
+	install -m 644 $(wildcard */*.8) $(DESTDIR)$(MANDIR)/man8
+	install -m 644 LICENSE README.md conf/tornadod.ini $(DESTDIR)$(DOCDIR)
+	install -d $(DESTDIR)$(SYSCONFDIR) $(DESTDIR)$(LIBDIR)/systemd/system
+	test -e $(DESTDIR)$(SYSCONFDIR)/tornadod.ini || \
+	    install -m 644 conf/tornadod.ini $(DESTDIR)$(SYSCONFDIR)
+	$(FILL_IN) systemd/tornadod.service > $(DESTDIR)$(LIBDIR)/systemd/system/tornadod.service
+
+# What is configured stays.
+.PHONY: uninstall
+uninstall:
+	rm -f $(addprefix $(DESTDIR),$(SBINDIR)/tornadod $(LIBDIR)/libtornado.so $(LIBDIR)/libtornado.so.1 \
+	    $(HANDLERS:handlers/%=$(HANDLERDIR)/%) $(LIBDIR)/pkgconfig/tornado.pc \
+	    $(GDBDIR)/libtornado.so.1-gdb.py $(patsubst %,$(MANDIR)/man5/%,$(notdir $(wildcard */*.5))) \
+	    $(patsubst %,$(MANDIR)/man8/%,$(notdir $(wildcard */*.8))) \
+	    $(LIBDIR)/systemd/system/tornadod.service)
+	rm -rf $(DESTDIR)$(PREFIX)/include/tornado $(DESTDIR)$(DOCDIR)
 
 .PHONY: clean
 clean:

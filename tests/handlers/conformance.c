@@ -134,9 +134,10 @@ static const td_handler_class Small = {.post = body_length, .max_body_size = 10}
 
 TD_PLUGIN(.name = "conformance", .version = "1.0",
           .urls = TD_URLS(TD_URL("/", &Hello), TD_URL("/plaintext", &Plaintext),
-                          TD_URL("/echo", &Echo), TD_URL("/body-length", &BodyLength), TD_URL("/host", &Host),
-                          TD_URL("/header/(.+)", &Header), TD_URL("/path/(.*)", &Path),
-                          TD_URL("/post", &Post), TD_URL("/put", &Put), TD_URL("/flush", &Flush),
+                          TD_URL("/echo", &Echo), TD_URL("/body-length", &BodyLength),
+                          TD_URL("/host", &Host), TD_URL("/header/(.+)", &Header),
+                          TD_URL("/path/(.*)", &Path), TD_URL("/post", &Post),
+                          TD_URL("/put", &Put), TD_URL("/flush", &Flush),
                           TD_URL("/status/([0-9]+)", &Status),
                           TD_URL("/status/([0-9]+)/body", &StatusWithBody),
                           TD_URL("/raise/([0-9]+)", &Raise), TD_URL("/length/(.*)", &Length),
