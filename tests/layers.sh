@@ -34,8 +34,8 @@ verdict 'a file is included by its folder and name' "$(find lib daemon -name '*.
     grep -nE '^ *# *include +"[^/"]*"|^ *# *include +"\.' /dev/null {} +)"
 verdict 'only lib/http/parser.c knows http-parser' "$(grep -rnE '# *include.*http_parser\.h' \
     lib daemon | grep -v '^lib/http/parser\.c:')"
-verdict 'only lib/base/settings*.c know inih' "$(grep -rnE '# *include.*<ini\.h>' \
-    lib daemon | grep -v '^lib/base/settings[a-z_]*\.c:')"
+verdict 'only lib/base/ini.c knows inih' "$(grep -rnE '# *include.*<ini\.h>' \
+    lib daemon | grep -v '^lib/base/ini\.c:')"
 
 for header in lib/tornado/*.h; do
     verdict "$header compiles alone as C11" "$(echo "#include <tornado/${header##*/}>

@@ -11,15 +11,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
+#include <stdio.h>
 #include <tornado/error.h>
 #include "base/arena.h"
-
-/* Where a value stands, for error messages. */
-typedef struct td_source {
-    const char *file; /* "tornadod.ini", "--set", "default" */
-    int line;         /* 0: no line */
-} td_source;
+#include "base/ini.h"
+#include "base/value.h"
 
 #define TD_UNSET INT64_C(-1) /* of a limit that this scope does not set; 0 means "no limit" where allowed */
 
@@ -108,6 +104,7 @@ typedef struct td_configuration {
     size_t applications_count;
     const td_handler_settings *handlers;
     size_t handlers_count;
+    td_ini ini; /* what was read, for the sources of td_settings_print */
 } td_configuration;
 
 /*
@@ -117,23 +114,13 @@ typedef struct td_configuration {
 TD_PRIVATE int td_settings_load(td_arena *arena, const char *path, const char *const *overrides,
                                 size_t overrides_count, const td_configuration **out, td_err *err);
 
-/*
- * Check and convert one value of a handler's own option (see <tornado/plugin.h>).  The text of the
- * error has no file and line; the caller puts them in front.
- */
-TD_PRIVATE int td_value_parse_int(const char *text, int64_t min, int64_t max, int64_t *out, td_err *err);
-TD_PRIVATE int td_value_parse_size(const char *text, int64_t min, int64_t max, int64_t *out, td_err *err); /* 64k, 1m, 2g */
-TD_PRIVATE int td_value_parse_time(const char *text, int64_t min, int64_t max, int64_t *out, td_err *err); /* ms: 10s, 250ms, 1h 30m; a bare number is seconds */
-TD_PRIVATE int td_value_parse_bool(const char *text, bool *out, td_err *err); /* on off true false yes no 1 0 t f y n */
+/* The effective settings as an ini that loads to the same, with the source of each value behind it. */
+TD_PRIVATE void td_settings_print(const td_configuration *configuration, FILE *out);
 
-/*
- * "127.0.0.1:8888", "[::]:8888", "unix:/run/tornadod/http.sock"; names are not looked up.  The text of
- * the error has no file and line.
- */
-TD_PRIVATE int td_value_parse_address(const char *text, struct sockaddr_storage *out,
-                                      socklen_t *len_out, td_err *err);
+/* conf/tornadod.ini: every setting, its default, commented out, with what it is for. */
+TD_PRIVATE void td_settings_reference(FILE *out);
 
-/* Of `count` names the one nearest to `word` (edit distance), NULL when none is near. */
-TD_PRIVATE const char *td_nearest(const char *word, const char *const *names, size_t count);
+/* The list of settings in conf/tornadod.ini.5, in mdoc. */
+TD_PRIVATE void td_settings_manual(FILE *out);
 
 #endif
