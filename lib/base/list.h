@@ -55,4 +55,17 @@ td_list_remove(td_list *link)
     link->prev = link->next = NULL;
 }
 
+/* All of `from`, in its order, becomes the contents of `to`, whatever that held; `from` is empty after. */
+static inline void
+td_list_take(td_list *to, td_list *from)
+{
+    if (td_list_is_empty(from)) {
+        td_list_init(to);
+        return;
+    }
+    *to = *from;
+    to->next->prev = to->prev->next = to;
+    td_list_init(from);
+}
+
 #endif

@@ -30,7 +30,7 @@ typedef struct td_coroutine_task {
      * On the loop's stack, once, after the unwinding and the td_defer actions; the stack is back in
      * the pool.  It may start another coroutine.
      */
-    void (*ended)(void *arg, td_coroutine_end end);
+    void (*ended)(void *arg, td_coroutine_end end); /* NULL: nobody wants to know */
     void *arg;
 
     td_activity activity; /* stored at each resumption */
@@ -53,21 +53,40 @@ TD_PRIVATE void td_coroutine_configure(const td_coroutine_options *options);
  */
 TD_PRIVATE int td_coroutine_start(const td_coroutine_task *task, td_coroutine **out);
 
+/*
+ * A task that is not to be lost: when no coroutine is to be had it waits for one, first come first
+ * served.  task.ended is called even if the loop is destroyed before it ran (TD_COROUTINE_CANCELED).
+ */
+typedef struct td_coroutine_job {
+    td_list link; /* unlinked: {NULL, NULL}; td_list_remove takes back what has not been started */
+    td_coroutine_task task;
+} td_coroutine_job;
+
+/* On the loop's stack only.  The job's memory may go as soon as the task runs. */
+TD_PRIVATE void td_coroutine_submit(td_coroutine_job *job);
+
 TD_PRIVATE td_coroutine *td_coroutine_current(void); /* NULL on the loop's own stack */
 TD_PRIVATE void *td_coroutine_owner(void);           /* of the current one; NULL without one */
+TD_PRIVATE td_arena *td_coroutine_arena(void);       /* the same */
+
+/* Fill in activity and module: those of the code that runs now, for what it registers. */
+TD_PRIVATE void td_coroutine_inherit(td_coroutine_task *task);
 
 /*
  * Give the loop back until td_coroutine_resume; returns its code.  Unwinds instead when the
- * coroutine was cancelled and cancellation is enabled; before leaving by either way the caller's
- * watchers must be stopped, hence `undo(arg)`: called (on the loop's stack) before an unwinding
- * starts.  NULL: there is nothing to stop.  errno is preserved.
+ * coroutine was cancelled and cancellation is enabled; before that `undo(arg)` is called, on either
+ * stack, to stop what would resume the coroutine.  It must not wait.  NULL: there is nothing to
+ * stop.  errno is preserved.
  */
 TD_PRIVATE int td_coroutine_wait(void (*undo)(void *arg), void *arg);
 
 /* Continue one that waits, with code as the result of its wait; on the loop's stack only. */
 TD_PRIVATE void td_coroutine_resume(td_coroutine *co, int code);
 
-/* Ask it to unwind at its wait: at once (from the loop's stack) if it waits there, else at the next. */
+/*
+ * Ask it to unwind at its wait: at once if it waits there (from a coroutine: in the next iteration),
+ * else at the next.
+ */
 TD_PRIVATE void td_coroutine_cancel(td_coroutine *co);
 
 /* Unwind the current coroutine: destructors and cleanup variables run, then ended(TD_COROUTINE_RAISED). */
@@ -78,7 +97,14 @@ TD_PRIVATE void td_coroutine_set_activity(td_coroutine *co, const td_activity *a
                                           const char *module);
 
 TD_PRIVATE size_t td_coroutines_count(void);       /* in use now */
-TD_PRIVATE void td_coroutine_pool_trim(size_t keep); /* unmap idle stacks beyond keep */
+TD_PRIVATE void td_coroutine_pool_trim(size_t keep); /* unmap idle stacks beyond keep, shrink those kept */
+
+/*
+ * For td_ioloop_create and _destroy.  Closing unwinds what still waits; what does not let itself be
+ * unwound is abandoned with a log line.
+ */
+TD_PRIVATE void td_coroutines_open(td_ioloop *loop);
+TD_PRIVATE void td_coroutines_close(void);
 
 /* True when the address lies in the guard page of a coroutine's stack: for the crash report. */
 TD_PRIVATE bool td_coroutine_is_overflow(const void *fault_address);

@@ -37,16 +37,21 @@ typedef struct td_callback {
     td_list link; /* unlinked: {NULL, NULL} */
     td_loop_fn *fn;
     void *arg;
+    void (*dropped)(void *arg); /* instead of fn when the loop is destroyed first; NULL: nothing to do */
 } td_callback;
 
-TD_PRIVATE void td_ioloop_post(td_ioloop *loop, td_callback *callback); /* loop's thread; again: no-op */
+/*
+ * From any thread; from another one the node is the loop's until fn has begun, and cannot be
+ * cancelled.  Posting what is posted does nothing.  The loop must outlive the threads that know it.
+ */
+TD_PRIVATE void td_ioloop_post(td_ioloop *loop, td_callback *callback);
 static inline void
 td_callback_cancel(td_callback *callback)
 {
     td_list_remove(&callback->link);
 }
 
-/* From any thread; the node is malloced.  Dropped silently when the loop is closing. */
+/* The same with a node of its own. */
 TD_PRIVATE void td_ioloop_add_callback(td_ioloop *loop, td_loop_fn *fn, void *arg);
 
 /* ---- timers: deadline order, ties by insertion, never early; the node is the caller's */

@@ -1,0 +1,636 @@
+/*
+ * Coroutines: tasks on pooled stacks, last in first out, so that handlers that never wait share one
+ * warm stack and cost no system call.
+ *
+ * A coroutine is its stack: the struct lies at the top of it, in the page that the first frames touch
+ * anyway.  There are as many as were ever needed at once; what stays idle for a while is unmapped.
+ *
+ * Leaving early (td_coroutine_raise, cancellation) is a forced unwinding: the frames' cleanups run, no
+ * frame is asked, and where the unwinder meets the end of the stack, or a frame it cannot read, we
+ * switch away.
+ */
+#include "io/coroutine.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unwind.h>
+#include "base/arena.h"
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "io/fiber.h"
+#include "io/stack.h"
+#include "io/switch.h"
+
+#define STACK_SIZE_DEFAULT ((size_t)256 * 1024)
+#define COROUTINES_MAX_DEFAULT 10000
+#define POOL_MIN 16 /* idle stacks that trimming leaves alone */
+#define TRIM_PERIOD_NS (10 * TD_NS_PER_S)
+#define SHALLOW_SIZE 16384 /* bytes of an idle stack that trimming leaves in memory */
+
+struct deferred {
+    struct deferred *older;
+    td_callback_fn *fn;
+    void *arg;
+};
+
+struct td_coroutine {
+    void *point; /* where it goes on; means something only while is_waiting */
+    td_coroutine_task task;
+    struct deferred *deferred; /* newest first */
+    td_coroutine_end end;
+    unsigned cancel_disabled; /* depth of td_cancel_disable */
+    bool is_waiting;
+    bool has_waited;
+    bool is_ended;
+    bool is_canceled;  /* and has not unwound yet */
+    bool is_unwinding; /* cleanups may wait, and are not cancelled */
+    bool must_unwind;  /* at the wait where it is */
+
+    int code; /* result of the wait */
+    void (*undo)(void *arg);
+    void *undo_arg;
+    td_list link;              /* in scheduler.waiting */
+    td_callback cancel;        /* posted by another coroutine */
+    struct _Unwind_Exception unwinding;
+    td_fiber fiber;
+    td_stack stack;
+    td_coroutine *next; /* in the pool */
+} __attribute__((aligned(64)));
+
+struct scheduler {
+    td_coroutine *current; /* NULL: the loop's own stack runs */
+    void *point;           /* of the loop, while a coroutine runs */
+    td_fiber fiber;        /* the loop's */
+    td_coroutine *deferring; /* whose td_defer actions run, on the loop's stack */
+
+    td_coroutine *pool;
+    size_t count;       /* stacks there are */
+    size_t idle;        /* of them, in the pool */
+    size_t idle_least;  /* since the last trimming: so many were not needed */
+
+    td_list waiting;  /* td_coroutine.link */
+    td_list starving; /* td_coroutine_job.link */
+    td_callback feed;
+    td_timer trim;
+    td_ioloop *loop;
+
+    struct scheduler *next; /* in schedulers */
+};
+
+static td_coroutine_options options = {STACK_SIZE_DEFAULT, COROUTINES_MAX_DEFAULT};
+
+/* Initial-exec: see ioloop.c. */
+static __thread struct scheduler scheduler __attribute__((tls_model("initial-exec")));
+
+/* Those of all threads that have a loop, for debuggers (tornado-gdb.py). */
+static struct scheduler *schedulers;
+static pthread_mutex_t schedulers_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void
+td_coroutine_configure(const td_coroutine_options *wanted)
+{
+    options = *wanted;
+}
+
+td_coroutine *
+td_coroutine_current(void)
+{
+    return scheduler.current;
+}
+
+void *
+td_coroutine_owner(void)
+{
+    return scheduler.current != NULL ? scheduler.current->task.owner : NULL;
+}
+
+td_arena *
+td_coroutine_arena(void)
+{
+    return scheduler.current != NULL ? scheduler.current->task.arena : NULL;
+}
+
+/* The coroutine whose code runs, be it on the loop's stack. */
+static const td_coroutine *
+acting(void)
+{
+    return scheduler.current != NULL ? scheduler.current : scheduler.deferring;
+}
+
+void
+td_coroutine_inherit(td_coroutine_task *task)
+{
+    const td_coroutine *co = acting();
+
+    task->activity = co != NULL ? co->task.activity : (td_activity){0};
+    task->module = co != NULL ? co->task.module : NULL;
+}
+
+static const char *
+acting_module(void)
+{
+    const td_coroutine *co = acting();
+
+    return co != NULL ? co->task.module : NULL;
+}
+
+void
+td_coroutine_set_activity(td_coroutine *co, const td_activity *activity, const char *module)
+{
+    co->task.activity = *activity;
+    co->task.module = module;
+    if (co == scheduler.current)
+        td_activity_set(activity);
+}
+
+size_t
+td_coroutines_count(void)
+{
+    return scheduler.count - scheduler.idle;
+}
+
+bool
+td_coroutine_is_overflow(const void *fault_address)
+{
+    return scheduler.current != NULL &&
+           td_stack_is_guard(&scheduler.current->stack, fault_address);
+}
+
+/* ---- the pool */
+
+static void
+trim_later(void)
+{
+    if (scheduler.loop != NULL && scheduler.trim.place == 0)
+        td_timer_start(scheduler.loop, &scheduler.trim, td_now_ns() + TRIM_PERIOD_NS);
+}
+
+static td_coroutine *
+create(void)
+{
+    static td_log_gate gate;
+    td_stack stack;
+
+    if (scheduler.count >= options.coroutines_max)
+        return NULL;
+    const int rc = td_stack_map(&stack, options.stack_size);
+    if (rc < 0) {
+        td_log_gated(&gate, TD_LOG_ERROR, "coroutine", "stack %zu of %zu bytes: %s",
+                     scheduler.count + 1, options.stack_size, strerror(-rc));
+        return NULL;
+    }
+    td_coroutine *co = (td_coroutine *)(stack.low + stack.size) - 1; /* pages are aligned enough */
+    co->stack = stack;
+    scheduler.count++;
+    trim_later();
+    return co;
+}
+
+static inline td_coroutine *
+pool_take(void)
+{
+    td_coroutine *co = scheduler.pool;
+
+    if (TD_UNLIKELY(co == NULL))
+        return create();
+    scheduler.pool = co->next;
+    if (--scheduler.idle < scheduler.idle_least)
+        scheduler.idle_least = scheduler.idle;
+    return co;
+}
+
+static inline void
+pool_put(td_coroutine *co)
+{
+    co->next = scheduler.pool;
+    scheduler.pool = co;
+    scheduler.idle++;
+}
+
+void
+td_coroutine_pool_trim(size_t keep)
+{
+    td_coroutine **at = &scheduler.pool;
+
+    for (size_t i = 0; *at != NULL && i < keep; i++) {
+        td_stack_shrink(&(*at)->stack, SHALLOW_SIZE);
+        at = &(*at)->next;
+    }
+    while (*at != NULL) {
+        td_stack stack = (*at)->stack;
+
+        *at = (*at)->next;
+        td_stack_unmap(&stack);
+        scheduler.idle--;
+        scheduler.count--;
+    }
+    scheduler.idle_least = scheduler.idle;
+}
+
+/* Unmap what nobody needed since the last time; those that were used last stay warm. */
+static void
+on_trim(void *arg)
+{
+    const size_t unneeded = scheduler.idle_least;
+
+    (void)arg;
+    if (scheduler.idle > POOL_MIN)
+        td_coroutine_pool_trim(scheduler.idle - unneeded > POOL_MIN ? scheduler.idle - unneeded
+                                                                    : POOL_MIN);
+    if (scheduler.count > POOL_MIN)
+        trim_later();
+}
+
+/* ---- leaving */
+
+/* From the coroutine's stack, for good. */
+static TD_NORETURN void
+leave(td_coroutine *co)
+{
+    co->is_ended = true;
+    td_fiber_leaving_for_good(&scheduler.fiber);
+    td_switch_leave(scheduler.point);
+}
+
+static _Unwind_Reason_Code
+on_frame(int version, _Unwind_Action actions, _Unwind_Exception_Class class,
+         struct _Unwind_Exception *exception, struct _Unwind_Context *context, void *arg)
+{
+    (void)version, (void)class, (void)exception, (void)context;
+    if (actions & _UA_END_OF_STACK)
+        leave(arg);
+    return _URC_NO_REASON;
+}
+
+/* A C++ catch (...) has kept the exception: the coroutine goes on behind it. */
+static void
+on_caught(_Unwind_Reason_Code reason, struct _Unwind_Exception *exception)
+{
+    td_coroutine *co = TD_CONTAINER_OF(exception, td_coroutine, unwinding);
+
+    (void)reason;
+    co->is_unwinding = false;
+}
+
+static TD_NORETURN void
+unwind(td_coroutine *co, td_coroutine_end end)
+{
+    co->end = end;
+    co->must_unwind = false;
+    co->is_unwinding = true;
+    co->unwinding = (struct _Unwind_Exception){.exception_cleanup = on_caught};
+    td_fiber_no_return();
+    _Unwind_ForcedUnwind(&co->unwinding, on_frame, co);
+    leave(co); /* past a frame without unwind information */
+}
+
+void
+td_coroutine_raise(void)
+{
+    TD_ASSERT(scheduler.current != NULL);
+    unwind(scheduler.current, TD_COROUTINE_RAISED);
+}
+
+/* ---- running */
+
+static void
+coroutine_main(void *arg)
+{
+    td_coroutine *co = arg;
+
+    td_fiber_arrived(&co->fiber, &scheduler.fiber);
+    co->task.run(co->task.arg);
+    co->end = TD_COROUTINE_RETURNED;
+    if (co->has_waited)
+        leave(co);
+    co->is_ended = true;
+    td_fiber_leaving_for_good(&scheduler.fiber);
+}
+
+static void
+run_deferred(td_coroutine *co)
+{
+    scheduler.deferring = co;
+    while (co->deferred != NULL) {
+        const struct deferred action = *co->deferred;
+
+        free(co->deferred);
+        co->deferred = action.older;
+        action.fn(action.arg);
+    }
+    scheduler.deferring = NULL;
+}
+
+static void
+feed_later(void)
+{
+    if (scheduler.loop != NULL)
+        td_ioloop_post(scheduler.loop, &scheduler.feed);
+}
+
+/* On the loop's stack, which a coroutine has just left for good. */
+static inline void
+end(td_coroutine *co)
+{
+    void (*ended)(void *, td_coroutine_end) = co->task.ended;
+    void *const arg = co->task.arg;
+    const td_coroutine_end how = co->end;
+
+    if (TD_UNLIKELY(co->deferred != NULL))
+        run_deferred(co);
+    if (TD_UNLIKELY(how != TD_COROUTINE_RETURNED))
+        td_fiber_forget_frames(&co->fiber);
+    if (TD_UNLIKELY(co->is_canceled))
+        td_callback_cancel(&co->cancel);
+    pool_put(co);
+    if (TD_UNLIKELY(!td_list_is_empty(&scheduler.starving)))
+        feed_later();
+    td_activity_set(&(td_activity){0});
+    if (ended != NULL)
+        ended(arg, how);
+}
+
+/* On the loop's stack, after a coroutine gave it back.  Returns NULL if that was for good. */
+static inline td_coroutine *
+settle(td_coroutine *co)
+{
+    td_fiber_arrived(&scheduler.fiber, &co->fiber);
+    scheduler.current = NULL;
+    if (TD_LIKELY(co->is_ended)) {
+        end(co);
+        return NULL;
+    }
+    td_activity_set(&(td_activity){0});
+    return co;
+}
+
+static inline td_coroutine *
+start(td_coroutine *co, const td_coroutine_task *task)
+{
+    char *const low = co->stack.low + td_stack_guard_size();
+
+    co->task = *task;
+    co->deferred = NULL;
+    co->cancel_disabled = 0;
+    co->is_waiting = co->has_waited = co->is_ended = false;
+    co->is_canceled = co->is_unwinding = co->must_unwind = false;
+    td_fiber_init(&co->fiber, low, (size_t)((char *)co - low));
+    scheduler.current = co;
+    td_activity_set(&task->activity);
+    td_fiber_leaving(&scheduler.fiber, &co->fiber);
+    td_switch_enter(&scheduler.point, co, coroutine_main, co);
+    return settle(co);
+}
+
+int
+td_coroutine_start(const td_coroutine_task *task, td_coroutine **out)
+{
+    TD_ASSERT(scheduler.current == NULL);
+    td_coroutine *co = pool_take();
+    if (TD_UNLIKELY(co == NULL))
+        return TD_EBUSY;
+    co = start(co, task);
+    if (out != NULL)
+        *out = co;
+    return 0;
+}
+
+void
+td_coroutine_submit(td_coroutine_job *job)
+{
+    TD_ASSERT(scheduler.current == NULL);
+    td_coroutine *co = td_list_is_empty(&scheduler.starving) ? pool_take() : NULL;
+    if (co != NULL)
+        start(co, &job->task);
+    else
+        td_list_append(&scheduler.starving, &job->link);
+}
+
+static void
+on_feed(void *arg)
+{
+    (void)arg;
+    while (!td_list_is_empty(&scheduler.starving)) {
+        td_coroutine *co = pool_take();
+
+        if (co == NULL)
+            return;
+        td_coroutine_job *job = TD_CONTAINER_OF(scheduler.starving.next, td_coroutine_job, link);
+        td_list_remove(&job->link);
+        start(co, &job->task);
+    }
+}
+
+/* ---- waiting */
+
+static bool
+is_to_unwind(const td_coroutine *co)
+{
+    return co->is_canceled && co->cancel_disabled == 0 && !co->is_unwinding;
+}
+
+int
+td_coroutine_wait(void (*undo)(void *arg), void *arg)
+{
+    td_coroutine *co = scheduler.current;
+    const int saved_errno = errno;
+
+    TD_ASSERT(co != NULL);
+    if (is_to_unwind(co)) {
+        if (undo != NULL)
+            undo(arg);
+        unwind(co, TD_COROUTINE_CANCELED);
+    }
+    co->undo = undo;
+    co->undo_arg = arg;
+    co->is_waiting = co->has_waited = true;
+    td_list_append(&scheduler.waiting, &co->link);
+    td_fiber_leaving(&co->fiber, &scheduler.fiber);
+    td_switch(&co->point, scheduler.point);
+    td_fiber_arrived(&co->fiber, &scheduler.fiber);
+    if (co->must_unwind)
+        unwind(co, TD_COROUTINE_CANCELED);
+    errno = saved_errno;
+    return co->code;
+}
+
+void
+td_coroutine_resume(td_coroutine *co, int code)
+{
+    TD_ASSERT(scheduler.current == NULL && co->is_waiting);
+    co->code = code;
+    co->is_waiting = false;
+    td_list_remove(&co->link);
+    scheduler.current = co;
+    td_activity_set(&co->task.activity);
+    td_fiber_leaving(&scheduler.fiber, &co->fiber);
+    td_switch(&scheduler.point, co->point);
+    settle(co);
+}
+
+static void
+cancel_now(td_coroutine *co)
+{
+    if (co->undo != NULL)
+        co->undo(co->undo_arg);
+    co->must_unwind = true;
+    td_coroutine_resume(co, TD_ECANCELED);
+}
+
+static void
+on_cancel(void *arg)
+{
+    td_coroutine *co = arg;
+
+    if (co->is_waiting && is_to_unwind(co))
+        cancel_now(co);
+}
+
+void
+td_coroutine_cancel(td_coroutine *co)
+{
+    if (!co->is_canceled)
+        co->cancel = (td_callback){.fn = on_cancel, .arg = co};
+    co->is_canceled = true;
+    if (!co->is_waiting || !is_to_unwind(co))
+        return;
+    if (scheduler.current == NULL)
+        cancel_now(co);
+    else
+        td_ioloop_post(scheduler.loop, &co->cancel);
+}
+
+/* ---- the loop's beginning and end */
+
+void
+td_coroutines_open(td_ioloop *loop)
+{
+    scheduler = (struct scheduler){
+        .loop = loop, .feed = {.fn = on_feed}, .trim = {.fn = on_trim}};
+    td_list_init(&scheduler.waiting);
+    td_list_init(&scheduler.starving);
+    td_log_current_module = acting_module;
+
+    pthread_mutex_lock(&schedulers_lock);
+    scheduler.next = schedulers;
+    schedulers = &scheduler;
+    pthread_mutex_unlock(&schedulers_lock);
+}
+
+static void
+cancel_all(void)
+{
+    td_list batch;
+
+    td_list_take(&batch, &scheduler.waiting);
+    while (!td_list_is_empty(&batch)) {
+        td_coroutine *co = TD_CONTAINER_OF(batch.next, td_coroutine, link);
+
+        co->cancel_disabled = 0;
+        cancel_now(co);
+    }
+}
+
+static void
+abandon_all(void)
+{
+    while (!td_list_is_empty(&scheduler.waiting)) {
+        td_coroutine *co = TD_CONTAINER_OF(scheduler.waiting.next, td_coroutine, link);
+
+        td_log_at(TD_LOG_ERROR, co->task.module,
+                  "abandoned while it waits: it did not let itself be unwound");
+        if (co->undo != NULL)
+            co->undo(co->undo_arg);
+        td_list_remove(&co->link);
+        co->end = TD_COROUTINE_CANCELED;
+        end(co);
+    }
+}
+
+static void
+refuse_starving(void)
+{
+    while (!td_list_is_empty(&scheduler.starving)) {
+        td_coroutine_job *job = TD_CONTAINER_OF(scheduler.starving.next, td_coroutine_job, link);
+
+        td_list_remove(&job->link);
+        if (job->task.ended != NULL)
+            job->task.ended(job->task.arg, TD_COROUTINE_CANCELED);
+    }
+}
+
+static void
+unregister(void)
+{
+    pthread_mutex_lock(&schedulers_lock);
+    for (struct scheduler **at = &schedulers; *at != NULL; at = &(*at)->next)
+        if (*at == &scheduler) {
+            *at = scheduler.next;
+            break;
+        }
+    pthread_mutex_unlock(&schedulers_lock);
+}
+
+void
+td_coroutines_close(void)
+{
+    TD_ASSERT(scheduler.current == NULL);
+    refuse_starving();
+    cancel_all();
+    cancel_all(); /* those that an `ended` started, and those that caught the first */
+    abandon_all();
+    td_callback_cancel(&scheduler.feed);
+    td_timer_stop(scheduler.loop, &scheduler.trim);
+    td_coroutine_pool_trim(0);
+    unregister();
+    scheduler.loop = NULL;
+}
+
+/* ---- <tornado/coroutine.h> */
+
+static td_coroutine *
+current_or_complain(const char *function)
+{
+    if (scheduler.current == NULL)
+        td_log(TD_LOG_ERROR, "%s: called outside a coroutine", function);
+    return scheduler.current;
+}
+
+int
+td_defer(td_callback_fn *fn, void *arg)
+{
+    td_coroutine *co = current_or_complain("td_defer");
+
+    if (co == NULL || fn == NULL)
+        return TD_EINVAL;
+    struct deferred *action = td_xmalloc(sizeof(*action));
+    *action = (struct deferred){co->deferred, fn, arg};
+    co->deferred = action;
+    return 0;
+}
+
+void
+td_cancel_disable(void)
+{
+    td_coroutine *co = current_or_complain("td_cancel_disable");
+
+    if (co != NULL)
+        co->cancel_disabled++;
+}
+
+void
+td_cancel_enable(void)
+{
+    td_coroutine *co = current_or_complain("td_cancel_enable");
+
+    if (co == NULL)
+        return;
+    if (co->cancel_disabled == 0)
+        td_log(TD_LOG_ERROR, "td_cancel_enable: without a td_cancel_disable before");
+    else
+        co->cancel_disabled--;
+}

@@ -1,0 +1,495 @@
+/*
+ * The loop: libev waits, and what runs when is decided here (BEHAVIOUR section 19.1).
+ *
+ * An iteration is: prepare (the callbacks posted so far and the timers due by now, in this order),
+ * poll, check (read the clock), descriptors.  What callbacks and timers post waits for the next
+ * iteration, so neither starves the descriptors.
+ *
+ * A request that posts nothing and starts no timer costs the iteration a few comparisons: libev's
+ * own timer, which ends the poll for ours, moves only when an earlier deadline turns up, and the
+ * deadlines of idle connections are a list in order of age.
+ */
+#include "io/ioloop.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include "base/arena.h"
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "io/coroutine.h"
+
+/* What the heap compares stands in the heap, so that sifting touches no timer but those that move. */
+struct timer_entry {
+    int64_t deadline_ns;
+    td_timer *timer;
+};
+
+struct td_ioloop {
+    struct ev_loop *ev;
+    ev_prepare prepare;
+    ev_check check;
+    ev_idle idle;     /* active while callbacks wait, so that the poll does not */
+    ev_timer alarm;   /* ends the poll for the earliest timer */
+    int64_t alarm_ns; /* when it rings, at or before the earliest deadline; INT64_MAX: it is off */
+    ev_async wake;
+
+    td_list callbacks; /* of td_callback */
+
+    struct timer_entry *heap; /* [1..timers_count]; its own place is kept in each timer */
+    size_t timers_count, heap_size;
+    td_timer **due; /* the batch that is about to run; NULL where one was stopped meanwhile */
+    size_t due_count, due_size;
+    uint64_t sequence; /* of timers, so that equal deadlines keep their order */
+
+    pthread_mutex_t lock; /* guards what other threads touch: */
+    td_list posted;       /* their callbacks */
+    bool is_closing;      /* what they post is dropped */
+
+    bool is_running;
+    bool is_stopped; /* td_ioloop_stop was called and the start that it ends has not returned yet */
+};
+
+/*
+ * Initial-exec, so that a look costs one load and is safe in a signal handler; libtornado is linked
+ * to the program, never loaded later.
+ */
+static __thread td_ioloop *current __attribute__((tls_model("initial-exec")));
+
+td_ioloop *
+td_ioloop_current(void)
+{
+    return current;
+}
+
+struct ev_loop *
+td_ioloop_ev(td_ioloop *loop)
+{
+    return loop->ev;
+}
+
+/* ---- callbacks */
+
+static void
+drop(td_callback *callback)
+{
+    if (callback->dropped != NULL)
+        callback->dropped(callback->arg);
+}
+
+static void
+post_from_thread(td_ioloop *loop, td_callback *callback)
+{
+    pthread_mutex_lock(&loop->lock);
+    const bool is_closing = loop->is_closing;
+    if (!is_closing && !td_list_is_linked(&callback->link)) {
+        td_list_append(&loop->posted, &callback->link);
+        ev_async_send(loop->ev, &loop->wake);
+    }
+    pthread_mutex_unlock(&loop->lock);
+    if (is_closing)
+        drop(callback);
+}
+
+void
+td_ioloop_post(td_ioloop *loop, td_callback *callback)
+{
+    if (TD_UNLIKELY(loop != current))
+        post_from_thread(loop, callback);
+    else if (TD_UNLIKELY(loop->is_closing))
+        drop(callback);
+    else if (!td_list_is_linked(&callback->link))
+        td_list_append(&loop->callbacks, &callback->link);
+}
+
+/* The callbacks of other threads queue up behind those of our own. */
+static void
+on_wake(struct ev_loop *ev, ev_async *watcher, int events)
+{
+    td_ioloop *loop = watcher->data;
+    td_list posted;
+
+    (void)ev, (void)events;
+    pthread_mutex_lock(&loop->lock);
+    td_list_take(&posted, &loop->posted);
+    pthread_mutex_unlock(&loop->lock);
+    while (!td_list_is_empty(&posted)) {
+        td_list *link = posted.next;
+
+        td_list_remove(link);
+        td_list_append(&loop->callbacks, link);
+    }
+}
+
+struct added {
+    td_callback callback;
+    td_loop_fn *fn;
+    void *arg;
+};
+
+static void
+run_added(void *arg)
+{
+    const struct added added = *(struct added *)arg;
+
+    free(arg);
+    added.fn(added.arg);
+}
+
+void
+td_ioloop_add_callback(td_ioloop *loop, td_loop_fn *fn, void *arg)
+{
+    struct added *added = td_xcalloc(1, sizeof(*added));
+
+    added->callback.fn = run_added;
+    added->callback.arg = added;
+    added->callback.dropped = free;
+    added->fn = fn;
+    added->arg = arg;
+    td_ioloop_post(loop, &added->callback);
+}
+
+/* A snapshot: what is posted meanwhile waits for the next iteration. */
+static void
+run_callbacks(td_ioloop *loop)
+{
+    td_list batch;
+
+    td_list_take(&batch, &loop->callbacks);
+    while (!td_list_is_empty(&batch)) {
+        td_callback *callback = TD_CONTAINER_OF(batch.next, td_callback, link);
+
+        td_list_remove(&callback->link);
+        callback->fn(callback->arg);
+    }
+}
+
+/* ---- timers */
+
+/* A timer in the batch of due ones has a place counted from the top, one in the heap from the bottom. */
+#define DUE_PLACE(index) (SIZE_MAX - (index))
+
+static bool
+is_due_place(size_t place)
+{
+    return place > SIZE_MAX / 2;
+}
+
+static bool
+is_before(const struct timer_entry *a, const struct timer_entry *b)
+{
+    return a->deadline_ns != b->deadline_ns ? a->deadline_ns < b->deadline_ns
+                                            : a->timer->sequence < b->timer->sequence;
+}
+
+static void
+heap_put(td_ioloop *loop, size_t place, struct timer_entry entry)
+{
+    loop->heap[place] = entry;
+    entry.timer->place = place;
+}
+
+static void
+sift_up(td_ioloop *loop, size_t place, struct timer_entry entry)
+{
+    for (; place > 1 && is_before(&entry, &loop->heap[place / 2]); place /= 2)
+        heap_put(loop, place, loop->heap[place / 2]);
+    heap_put(loop, place, entry);
+}
+
+static void
+sift_down(td_ioloop *loop, size_t place, struct timer_entry entry)
+{
+    for (;;) {
+        size_t child = 2 * place;
+
+        if (child < loop->timers_count && is_before(&loop->heap[child + 1], &loop->heap[child]))
+            child++;
+        if (child > loop->timers_count || !is_before(&loop->heap[child], &entry))
+            break;
+        heap_put(loop, place, loop->heap[child]);
+        place = child;
+    }
+    heap_put(loop, place, entry);
+}
+
+static void
+heap_remove(td_ioloop *loop, size_t place)
+{
+    const struct timer_entry last = loop->heap[loop->timers_count--];
+
+    if (place > loop->timers_count)
+        return;
+    if (place > 1 && is_before(&last, &loop->heap[place / 2]))
+        sift_up(loop, place, last);
+    else
+        sift_down(loop, place, last);
+}
+
+void
+td_timer_stop(td_ioloop *loop, td_timer *timer)
+{
+    if (timer->place == 0)
+        return;
+    if (is_due_place(timer->place))
+        loop->due[DUE_PLACE(timer->place)] = NULL;
+    else
+        heap_remove(loop, timer->place);
+    timer->place = 0;
+}
+
+void
+td_timer_start(td_ioloop *loop, td_timer *timer, int64_t deadline_ns)
+{
+    td_timer_stop(loop, timer);
+    timer->deadline_ns = deadline_ns;
+    timer->sequence = loop->sequence++;
+    if (loop->timers_count + 1 >= loop->heap_size) {
+        loop->heap_size = loop->heap_size > 0 ? 2 * loop->heap_size : 64;
+        loop->heap = td_xrealloc(loop->heap, loop->heap_size * sizeof(*loop->heap));
+    }
+    sift_up(loop, ++loop->timers_count, (struct timer_entry){deadline_ns, timer});
+}
+
+/* Move what is due from the heap to the batch; it may still be stopped there. */
+static void
+collect_due(td_ioloop *loop)
+{
+    const int64_t now_ns = td_now_ns();
+
+    while (loop->timers_count > 0 && loop->heap[1].deadline_ns <= now_ns) {
+        if (loop->due_count == loop->due_size) {
+            loop->due_size = loop->due_size > 0 ? 2 * loop->due_size : 16;
+            loop->due = td_xrealloc(loop->due, loop->due_size * sizeof(*loop->due));
+        }
+        td_timer *timer = loop->heap[1].timer;
+        heap_remove(loop, 1);
+        timer->place = DUE_PLACE(loop->due_count);
+        loop->due[loop->due_count++] = timer;
+    }
+}
+
+static void
+run_due(td_ioloop *loop)
+{
+    for (size_t i = 0; i < loop->due_count; i++) {
+        td_timer *timer = loop->due[i];
+
+        if (timer == NULL)
+            continue;
+        timer->place = 0;
+        timer->fn(timer->arg);
+    }
+    loop->due_count = 0;
+}
+
+/* ---- deadlines */
+
+static void
+on_oldest_due(void *arg)
+{
+    td_deadlines *list = arg;
+
+    while (!td_list_is_empty(&list->head)) {
+        td_deadline *oldest = TD_CONTAINER_OF(list->head.next, td_deadline, link);
+
+        if (oldest->at_ns > td_now_ns())
+            break;
+        td_list_remove(&oldest->link);
+        list->expired(oldest);
+    }
+    if (!td_list_is_empty(&list->head))
+        td_deadlines_arm(list);
+}
+
+/* At most sixteen looks in a duration, however many deadlines there are. */
+void
+td_deadlines_arm(td_deadlines *list)
+{
+    const td_deadline *oldest = TD_CONTAINER_OF(list->head.next, td_deadline, link);
+    const int64_t soonest_ns = td_now_ns() + list->duration_ns / 16;
+
+    td_timer_start(list->loop, &list->timer,
+                   oldest->at_ns > soonest_ns ? oldest->at_ns : soonest_ns);
+}
+
+void
+td_deadlines_init(td_deadlines *list, td_ioloop *loop, int64_t duration_ms,
+                  void (*expired)(td_deadline *deadline))
+{
+    *list = (td_deadlines){.loop = loop,
+                           .duration_ns = duration_ms * TD_NS_PER_MS,
+                           .expired = expired,
+                           .timer = {.fn = on_oldest_due, .arg = list}};
+    td_list_init(&list->head);
+}
+
+void
+td_deadlines_fini(td_deadlines *list)
+{
+    td_timer_stop(list->loop, &list->timer);
+    while (!td_list_is_empty(&list->head))
+        td_list_remove(list->head.next);
+}
+
+/* ---- the iteration */
+
+static void
+set_alarm(td_ioloop *loop, int64_t deadline_ns)
+{
+    const int64_t delay_ns = deadline_ns > td_now_ns() ? deadline_ns - td_now_ns() : 0;
+
+    ev_timer_stop(loop->ev, &loop->alarm);
+    ev_timer_set(&loop->alarm, (double)delay_ns / (double)TD_NS_PER_S, 0.0);
+    ev_timer_start(loop->ev, &loop->alarm);
+    loop->alarm_ns = deadline_ns;
+}
+
+/* Its only purpose is to end the poll; on_prepare looks at the heap. */
+static void
+on_alarm(struct ev_loop *ev, ev_timer *watcher, int events)
+{
+    td_ioloop *loop = watcher->data;
+
+    (void)ev, (void)events;
+    loop->alarm_ns = INT64_MAX;
+}
+
+static void
+on_idle(struct ev_loop *ev, ev_idle *watcher, int events)
+{
+    (void)ev, (void)watcher, (void)events;
+}
+
+static void
+on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
+{
+    td_ioloop *loop = watcher->data;
+
+    (void)events;
+    if (loop->timers_count > 0)
+        collect_due(loop);
+    if (!td_list_is_empty(&loop->callbacks))
+        run_callbacks(loop);
+    if (loop->due_count > 0)
+        run_due(loop);
+
+    if (!td_list_is_empty(&loop->callbacks))
+        ev_idle_start(ev, &loop->idle);
+    else if (ev_is_active(&loop->idle))
+        ev_idle_stop(ev, &loop->idle);
+    if (loop->timers_count > 0 && loop->heap[1].deadline_ns < loop->alarm_ns)
+        set_alarm(loop, loop->heap[1].deadline_ns);
+}
+
+static void
+on_check(struct ev_loop *ev, ev_check *watcher, int events)
+{
+    (void)ev, (void)watcher, (void)events;
+    td_clock_refresh();
+}
+
+/* ---- life */
+
+static void
+start_watchers(td_ioloop *loop)
+{
+    ev_prepare_init(&loop->prepare, on_prepare);
+    ev_check_init(&loop->check, on_check);
+    ev_set_priority(&loop->check, EV_MAXPRI); /* the descriptors' callbacks want the new time */
+    ev_idle_init(&loop->idle, on_idle);
+    ev_timer_init(&loop->alarm, on_alarm, 0.0, 0.0);
+    ev_async_init(&loop->wake, on_wake);
+    loop->prepare.data = loop->alarm.data = loop->wake.data = loop;
+    ev_prepare_start(loop->ev, &loop->prepare);
+    ev_check_start(loop->ev, &loop->check);
+    ev_async_start(loop->ev, &loop->wake);
+}
+
+int
+td_ioloop_create(td_ioloop **out, td_err *err)
+{
+    if (current != NULL)
+        return td_err_set(err, TD_EEXISTS, "this thread has a loop already");
+
+    /* Named and without the environment: libev's io_uring backend costs twice as much as epoll. */
+    struct ev_loop *ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    if (ev == NULL)
+        return td_err_errno(err, "an epoll loop");
+
+    td_ioloop *loop = td_xcalloc(1, sizeof(*loop));
+    loop->ev = ev;
+    loop->alarm_ns = INT64_MAX;
+    td_list_init(&loop->callbacks);
+    td_list_init(&loop->posted);
+    pthread_mutex_init(&loop->lock, NULL);
+    start_watchers(loop);
+    td_clock_refresh();
+    current = loop;
+    td_coroutines_open(loop);
+    *out = loop;
+    return 0;
+}
+
+static void
+drop_all(td_list *callbacks)
+{
+    while (!td_list_is_empty(callbacks)) {
+        td_callback *callback = TD_CONTAINER_OF(callbacks->next, td_callback, link);
+
+        td_list_remove(&callback->link);
+        drop(callback);
+    }
+}
+
+void
+td_ioloop_destroy(td_ioloop **loop_address)
+{
+    td_ioloop *loop = *loop_address;
+
+    if (loop == NULL)
+        return;
+    TD_ASSERT(loop == current && !loop->is_running);
+    pthread_mutex_lock(&loop->lock);
+    loop->is_closing = true;
+    pthread_mutex_unlock(&loop->lock);
+    td_coroutines_close();
+    drop_all(&loop->posted);
+    drop_all(&loop->callbacks);
+    for (size_t i = 1; i <= loop->timers_count; i++)
+        loop->heap[i].timer->place = 0;
+
+    current = NULL;
+    ev_loop_destroy(loop->ev);
+    pthread_mutex_destroy(&loop->lock);
+    free(loop->heap);
+    free(loop->due);
+    free(loop);
+    *loop_address = NULL;
+}
+
+int
+td_ioloop_start(td_ioloop *loop)
+{
+    if (loop->is_running) {
+        td_log_at(TD_LOG_ERROR, "ioloop", "started while it runs");
+        return TD_EINVAL;
+    }
+    if (!loop->is_stopped) {
+        loop->is_running = true;
+        ev_now_update(loop->ev);
+        td_clock_refresh();
+        ev_run(loop->ev, 0);
+        loop->is_running = false;
+    }
+    loop->is_stopped = false;
+    return 0;
+}
+
+void
+td_ioloop_stop(td_ioloop *loop)
+{
+    loop->is_stopped = true;
+    if (loop->is_running)
+        ev_break(loop->ev, EVBREAK_ONE);
+}

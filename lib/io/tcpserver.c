@@ -1,0 +1,178 @@
+/*
+ * Accepting, bounded in every direction: so many connections a wake of the loop, so many log lines,
+ * and no attempt at all for a while when the system has nothing left to give (FAULTS 9).
+ */
+#include "io/tcpserver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/arena.h"
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define ACCEPTS_MAX_DEFAULT 16
+#define PAUSE_MS 100
+
+struct td_tcpserver {
+    td_ioloop *loop;
+    td_tcpserver_options options;
+    ev_io watcher;   /* active: accepting */
+    td_timer pause;  /* started: out of descriptors or memory, accepting again when it fires */
+    int reserve;     /* a descriptor to give up for the newest client; -1: could not be had */
+    td_log_gate gate;
+    /* Invariant: at most one of watcher and pause is active; neither is when the server is stopped. */
+};
+
+static int
+open_reserve(void)
+{
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void
+resume(void *arg)
+{
+    td_tcpserver *server = arg;
+
+    td_timer_stop(server->loop, &server->pause);
+    if (server->reserve < 0)
+        server->reserve = open_reserve();
+    ev_io_start(td_ioloop_ev(server->loop), &server->watcher);
+}
+
+static void
+pause_accepting(td_tcpserver *server, int error)
+{
+    td_log_gated(&server->gate, TD_LOG_WARNING, "tcpserver", "%s: accept: %s; pausing for %d ms",
+                 server->options.name, strerror(error), PAUSE_MS);
+    ev_io_stop(td_ioloop_ev(server->loop), &server->watcher);
+    td_timer_start(server->loop, &server->pause, td_now_ns() + PAUSE_MS * TD_NS_PER_MS);
+}
+
+/* The reserve makes room for one client more, which is told at once instead of waiting in the queue. */
+static void
+refuse_newest(td_tcpserver *server)
+{
+    if (server->reserve < 0)
+        return;
+    close(server->reserve);
+    const int fd = accept4(server->options.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        if (server->options.refuse != NULL)
+            server->options.refuse(server->options.arg, fd);
+        close(fd);
+    }
+    server->reserve = open_reserve();
+}
+
+/*
+ * accept(2): errors of the network that are already pending on the new socket come out of accept;
+ * they are that client's.  EPERM is a firewall's.
+ */
+static bool
+is_of_this_client(int error)
+{
+    switch (error) {
+    case ECONNABORTED:
+    case EINTR:
+    case EPERM:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENONET:
+    case EOPNOTSUPP:
+    case ETIMEDOUT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Paused first: `refuse` may close connections, and so call td_tcpserver_room. */
+static void
+accept_failed(td_tcpserver *server, int error)
+{
+    pause_accepting(server, error);
+    if (error == EMFILE || error == ENFILE)
+        refuse_newest(server);
+}
+
+static void
+on_readable(struct ev_loop *ev, ev_io *watcher, int events)
+{
+    td_tcpserver *server = TD_CONTAINER_OF(watcher, td_tcpserver, watcher);
+
+    (void)ev, (void)events;
+    for (int i = 0; i < server->options.accepts_max && ev_is_active(watcher); i++) {
+        struct sockaddr_storage peer;
+        socklen_t peer_len = sizeof(peer);
+        const int fd = accept4(server->options.fd, (struct sockaddr *)&peer, &peer_len,
+                               SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd >= 0)
+            server->options.accepted(server->options.arg, fd, &peer, peer_len);
+        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return;
+        else if (!is_of_this_client(errno))
+            accept_failed(server, errno);
+    }
+}
+
+td_tcpserver *
+td_tcpserver_create(td_ioloop *loop, const td_tcpserver_options *options)
+{
+    td_tcpserver *server = td_xcalloc(1, sizeof(*server));
+
+    server->loop = loop;
+    server->options = *options;
+    if (server->options.accepts_max == 0)
+        server->options.accepts_max = ACCEPTS_MAX_DEFAULT;
+    server->reserve = open_reserve();
+    server->pause.fn = resume;
+    server->pause.arg = server;
+    ev_io_init(&server->watcher, on_readable, options->fd, EV_READ);
+    return server;
+}
+
+void
+td_tcpserver_start(td_tcpserver *server)
+{
+    td_tcpserver_stop(server);
+    resume(server);
+}
+
+void
+td_tcpserver_stop(td_tcpserver *server)
+{
+    td_timer_stop(server->loop, &server->pause);
+    ev_io_stop(td_ioloop_ev(server->loop), &server->watcher);
+}
+
+void
+td_tcpserver_room(td_tcpserver *server)
+{
+    if (TD_UNLIKELY(server->pause.place != 0))
+        resume(server);
+}
+
+void
+td_tcpserver_destroy(td_tcpserver **server_address)
+{
+    td_tcpserver *server = *server_address;
+
+    if (server == NULL)
+        return;
+    td_tcpserver_stop(server);
+    if (server->reserve >= 0)
+        close(server->reserve);
+    free(server);
+    *server_address = NULL;
+}

@@ -1,0 +1,85 @@
+/* The plain transport: one system call an attempt, and none where the watcher already is right. */
+#include "io/transport.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static ssize_t
+plain_read(td_transport *t, void *to, size_t size)
+{
+    ssize_t n;
+
+    do
+        n = recv(t->watcher.fd, to, size, 0);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+/* MSG_NOSIGNAL: a client that has gone is no reason for a SIGPIPE, whatever its disposition is. */
+static ssize_t
+plain_writev(td_transport *t, const struct iovec *parts, int count)
+{
+    const struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
+    ssize_t n;
+
+    do
+        n = count == 1 ? send(t->watcher.fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL)
+                       : sendmsg(t->watcher.fd, &message, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+static void
+plain_shutdown(td_transport *t)
+{
+    shutdown(t->watcher.fd, SHUT_WR);
+}
+
+static void
+plain_close(td_transport *t)
+{
+    close(t->watcher.fd);
+}
+
+static const td_transport_ops plain = {plain_read, plain_writev, plain_shutdown, plain_close};
+
+/* libev gives up on a descriptor that epoll refuses; the next read or write says what is wrong. */
+static void
+on_ready(struct ev_loop *ev, ev_io *watcher, int events)
+{
+    td_transport *t = TD_CONTAINER_OF(watcher, td_transport, watcher);
+
+    (void)ev;
+    t->on_event(t, events & EV_ERROR ? TD_READABLE | TD_WRITABLE : events);
+}
+
+void
+td_transport_open_plain(td_transport *t, int fd, td_transport_fn *on_event)
+{
+    ev_io_init(&t->watcher, on_ready, fd, 0);
+    t->ops = &plain;
+    t->on_event = on_event;
+}
+
+void
+td_transport_watch(td_transport *t, td_ioloop *loop, int events)
+{
+    if (td_transport_watched(t) == events)
+        return;
+    ev_io_stop(td_ioloop_ev(loop), &t->watcher);
+    if (events == 0)
+        return;
+    ev_io_modify(&t->watcher, events);
+    ev_io_start(td_ioloop_ev(loop), &t->watcher);
+}
+
+void
+td_transport_close(td_transport *t, td_ioloop *loop)
+{
+    if (t->watcher.fd < 0)
+        return;
+    ev_io_stop(td_ioloop_ev(loop), &t->watcher);
+    t->ops->close(t);
+    t->watcher.fd = -1;
+}
