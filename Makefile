@@ -109,7 +109,7 @@ $1/tests/handlers/%.so: tests/handlers/%.cc Makefile $1/libtornado.so
 $1/tests/unit/%: tests/unit/%.c Makefile $1/libtornado.a | build/.packages-test
 	@mkdir -p $$(@D)
 	$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) -pie $$(LDFLAGS_ALL) $3 -o $$@ $$< $1/libtornado.a \
-	    $$(LIBS) -lcheck -lsubunit -lrt
+	    -lcheck -lsubunit -lrt $$(LIBS)
 
 # A fuzz driver that runs the files it is given, with or without libFuzzer.
 $1/tests/fuzz/%: tests/fuzz/%.c $1/obj/tests/fuzz/replay.o Makefile $1/libtornado.a
