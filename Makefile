@@ -122,6 +122,11 @@ $(eval $(call FLAVOUR,build,$(CC),$(RELEASE_FLAGS)))
 $(eval $(call FLAVOUR,build/san,$(CC),$(SAN_FLAGS)))
 $(if $(filter build build/san,$B),,$(eval $(call FLAVOUR,$B,$(CC),$(SAN_FLAGS))))
 
+# This one tells valgrind of its stacks if valgrind's header is there, which the tests install.
+ifneq ($(filter test,$(MAKECMDGOALS)),)
+$B/obj/lib/io/stack.o: build/.packages-test
+endif
+
 # Symbol versions, from the TD_API and TD_PRIVATE marks of the headers.
 build/libtornado.map: lib/symbols.awk $(wildcard lib/*/*.h)
 	@mkdir -p $(@D)
