@@ -290,6 +290,7 @@ take_head(td_http1connection *conn, const char *bytes, size_t len)
         return 0;
     }
     head_own(&request->head, &request->arena);
+    request->limits = &context->settings->limits;
     context->delegate->route(context->delegate_arg, request);
     request->routed = td_arena_mark_now(&request->arena);
     request->repeatable = request->head.content_length <= 0 && !request->head.chunked &&

@@ -36,7 +36,8 @@ typedef enum td_body_mode {
 
 typedef struct td_message_delegate {
     /*
-     * The head has been parsed: fill in request->route_data, ->limits and ->body_mode.  Looks at
+     * The head has been parsed: fill in request->route_data and ->body_mode; ->limits are those of the
+     * listener, and others may take their place.  Looks at
      * nothing but the head and does nothing else, for the result is kept while the same head comes
      * again on the connection; what it allocates from the arena is kept with it.
      */
@@ -108,7 +109,7 @@ struct td_request {
 
     /* Filled in by the layer above. */
     void *route_data;      /* by route, kept with the head */
-    const td_limits *limits; /* by route; NULL: those of the listener */
+    const td_limits *limits; /* the listener's until route narrows them; NULL before */
     td_body_mode body_mode;
     void *handler;         /* the layer above's object for this request */
 

@@ -1,0 +1,37 @@
+/* What td_application is made of: for lib/web alone. */
+#ifndef TORNADO_WEB_APPLICATION_INTERNAL_H
+#define TORNADO_WEB_APPLICATION_INTERNAL_H
+
+#include "base/table.h"
+#include "io/ioloop.h"
+#include "web/application.h"
+#include "web/routing.h"
+
+/* request_timeout: one list for each duration that was met. */
+struct td_request_timeout {
+    struct td_request_timeout *next;
+    int64_t duration_ms;
+    td_deadlines list;
+};
+
+struct td_application {
+    td_arena arena;
+    const td_application_settings *settings;
+    td_header default_headers[2];  /* of every response: Server (unless it is off), Content-Type */
+    size_t default_headers_count;
+    td_route **routes;             /* in the order of matching once sealed */
+    size_t routes_count, routes_size;
+    td_router *router;
+    td_table names;                /* of routes -> td_route */
+    uint32_t methods_mask;         /* 1 << td_method of those that any route answers */
+
+    td_instance own;               /* of the two routes that no plugin has */
+    td_route none;                 /* what no route serves: error pages only */
+    td_route everything;           /* OPTIONS * */
+    struct td_request_timeout *timeouts;
+};
+
+td_deadlines *td_application_request_timeouts(td_application *app, int64_t duration_ms,
+                                              void (*expired)(td_deadline *deadline));
+
+#endif

@@ -1,0 +1,409 @@
+/*
+ * What was asked: the fields of the request, path arguments, query arguments (BEHAVIOUR section 7).
+ *
+ * A head is bytes of a peer without a NUL; what is asked for is copied once, with one behind.  The
+ * query is split when the first argument is asked for, and a value decoded when it is.
+ */
+#include <ctype.h>
+#include "base/clock.h"
+#include "base/escape.h"
+#include "base/log.h"
+#include "web/handler.h"
+
+static const td_str none = {NULL, 0};
+
+/* ---- fields of the request */
+
+enum text {
+    TEXT_URI,
+    TEXT_PATH,
+    TEXT_QUERY,
+    TEXT_HOST,
+    TEXT_HOST_NAME,
+    TEXT_REMOTE_ADDR,
+    TEXT_FULL_URL,
+    TEXTS_COUNT,
+};
+
+/* Where the copy is kept; null as long as nobody has asked. */
+static td_str *
+text_of(td_handler *h, enum text which)
+{
+    if (h->texts == NULL)
+        h->texts = TD_ARENA_ARRAY(&h->request->arena, td_str, TEXTS_COUNT);
+    return &h->texts[which];
+}
+
+static td_str
+copied(td_handler *h, enum text which, td_str s)
+{
+    td_str *text = text_of(h, which);
+
+    if (td_str_is_null(*text))
+        *text = td_str_dup(&h->request->arena, s);
+    return *text;
+}
+
+td_str
+td_request_method(td_handler *h)
+{
+    return td_handler_usable(h, "td_request_method") ? td_method_name(h->request->head.method)
+                                                     : none;
+}
+
+td_str
+td_request_uri(td_handler *h)
+{
+    if (!td_handler_usable(h, "td_request_uri"))
+        return none;
+    return copied(h, TEXT_URI, h->request->head.target);
+}
+
+td_str
+td_request_path(td_handler *h)
+{
+    if (!td_handler_usable(h, "td_request_path"))
+        return none;
+    return copied(h, TEXT_PATH, h->request->head.path);
+}
+
+td_str
+td_request_query(td_handler *h)
+{
+    if (!td_handler_usable(h, "td_request_query"))
+        return none;
+    return copied(h, TEXT_QUERY, h->request->head.query);
+}
+
+td_str
+td_request_version(td_handler *h)
+{
+    if (!td_handler_usable(h, "td_request_version"))
+        return none;
+    return h->request->head.minor == 0 ? TD_STR("HTTP/1.0") : TD_STR("HTTP/1.1");
+}
+
+td_str
+td_request_host(td_handler *h)
+{
+    if (!td_handler_usable(h, "td_request_host"))
+        return none;
+    return copied(h, TEXT_HOST, h->request->head.host);
+}
+
+td_str
+td_request_host_name(td_handler *h)
+{
+    td_str *text;
+    td_str name;
+
+    if (!td_handler_usable(h, "td_request_host_name"))
+        return none;
+    text = text_of(h, TEXT_HOST_NAME);
+    if (td_str_is_null(*text)) {
+        name = h->request->head.host_name;
+        char *lower = td_arena_alloc(&h->request->arena, name.len + 1);
+
+        for (size_t i = 0; i < name.len; i++)
+            lower[i] = (char)tolower((unsigned char)name.ptr[i]);
+        *text = td_str_make(lower, name.len);
+    }
+    return *text;
+}
+
+td_str
+td_request_remote_addr(td_handler *h)
+{
+    if (!td_handler_usable(h, "td_request_remote_addr"))
+        return none;
+    return copied(h, TEXT_REMOTE_ADDR, td_request_remote_ip(h->request));
+}
+
+td_str
+td_request_scheme(td_handler *h)
+{
+    if (!td_handler_usable(h, "td_request_scheme"))
+        return none;
+    return td_str_of(td_request_protocol(h->request));
+}
+
+td_str
+td_full_url(td_handler *h)
+{
+    const td_head *head;
+    td_str *text;
+
+    if (!td_handler_usable(h, "td_full_url"))
+        return none;
+    head = &h->request->head;
+    if (head->absolute_form)
+        return td_request_uri(h);
+    text = text_of(h, TEXT_FULL_URL);
+    if (td_str_is_null(*text))
+        *text = td_arena_sprintf(&h->request->arena, "%s://%.*s%.*s",
+                                 td_request_protocol(h->request), TD_STR_FMT(head->host),
+                                 TD_STR_FMT(head->target));
+    return *text;
+}
+
+double
+td_request_time(td_handler *h)
+{
+    if (!td_handler_usable(h, "td_request_time"))
+        return 0;
+    return (double)(td_clock_ns() - h->request->started_ns) / (double)TD_NS_PER_S;
+}
+
+td_str
+td_request_header(td_handler *h, const char *name)
+{
+    td_str value;
+
+    if (!td_handler_usable(h, "td_request_header"))
+        return none;
+    value = td_headers_get(&h->request->head.headers, &h->request->arena, td_str_of(name));
+    return td_str_is_null(value) ? none : td_str_dup(&h->request->arena, value);
+}
+
+/* A body is not copied for its NUL where its buffer has room for one. */
+td_str
+td_request_body(td_handler *h)
+{
+    td_request *request;
+
+    if (!td_handler_usable(h, "td_request_body"))
+        return none;
+    request = h->request;
+    if (request->body.len == 0)
+        return TD_STR("");
+    if (request->body_buf.start + request->body_buf.len < request->body_buf.size)
+        *td_buf_reserve(&request->body_buf, 1) = '\0';
+    else if (request->body.ptr[request->body.len] != '\0')
+        request->body = td_str_dup(&request->arena, request->body);
+    return request->body;
+}
+
+/* ---- path arguments */
+
+td_str
+td_path_argument_at(td_handler *h, unsigned index)
+{
+    if (!td_handler_usable(h, "td_path_argument_at"))
+        return none;
+    if (index < td_handler_route(h)->spec.groups_count)
+        return h->match->args[index];
+    td_handler_misuse(h, "td_path_argument_at", "the pattern has fewer groups");
+    return none;
+}
+
+td_str
+td_path_argument(td_handler *h, const char *name)
+{
+    const td_urlspec *spec;
+
+    if (!td_handler_usable(h, "td_path_argument"))
+        return none;
+    spec = &td_handler_route(h)->spec;
+    for (unsigned i = 0; spec->names != NULL && i < spec->groups_count; i++)
+        if (strcmp(spec->names[i], name) == 0)
+            return h->match->args[i];
+    td_handler_misuse(h, "td_path_argument", "the pattern has no group of that name");
+    return none;
+}
+
+/* ---- query arguments */
+
+struct argument {
+    td_str name;
+    td_str raw;   /* as it was sent */
+    td_str value; /* decoded; the null string until somebody has asked for it */
+};
+
+struct td_arguments {
+    size_t count;
+    struct argument items[];
+};
+
+/* Take what stands before the next `separator` off the front. */
+static td_str
+next_part(td_str *rest, char separator)
+{
+    const char *at = rest->len > 0 ? memchr(rest->ptr, separator, rest->len) : NULL;
+    const td_str part = td_str_make(rest->ptr, at != NULL ? (size_t)(at - rest->ptr) : rest->len);
+    const size_t taken = part.len + (at != NULL ? 1 : 0);
+
+    *rest = td_str_make(rest->ptr + taken, rest->len - taken);
+    return part;
+}
+
+static size_t
+count_pairs(td_str query)
+{
+    size_t count = 0;
+
+    while (query.len > 0)
+        count += next_part(&query, '&').len > 0;
+    return count;
+}
+
+static struct td_arguments *
+parse(td_handler *h)
+{
+    td_arena *arena = &h->request->arena;
+    td_str query = h->request->head.query;
+    const size_t count = count_pairs(query);
+    struct td_arguments *arguments;
+
+    if (count > (size_t)h->request->limits->max_fields)
+        td_handler_raise_quietly(h, 413, "more arguments than max_fields");
+    arguments = td_arena_alloc(arena, sizeof(*arguments) + count * sizeof(struct argument));
+    while (query.len > 0) {
+        td_str value = next_part(&query, '&');
+
+        if (value.len == 0)
+            continue;
+        struct argument *argument = &arguments->items[arguments->count++];
+
+        argument->name = td_url_unescape(arena, next_part(&value, '='), true);
+        argument->raw = value;
+    }
+    return arguments;
+}
+
+static struct td_arguments *
+arguments_of(td_handler *h)
+{
+    if (h->arguments == NULL)
+        h->arguments = parse(h);
+    return h->arguments;
+}
+
+/* Length of the white space that s begins with: what Python's str.strip removes. */
+static size_t
+leading_space(td_str s)
+{
+    static const td_str others[] = {
+        {"\xc2\x85", 2},     {"\xc2\xa0", 2},     {"\xe1\x9a\x80", 3}, {"\xe2\x80\xa8", 3},
+        {"\xe2\x80\xa9", 3}, {"\xe2\x80\xaf", 3}, {"\xe2\x81\x9f", 3}, {"\xe3\x80\x80", 3},
+    };
+
+    if (s.len == 0)
+        return 0;
+    if (s.ptr[0] == ' ' || (s.ptr[0] >= '\t' && s.ptr[0] <= '\r'))
+        return 1;
+    if (s.len >= 3 && memcmp(s.ptr, "\xe2\x80", 2) == 0 && (unsigned char)s.ptr[2] >= 0x80 &&
+        (unsigned char)s.ptr[2] <= 0x8a) /* U+2000..U+200A */
+        return 3;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (s.len >= others[i].len && memcmp(s.ptr, others[i].ptr, others[i].len) == 0)
+            return others[i].len;
+    return 0;
+}
+
+static size_t
+trailing_space(td_str s)
+{
+    for (size_t len = 1; len <= 3 && len <= s.len; len++) {
+        const size_t space = leading_space(td_str_make(s.ptr + s.len - len, len));
+
+        if (space == len)
+            return len;
+    }
+    return 0;
+}
+
+static td_str
+strip(td_str s)
+{
+    size_t n;
+
+    while ((n = leading_space(s)) > 0)
+        s = td_str_make(s.ptr + n, s.len - n);
+    while ((n = trailing_space(s)) > 0)
+        s.len -= n;
+    return s;
+}
+
+static td_str
+value_of(td_handler *h, struct argument *argument)
+{
+    td_str s;
+    char *bytes;
+
+    if (!td_str_is_null(argument->value))
+        return argument->value;
+    s = td_url_unescape(&h->request->arena, argument->raw, true);
+    if (!td_utf8_is_valid(s))
+        td_handler_raise_quietly(h, 400, "argument is not UTF-8");
+    bytes = (char *)(uintptr_t)s.ptr; /* it is our copy */
+    for (size_t i = 0; i < s.len; i++)
+        if ((unsigned char)bytes[i] < 0x20 && !(bytes[i] >= '\t' && bytes[i] <= '\r'))
+            bytes[i] = ' ';
+    s = strip(s);
+    bytes[s.ptr - bytes + (ptrdiff_t)s.len] = '\0';
+    argument->value = s;
+    return s;
+}
+
+static struct argument *
+last_of(td_handler *h, td_str name)
+{
+    struct td_arguments *arguments = arguments_of(h);
+
+    for (size_t i = arguments->count; i-- > 0;)
+        if (td_str_equal(arguments->items[i].name, name))
+            return &arguments->items[i];
+    return NULL;
+}
+
+td_str
+td_get_query_argument_default(td_handler *h, const char *name, const char *default_value)
+{
+    struct argument *argument;
+
+    if (!td_handler_usable(h, "td_get_argument"))
+        return none;
+    argument = last_of(h, td_str_of(name));
+    return argument != NULL ? value_of(h, argument) : td_str_of(default_value);
+}
+
+td_str
+td_get_query_argument(td_handler *h, const char *name)
+{
+    td_str value = td_get_query_argument_default(h, name, NULL);
+
+    if (td_str_is_null(value) && h != NULL)
+        td_handler_raise_quietly(h, 400, "Missing argument %s", name);
+    return value;
+}
+
+td_str
+td_get_argument_default(td_handler *h, const char *name, const char *default_value)
+{
+    return td_get_query_argument_default(h, name, default_value);
+}
+
+td_str
+td_get_argument(td_handler *h, const char *name)
+{
+    return td_get_query_argument(h, name);
+}
+
+size_t
+td_get_arguments(td_handler *h, const char *name, const td_str **values_out)
+{
+    struct td_arguments *arguments;
+    td_str *values;
+    size_t count = 0;
+
+    if (!td_handler_usable(h, "td_get_arguments"))
+        return 0;
+    arguments = arguments_of(h);
+    values = TD_ARENA_ARRAY(&h->request->arena, td_str, arguments->count);
+    for (size_t i = 0; i < arguments->count; i++)
+        if (td_str_equal(arguments->items[i].name, td_str_of(name)))
+            values[count++] = value_of(h, &arguments->items[i]);
+    if (values_out != NULL)
+        *values_out = values;
+    return count;
+}

@@ -1,0 +1,676 @@
+/*
+ * The life of a handler.
+ *
+ * Its code runs as a *sequence* on one coroutine: initialize, prepare, the method, the end of the
+ * response, on_finish.  Where the coroutine ends early (td_raise, cancellation), or the response is
+ * to end later (td_asynchronous), continue_sequence decides on the loop's stack what comes next and
+ * starts a coroutine for it: the error page, on_finish, or nothing more.  Beside the sequence there is
+ * only on_connection_close, on a coroutine of its own, so that it comes promptly.
+ *
+ * References: a handler that has waited or put its end off holds one to its request, until the
+ * sequence is over.  td_asynchronous takes a second one, for whoever is going to call td_finish.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "web/handler.h"
+
+struct td_handler_wait {
+    td_handler *handler;
+    td_list link;            /* of `running` */
+    td_deadline deadline;    /* request_timeout; stopped when the head is written */
+    td_callback again;       /* continue_sequence from the loop */
+    td_coroutine *sequence;  /* waits; NULL: none does, or it has not waited yet */
+    td_coroutine *flushing;  /* waits in td_flush */
+    td_coroutine_job on_finish, on_connection_close; /* they may have to wait for a coroutine */
+};
+
+__thread bool td_handler_thread __attribute__((tls_model("initial-exec")));
+
+static td_list running = {&running, &running}; /* of td_handler_wait, in this worker */
+static size_t running_count;
+
+static void continue_sequence(td_handler *h);
+static void on_again(void *arg);
+
+static const td_handler_class *
+class_of(const td_handler *h)
+{
+    return td_handler_route(h)->class;
+}
+
+/* ---- the log */
+
+static const char *
+name_of(const td_handler *h)
+{
+    const td_route *route = td_handler_route(h);
+
+    if (route->class->name != NULL)
+        return route->class->name;
+    return route->url != NULL ? route->url->pattern : "*";
+}
+
+int
+td_handler_misuse(const td_handler *h, const char *function, const char *what)
+{
+    if (h == NULL)
+        td_log_at(TD_LOG_ERROR, "web", "%s: %s", function, what);
+    else
+        td_log_at(TD_LOG_ERROR, td_handler_route(h)->instance->name, "%s: %s: %s", name_of(h),
+                  function, what);
+    return TD_EINVAL;
+}
+
+/* A client error is a warning, ours an error (BEHAVIOUR 9.6).  gate NULL: every one is logged. */
+static void
+log_error(td_handler *h, td_log_gate *gate, int status, td_str text)
+{
+    const td_log_level level = status >= 500 ? TD_LOG_ERROR : TD_LOG_WARNING;
+    const char *module = td_handler_route(h)->instance->name;
+    const td_head *head = &h->request->head;
+    char ip[TD_PEER_TEXT_SIZE];
+    td_str line;
+
+    td_peer_format(&h->request->peer, ip);
+    line = td_arena_sprintf(&h->request->arena, "%s: %d %.*s %.*s (%s): %.*s", name_of(h), status,
+                            TD_STR_FMT(head->method_name),
+                            head->target.len < 256 ? (int)head->target.len : 256,
+                            head->target.ptr, ip, TD_STR_FMT(text));
+    if (gate != NULL)
+        td_log_gated(gate, level, module, "%s", line.ptr);
+    else
+        td_log_at(level, module, "%s", line.ptr);
+}
+
+/* ---- waiting */
+
+static struct td_handler_wait *
+wait_of(td_handler *h)
+{
+    struct td_handler_wait *wait = h->wait;
+
+    if (wait != NULL)
+        return wait;
+    wait = TD_ARENA_NEW(&h->request->arena, struct td_handler_wait);
+    wait->handler = h;
+    wait->again = (td_callback){.fn = on_again, .arg = h};
+    td_list_append(&running, &wait->link);
+    running_count++;
+    td_request_ref(h->request);
+    h->wait = wait;
+    return wait;
+}
+
+/* The sequence is over: nothing here uses the request any more. */
+static void
+release(td_handler *h)
+{
+    struct td_handler_wait *wait = h->wait;
+
+    if (wait == NULL)
+        return;
+    h->wait = NULL;
+    td_list_remove(&wait->link);
+    running_count--;
+    td_deadline_stop(&wait->deadline);
+    td_callback_cancel(&wait->again);
+    td_request_unref(h->request);
+}
+
+/* End the wait of the sequence, or the putting off, with an error page if none can be avoided. */
+static void
+cancel(td_handler *h, int status)
+{
+    if (!h->finished && !h->failing)
+        h->raised = status;
+    if (!h->running)
+        continue_sequence(h);
+    else if (h->wait->sequence != NULL)
+        td_coroutine_cancel(h->wait->sequence);
+}
+
+static void
+on_expired(td_deadline *deadline)
+{
+    td_handler *h = TD_CONTAINER_OF(deadline, struct td_handler_wait, deadline)->handler;
+
+    log_error(h, NULL, 504, TD_STR("request_timeout has passed"));
+    cancel(h, 504);
+}
+
+/* Only an answer that has not begun has a deadline: a stream may last (BEHAVIOUR section 5). */
+static void
+start_deadline(td_handler *h)
+{
+    struct td_handler_wait *wait = h->wait;
+    int64_t duration_ms = h->request->limits->request_timeout_ms;
+
+    if (duration_ms == 0 || h->finished || h->headers_written ||
+        td_list_is_linked(&wait->deadline.link))
+        return;
+    td_deadline_start(td_application_request_timeouts(h->app, duration_ms, on_expired),
+                      &wait->deadline, td_now_ns());
+}
+
+void
+td_handler_head_written(td_handler *h)
+{
+    td_deadline_stop(&h->wait->deadline);
+}
+
+void
+td_handler_response_ended(td_handler *h)
+{
+    td_deadline_stop(&h->wait->deadline);
+    if (!h->running)
+        td_ioloop_post(td_ioloop_current(), &h->wait->again);
+}
+
+size_t
+td_handlers_running(void)
+{
+    return running_count;
+}
+
+void
+td_handlers_cancel_all(void)
+{
+    td_list all;
+
+    td_list_init(&all);
+    while (!td_list_is_empty(&running)) {
+        td_list *link = running.next;
+
+        td_list_remove(link);
+        td_list_append(&all, link);
+    }
+    while (!td_list_is_empty(&all)) { /* a cancelled one may make others end, too */
+        td_list *link = all.next;
+        td_handler *h = TD_CONTAINER_OF(link, struct td_handler_wait, link)->handler;
+
+        td_list_remove(link);
+        td_list_append(&running, link);
+        if (!h->finished)
+            log_error(h, NULL, 503, TD_STR("cancelled: the worker is ending"));
+        cancel(h, 503);
+    }
+}
+
+/* ---- coroutines */
+
+static td_coroutine_task
+task_of(td_handler *h, void (*run)(void *arg), void (*ended)(void *arg, td_coroutine_end end))
+{
+    const td_route *route = td_handler_route(h);
+
+    return (td_coroutine_task){
+        .run = run,
+        .ended = ended,
+        .arg = h,
+        .activity = {route->instance->index, route->number, h->request->number},
+        .module = route->instance->name,
+        .owner = h,
+        .arena = &h->request->arena,
+    };
+}
+
+/* Only what ended in one go and as it should costs nothing more. */
+static void
+sequence_ended(void *arg, td_coroutine_end end)
+{
+    td_handler *h = arg;
+
+    h->running = false;
+    if (TD_LIKELY(h->wait == NULL && h->on_finish_called))
+        return;
+    if (h->wait != NULL)
+        h->wait->sequence = NULL;
+    if (end != TD_COROUTINE_RETURNED && !h->finished && h->raised == 0)
+        h->raised = 500;
+    continue_sequence(h);
+}
+
+/* 0, or TD_EBUSY; h may be gone after a 0. */
+static int
+start_sequence(td_handler *h, void (*run)(void *arg))
+{
+    const td_coroutine_task task = task_of(h, run, sequence_ended);
+    td_coroutine *co = NULL;
+    int rc;
+
+    h->running = true;
+    rc = td_coroutine_start(&task, &co);
+    if (TD_UNLIKELY(rc < 0)) {
+        h->running = false;
+    } else if (co != NULL) {
+        wait_of(h)->sequence = co;
+        start_deadline(h);
+    }
+    return rc;
+}
+
+static void
+begin(td_handler *h)
+{
+    const td_route *route = td_handler_route(h);
+
+    h->began = true;
+    if (route->class->initialize != NULL)
+        route->class->initialize(h, route->url->initialize_arg);
+}
+
+static void
+call_on_finish(td_handler *h)
+{
+    h->on_finish_called = true;
+    if (class_of(h)->on_finish != NULL)
+        class_of(h)->on_finish(h);
+}
+
+static void
+run_method(void *arg)
+{
+    td_handler *h = arg;
+    const td_route *route = td_handler_route(h);
+
+    begin(h);
+    if (route->class->prepare != NULL && !h->finished)
+        route->class->prepare(h);
+    if (!h->finished)
+        route->methods[h->request->head.method](h);
+    if (!h->finished && !h->asynchronous)
+        td_response_finish(h);
+    if (h->finished)
+        call_on_finish(h);
+}
+
+static void
+run_error(void *arg)
+{
+    td_handler *h = arg;
+
+    if (!h->began)
+        begin(h);
+    if (!h->finished)
+        td_response_fail(h, h->raised);
+    if (h->finished)
+        call_on_finish(h);
+}
+
+static void
+run_on_finish(void *arg)
+{
+    td_handler *h = arg;
+
+    h->wait->sequence = td_coroutine_current();
+    class_of(h)->on_finish(h);
+}
+
+/* Its coroutine is of the past, or there was none: td_finish was called elsewhere. */
+static void
+submit_on_finish(td_handler *h)
+{
+    td_coroutine_job *job = &wait_of(h)->on_finish;
+
+    h->running = h->on_finish_called = true;
+    job->task = task_of(h, run_on_finish, sequence_ended);
+    td_coroutine_submit(job);
+}
+
+/* True when the handler has a say in its error page, so that a coroutine is wanted. */
+static bool
+has_error_code(const td_handler *h)
+{
+    const td_handler_class *class = class_of(h);
+
+    return class->write_error != NULL || class->initialize != NULL || class->on_finish != NULL;
+}
+
+/* On the loop's stack.  h may be gone afterwards. */
+static void
+continue_sequence(td_handler *h)
+{
+    if (h->running)
+        return;
+    if (!h->finished && h->raised != 0) {
+        if (h->failing) /* write_error has failed: the status alone (BEHAVIOUR 9.3) */
+            td_response_fail_plainly(h, h->raised, false);
+        else if (has_error_code(h) && start_sequence(h, run_error) == 0)
+            return; /* its end leads here again */
+        else
+            td_response_fail_plainly(h, h->raised, true);
+    }
+    if (!h->finished) { /* td_finish leads here again */
+        start_deadline(h);
+        return;
+    }
+    if (h->wait != NULL && h->wait->flushing != NULL)
+        td_handler_writable(h);
+    if (h->began && !h->on_finish_called && class_of(h)->on_finish != NULL) {
+        submit_on_finish(h);
+        return;
+    }
+    h->on_finish_called = true;
+    release(h);
+}
+
+/* ---- what happens to it */
+
+static td_handler *
+make_handler(td_application *app, td_request *request)
+{
+    td_handler *h = td_arena_alloc_raw(&request->arena, sizeof(*h));
+
+    memset(h, 0, offsetof(td_handler, inline_headers));
+    h->request = request;
+    h->app = app;
+    h->match = request->route_data;
+    td_response_init(h);
+    request->handler = h;
+    return h;
+}
+
+void
+td_handler_execute(td_application *app, td_request *request)
+{
+    td_handler *h = make_handler(app, request);
+    static td_log_gate gate;
+
+    if (TD_LIKELY(start_sequence(h, run_method) == 0))
+        return;
+    log_error(h, &gate, 503, TD_STR("max_coroutines are in use"));
+    td_response_fail_plainly(h, 503, true);
+}
+
+void
+td_handler_refuse(td_application *app, td_request *request, int status)
+{
+    td_handler *h = make_handler(app, request);
+    static td_log_gate gate;
+
+    if (status == 400)
+        log_error(h, &gate, status, TD_STR("a path argument is not UTF-8"));
+    h->raised = status;
+    continue_sequence(h);
+}
+
+static void
+forget_flushing(void *arg)
+{
+    struct td_handler_wait *wait = arg;
+
+    wait->flushing = NULL;
+}
+
+int
+td_handler_wait_writable(td_handler *h)
+{
+    td_coroutine *co = td_coroutine_current();
+    struct td_handler_wait *wait;
+
+    if (co == NULL)
+        return td_handler_misuse(h, "td_flush", "waiting is not possible here");
+    wait = wait_of(h);
+    if (wait->flushing != NULL)
+        return td_handler_misuse(h, "td_flush", "another coroutine waits in it");
+    wait->flushing = co;
+    return td_coroutine_wait(forget_flushing, wait);
+}
+
+static void
+end_flush(td_handler *h, int code)
+{
+    td_coroutine *co = h->wait != NULL ? h->wait->flushing : NULL;
+
+    if (co == NULL)
+        return;
+    h->wait->flushing = NULL;
+    td_coroutine_resume(co, code);
+}
+
+void
+td_handler_writable(td_handler *h)
+{
+    end_flush(h, 0);
+}
+
+static void
+run_close(void *arg)
+{
+    td_handler *h = arg;
+
+    class_of(h)->on_connection_close(h);
+}
+
+static void
+close_ended(void *arg, td_coroutine_end end)
+{
+    td_handler *h = arg;
+
+    (void)end; /* a failure in it was logged, and there is nobody to tell */
+    td_request_unref(h->request);
+}
+
+static void
+submit_close(td_handler *h)
+{
+    td_coroutine_job *job = &h->wait->on_connection_close;
+
+    td_request_ref(h->request);
+    job->task = task_of(h, run_close, close_ended);
+    td_coroutine_submit(job);
+}
+
+void
+td_handler_client_left(td_handler *h)
+{
+    if (h->finished)
+        return;
+    TD_ASSERT(h->wait != NULL); /* else it would have ended in one go */
+    h->closed = true;
+    if (class_of(h)->on_connection_close != NULL && h->began)
+        submit_close(h);
+    if ((class_of(h)->flags & TD_CANCEL_ON_CLOSE) && h->running && h->wait->sequence != NULL)
+        td_coroutine_cancel(h->wait->sequence);
+    end_flush(h, TD_ECLOSED);
+}
+
+static void
+on_again(void *arg)
+{
+    td_handler *h = arg;
+
+    if (h->running && h->raised != 0 && !h->finished && h->wait->sequence != NULL)
+        td_coroutine_cancel(h->wait->sequence);
+    else
+        continue_sequence(h);
+}
+
+/* ---- giving up */
+
+/* The caller runs on the coroutine of the sequence. */
+static bool
+in_sequence(const td_handler *h)
+{
+    const struct td_handler_wait *wait = h->wait;
+
+    /* While the sequence has not waited yet, nothing else can be running. */
+    return h->running && td_coroutine_current() != NULL &&
+           (wait == NULL || wait->sequence == NULL || wait->sequence == td_coroutine_current());
+}
+
+static int
+error_status(int status)
+{
+    return status >= 400 && status <= 599 ? status : 500;
+}
+
+void
+td_handler_owes_nothing(td_handler *h)
+{
+    if (!h->owes_finish)
+        return;
+    h->owes_finish = false;
+    td_request_unref(h->request);
+}
+
+/* What comes next is up to sequence_ended or, from a callback, to on_again. */
+static TD_NORETURN void
+give_up(td_handler *h, int status)
+{
+    if (!h->finished) {
+        if (!h->failing)
+            h->raised = error_status(status);
+        if (!in_sequence(h))
+            td_ioloop_post(td_ioloop_current(), &wait_of(h)->again);
+    }
+    td_handler_owes_nothing(h);
+    td_coroutine_raise();
+}
+
+void
+td_raise(td_handler *h, int status, const char *format, ...)
+{
+    va_list args;
+
+    if (!td_handler_usable(h, "td_raise"))
+        td_coroutine_raise();
+    va_start(args, format);
+    log_error(h, NULL, error_status(status), td_arena_vsprintf(&h->request->arena, format, args));
+    va_end(args);
+    give_up(h, status);
+}
+
+void
+td_handler_raise_quietly(td_handler *h, int status, const char *format, ...)
+{
+    static td_log_gate gate;
+    va_list args;
+
+    va_start(args, format);
+    log_error(h, &gate, status, td_arena_vsprintf(&h->request->arena, format, args));
+    va_end(args);
+    give_up(h, status);
+}
+
+int
+td_send_error(td_handler *h, int status, const char *format, ...)
+{
+    va_list args;
+
+    if (!td_handler_usable(h, "td_send_error"))
+        return TD_EINVAL;
+    if (h->finished && !h->closed)
+        return td_handler_misuse(h, "td_send_error", "the response has ended");
+    if (h->failing)
+        return td_handler_misuse(h, "td_send_error", "an error page is being made");
+    va_start(args, format);
+    log_error(h, NULL, error_status(status), td_arena_vsprintf(&h->request->arena, format, args));
+    va_end(args);
+    if (!h->finished)
+        td_response_fail(h, error_status(status));
+    td_handler_owes_nothing(h);
+    return h->closed ? TD_ECLOSED : 0;
+}
+
+/* ---- what an author may do with it */
+
+int
+td_asynchronous(td_handler *h)
+{
+    if (!td_handler_usable(h, "td_asynchronous"))
+        return TD_EINVAL;
+    if (h->finished || h->asynchronous)
+        return td_handler_misuse(h, "td_asynchronous",
+                                 h->finished ? "the response has ended" : "called twice");
+    h->asynchronous = h->owes_finish = true;
+    td_request_ref(h->request);
+    wait_of(h);
+    return 0;
+}
+
+td_handler *
+td_handler_ref(td_handler *h)
+{
+    if (td_handler_usable(h, "td_handler_ref"))
+        td_request_ref(h->request);
+    return h;
+}
+
+void
+td_handler_unref(td_handler *h)
+{
+    if (td_handler_usable(h, "td_handler_unref"))
+        td_request_unref(h->request);
+}
+
+void *
+td_alloc(td_handler *h, size_t size)
+{
+    return td_handler_usable(h, "td_alloc") ? td_arena_alloc(&h->request->arena, size) : NULL;
+}
+
+td_str
+td_sprintf(td_handler *h, const char *format, ...)
+{
+    va_list args;
+    td_str text;
+
+    if (!td_handler_usable(h, "td_sprintf"))
+        return td_str_make(NULL, 0);
+    va_start(args, format);
+    text = td_arena_vsprintf(&h->request->arena, format, args);
+    va_end(args);
+    return text;
+}
+
+td_str
+td_strdup(td_handler *h, td_str s)
+{
+    if (!td_handler_usable(h, "td_strdup") || td_str_is_null(s))
+        return td_str_make(NULL, 0);
+    return td_str_dup(&h->request->arena, s);
+}
+
+void
+td_set_user_data(td_handler *h, void *data)
+{
+    if (td_handler_usable(h, "td_set_user_data"))
+        h->user_data = data;
+}
+
+void *
+td_user_data(td_handler *h)
+{
+    return td_handler_usable(h, "td_user_data") ? h->user_data : NULL;
+}
+
+const void *
+td_settings(td_handler *h)
+{
+    return td_handler_usable(h, "td_settings") ? td_handler_route(h)->instance->settings : NULL;
+}
+
+void *
+td_state(td_handler *h)
+{
+    return td_handler_usable(h, "td_state") ? td_handler_route(h)->instance->state : NULL;
+}
+
+td_str
+td_reverse_url(td_handler *h, const char *name, const td_str *args, size_t count)
+{
+    const td_route *route;
+    td_str path = {NULL, 0};
+
+    if (!td_handler_usable(h, "td_reverse_url"))
+        return path;
+    route = name != NULL ? td_table_get(&h->app->names, td_str_of(name)) : NULL;
+    if (route != NULL)
+        path = td_urlspec_reverse(&route->spec, &h->request->arena, args, count);
+    if (td_str_is_null(path))
+        td_log_at(TD_LOG_ERROR, td_handler_route(h)->instance->name,
+                  "%s: td_reverse_url: no path for '%s' with %zu arguments", name_of(h),
+                  name != NULL ? name : "(null)", count);
+    return path;
+}

@@ -1,0 +1,116 @@
+/*
+ * td_handler: what the web layer keeps of one request that a handler works on (Tornado's
+ * RequestHandler).  handler.c has its life, response.c what it answers, arguments.c what was asked.
+ *
+ * It lies in the arena of its request.  A handler that never waits needs nothing else; one that
+ * waits, or finishes later, gets a td_handler_wait and holds a reference to the request.
+ */
+#ifndef TORNADO_WEB_HANDLER_H
+#define TORNADO_WEB_HANDLER_H
+
+#include <stdarg.h>
+#include <tornado/handler.h>
+#include "base/assert.h"
+#include "http/request.h"
+#include "io/coroutine.h"
+#include "web/application_internal.h"
+
+/* What td_message_delegate.route found; request->route_data.  Kept while the same head comes again. */
+typedef struct td_route_match {
+    const td_route *route; /* never NULL: the application has one of its own for what no route serves */
+    int status;            /* not 0: the head alone decides that the answer is this error page */
+    td_str if_none_match;  /* of a GET or HEAD; the null string: none */
+    td_str args[];         /* of the path, decoded: route->spec.groups_count of them */
+} td_route_match;
+
+/* Lines of a response that need no more memory: Server, Content-Type, Etag and one of the handler. */
+#define TD_HANDLER_HEADERS 4
+
+struct td_handler {
+    td_request *request;
+    td_application *app;
+    const td_route_match *match;
+
+    /* The response as far as it was not given to the writer. */
+    td_headers headers;
+    td_str reason;
+    char *body;
+    size_t body_len, body_size;  /* bytes written; room */
+    int64_t content_length;      /* as the handler set it; -1: it did not */
+    int status;
+    int raised;                  /* status of the error page that is to come; 0: none */
+
+    bool began : 1;              /* initialize was called */
+    bool running : 1;            /* a coroutine of the sequence initialize .. on_finish is in use */
+    bool asynchronous : 1;       /* the end of the method is not the end of the response */
+    bool owes_finish : 1;        /* td_finish has a reference to give back */
+    bool failing : 1;            /* the error page is being made */
+    bool headers_written : 1;
+    bool finished : 1;           /* nothing of the response is to come; perhaps it was lost */
+    bool closed : 1;             /* the client has gone, or the response was aborted */
+    bool on_finish_called : 1;
+    bool has_etag : 1;           /* the handler has set one */
+    bool body_on_heap : 1;
+
+    struct td_handler_wait *wait; /* NULL: has neither waited nor put its end off */
+    struct td_arguments *arguments; /* NULL: nobody has asked */
+    td_str *texts;               /* of the request, with a NUL behind; NULL: nobody has asked */
+    void *user_data;
+    td_header inline_headers[TD_HANDLER_HEADERS]; /* the only field that is not zeroed */
+};
+
+static inline const td_route *
+td_handler_route(const td_handler *h)
+{
+    return h->match->route;
+}
+
+/* ---- handler.c */
+
+void td_handler_execute(td_application *app, td_request *request); /* the message is complete */
+
+/* The head alone decides that the answer is this error page. */
+void td_handler_refuse(td_application *app, td_request *request, int status);
+
+/* What the connection tells; on the loop's stack. */
+void td_handler_writable(td_handler *h);
+void td_handler_client_left(td_handler *h);
+
+/* What response.c tells. */
+void td_handler_head_written(td_handler *h);   /* h->wait is not NULL: no page can follow now */
+void td_handler_response_ended(td_handler *h); /* h->wait is not NULL */
+void td_handler_owes_nothing(td_handler *h);   /* the author has ended the response */
+
+/* For td_flush: until less is pending.  0 or TD_ECLOSED. */
+int td_handler_wait_writable(td_handler *h);
+
+/* One line, "HANDLER: function: what", and TD_EINVAL. */
+int td_handler_misuse(const td_handler *h, const char *function, const char *what);
+
+/* Set on the thread of the loop, so that others are told that they may not come here. */
+extern __thread bool td_handler_thread __attribute__((tls_model("initial-exec")));
+
+/* True when a public function may go on; else the misuse was logged. */
+static inline bool
+td_handler_usable(const td_handler *h, const char *function)
+{
+    if (TD_LIKELY(h != NULL && td_handler_thread))
+        return true;
+    td_handler_misuse(NULL, function, h == NULL ? "no handler" : "called on another thread");
+    return false;
+}
+
+/* td_raise for what a client did wrong: at most one line a second. */
+TD_NORETURN void td_handler_raise_quietly(td_handler *h, int status, const char *format, ...)
+    TD_PRINTF(3, 4);
+
+/* ---- response.c */
+
+void td_response_init(td_handler *h);   /* status, headers, body as td_clear leaves them */
+int td_response_finish(td_handler *h);  /* 0 or TD_ECLOSED */
+void td_response_abort(td_handler *h);  /* so that the client can tell that it is truncated */
+void td_response_fail(td_handler *h, int status); /* the error page, by the class's write_error */
+void td_response_fail_plainly(td_handler *h, int status, bool with_body); /* without its code */
+void td_response_release(td_handler *h); /* memory that is not the arena's */
+
+#endif

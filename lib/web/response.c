@@ -1,0 +1,607 @@
+/*
+ * What a handler answers.
+ *
+ * Until the first flush status, headers and body are collected here, so an error page can still take
+ * their place.  A response that ends without a flush has its length and its Etag; one that was
+ * flushed has neither.  How it is framed on the wire is the writer's.
+ */
+#include <endian.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <xxhash.h>
+#include "base/escape.h"
+#include "base/log.h"
+#include "web/handler.h"
+
+#define BODY_FIRST 128     /* bytes of room for the first write */
+#define BODY_IN_ARENA 2048 /* a larger body lies on the heap, where it can grow in place */
+
+void
+td_response_init(td_handler *h)
+{
+    const td_application *app = h->app;
+
+    h->status = 200;
+    h->reason = td_str_make(NULL, 0);
+    h->content_length = -1;
+    h->body_len = 0;
+    h->has_etag = false;
+    h->headers = (td_headers){h->inline_headers, app->default_headers_count, TD_HANDLER_HEADERS};
+    memcpy(h->inline_headers, app->default_headers, sizeof(app->default_headers));
+}
+
+void
+td_response_release(td_handler *h)
+{
+    if (!h->body_on_heap)
+        return;
+    free(h->body);
+    h->body = NULL;
+    h->body_on_heap = false;
+    h->body_len = h->body_size = 0;
+}
+
+/* False, with the misuse logged, when it is too late for what `function` does. */
+static bool
+is_open(td_handler *h, const char *function)
+{
+    if (!td_handler_usable(h, function))
+        return false;
+    if (TD_LIKELY(!h->headers_written && !h->finished))
+        return true;
+    td_handler_misuse(h, function,
+                      h->finished ? "the response has ended" : "the headers have been sent");
+    return false;
+}
+
+/* ---- status and headers */
+
+/* RFC 9112 section 4: reason-phrase = 1*( HTAB / SP / VCHAR / obs-text ); no '<', as it is put into pages. */
+static bool
+is_reason(td_str s)
+{
+    return s.len > 0 && td_is_field_value(s) && memchr(s.ptr, '<', s.len) == NULL;
+}
+
+int
+td_set_status(td_handler *h, int status, const char *reason)
+{
+    if (!is_open(h, "td_set_status"))
+        return TD_EINVAL;
+    if (status < 200 || status > 999)
+        return td_handler_misuse(h, "td_set_status", "a status is 200 to 999");
+    h->status = status;
+    if (reason == NULL)
+        h->reason = td_str_make(NULL, 0);
+    else if (is_reason(td_str_of(reason)))
+        h->reason = td_str_dup(&h->request->arena, td_str_of(reason));
+    else
+        h->reason = TD_STR("Unknown");
+    return 0;
+}
+
+int
+td_get_status(td_handler *h)
+{
+    return td_handler_usable(h, "td_get_status") ? h->status : TD_EINVAL;
+}
+
+static int
+set_content_length(td_handler *h, td_str value)
+{
+    int64_t length = 0;
+
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.ptr[i] < '0' || value.ptr[i] > '9' ||
+            __builtin_mul_overflow(length, 10, &length) ||
+            __builtin_add_overflow(length, value.ptr[i] - '0', &length))
+            return td_handler_misuse(h, "td_set_header", "Content-Length is not a number");
+    }
+    if (value.len == 0)
+        return td_handler_misuse(h, "td_set_header", "Content-Length is not a number");
+    h->content_length = length;
+    return 0;
+}
+
+/* The names that mean something to us.  True: *rc_out is the answer, the line is not stored. */
+static bool
+is_special(td_handler *h, td_str name, td_str value, int *rc_out)
+{
+    switch (name.len) {
+    case 4:
+        if (td_str_equal_nocase(name, TD_STR("Etag")))
+            h->has_etag = true;
+        if (!td_str_equal_nocase(name, TD_STR("Date")))
+            return false;
+        break;
+    case 14:
+        if (!td_str_equal_nocase(name, TD_STR("Content-Length")))
+            return false;
+        *rc_out = set_content_length(h, value);
+        return true;
+    case 17:
+        if (!td_str_equal_nocase(name, TD_STR("Transfer-Encoding")))
+            return false;
+        break;
+    default:
+        return false;
+    }
+    *rc_out = td_handler_misuse(h, "td_set_header",
+                                "Date and Transfer-Encoding are the connection's own");
+    return true;
+}
+
+/* name and value as td_strs, when they may stand in a header. */
+static bool
+take_line(td_handler *h, const char *function, const char *name, const char *value,
+          td_header *line_out)
+{
+    if (!is_open(h, function))
+        return false;
+    *line_out = (td_header){td_str_of(name), td_str_of(value)};
+    if (name != NULL && value != NULL && td_is_token(line_out->name) &&
+        td_is_field_value(line_out->value))
+        return true;
+    td_handler_misuse(h, function, "the name is no token, or a control byte is in the value");
+    return false;
+}
+
+int
+td_set_header(td_handler *h, const char *name, const char *value)
+{
+    td_header line;
+    const td_header *before;
+    int rc;
+
+    if (!take_line(h, "td_set_header", name, value, &line))
+        return TD_EINVAL;
+    if (is_special(h, line.name, line.value, &rc))
+        return rc;
+    before = td_headers_find(&h->headers, line.name);
+    td_headers_set(&h->headers, &h->request->arena,
+                   before != NULL ? before->name : td_str_dup(&h->request->arena, line.name),
+                   td_str_dup(&h->request->arena, line.value));
+    return 0;
+}
+
+int
+td_add_header(td_handler *h, const char *name, const char *value)
+{
+    td_header line;
+    int rc;
+
+    if (!take_line(h, "td_add_header", name, value, &line))
+        return TD_EINVAL;
+    if (is_special(h, line.name, line.value, &rc))
+        return rc;
+    td_headers_add(&h->headers, &h->request->arena, td_str_dup(&h->request->arena, line.name),
+                   td_str_dup(&h->request->arena, line.value));
+    return 0;
+}
+
+int
+td_clear_header(td_handler *h, const char *name)
+{
+    const td_str key = td_str_of(name);
+
+    if (!is_open(h, "td_clear_header"))
+        return TD_EINVAL;
+    if (td_str_equal_nocase(key, TD_STR("Content-Length")))
+        h->content_length = -1;
+    if (td_headers_remove(&h->headers, key) && td_str_equal_nocase(key, TD_STR("Etag")))
+        h->has_etag = false;
+    return 0;
+}
+
+int
+td_clear(td_handler *h)
+{
+    if (!is_open(h, "td_clear"))
+        return TD_EINVAL;
+    td_response_init(h);
+    return 0;
+}
+
+/* ---- the body */
+
+static char *
+grow_body(td_handler *h, size_t n)
+{
+    const size_t max = (size_t)h->request->limits->max_response_buffer;
+    size_t size = 2 * h->body_size;
+
+    if (n > max - h->body_len)
+        td_raise(h, 500, "more than max_response_buffer (%zu bytes) was written: td_flush sends it",
+                 max);
+    if (size < BODY_FIRST)
+        size = BODY_FIRST;
+    if (size > max)
+        size = max;
+    if (size < h->body_len + n)
+        size = h->body_len + n;
+    if (h->body_on_heap) {
+        h->body = td_xrealloc(h->body, size);
+    } else {
+        bool to_heap = size > BODY_IN_ARENA;
+        char *body = to_heap ? td_xmalloc(size) : td_arena_alloc_raw(&h->request->arena, size);
+
+        if (h->body_len > 0)
+            memcpy(body, h->body, h->body_len);
+        h->body = body;
+        h->body_on_heap = to_heap;
+    }
+    h->body_size = size;
+    return h->body + h->body_len;
+}
+
+/* Room for n more bytes.  Raises 500 when they would be too many. */
+static inline char *
+body_room(td_handler *h, size_t n)
+{
+    if (TD_LIKELY(h->body_size - h->body_len >= n))
+        return h->body + h->body_len;
+    return grow_body(h, n);
+}
+
+static void
+append(td_handler *h, td_str bytes)
+{
+    memcpy(body_room(h, bytes.len), bytes.ptr, bytes.len);
+    h->body_len += bytes.len;
+}
+
+/* 0, or what a function that adds to the response has to return. */
+static int
+check_writable(td_handler *h, const char *function)
+{
+    if (!td_handler_usable(h, function))
+        return TD_EINVAL;
+    if (TD_LIKELY(!h->finished && !h->closed))
+        return 0;
+    if (h->closed || h->owes_finish) /* the client left, or the time was up: no fault of the caller */
+        return TD_ECLOSED;
+    return td_handler_misuse(h, function, "the response has ended");
+}
+
+int
+td_write(td_handler *h, td_str bytes)
+{
+    int rc = check_writable(h, "td_write");
+
+    if (TD_UNLIKELY(rc < 0))
+        return rc;
+    if (bytes.len > 0)
+        append(h, bytes);
+    return 0;
+}
+
+int
+td_write_text(td_handler *h, const char *text)
+{
+    return td_write(h, td_str_of(text));
+}
+
+int
+td_writef(td_handler *h, const char *format, ...)
+{
+    va_list args;
+    size_t room;
+    int len, rc = check_writable(h, "td_writef");
+
+    if (rc < 0)
+        return rc;
+    body_room(h, 1);
+    room = h->body_size - h->body_len;
+    va_start(args, format);
+    len = vsnprintf(h->body + h->body_len, room, format, args);
+    va_end(args);
+    if (len < 0)
+        return td_handler_misuse(h, "td_writef", "the format cannot be used");
+    if ((size_t)len >= room) {
+        body_room(h, (size_t)len + 1); /* vsnprintf wants its NUL */
+        va_start(args, format);
+        vsnprintf(h->body + h->body_len, (size_t)len + 1, format, args);
+        va_end(args);
+    }
+    h->body_len += (size_t)len;
+    return 0;
+}
+
+/* ---- Etag and If-None-Match (BEHAVIOUR section 11) */
+
+/* Eight hexadecimal digits, by spreading the nibbles over the bytes of a word. */
+static void
+put_hex(char *out, uint32_t value)
+{
+    uint64_t x = value;
+
+    x = (x << 16 | x) & UINT64_C(0x0000ffff0000ffff);
+    x = (x << 8 | x) & UINT64_C(0x00ff00ff00ff00ff);
+    x = (x << 4 | x) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    x += UINT64_C(0x3030303030303030) +
+         (((x + UINT64_C(0x0606060606060606)) >> 4 & UINT64_C(0x0101010101010101)) * ('a' - '9' - 1));
+    x = htobe64(x);
+    memcpy(out, &x, 8);
+}
+
+static void
+add_etag(td_handler *h)
+{
+    const XXH128_hash_t hash = XXH3_128bits(h->body, h->body_len);
+    char *etag = td_arena_alloc_raw(&h->request->arena, 34);
+
+    etag[0] = etag[33] = '"';
+    put_hex(etag + 1, (uint32_t)(hash.high64 >> 32));
+    put_hex(etag + 9, (uint32_t)hash.high64);
+    put_hex(etag + 17, (uint32_t)(hash.low64 >> 32));
+    put_hex(etag + 25, (uint32_t)hash.low64);
+    td_headers_add(&h->headers, &h->request->arena, TD_STR("Etag"), td_str_make(etag, 34));
+}
+
+/* Take the next `*` or entity tag (without its W/) off the front of a list; the null string: no more. */
+static td_str
+next_tag(td_str *list)
+{
+    const char *p = list->ptr, *end = p + list->len;
+    td_str tag = {NULL, 0};
+
+    while (p < end && *p != '*' && *p != '"')
+        p++;
+    if (p < end && *p == '*') {
+        tag = td_str_make(p, 1);
+    } else if (p < end) {
+        const char *close = memchr(p + 1, '"', (size_t)(end - p - 1));
+
+        if (close != NULL)
+            tag = td_str_make(p, (size_t)(close + 1 - p));
+    }
+    *list = td_str_is_null(tag) ? td_str_make(end, 0)
+                                : td_str_make(tag.ptr + tag.len, (size_t)(end - tag.ptr) - tag.len);
+    return tag;
+}
+
+/* RFC 9110 section 13.1.2, with weak comparison; `*` counts only where it stands first. */
+static bool
+is_known_to_client(td_handler *h)
+{
+    const td_header *etag = td_headers_find(&h->headers, TD_STR("Etag"));
+    td_str list = h->match->if_none_match, tag, ours;
+
+    if (etag == NULL)
+        return false;
+    ours = etag->value;
+    ours = next_tag(&ours);
+    tag = next_tag(&list);
+    if (td_str_equal(tag, TD_STR("*")))
+        return true;
+    for (; !td_str_is_null(tag); tag = next_tag(&list))
+        if (td_str_equal(tag, ours))
+            return true;
+    return false;
+}
+
+/* ---- to the writer */
+
+/* RFC 9110 sections 6.4.1, 15.3.5 and 15.4.5: these have no content, and no headers about it. */
+static bool
+has_no_body(int status)
+{
+    return status == 204 || status == 304;
+}
+
+static void
+strip_body(td_handler *h)
+{
+    td_headers_remove(&h->headers, TD_STR("Content-Type"));
+    td_headers_remove(&h->headers, TD_STR("Content-Encoding"));
+    td_headers_remove(&h->headers, TD_STR("Content-Language"));
+    if (h->status == 204 && h->body_len > 0)
+        td_handler_misuse(h, "td_write", "a response of status 204 has no body: it is dropped");
+    h->body_len = 0;
+}
+
+/* length: of the body, -1 when it is not known. */
+static int
+write_head(td_handler *h, int64_t length)
+{
+    td_request *request = h->request;
+
+    if (TD_UNLIKELY(has_no_body(h->status))) {
+        strip_body(h);
+        length = 0;
+    } else if (TD_UNLIKELY(h->content_length >= 0)) {
+        length = h->content_length;
+    }
+    h->headers_written = true;
+    if (TD_UNLIKELY(h->wait != NULL))
+        td_handler_head_written(h);
+    return request->writer->head(request, h->status, h->reason, &h->headers, length);
+}
+
+static int
+write_body(td_handler *h, bool stable)
+{
+    td_request *request = h->request;
+    const td_str body = {h->body, h->body_len};
+
+    h->body_len = 0;
+    if (body.len == 0 || request->head.method == TD_METHOD_HEAD)
+        return 0;
+    return request->writer->body(request, body, stable);
+}
+
+static void
+check_length(td_handler *h)
+{
+    if (h->content_length < 0 || h->request->head.method == TD_METHOD_HEAD ||
+        h->content_length == (int64_t)h->body_len || has_no_body(h->status))
+        return;
+    td_handler_misuse(h, "td_finish", "Content-Length is not the length of what was written");
+}
+
+/* Everything at once: no flush was before. */
+static int
+finish_whole(td_handler *h)
+{
+    const td_method method = h->request->head.method;
+    int rc;
+
+    if (h->status == 200 && (method == TD_METHOD_GET || method == TD_METHOD_HEAD)) {
+        if (!h->has_etag)
+            add_etag(h);
+        if (TD_UNLIKELY(!td_str_is_null(h->match->if_none_match)) && is_known_to_client(h)) {
+            h->status = 304;
+            h->reason = td_str_make(NULL, 0);
+            h->content_length = -1;
+            h->body_len = 0;
+        }
+    }
+    if (TD_UNLIKELY(h->content_length >= 0))
+        check_length(h);
+    rc = write_head(h, (int64_t)h->body_len);
+    return rc < 0 ? rc : write_body(h, true);
+}
+
+int
+td_response_finish(td_handler *h)
+{
+    int rc = TD_ECLOSED;
+
+    if (TD_LIKELY(!h->closed)) {
+        rc = TD_LIKELY(!h->headers_written) ? finish_whole(h) : write_body(h, true);
+        if (rc == 0)
+            rc = h->request->writer->finish(h->request);
+    }
+    h->finished = true;
+    if (TD_UNLIKELY(h->wait != NULL))
+        td_handler_response_ended(h);
+    return rc;
+}
+
+void
+td_response_abort(td_handler *h)
+{
+    if (!h->closed)
+        h->request->writer->abort(h->request);
+    h->closed = h->finished = true;
+    if (h->wait != NULL)
+        td_handler_response_ended(h);
+}
+
+int
+td_flush(td_handler *h)
+{
+    int rc = check_writable(h, "td_flush");
+
+    if (rc == 0 && !h->headers_written)
+        rc = write_head(h, -1);
+    if (rc == 0)
+        rc = write_body(h, false);
+    if (rc == 0)
+        rc = h->request->writer->flush(h->request);
+    if (rc == 0 &&
+        td_request_pending(h->request) > (size_t)h->request->limits->write_high_water)
+        rc = td_handler_wait_writable(h);
+    return rc;
+}
+
+int
+td_finish(td_handler *h)
+{
+    int rc;
+
+    if (!td_handler_usable(h, "td_finish"))
+        return TD_EINVAL;
+    if (h->finished && !h->owes_finish)
+        return td_handler_misuse(h, "td_finish", "the response has ended");
+    rc = h->finished ? TD_ECLOSED : td_response_finish(h);
+    td_handler_owes_nothing(h);
+    return rc;
+}
+
+bool
+td_is_finished(td_handler *h)
+{
+    return td_handler_usable(h, "td_is_finished") && h->finished;
+}
+
+/* ---- redirects and error pages */
+
+int
+td_redirect_status(td_handler *h, const char *url, int status)
+{
+    if (!is_open(h, "td_redirect"))
+        return TD_EINVAL;
+    if (status < 300 || status > 399)
+        return td_handler_misuse(h, "td_redirect", "the status of a redirect is 300 to 399");
+    if (url == NULL || !td_is_field_value(td_str_of(url)))
+        return td_handler_misuse(h, "td_redirect", "a control byte is in the URL");
+    h->body_len = 0;
+    td_set_status(h, status, NULL);
+    td_set_header(h, "Location", url);
+    return td_finish(h);
+}
+
+int
+td_redirect(td_handler *h, const char *url, bool permanent)
+{
+    return td_redirect_status(h, url, permanent ? 301 : 302);
+}
+
+/* BEHAVIOUR 9.3: what was set so far is forgotten. */
+static void
+prepare_error(td_handler *h, int status)
+{
+    td_response_init(h);
+    h->status = h->raised = status;
+    if (status == 405) /* RFC 9110 section 15.5.6 */
+        td_headers_add(&h->headers, &h->request->arena, TD_STR("Allow"),
+                       td_handler_route(h)->allow);
+}
+
+static void
+write_page(td_handler *h)
+{
+    const char code[] = {(char)('0' + h->status / 100), (char)('0' + h->status / 10 % 10),
+                         (char)('0' + h->status % 10), ':', ' '};
+    const td_str code_str = {code, sizeof(code)};
+    const td_str reason = td_reason_phrase(h->status); /* nothing in it to escape */
+
+    append(h, TD_STR("<html><title>"));
+    append(h, code_str);
+    append(h, reason);
+    append(h, TD_STR("</title><body>"));
+    append(h, code_str);
+    append(h, reason);
+    append(h, TD_STR("</body></html>"));
+}
+
+void
+td_response_fail_plainly(td_handler *h, int status, bool with_body)
+{
+    if (h->headers_written || h->closed) {
+        td_response_abort(h);
+        return;
+    }
+    prepare_error(h, status);
+    if (with_body)
+        write_page(h);
+    td_response_finish(h);
+}
+
+void
+td_response_fail(td_handler *h, int status)
+{
+    const td_handler_class *class = td_handler_route(h)->class;
+
+    if (class->write_error == NULL || h->headers_written || h->closed ||
+        td_coroutine_current() == NULL) {
+        td_response_fail_plainly(h, status, true);
+        return;
+    }
+    prepare_error(h, status);
+    h->failing = true;
+    class->write_error(h, status);
+    if (!h->finished)
+        td_response_finish(h);
+}

@@ -1,0 +1,63 @@
+/*
+ * Routing: from a host and a raw path to a route (Tornado's Router and Rule; BEHAVIOUR section 6).
+ *
+ * Routes are grouped by their host pattern.  In a group a literal path is found by a hash, the others
+ * by one PCRE2 expression of all of them (more than one where some must be matched alone, or where
+ * together they would be too large); whichever was declared first wins.
+ */
+#ifndef TORNADO_WEB_ROUTING_H
+#define TORNADO_WEB_ROUTING_H
+
+#include "base/arena.h"
+#include "base/settings.h"
+#include "http/parser.h"
+#include "web/instance.h"
+#include "web/urlspec.h"
+
+/* One td_url of one instance. */
+typedef struct td_route {
+    td_urlspec spec;
+    const char *hosts;           /* pattern of the host group */
+    const td_instance *instance;
+    const td_url *url;
+    const td_handler_class *class;
+    uint32_t number;             /* 1-based in its instance: td_activity.route */
+    uint32_t methods_mask;       /* 1 << td_method of those that are answered */
+    td_method_fn *methods[TD_METHODS_COUNT]; /* NULL: 405 */
+    td_str allow;                /* "GET, HEAD, OPTIONS" */
+    td_limits limits;            /* what application, mount and class set */
+    bool has_limits;             /* any of them is set */
+    struct td_effective_limits *effective;
+} td_route;
+
+/* The limits of one route on one listener; made when first asked for. */
+struct td_effective_limits {
+    struct td_effective_limits *next;
+    const td_limits *listener;
+    td_limits limits;
+};
+
+typedef struct td_router td_router;
+
+/* Where a path matched. */
+typedef struct td_path_match {
+    td_route *route;
+    const char *subject;  /* what the offsets count from */
+    const size_t *groups; /* start and end of each group of the route; PCRE2_UNSET: it did not match;
+                             valid until the next td_router_find */
+} td_path_match;
+
+/*
+ * routes: `count` pointers in the order of matching; they outlive the router.  Tells at warning level
+ * which routes can never be reached.  default_host: NULL or the host whose groups also serve hosts that
+ * no group names.
+ */
+TD_PRIVATE int td_router_create(td_router **out, td_route *const *routes, size_t count,
+                                const char *default_host, td_err *err);
+TD_PRIVATE void td_router_destroy(td_router **router);
+
+/* host: any case, without the port.  0; TD_ENOTFOUND; TD_EBUSY when a match ran into a limit of PCRE2. */
+TD_PRIVATE int td_router_find(const td_router *router, td_str host, td_str path,
+                              td_path_match *match);
+
+#endif

@@ -1,0 +1,285 @@
+/*
+ * For the unit tests of lib/web: an application without a daemon, and a connection without a socket
+ * whose writer records what it is told.
+ */
+#ifndef TESTS_UNIT_WEB_FIXTURE_H
+#define TESTS_UNIT_WEB_FIXTURE_H
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tornado/tornado.h>
+#include "base/clock.h"
+#include "base/settings.h"
+#include "http/request_internal.h"
+#include "io/coroutine.h"
+#include "io/ioloop.h"
+#include "web/application.h"
+
+/* One request and what was answered to it. */
+typedef struct web_exchange {
+    td_request *request;
+    int heads, flushes, finishes, aborts;
+    int status;
+    char reason[64];
+    char headers[2048]; /* "Name: value\n" each */
+    int64_t length;
+    char body[1 << 17];
+    size_t body_len;
+    size_t stable_len;  /* bytes that were promised to stay */
+    bool gone;          /* the writer says TD_ECLOSED */
+} web_exchange;
+
+static td_arena web_arena;
+static td_ioloop *web_loop;
+static td_application *web_app;
+static const td_configuration *web_configuration;
+static td_application_settings web_app_settings;
+static uint32_t web_instances;
+
+/* ---- the writer */
+
+static web_exchange *
+web_exchange_of(const td_request *request)
+{
+    return (web_exchange *)(void *)request->server;
+}
+
+static int
+web_head(td_request *request, int status, td_str reason, const td_headers *headers, int64_t length)
+{
+    web_exchange *x = web_exchange_of(request);
+    size_t len = 0;
+
+    if (x->gone)
+        return TD_ECLOSED;
+    ck_assert_int_eq(x->heads++, 0);
+    request->status = x->status = status;
+    x->length = length;
+    snprintf(x->reason, sizeof(x->reason), "%.*s", TD_STR_FMT(reason));
+    for (size_t i = 0; i < headers->count; i++)
+        len += (size_t)snprintf(x->headers + len, sizeof(x->headers) - len, "%.*s: %.*s\n",
+                                TD_STR_FMT(headers->items[i].name),
+                                TD_STR_FMT(headers->items[i].value));
+    return 0;
+}
+
+static int
+web_body(td_request *request, td_str bytes, bool stable)
+{
+    web_exchange *x = web_exchange_of(request);
+
+    if (x->gone)
+        return TD_ECLOSED;
+    ck_assert_int_eq(x->heads, 1);
+    ck_assert_int_eq(x->finishes, 0);
+    ck_assert_uint_le(x->body_len + bytes.len, sizeof(x->body));
+    memcpy(x->body + x->body_len, bytes.ptr, bytes.len);
+    x->body_len += bytes.len;
+    x->stable_len += stable ? bytes.len : 0;
+    return 0;
+}
+
+static int
+web_flush(td_request *request)
+{
+    web_exchange *x = web_exchange_of(request);
+
+    x->flushes++;
+    return x->gone ? TD_ECLOSED : 0;
+}
+
+static int
+web_finish(td_request *request)
+{
+    web_exchange *x = web_exchange_of(request);
+
+    if (x->gone)
+        return TD_ECLOSED;
+    ck_assert_int_eq(x->finishes++, 0);
+    return 0;
+}
+
+static void
+web_abort(td_request *request)
+{
+    web_exchange_of(request)->aborts++;
+}
+
+static const td_message_writer web_writer = {
+    .head = web_head, .body = web_body, .flush = web_flush, .finish = web_finish, .abort = web_abort,
+};
+
+/* ---- the application */
+
+static inline void
+web_setup(void)
+{
+    td_err err;
+
+    td_arena_init(&web_arena);
+    td_clock_refresh();
+    ck_assert_int_eq(td_ioloop_create(&web_loop, &err), 0);
+    ck_assert_int_eq(td_settings_load(&web_arena, NULL, NULL, 0, &web_configuration, &err), 0);
+    web_app_settings = web_configuration->applications[0];
+    web_app_settings.server_header = "x";
+    web_app = td_application_create(&web_app_settings);
+    web_instances = 0;
+}
+
+static inline void
+web_teardown(void)
+{
+    td_ioloop_destroy(&web_loop);
+    td_application_destroy(&web_app);
+    td_arena_fini(&web_arena);
+}
+
+/* An instance of a plugin with these urls; what is zero in `section` is as in an empty section. */
+static inline td_instance *
+web_instance(const char *name, const td_url *urls, td_handler_settings section)
+{
+    td_instance *instance = TD_ARENA_NEW(&web_arena, td_instance);
+    td_handler_settings *settings = TD_ARENA_NEW(&web_arena, td_handler_settings);
+    td_plugin *plugin = TD_ARENA_NEW(&web_arena, td_plugin);
+
+    *settings = section;
+    settings->name = name;
+    if (settings->mount == NULL)
+        settings->mount = "/";
+    if (settings->hosts == NULL)
+        settings->hosts = ".*";
+    td_limits_unset(&settings->limits);
+    plugin->name = name;
+    plugin->urls = urls;
+    instance->name = name;
+    instance->file = td_arena_sprintf(&web_arena, "%s.so", name).ptr;
+    instance->index = ++web_instances;
+    instance->plugin = plugin;
+    instance->section = settings;
+    return instance;
+}
+
+/* The whole application: one instance at "/". */
+static inline void
+web_serve(const td_url *urls)
+{
+    td_err err = {0};
+
+    ck_assert_msg(td_application_mount(web_app, web_instance("test", urls, (td_handler_settings){0}),
+                                       &err) == 0 &&
+                      td_application_seal(web_app, &err) == 0,
+                  "%s", err.text);
+}
+
+/* ---- requests */
+
+/* Parse a head ("GET / HTTP/1.1\r\nHost: x\r\n\r\n") and route it. */
+static inline web_exchange *
+web_route(const char *raw)
+{
+    static const td_head_limits limits = {8192, 32768, 256};
+    web_exchange *x = calloc(1, sizeof(*x));
+    td_request *request = x->request = td_request_create();
+    td_head_parser parser = {0};
+    td_head_error error = {0};
+
+    request->writer = &web_writer;
+    request->server = (td_httpserver *)(void *)x;
+    request->peer.address_len = 4;
+    request->limits = &web_configuration->listeners[0].limits;
+    request->started_ns = td_now_ns();
+    request->number = 1;
+    ck_assert_msg(td_head_parse(&parser, raw, strlen(raw), &limits, &request->arena, &request->head,
+                                &error) > 0,
+                  "%d %s", error.status, error.what);
+    td_application_delegate.route(web_app, request);
+    return x;
+}
+
+/* The same from a method and a target, with more header lines or "". */
+static inline web_exchange *
+web_route_to(const char *method, const char *target, const char *lines)
+{
+    char raw[8192];
+
+    snprintf(raw, sizeof(raw), "%s %s HTTP/1.1\r\nHost: example.org:8888\r\n%s\r\n", method, target,
+             lines);
+    return web_route(td_arena_strdup(&web_arena, raw));
+}
+
+/* The message has come completely. */
+static inline void
+web_execute(web_exchange *x)
+{
+    td_application_delegate.headers_received(web_app, x->request);
+    if (x->finishes == 0)
+        td_application_delegate.finish(web_app, x->request);
+}
+
+static inline web_exchange *
+web_request(const char *method, const char *target, const char *lines)
+{
+    web_exchange *x = web_route_to(method, target, lines);
+
+    web_execute(x);
+    return x;
+}
+
+static inline web_exchange *
+web_get(const char *target)
+{
+    return web_request("GET", target, "");
+}
+
+static inline void
+web_client_leaves(web_exchange *x)
+{
+    x->gone = true;
+    if (x->finishes == 0)
+        td_application_delegate.closed(web_app, x->request);
+}
+
+/* The connection has no more to do with it. */
+static inline void
+web_done(web_exchange *x)
+{
+    td_application_delegate.done(web_app, x->request);
+    td_request_unref(x->request);
+    free(x);
+}
+
+/* ---- the loop */
+
+static inline void
+web_stop(void *arg)
+{
+    td_ioloop_stop(arg);
+}
+
+/* Let the loop turn for that long. */
+static inline void
+web_turn(int64_t ms)
+{
+    td_timer timer = {.fn = web_stop, .arg = web_loop};
+
+    td_timer_start(web_loop, &timer, td_now_ns() + ms * TD_NS_PER_MS);
+    td_ioloop_start(web_loop);
+}
+
+static inline int
+web_main(Suite *suite)
+{
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    if (getenv("CK_RUN_SUITE") != NULL && getenv("CK_RUN_SUITE")[0] == '\0')
+        unsetenv("CK_RUN_SUITE");
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner) + (srunner_ntests_run(runner) == 0);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+#endif
