@@ -7,6 +7,7 @@
 #   make fuzz [T=name] [FUZZ_SECONDS=60]
 #   make bench [T=row]         against nginx, h2o, lighttpd, Kore and Tornado
 #   make install DESTDIR= PREFIX=/usr/local
+#   make V=1                   says every command
 #
 # All of them use every core and install what is missing first (on Debian, see .ci/packages).  A new
 # .c file needs no edit here; a second make does nothing.
@@ -55,6 +56,8 @@ HANDLER_CXX := -D_GNU_SOURCE -Ilib -std=gnu++20 $(COMMON) $(WARNINGS) $(CPPFLAGS
 LDFLAGS_ALL := -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 LIBS := -lev -lhttp_parser -linih -lpcre2-8 -lxxhash -lpthread -lm -ldl
 
+RUN = $(if $V,,@echo '    $@';)
+
 # ---- what there is to build
 
 LIB := $(basename $(wildcard lib/*/*.c lib/*/*.S))
@@ -76,45 +79,45 @@ build/.packages-%: .ci/packages Makefile
 define FLAVOUR
 $1/obj/%.o: %.c Makefile | build/.packages-build
 	@mkdir -p $$(@D)
-	$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $3 -c -o $$@ $$<
+	$$(RUN)$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $3 -c -o $$@ $$<
 $1/obj/%.o: %.S Makefile | build/.packages-build
 	@mkdir -p $$(@D)
-	$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $3 -c -o $$@ $$<
+	$$(RUN)$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $3 -c -o $$@ $$<
 
 # The archive is for the unit tests: it reaches what the shared library hides.
 $1/libtornado.a: $$(LIB:%=$1/obj/%.o)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	$$(RUN)ar rcs $$@ $$^
 $1/libtornado.so.1: $$(LIB:%=$1/obj/%.o) build/libtornado.map
-	$2 -shared -Wl,-soname,libtornado.so.1 -Wl,--version-script=build/libtornado.map \
+	$$(RUN)$2 -shared -Wl,-soname,libtornado.so.1 -Wl,--version-script=build/libtornado.map \
 	    -Wl,-Bsymbolic -Wl,-z,defs $$(LDFLAGS_ALL) $3 -o $$@ $$(LIB:%=$1/obj/%.o) $$(LIBS)
 $1/libtornado.so: $1/libtornado.so.1
-	ln -sf libtornado.so.1 $$@
+	$$(RUN)ln -sf libtornado.so.1 $$@
 
 # It finds its library beside itself, or in ../lib once it is installed.
 $1/tornadod: $$(DAEMON:%=$1/obj/%.o) $1/libtornado.so
-	$2 -pie $$(LDFLAGS_ALL) -Wl,-rpath,'$$$$ORIGIN:$$$$ORIGIN/../lib' $3 -o $$@ \
+	$$(RUN)$2 -pie $$(LDFLAGS_ALL) -Wl,-rpath,'$$$$ORIGIN:$$$$ORIGIN/../lib' $3 -o $$@ \
 	    $$(DAEMON:%=$1/obj/%.o) -L$1 -ltornado $$(LIBS)
 
 $1/handlers/%.so: daemon/handlers/%.c Makefile $1/libtornado.so
 	@mkdir -p $$(@D)
-	$2 -shared $$(HANDLER_C) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado
+	$$(RUN)$2 -shared $$(HANDLER_C) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado
 $1/tests/handlers/%.so: tests/handlers/%.c Makefile $1/libtornado.so
 	@mkdir -p $$(@D)
-	$2 -shared $$(HANDLER_C) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado
+	$$(RUN)$2 -shared $$(HANDLER_C) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado
 $1/tests/handlers/%.so: tests/handlers/%.cc Makefile $1/libtornado.so
 	@mkdir -p $$(@D)
-	$$(CXX) -shared $$(HANDLER_CXX) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado
+	$$(RUN)$$(CXX) -shared $$(HANDLER_CXX) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado
 
 $1/tests/unit/%: tests/unit/%.c Makefile $1/libtornado.a | build/.packages-test
 	@mkdir -p $$(@D)
-	$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) -pie $$(LDFLAGS_ALL) $3 -o $$@ $$< $1/libtornado.a \
+	$$(RUN)$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) -pie $$(LDFLAGS_ALL) $3 -o $$@ $$< $1/libtornado.a \
 	    -lcheck -lsubunit -lrt $$(LIBS)
 
 # A fuzz driver that runs the files it is given, with or without libFuzzer.
 $1/tests/fuzz/%: tests/fuzz/%.c $1/obj/tests/fuzz/replay.o Makefile $1/libtornado.a
 	@mkdir -p $$(@D)
-	$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) -pie $$(LDFLAGS_ALL) $3 -o $$@ $$< \
+	$$(RUN)$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) -pie $$(LDFLAGS_ALL) $3 -o $$@ $$< \
 	    $1/obj/tests/fuzz/replay.o $1/libtornado.a $$(LIBS)
 endef
 
@@ -159,14 +162,14 @@ bench: build/.packages-bench all
 # libFuzzer drivers; what they find worth keeping goes into the corpus.
 FUZZ_SECONDS ?= 60
 build/fuzz/%: tests/fuzz/fuzz_%.c $(LIB:%=build/fuzz/obj/%.o)
-	clang $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(FUZZ_FLAGS) -fsanitize=fuzzer -pie $(LDFLAGS_ALL) \
+	$(RUN)clang $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(FUZZ_FLAGS) -fsanitize=fuzzer -pie $(LDFLAGS_ALL) \
 	    -o $@ $^ $(LIBS)
 build/fuzz/obj/%.o: %.c Makefile | build/.packages-build build/.packages-fuzz
 	@mkdir -p $(@D)
-	clang $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(FUZZ_FLAGS) -c -o $@ $<
+	$(RUN)clang $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(FUZZ_FLAGS) -c -o $@ $<
 build/fuzz/obj/%.o: %.S Makefile | build/.packages-build build/.packages-fuzz
 	@mkdir -p $(@D)
-	clang $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(FUZZ_FLAGS) -c -o $@ $<
+	$(RUN)clang $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(FUZZ_FLAGS) -c -o $@ $<
 
 .PHONY: fuzz
 fuzz: $(FUZZERS:tests/fuzz/fuzz_%=fuzz-%)
