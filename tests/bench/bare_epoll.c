@@ -1,0 +1,92 @@
+/*
+ * The yardstick of the benchmarks: what the kernel alone costs.
+ *
+ *     bare_epoll PORT ANSWER_FILE REQUEST_BYTES [close]
+ *
+ * One epoll loop on 127.0.0.1.  For each readable connection one read and one write; the write
+ * holds as many copies of the answer as requests ended in what was read.  Requests of a run are all
+ * of one size, so their ends are counted by a division: nothing is parsed, nothing is routed.  With
+ * `close` a connection is closed after its answer.
+ */
+#include "bare.h"
+#include <err.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define FDS_MAX 65536
+#define EVENTS_MAX 256
+
+static char *answers; /* as many as can end in one read */
+static size_t answer_len, request_len;
+static bool close_after;                   /* one request a connection */
+static uint32_t bytes_unfinished[FDS_MAX]; /* by descriptor: how much of a request has been read */
+
+static void
+watch(int epoll, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+        err(1, "epoll_ctl");
+}
+
+static void
+accept_one(int epoll, int listener)
+{
+    int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    if (fd >= FDS_MAX)
+        errx(1, "descriptor %d", fd);
+    bytes_unfinished[fd] = 0;
+    watch(epoll, fd);
+}
+
+static void
+serve(int fd)
+{
+    static char input[BARE_READ_SIZE];
+    ssize_t got = read(fd, input, sizeof input);
+    size_t bytes, ended;
+
+    if (got <= 0) {
+        close(fd);
+        return;
+    }
+    bytes = bytes_unfinished[fd] + (size_t)got;
+    ended = bytes / request_len;
+    bytes_unfinished[fd] = (uint32_t)(bytes - ended * request_len);
+    if (ended > 0 && write(fd, answers, ended * answer_len) != (ssize_t)(ended * answer_len))
+        warn("write");
+    if (ended > 0 && close_after)
+        close(fd);
+}
+
+int
+main(int argc, char **argv)
+{
+    struct epoll_event events[EVENTS_MAX];
+    int epoll = epoll_create1(EPOLL_CLOEXEC), listener;
+
+    if (argc < 4 || (request_len = (size_t)atoi(argv[3])) == 0)
+        errx(2, "usage: bare_epoll PORT ANSWER_FILE REQUEST_BYTES [close]");
+    close_after = argc > 4 && strcmp(argv[4], "close") == 0;
+    answers = bare_load_answers(argv[2], BARE_READ_SIZE / request_len + 1, &answer_len);
+    listener = bare_listen(atoi(argv[1]), false);
+    watch(epoll, listener);
+    for (;;) {
+        int ready = epoll_wait(epoll, events, EVENTS_MAX, -1);
+
+        for (int i = 0; i < ready; i++) {
+            if (events[i].data.fd == listener)
+                accept_one(epoll, listener);
+            else
+                serve(events[i].data.fd);
+        }
+    }
+}
