@@ -87,10 +87,7 @@ void td_http1_refuse(td_http1connection *conn, int status, const char *why);
 static inline const td_limits *
 http1_limits(const td_http1connection *conn)
 {
-    const td_request *request = conn->request;
-
-    return request != NULL && request->limits != NULL ? request->limits
-                                                      : &conn->context->settings->limits;
+    return conn->request != NULL ? conn->request->limits : &conn->context->settings->limits;
 }
 
 #endif

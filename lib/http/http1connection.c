@@ -271,6 +271,7 @@ take_head(td_http1connection *conn, const char *bytes, size_t len)
         request->server = context->server;
         request->connection = conn;
         request->peer = conn->peer;
+        request->limits = &context->settings->limits;
         conn->head_sent = conn->answered = false;
         conn->parser = (td_head_parser){0};
         conn->phase = HTTP1_HEAD;
