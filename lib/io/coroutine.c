@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "io/call.h"
 #include "io/fiber.h"
 #include "io/stack.h"
 #include "io/switch.h"
@@ -541,7 +542,7 @@ abandon_all(void)
     while (!td_list_is_empty(&scheduler.waiting)) {
         td_coroutine *co = TD_CONTAINER_OF(scheduler.waiting.next, td_coroutine, link);
 
-        td_log_at(TD_LOG_ERROR, co->task.module,
+        td_log_at(TD_LOG_ERROR, co->task.module != NULL ? co->task.module : "coroutine",
                   "abandoned while it waits: it did not let itself be unwound");
         if (co->undo != NULL)
             co->undo(co->undo_arg);
@@ -592,21 +593,15 @@ td_coroutines_close(void)
 
 /* ---- <tornado/coroutine.h> */
 
-static td_coroutine *
-current_or_complain(const char *function)
-{
-    if (scheduler.current == NULL)
-        td_log(TD_LOG_ERROR, "%s: called outside a coroutine", function);
-    return scheduler.current;
-}
-
 int
 td_defer(td_callback_fn *fn, void *arg)
 {
-    td_coroutine *co = current_or_complain("td_defer");
+    td_coroutine *co = scheduler.current;
 
-    if (co == NULL || fn == NULL)
+    if (!td_is_on_coroutine("td_defer"))
         return TD_EINVAL;
+    if (fn == NULL)
+        return td_misuse("td_defer", "the function is NULL");
     struct deferred *action = td_xmalloc(sizeof(*action));
     *action = (struct deferred){co->deferred, fn, arg};
     co->deferred = action;
@@ -616,21 +611,17 @@ td_defer(td_callback_fn *fn, void *arg)
 void
 td_cancel_disable(void)
 {
-    td_coroutine *co = current_or_complain("td_cancel_disable");
-
-    if (co != NULL)
-        co->cancel_disabled++;
+    if (td_is_on_coroutine("td_cancel_disable"))
+        scheduler.current->cancel_disabled++;
 }
 
 void
 td_cancel_enable(void)
 {
-    td_coroutine *co = current_or_complain("td_cancel_enable");
-
-    if (co == NULL)
+    if (!td_is_on_coroutine("td_cancel_enable"))
         return;
-    if (co->cancel_disabled == 0)
-        td_log(TD_LOG_ERROR, "td_cancel_enable: without a td_cancel_disable before");
+    if (scheduler.current->cancel_disabled == 0)
+        td_misuse("td_cancel_enable", "without a td_cancel_disable before");
     else
-        co->cancel_disabled--;
+        scheduler.current->cancel_disabled--;
 }

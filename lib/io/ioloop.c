@@ -17,6 +17,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "io/call.h"
 #include "io/coroutine.h"
 
 /* What the heap compares stands in the heap, so that sifting touches no timer but those that move. */
@@ -454,6 +455,8 @@ td_ioloop_destroy(td_ioloop **loop_address)
     loop->is_closing = true;
     pthread_mutex_unlock(&loop->lock);
     td_coroutines_close();
+    td_calls_close(loop);
+    td_futures_close();
     drop_all(&loop->posted);
     drop_all(&loop->callbacks);
     for (size_t i = 1; i <= loop->timers_count; i++)

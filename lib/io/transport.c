@@ -44,14 +44,14 @@ plain_close(td_transport *t)
 
 static const td_transport_ops plain = {plain_read, plain_writev, plain_shutdown, plain_close};
 
-/* libev gives up on a descriptor that epoll refuses; the next read or write says what is wrong. */
+/* EV_ERROR (the kernel has no memory to watch) comes with both events; the attempts say the rest. */
 static void
 on_ready(struct ev_loop *ev, ev_io *watcher, int events)
 {
     td_transport *t = TD_CONTAINER_OF(watcher, td_transport, watcher);
 
     (void)ev;
-    t->on_event(t, events & EV_ERROR ? TD_READABLE | TD_WRITABLE : events);
+    t->on_event(t, events & (TD_READABLE | TD_WRITABLE));
 }
 
 void

@@ -41,8 +41,9 @@ TD_API int td_wait_fd(int fd, int events, int64_t timeout_ms);
 TD_API td_future *td_spawn(td_callback_fn *fn, void *arg);
 
 /*
- * A future that resolves when all count futures (taken over) have, in whatever order; its result is
- * NULL.  results, when not NULL, gets the result of each in input order and must live until then.
+ * A future that resolves when all count futures (taken over; one that stands there twice, once) have,
+ * in whatever order; its result is NULL.  results, when not NULL, gets the result of each in input
+ * order when the whole is awaited or its result or error is asked for, and must live until then.
  * The first error in input order is the error of the whole; later ones are logged.
  */
 TD_API td_future *td_gather(td_future *const *futures, size_t count, void **results);

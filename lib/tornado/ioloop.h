@@ -24,7 +24,7 @@ typedef void td_fd_fn(int fd, int events, void *arg);
 /* The loop of the calling thread, NULL where there is none. */
 TD_API td_ioloop *td_ioloop_current(void);
 
-/* Seconds, milliseconds: the monotonic clock as of this iteration (for call_at), and unix time. */
+/* Milliseconds of the monotonic clock, as of this iteration: what td_call_at counts in. */
 TD_API int64_t td_ioloop_time_ms(void);
 
 /*

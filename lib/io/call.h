@@ -1,0 +1,39 @@
+/* What the functions of <tornado/...> in this folder have in common: complaints, and the loop's end. */
+#ifndef TORNADO_IO_CALL_H
+#define TORNADO_IO_CALL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "io/coroutine.h"
+
+#pragma GCC visibility push(hidden)
+
+/* Log "function: text" under the name of the handler that runs; returns TD_EINVAL. */
+int td_misuse(const char *function, const char *text);
+
+/* False, and logged, on a thread that has no loop. */
+bool td_is_on_loop(const char *function);
+
+/* False, and logged, where one cannot wait. */
+bool td_is_on_coroutine(const char *function);
+
+/* libev asserts that a descriptor is open when it is first watched; a handler's may not be. */
+bool td_is_open(int fd);
+
+/*
+ * The monotonic clock in so many milliseconds (0..) from now, in ns.  From now and not from the start
+ * of the iteration, or what a handler computed before would make its timer early.  A time that no
+ * worker lives to see stands for those that do not fit.
+ */
+int64_t td_deadline_in_ms(int64_t delay_ms);
+
+/* For td_coroutine_task.ended of code that belongs to no request: a raise ends in the log. */
+void td_call_ended(const td_coroutine_task *task, td_coroutine_end end, const char *what);
+
+/* For td_ioloop_destroy: let go of what handlers have registered or combined. */
+void td_calls_close(td_ioloop *loop);
+void td_futures_close(void);
+
+#pragma GCC visibility pop
+
+#endif
