@@ -123,6 +123,7 @@ endef
 
 $(eval $(call FLAVOUR,build,$(CC),$(RELEASE_FLAGS)))
 $(eval $(call FLAVOUR,build/san,$(CC),$(SAN_FLAGS)))
+$(eval $(call FLAVOUR,build/ucontext,$(CC),$(RELEASE_FLAGS) -DTD_SWITCH_UCONTEXT))
 $(if $(filter build build/san,$B),,$(eval $(call FLAVOUR,$B,$(CC),$(SAN_FLAGS))))
 
 # This one tells valgrind of its stacks if valgrind's header is there, which the tests install.
@@ -148,11 +149,14 @@ run: all
 	@echo '    curl http://127.0.0.1:8888/index/1/2'
 	@exec $B/tornadod --set tornadod.handlers=$(CURDIR)/$B/handlers
 
-# Units and fuzz corpora also run under the sanitizers; the rest does with SAN=address,undefined.
-TESTS := $(UNITS:%=$B/%) $(FUZZERS:%=build/san/%) $(UNITS:%=build/san/%)
+# Units, fuzz corpora and the conformance tables also run under the sanitizers, the rest does with
+# SAN=address,undefined; coroutines also with the switch for other processors.
+SANITIZED := $(FUZZERS) $(UNITS) tornadod tests/handlers/conformance.so
+TESTS := $(UNITS:%=$B/%) $(TEST_HANDLERS:%=$B/%) $(SANITIZED:%=build/san/%) \
+         $(addprefix build/ucontext/,$(filter tests/unit/test_coroutine,$(UNITS)))
 
 .PHONY: test
-test: build/.packages-test all $(TEST_HANDLERS:%=$B/%) $(TESTS)
+test: build/.packages-test all $(TESTS)
 	@$(PYTHON) tests/run --build=$B $T
 
 .PHONY: bench

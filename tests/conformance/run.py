@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Run tables of raw bytes against the real daemon; the last line says how many rows hold.
 
-    tests/conformance/run.py TABLE.txt ... [-k WORD]
+    tests/conformance/run.py TABLE.txt ... [-k WORD] [--valgrind]
 
 A table is a list of rows; each is a dialogue on a connection of its own:
 
@@ -229,12 +229,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("tables", nargs="+")
     parser.add_argument("-k", default="", help="only rows whose title has this word")
+    parser.add_argument("--valgrind", action="store_true", help="the daemon and all its processes")
     args = parser.parse_args()
 
     passed = failed = 0
     for table in args.tables:
         listeners, rows = read_table(table)
-        with harness.Daemon(listeners=listeners, ini="[log]\naccess = off\n") as daemon:
+        with harness.Daemon(listeners=listeners, ini="[log]\naccess = off\n",
+                            wrapper=harness.VALGRIND if args.valgrind else ()) as daemon:
             for row in rows:
                 if args.k not in row.title:
                     continue
