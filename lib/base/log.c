@@ -254,7 +254,7 @@ deliver(td_log_level level, const char *module, const char *text)
     if (untold > 0) {
         char note[64];
 
-        snprintf(note, sizeof(note), "%" PRIu64 " lines of this log were lost", untold);
+        snprintf(note, sizeof(note), "lines lost: %" PRIu64, untold);
         if (!write_line(TD_LOG_WARNING, "log", note)) {
             lose(untold, 1);
             return;
