@@ -307,6 +307,8 @@ td_str_equal_nocase(td_str a, td_str b)
 {
     if (a.len != b.len)
         return false;
+    if (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0) /* names are nearly always spelt the same */
+        return true;
     for (size_t i = 0; i < a.len; i++)
         if (ascii_lower(a.ptr[i]) != ascii_lower(b.ptr[i]))
             return false;
