@@ -658,6 +658,20 @@ fill_handler(struct loading *l, const td_ini_section *section, td_handler_settin
     return take_own(l, section, handler);
 }
 
+const td_handler_settings *
+td_handler_settings_default(td_arena *arena, const char *name)
+{
+    struct loading l = {.arena = arena};
+    td_handler_settings *handler = TD_ARENA_NEW(arena, td_handler_settings);
+
+    handler->name = name;
+    handler->source = (td_source){"default", 0};
+    fill_rows(&l, TD_SECTION_HANDLER, NULL, handler);
+    td_limits_unset(&handler->limits);
+    handler->file = td_arena_sprintf(arena, "%s.so", name).ptr;
+    return handler;
+}
+
 static int
 fill_handlers(struct loading *l)
 {

@@ -114,6 +114,9 @@ typedef struct td_configuration {
 TD_PRIVATE int td_settings_load(td_arena *arena, const char *path, const char *const *overrides,
                                 size_t overrides_count, const td_configuration **out, td_err *err);
 
+/* What a [handler:NAME] without a key holds, for a file that has no section.  In the arena. */
+TD_PRIVATE const td_handler_settings *td_handler_settings_default(td_arena *arena, const char *name);
+
 /* The effective settings as an ini that loads to the same, with the source of each value behind it. */
 TD_PRIVATE void td_settings_print(const td_configuration *configuration, FILE *out);
 

@@ -33,6 +33,12 @@ TD_PRIVATE extern const td_message_delegate td_application_delegate; /* arg: the
 TD_PRIVATE size_t td_handlers_running(void);
 TD_PRIVATE void td_handlers_cancel_all(void);
 
+/*
+ * The request line of what a coroutine works on (its owner, see td_coroutine_owner); the null string
+ * when that is no handler.  Only looks, so a fatal-signal handler may ask.
+ */
+TD_PRIVATE td_str td_handler_request_line(const void *owner);
+
 /* Call fn for each route, in matching order: for `tornadod -T`, tests, and the checker's manifest. */
 typedef struct td_route_info {
     const td_instance *instance;

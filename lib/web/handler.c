@@ -61,6 +61,18 @@ td_handler_misuse(const td_handler *h, const char *function, const char *what)
     return TD_EINVAL;
 }
 
+td_str
+td_handler_request_line(const void *owner)
+{
+    const td_handler *h = owner;
+
+    if (h == NULL || h->request == NULL)
+        return td_str_make(NULL, 0);
+    const td_str raw = h->request->head.raw;
+    const char *end = raw.len > 0 ? memchr(raw.ptr, '\r', raw.len) : NULL;
+    return td_str_make(raw.ptr, end != NULL ? (size_t)(end - raw.ptr) : 0);
+}
+
 /* A client error is a warning, ours an error (BEHAVIOUR 9.6).  gate NULL: every one is logged. */
 static void
 log_error(td_handler *h, td_log_gate *gate, int status, td_str text)
