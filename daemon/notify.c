@@ -1,0 +1,71 @@
+/*
+ * The protocol is one datagram a message to the socket in the environment; '@' in front stands for
+ * the abstract name space.  Linking libsystemd for this would load half a dozen libraries.
+ */
+#include "daemon/notify.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "base/clock.h"
+
+static struct sockaddr_un target;
+static socklen_t target_len; /* 0: nobody listens */
+static int64_t watchdog_us;
+
+void
+notify_init(void)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    const char *usec = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
+
+    target_len = 0;
+    watchdog_us = 0;
+    if (path == NULL || (path[0] != '/' && path[0] != '@') ||
+        strlen(path) >= sizeof(target.sun_path))
+        return;
+    target.sun_family = AF_UNIX;
+    memcpy(target.sun_path, path, strlen(path) + 1);
+    target_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+    if (path[0] == '@')
+        target.sun_path[0] = '\0';
+    if (usec != NULL && (pid == NULL || strtol(pid, NULL, 10) == getpid()))
+        watchdog_us = strtoll(usec, NULL, 10);
+}
+
+void
+notify_send(const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+
+    if (target_len == 0)
+        return;
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return;
+    size_t len = n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1;
+    sendto(fd, text, len, MSG_NOSIGNAL, (struct sockaddr *)&target, target_len);
+    close(fd);
+}
+
+void
+notify_reloading(void)
+{
+    notify_send("RELOADING=1\nMONOTONIC_USEC=%lld\nSTATUS=reloading",
+                (long long)(td_clock_ns() / 1000));
+}
+
+int64_t
+notify_watchdog_ms(void)
+{
+    return watchdog_us / 1000;
+}
