@@ -1,0 +1,136 @@
+#include "daemon/check.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <time.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon/checker.h"
+#include "daemon/generation.h"
+
+/* Wait for the checker for as long as it may take, then end it.  Returns true when it had to be ended. */
+static bool
+wait_for(pid_t pid, int64_t timeout_ms, const sigset_t *child_signal, int *status_out)
+{
+    int64_t deadline_ns = td_clock_ns() + timeout_ms * TD_NS_PER_MS;
+    bool timed_out = false;
+
+    while (waitpid(pid, status_out, timed_out ? 0 : WNOHANG) != pid) {
+        int64_t left_ns = deadline_ns - td_clock_ns();
+        if (left_ns <= 0) {
+            timed_out = true;
+            kill(pid, SIGKILL);
+            continue;
+        }
+        const struct timespec left = {left_ns / TD_NS_PER_S, left_ns % TD_NS_PER_S};
+        sigtimedwait(child_signal, NULL, &left);
+    }
+    return timed_out;
+}
+
+static int
+check_handlers(struct generation *generation, td_err *err)
+{
+    struct checker checker = {.pid = 0};
+    sigset_t child_signal;
+    int status;
+
+    sigemptyset(&child_signal);
+    sigaddset(&child_signal, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child_signal, NULL); /* before the fork, or it may be missed */
+    if (generation_plan(generation, err) < 0 ||
+        checker_start(&checker, &generation->plan, &generation->identity, err) < 0)
+        return err->code;
+    bool timed_out = wait_for(checker.pid, generation->configuration->tornadod.start_timeout_ms,
+                              &child_signal, &status);
+    return checker_finish(&checker, status, timed_out, &generation->plan, &generation->arena,
+                          &generation->manifest, err);
+}
+
+/* Where to reach an application, from the first listener that serves it. */
+static const char *
+base_of(const struct generation *generation, const char *application)
+{
+    const td_configuration *configuration = generation->configuration;
+
+    for (size_t i = 0; i < configuration->listeners_count; i++) {
+        const td_listener_settings *listener = &configuration->listeners[i];
+        if (strcmp(listener->application, application) == 0)
+            return strncmp(listener->address, "unix:", 5) == 0
+                       ? listener->address
+                       : td_arena_sprintf(&((struct generation *)generation)->arena, "http://%s",
+                                          listener->address)
+                             .ptr;
+    }
+    return "(no listener)";
+}
+
+/* "http://127.0.0.1:8888/hello/(?<name>[^/]+)  hello" */
+static void
+print_routes(const struct generation *generation)
+{
+    const struct manifest *manifest = &generation->manifest;
+
+    for (size_t i = 0; i < manifest->routes_count; i++) {
+        const struct manifest_route *route = &manifest->routes[i];
+        const struct manifest_instance *instance = &manifest->instances[route->instance - 1];
+        size_t mount_len = strlen(route->mount);
+        if (mount_len > 0 && route->mount[mount_len - 1] == '/')
+            mount_len--; /* patterns begin with one */
+        printf("%s%.*s%s  %s%s%s%s\n", base_of(generation, instance->application), (int)mount_len,
+               route->mount, route->pattern, instance->name,
+               strcmp(route->hosts, ".*") != 0 ? " (hosts " : "",
+               strcmp(route->hosts, ".*") != 0 ? route->hosts : "",
+               strcmp(route->hosts, ".*") != 0 ? ")" : "");
+    }
+}
+
+static void
+print_failures(const struct generation *generation, const td_err *err)
+{
+    const struct manifest *manifest = &generation->manifest;
+
+    fprintf(stderr, "tornadod: %s\n", err->text);
+    for (size_t i = 1; i < manifest->failures_count; i++)
+        fprintf(stderr, "tornadod: %s\n", manifest->failures[i]);
+}
+
+static void
+print_findings(const struct generation *generation, enum action action)
+{
+    const struct manifest *manifest = &generation->manifest;
+
+    if (action == ACTION_PRINT)
+        td_settings_print(generation->configuration, stdout);
+    else if (action == ACTION_ROUTES)
+        print_routes(generation);
+    else
+        printf("settings and handlers are good: %zu handlers, %zu routes\n",
+               manifest->instances_count, manifest->routes_count);
+}
+
+int
+check_run(const struct options *options)
+{
+    struct generation *generation;
+    td_err err;
+    int rc = generation_load(options, 1, &generation, &err);
+
+    if (rc < 0) {
+        fprintf(stderr, "tornadod: %s\n", err.text);
+        return EX_CONFIG;
+    }
+    rc = check_handlers(generation, &err);
+    if (rc == 0)
+        print_findings(generation, options->action);
+    else
+        print_failures(generation, &err);
+    generation_destroy(&generation);
+    return rc == 0 ? EXIT_SUCCESS : EX_CONFIG;
+}

@@ -1,0 +1,170 @@
+/*
+ * Sections come first, in their order, then the files that no section names, each as an instance of
+ * its own name.  A file that only disabled sections name is not opened at all, so a broken handler
+ * can be switched off.
+ */
+#include "daemon/plan.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "daemon/handlerfile.h"
+#include "daemon/source.h"
+
+struct maker {
+    td_arena *arena;
+    int dir_fd;
+    const char *directory;
+    const struct identity *identity;
+    const char *const *names; /* of all files in the directory */
+    size_t names_count;
+    struct plan_file *files;
+    struct plan_instance *instances;
+    size_t files_count, instances_count;
+};
+
+static bool
+has_section(const td_configuration *configuration, const char *file)
+{
+    for (size_t i = 0; i < configuration->handlers_count; i++) {
+        if (strcmp(configuration->handlers[i].file, file) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Instances of one file share its copy. */
+static int
+add_file(struct maker *maker, const char *name, size_t *place_out, td_err *err)
+{
+    int fd, rc;
+
+    for (size_t i = 0; i < maker->files_count; i++) {
+        if (strcmp(maker->files[i].name, name) == 0) {
+            *place_out = i;
+            return 0;
+        }
+    }
+    rc = handlerfile_copy(maker->dir_fd, name, maker->identity, &fd, err);
+    if (rc < 0)
+        return td_err_prefix(err, "%s", maker->directory);
+    *place_out = maker->files_count;
+    maker->files[maker->files_count++] = (struct plan_file){.name = name, .fd = fd};
+    return 0;
+}
+
+static int
+add_section(struct maker *maker, const td_handler_settings *section, td_err *err)
+{
+    size_t place;
+
+    if (!section->enabled)
+        return 0;
+    if (add_file(maker, section->file, &place, err) < 0)
+        return td_err_prefix(err, "%s: [handler:%s]", td_source_text(maker->arena, section->source),
+                             section->name);
+    maker->instances[maker->instances_count++] =
+        (struct plan_instance){.section = section, .file = place};
+    return 0;
+}
+
+static int
+add_plain_file(struct maker *maker, const char *name, td_err *err)
+{
+    size_t place;
+    const char *instance = td_str_dup(maker->arena, td_str_make(name, strlen(name) - 3)).ptr;
+
+    if (add_file(maker, name, &place, err) < 0)
+        return err->code;
+    maker->instances[maker->instances_count++] = (struct plan_instance){
+        .section = td_handler_settings_default(maker->arena, instance), .file = place};
+    return 0;
+}
+
+static int
+fill(struct maker *maker, const td_configuration *configuration, td_err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < configuration->handlers_count; i++)
+        rc = add_section(maker, &configuration->handlers[i], err);
+    for (size_t i = 0; rc == 0 && i < maker->names_count; i++) {
+        if (!has_section(configuration, maker->names[i]))
+            rc = add_plain_file(maker, maker->names[i], err);
+    }
+    return rc;
+}
+
+int
+plan_make(td_arena *arena, const td_configuration *configuration, const char *directory,
+          const struct identity *identity, struct plan *out, td_err *err)
+{
+    struct maker maker = {.arena = arena, .directory = directory, .identity = identity};
+    int rc = handlerdir_open(directory, identity, &maker.dir_fd, err);
+
+    if (rc < 0)
+        return source_prefix(configuration, "tornadod", "handlers", err);
+    rc = handlerdir_list(maker.dir_fd, arena, &maker.names, &maker.names_count, err);
+    if (rc == 0) {
+        size_t room = maker.names_count + configuration->handlers_count;
+        maker.files = TD_ARENA_ARRAY(arena, struct plan_file, room + 1);
+        maker.instances = TD_ARENA_ARRAY(arena, struct plan_instance, room + 1);
+        rc = fill(&maker, configuration, err);
+    }
+    close(maker.dir_fd);
+    struct plan plan = {.configuration = configuration,
+                        .files = maker.files,
+                        .files_count = maker.files_count,
+                        .instances = maker.instances,
+                        .instances_count = maker.instances_count};
+    if (rc < 0) {
+        plan_close(&plan);
+        return rc;
+    }
+    *out = plan;
+    return 0;
+}
+
+void
+plan_close(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->files_count; i++)
+        close(plan->files[i].fd);
+    plan->files_count = 0;
+}
+
+static bool
+is_directory(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/*
+ * A build tree runs in place and an installation wherever it was put: what belongs to the program is
+ * found from where the program is.
+ */
+const char *
+plan_directory(td_arena *arena, const td_configuration *configuration)
+{
+    char program[PATH_MAX];
+
+    if (configuration->tornadod.handlers != NULL)
+        return configuration->tornadod.handlers;
+    ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    program[len > 0 ? len : 0] = '\0';
+    char *slash = strrchr(program, '/');
+    if (slash == NULL)
+        return "handlers"; /* no /proc: below the current directory, then */
+    *slash = '\0';
+    const char *beside = td_arena_sprintf(arena, "%s/handlers", program).ptr;
+    if (is_directory(beside))
+        return beside;
+    slash = strrchr(program, '/');
+    if (slash != NULL)
+        *slash = '\0';
+    return td_arena_sprintf(arena, "%s/lib/tornadod/handlers", program).ptr;
+}

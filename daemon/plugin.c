@@ -1,0 +1,221 @@
+/*
+ * dlopen of /proc/self/fd/N runs what the master accepted and nothing else.  Each struct of the file
+ * is copied by the size it had there into one of today's size: fields that it does not know are zero,
+ * which is what every new field has to mean "as before" by.
+ */
+#include "daemon/plugin.h"
+
+#include <dlfcn.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include "base/settings.h"
+#include "daemon/elf.h"
+
+#define URLS_MAX 100000
+#define OPTIONS_MAX 1000
+
+/* The end of each struct as it was in 1.0; smaller ones are garbage. */
+#define SIZE_UP_TO(type, field) (offsetof(type, field) + sizeof(((type *)NULL)->field))
+#define PLUGIN_SIZE_MIN SIZE_UP_TO(td_plugin, stop)
+#define URL_SIZE_MIN SIZE_UP_TO(td_url, initialize_arg)
+#define CLASS_SIZE_MIN SIZE_UP_TO(td_handler_class, request_timeout_ms)
+#define OPTION_SIZE_MIN SIZE_UP_TO(td_option, type)
+
+/* Keys of [handler:NAME] that are the daemon's. */
+static const char *const own_keys[] = {
+#define TD_HANDLER(field, key, ...) key,
+#define TD_LIMIT(field, key, ...) key,
+#include "base/options.def"
+};
+
+static int
+check_descriptor(const td_plugin *plugin, td_err *err)
+{
+    if (plugin->abi_major != TD_ABI_MAJOR || plugin->abi_minor > TD_ABI_MINOR)
+        return td_err_set(err, TD_EPLUGIN,
+                          "was built for ABI %u.%u; this tornadod has %u.%u: build it again",
+                          plugin->abi_major, plugin->abi_minor, TD_ABI_MAJOR, TD_ABI_MINOR);
+    if (plugin->plugin_size < PLUGIN_SIZE_MIN || plugin->plugin_size > sizeof(td_plugin) ||
+        plugin->url_size < URL_SIZE_MIN || plugin->url_size > sizeof(td_url) ||
+        plugin->class_size < CLASS_SIZE_MIN || plugin->class_size > sizeof(td_handler_class) ||
+        plugin->option_size < OPTION_SIZE_MIN || plugin->option_size > sizeof(td_option))
+        return td_err_set(err, TD_EPLUGIN,
+                          "its tornado_plugin is damaged: the sizes in it cannot be (write it with "
+                          "TD_PLUGIN)");
+    if (plugin->name == NULL || plugin->name[0] == '\0')
+        return td_err_set(err, TD_EPLUGIN, "its tornado_plugin has no .name");
+    return 0;
+}
+
+/* Urls that share a class go on sharing it. */
+static const td_handler_class *
+translate_class(td_arena *arena, const td_plugin *old, const td_url *old_urls, const td_url *urls,
+                size_t count, const td_handler_class *class)
+{
+    for (size_t i = count; i-- > 0;) {
+        const td_url *earlier = (const void *)((const char *)old_urls + i * old->url_size);
+        if (earlier->handler == class)
+            return urls[i].handler;
+    }
+    td_handler_class *copy = TD_ARENA_NEW(arena, td_handler_class);
+    memcpy(copy, class, old->class_size);
+    return copy;
+}
+
+static int
+translate_urls(td_arena *arena, const td_plugin *old, const td_url **out, td_err *err)
+{
+    size_t count = 0;
+    const char *from = (const char *)old->urls;
+
+    while (from != NULL && count < URLS_MAX &&
+           ((const td_url *)(const void *)(from + count * old->url_size))->pattern != NULL)
+        count++;
+    if (count == URLS_MAX)
+        return td_err_set(err, TD_EPLUGIN, "its .urls have no end (make them with TD_URLS)");
+
+    td_url *urls = TD_ARENA_ARRAY(arena, td_url, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(&urls[i], from + i * old->url_size, old->url_size);
+        if (urls[i].handler == NULL)
+            return td_err_set(err, TD_EPLUGIN, "its route %s has no handler class",
+                              urls[i].pattern);
+        urls[i].handler = translate_class(arena, old, old->urls, urls, i, urls[i].handler);
+    }
+    *out = urls;
+    return 0;
+}
+
+static size_t
+value_size(uint32_t type)
+{
+    switch ((td_option_type)type) {
+    case TD_OPTION_STRING:
+        return sizeof(const char *);
+    case TD_OPTION_BOOL:
+        return sizeof(bool);
+    case TD_OPTION_INT:
+    case TD_OPTION_SIZE:
+    case TD_OPTION_TIME:
+        return sizeof(int64_t);
+    case TD_OPTION_END:
+        break;
+    }
+    return 0;
+}
+
+static int
+check_option(const td_option *option, size_t settings_size, td_err *err)
+{
+    size_t size = value_size(option->type);
+
+    if (size == 0)
+        return td_err_set(err, TD_EPLUGIN, "its option %s has the unknown type %u", option->name,
+                          (unsigned)option->type);
+    if (option->offset > settings_size || size > settings_size - option->offset)
+        return td_err_set(err, TD_EPLUGIN, "its option %s lies outside the struct of its settings",
+                          option->name);
+    for (size_t i = 0; i < sizeof(own_keys) / sizeof(*own_keys); i++) {
+        if (strcmp(option->name, own_keys[i]) == 0)
+            return td_err_set(err, TD_EPLUGIN, "its option %s bears the name of a setting of ours",
+                              option->name);
+    }
+    return 0;
+}
+
+static int
+translate_options(td_arena *arena, const td_plugin *old, const td_option **out, td_err *err)
+{
+    size_t count = 0;
+    const char *from = (const char *)old->options;
+
+    while (from != NULL && count < OPTIONS_MAX &&
+           ((const td_option *)(const void *)(from + count * old->option_size))->name != NULL)
+        count++;
+    if (count == OPTIONS_MAX)
+        return td_err_set(err, TD_EPLUGIN, "its .options have no end (make them with TD_OPTIONS)");
+
+    td_option *options = TD_ARENA_ARRAY(arena, td_option, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(&options[i], from + i * old->option_size, old->option_size);
+        if (check_option(&options[i], old->settings_size, err) < 0)
+            return err->code;
+    }
+    *out = count > 0 ? options : NULL;
+    return 0;
+}
+
+int
+plugin_translate(td_arena *arena, const char *file, const td_plugin *file_plugin,
+                 const td_plugin **out, td_err *err)
+{
+    if (check_descriptor(file_plugin, err) < 0)
+        return td_err_prefix(err, "%s", file);
+    td_plugin *plugin = TD_ARENA_NEW(arena, td_plugin);
+    memcpy(plugin, file_plugin, file_plugin->plugin_size);
+    if (translate_urls(arena, file_plugin, &plugin->urls, err) < 0 ||
+        translate_options(arena, file_plugin, &plugin->options, err) < 0)
+        return td_err_prefix(err, "%s", file);
+    plugin->plugin_size = sizeof(td_plugin);
+    plugin->url_size = sizeof(td_url);
+    plugin->class_size = sizeof(td_handler_class);
+    plugin->option_size = sizeof(td_option);
+    *out = plugin;
+    return 0;
+}
+
+static int
+check_bytes(int fd, td_err *err)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return td_err_errno(err, "fstat");
+    if (st.st_size == 0)
+        return td_err_set(err, TD_EPLUGIN, "is empty");
+    void *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes == MAP_FAILED)
+        return td_err_errno(err, "mmap");
+    int rc = elf_check(bytes, (size_t)st.st_size, err);
+    munmap(bytes, (size_t)st.st_size);
+    return rc;
+}
+
+/*
+ * The dynamic linker's sentence without our own path in it:
+ * "/proc/self/fd/7: undefined symbol: x" is about the file, which the caller names.
+ */
+static const char *
+linker_reason(const char *path)
+{
+    const char *text = dlerror();
+    size_t len = strlen(path);
+
+    if (text == NULL)
+        return "the dynamic linker gives no reason";
+    if (strncmp(text, path, len) == 0 && strncmp(text + len, ": ", 2) == 0)
+        text += len + 2;
+    return text;
+}
+
+int
+plugin_load(td_arena *arena, const char *file, int fd, const td_plugin **out, td_err *err)
+{
+    char path[64];
+
+    if (check_bytes(fd, err) < 0)
+        return td_err_prefix(err, "%s", file);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (object == NULL)
+        return td_err_set(err, TD_EPLUGIN, "%s: %s", file, linker_reason(path));
+    const td_plugin *plugin = dlsym(object, "tornado_plugin");
+    if (plugin == NULL)
+        return td_err_set(err, TD_EPLUGIN,
+                          "%s: has no symbol tornado_plugin: it is not a handler (see TD_PLUGIN)",
+                          file);
+    return plugin_translate(arena, file, plugin, out, err);
+}

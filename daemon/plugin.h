@@ -1,0 +1,22 @@
+/*
+ * A handler's file, loaded: its descriptor checked and copied into today's layout, whatever version
+ * it was built with.  For the checker and for workers; the master never comes here.
+ */
+#ifndef DAEMON_PLUGIN_H
+#define DAEMON_PLUGIN_H
+
+#include <tornado/error.h>
+#include <tornado/plugin.h>
+#include "base/arena.h"
+
+/*
+ * Load the copy that handlerfile_copy made.  `file` is its name for messages.  The result lives in
+ * the arena, what it points to in the file, which is never unloaded.
+ */
+int plugin_load(td_arena *arena, const char *file, int fd, const td_plugin **out, td_err *err);
+
+/* The descriptor alone: for plugin_load and for tests.  file_plugin may be of an older minor. */
+int plugin_translate(td_arena *arena, const char *file, const td_plugin *file_plugin,
+                     const td_plugin **out, td_err *err);
+
+#endif

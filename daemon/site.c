@@ -1,0 +1,141 @@
+#include "daemon/site.h"
+
+#include <string.h>
+#include "base/assert.h"
+#include "daemon/instance.h"
+#include "daemon/plugin.h"
+#include "daemon/shared.h"
+
+/* Keeps the first failure and tells each. */
+struct outcome {
+    const struct site_watch *watch;
+    int rc;
+};
+
+static void
+note(struct outcome *outcome, const td_err *err)
+{
+    if (outcome->rc == 0)
+        outcome->rc = err->code;
+    if (outcome->watch->failed != NULL)
+        outcome->watch->failed(outcome->watch->arg, err);
+}
+
+static void
+load_files(struct site *site, struct outcome *outcome)
+{
+    const struct plan *plan = site->plan;
+    td_err err;
+
+    site->plugins = TD_ARENA_ARRAY(site->arena, const td_plugin *, plan->files_count + 1);
+    for (size_t i = 0; i < plan->files_count; i++) {
+        if (outcome->watch->at_file != NULL)
+            outcome->watch->at_file(outcome->watch->arg, i);
+        if (plugin_load(site->arena, plan->files[i].name, plan->files[i].fd, &site->plugins[i],
+                        &err) < 0)
+            note(outcome, &err);
+    }
+}
+
+static void **
+shared_addresses(td_arena *arena, const td_plugin *plugin, const char *instance)
+{
+    size_t count = 0;
+
+    while (plugin->shared != NULL && plugin->shared[count].name != NULL)
+        count++;
+    void **addresses = TD_ARENA_ARRAY(arena, void *, count + 1);
+    for (size_t i = 0; i < count; i++)
+        addresses[i] = shared_find(instance, plugin->shared[i].name, plugin->shared[i].size);
+    return addresses;
+}
+
+static int
+make_instance(struct site *site, size_t i, td_err *err)
+{
+    const struct plan_instance *planned = &site->plan->instances[i];
+    const td_handler_settings *section = planned->section;
+    const td_plugin *plugin = site->plugins[planned->file];
+    td_instance *instance = &site->instances[i];
+
+    if (plugin == NULL)
+        return 0; /* that has been told */
+    if (instance_settings(site->arena, plugin, section, &instance->settings, err) < 0)
+        return err->code;
+    instance->name = section->name;
+    instance->file = site->plan->files[planned->file].name;
+    instance->index = (uint32_t)i + 1;
+    instance->section = section;
+    instance->shared = shared_addresses(site->arena, plugin, section->name);
+    instance->plugin = plugin;
+    return 0;
+}
+
+static void
+create_applications(struct site *site)
+{
+    const td_configuration *configuration = site->plan->configuration;
+
+    site->applications =
+        TD_ARENA_ARRAY(site->arena, td_application *, configuration->applications_count + 1);
+    for (size_t i = 0; i < configuration->applications_count; i++)
+        site->applications[i] = td_application_create(&configuration->applications[i]);
+}
+
+int
+site_open(struct site *site, const struct plan *plan, td_arena *arena,
+          const struct site_watch *watch)
+{
+    struct outcome outcome = {.watch = watch};
+    td_err err;
+
+    *site = (struct site){.plan = plan, .arena = arena};
+    create_applications(site);
+    load_files(site, &outcome);
+    site->instances = TD_ARENA_ARRAY(arena, td_instance, plan->instances_count + 1);
+    for (size_t i = 0; i < plan->instances_count; i++) {
+        if (make_instance(site, i, &err) < 0)
+            note(&outcome, &err);
+    }
+    return outcome.rc;
+}
+
+int
+site_mount(struct site *site, const struct site_watch *watch)
+{
+    struct outcome outcome = {.watch = watch};
+    td_err err;
+
+    for (size_t i = 0; i < site->plan->instances_count; i++) {
+        const td_instance *instance = &site->instances[i];
+        if (instance->plugin == NULL)
+            continue;
+        td_application *application = site_application(site, instance->section->application);
+        if (td_application_mount(application, instance, &err) < 0)
+            note(&outcome, &err);
+    }
+    for (size_t i = 0; i < site->plan->configuration->applications_count; i++) {
+        if (td_application_seal(site->applications[i], &err) < 0)
+            note(&outcome, &err);
+    }
+    return outcome.rc;
+}
+
+void
+site_close(struct site *site)
+{
+    for (size_t i = 0; i < site->plan->configuration->applications_count; i++)
+        td_application_destroy(&site->applications[i]);
+}
+
+td_application *
+site_application(const struct site *site, const char *name)
+{
+    const td_configuration *configuration = site->plan->configuration;
+
+    for (size_t i = 0; i < configuration->applications_count; i++) {
+        if (strcmp(configuration->applications[i].name, name) == 0)
+            return site->applications[i];
+    }
+    TD_ASSERT(!"the settings name no application that is not there");
+}

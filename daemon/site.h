@@ -1,0 +1,45 @@
+/*
+ * Everything that a plan becomes in a process: loaded files, instances, applications with their
+ * routes.  The checker makes one to see whether it can be made, a worker to serve with it.
+ */
+#ifndef DAEMON_SITE_H
+#define DAEMON_SITE_H
+
+#include <stddef.h>
+#include <tornado/error.h>
+#include "base/arena.h"
+#include "daemon/plan.h"
+#include "web/application.h"
+#include "web/instance.h"
+
+struct site {
+    const struct plan *plan;
+    td_arena *arena;
+    const td_plugin **plugins;     /* by file; NULL: could not be loaded */
+    td_instance *instances;        /* by plan->instances; plugin NULL: could not be made */
+    td_application **applications; /* by configuration->applications */
+};
+
+/* What happens meanwhile; each may be NULL. */
+struct site_watch {
+    void (*at_file)(void *arg, size_t file); /* its code is about to run for the first time */
+    void (*failed)(void *arg, const td_err *err);
+    void *arg;
+};
+
+/*
+ * Load, make instances with their settings, create applications.  Goes on after a failure, to tell
+ * all of them, and returns the first.
+ */
+int site_open(struct site *site, const struct plan *plan, td_arena *arena,
+              const struct site_watch *watch);
+
+/* Mount the instances and seal the applications. */
+int site_mount(struct site *site, const struct site_watch *watch);
+
+void site_close(struct site *site); /* the files stay loaded */
+
+/* The settings were checked, so there is one of every name in them. */
+td_application *site_application(const struct site *site, const char *name);
+
+#endif
