@@ -1,0 +1,192 @@
+#include "daemon/generation.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "daemon/cpus.h"
+#include "daemon/source.h"
+
+#define LISTENERS_MAX 1024
+
+/* All that are open, of every generation. */
+static struct listener *open_listeners[LISTENERS_MAX];
+static size_t open_listeners_count;
+
+int
+generation_load(const struct options *options, uint32_t number, struct generation **out,
+                td_err *err)
+{
+    struct generation *generation = td_xcalloc(1, sizeof(*generation));
+    const td_tornadod_settings *settings;
+    int rc;
+
+    td_arena_init(&generation->arena);
+    generation->number = number;
+    generation->access_fd = -1;
+    rc = td_settings_load(&generation->arena, options->path, options->overrides,
+                          options->overrides_count, &generation->configuration, err);
+    if (rc < 0)
+        goto fail;
+    settings = &generation->configuration->tornadod;
+    rc = privileges_resolve(settings->user, settings->group, &generation->identity, err);
+    if (rc < 0) {
+        rc = source_prefix(generation->configuration, "tornadod",
+                           settings->user != NULL ? "user" : "group", err);
+        goto fail;
+    }
+    generation->directory = plan_directory(&generation->arena, generation->configuration);
+    generation->seats_count =
+        settings->workers != 0 ? (size_t)settings->workers : (size_t)cpus_available();
+    generation->seats =
+        TD_ARENA_ARRAY(&generation->arena, struct seat, generation->seats_count);
+    for (size_t i = 0; i < generation->seats_count; i++)
+        seat_init(&generation->seats[i], generation, (uint32_t)i);
+    *out = generation;
+    return 0;
+
+fail:
+    td_arena_fini(&generation->arena);
+    free(generation);
+    return rc;
+}
+
+int
+generation_plan(struct generation *generation, td_err *err)
+{
+    return plan_make(&generation->arena, generation->configuration, generation->directory,
+                     &generation->identity, &generation->plan, err);
+}
+
+int
+generation_open_access_log(struct generation *generation, td_err *err)
+{
+    const td_log_settings *settings = &generation->configuration->log;
+
+    if (settings->access == TD_ACCESS_OFF || settings->access_file == NULL)
+        return 0;
+    int fd = open(settings->access_file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    if (fd < 0) {
+        td_err_errno(err, "access_file = %s", settings->access_file);
+        return source_prefix(generation->configuration, "log", "access_file", err);
+    }
+    if (generation->access_fd >= 0)
+        close(generation->access_fd);
+    generation->access_fd = fd;
+    return 0;
+}
+
+/* ---- listeners */
+
+static struct listener *
+find_open(const char *address)
+{
+    for (size_t i = 0; i < open_listeners_count; i++) {
+        if (strcmp(open_listeners[i]->address, address) == 0)
+            return open_listeners[i];
+    }
+    return NULL;
+}
+
+static void
+release(struct listener *listener)
+{
+    if (--listener->users > 0)
+        return;
+    for (size_t i = 0; i < open_listeners_count; i++) {
+        if (open_listeners[i] == listener)
+            open_listeners[i] = open_listeners[--open_listeners_count];
+    }
+    listener_close(&listener);
+}
+
+static int
+obtain(const td_listener_settings *settings, size_t workers_count, struct listener **out,
+       td_err *err)
+{
+    struct listener *listener = find_open(settings->address);
+
+    if (listener != NULL) {
+        int rc = listener_adapt(listener, settings, workers_count, err);
+        if (rc < 0)
+            return rc;
+    } else {
+        if (open_listeners_count == LISTENERS_MAX)
+            return td_err_set(err, TD_ECONFIG, "more than %d listeners", LISTENERS_MAX);
+        int rc = listener_open(settings, workers_count, &listener, err);
+        if (rc < 0)
+            return rc;
+        open_listeners[open_listeners_count++] = listener;
+    }
+    listener->users++;
+    *out = listener;
+    return 0;
+}
+
+int
+generation_listen(struct generation *generation, td_err *err)
+{
+    const td_configuration *configuration = generation->configuration;
+
+    generation->listeners =
+        TD_ARENA_ARRAY(&generation->arena, struct listener *, configuration->listeners_count);
+    for (size_t i = 0; i < configuration->listeners_count; i++) {
+        int rc = obtain(&configuration->listeners[i], generation->seats_count,
+                        &generation->listeners[i], err);
+        if (rc < 0) {
+            generation_release_listeners(generation);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+void
+generation_release_listeners(struct generation *generation)
+{
+    if (generation->listeners == NULL)
+        return;
+    for (size_t i = 0; i < generation->configuration->listeners_count; i++) {
+        if (generation->listeners[i] != NULL)
+            release(generation->listeners[i]);
+    }
+    generation->listeners = NULL;
+}
+
+/* ---- */
+
+size_t
+generation_workers(const struct generation *generation)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < generation->seats_count; i++)
+        count += generation->seats[i].pid != 0;
+    return count;
+}
+
+size_t
+generation_ready(const struct generation *generation)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < generation->seats_count; i++)
+        count += generation->seats[i].ready;
+    return count;
+}
+
+void
+generation_destroy(struct generation **generation_ref)
+{
+    struct generation *generation = *generation_ref;
+
+    if (generation == NULL)
+        return;
+    *generation_ref = NULL;
+    generation_release_listeners(generation);
+    if (generation->access_fd >= 0)
+        close(generation->access_fd);
+    plan_close(&generation->plan);
+    td_arena_fini(&generation->arena);
+    free(generation);
+}

@@ -1,0 +1,58 @@
+/*
+ * A generation: the workers that serve one state of the settings and of the handlers.  A reload makes
+ * a new one beside the old, so nothing in a generation ever changes.
+ */
+#ifndef DAEMON_GENERATION_H
+#define DAEMON_GENERATION_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "base/arena.h"
+#include "base/list.h"
+#include "base/settings.h"
+#include "daemon/listener.h"
+#include "daemon/manifest.h"
+#include "daemon/options.h"
+#include "daemon/plan.h"
+#include "daemon/privileges.h"
+#include "daemon/seat.h"
+
+struct generation {
+    td_list link; /* of the draining ones */
+    uint32_t number; /* from 1 */
+    td_arena arena;
+    const td_configuration *configuration;
+    struct identity identity;
+    const char *directory; /* of the handlers */
+    struct plan plan;
+    struct manifest manifest;
+    int access_fd;               /* -1: access lines go where the others go */
+    struct listener **listeners; /* by configuration->listeners; NULL once released */
+    struct seat *seats;
+    size_t seats_count;
+    ev_timer limit; /* the time it has, to become ready or to drain */
+};
+
+/* Settings and identity.  TD_ECONFIG with file and line, or -errno. */
+int generation_load(const struct options *options, uint32_t number, struct generation **out,
+                    td_err *err);
+
+/* Copy the handlers' files; the manifest is for a checker to find. */
+int generation_plan(struct generation *generation, td_err *err);
+
+/* Open the access log's file, or open it again; on failure the old one goes on. */
+int generation_open_access_log(struct generation *generation, td_err *err);
+
+/* Take over those listeners of `open` that the settings name and open the others, all or none. */
+int generation_listen(struct generation *generation, td_err *err);
+void generation_release_listeners(struct generation *generation); /* closes those nobody uses */
+
+size_t generation_workers(const struct generation *generation); /* that live */
+size_t generation_ready(const struct generation *generation);   /* that serve */
+
+void generation_destroy(struct generation **generation); /* no worker of it lives */
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * The scoreboard: memory that the master shares with its workers, a slot each.  A worker writes what
+ * it is doing, and when it crashes, how; the master reads the slot of a dead one.  To the master all
+ * of it is hostile: it is copied, then checked.
+ */
+#ifndef DAEMON_SCOREBOARD_H
+#define DAEMON_SCOREBOARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <tornado/error.h>
+#include "base/activity.h"
+
+#define SCOREBOARD_SLOTS 2048 /* four generations of 512 workers; untouched ones take no memory */
+#define CRASH_FRAMES_MAX 12
+#define CRASH_MODULE_SIZE 48
+#define CRASH_REQUEST_SIZE 200
+
+struct crash_frame {
+    char module[CRASH_MODULE_SIZE]; /* "hello.so"; empty: unknown, then offset is the address */
+    uint64_t offset;
+};
+
+/* Filled in by the fatal-signal handler, in this order; whatever it does not reach stays zero. */
+struct crash_report {
+    int32_t signal;  /* 0: no crash was written down */
+    int32_t code;    /* si_code */
+    uint64_t address;
+    uint32_t is_overflow;
+    struct crash_frame at;
+    char request[CRASH_REQUEST_SIZE]; /* request line, escaped; empty: none or not to be found */
+    uint32_t frames_count;
+    struct crash_frame frames[CRASH_FRAMES_MAX]; /* callers, innermost first */
+};
+
+struct slot {
+    _Alignas(64) td_activity activity;
+    uint64_t requests; /* answered */
+    pid_t pid;         /* these three for whoever looks at the board; the master knows them itself */
+    uint32_t generation, worker;
+    struct crash_report crash;
+};
+
+int scoreboard_create(td_err *err); /* once, before the first fork */
+
+/* A free slot, cleared; NULL: all are in use. */
+struct slot *scoreboard_take(void);
+
+/* Give it back; its requests count in the total from now on. */
+void scoreboard_release(struct slot *slot);
+
+uint64_t scoreboard_requests(void); /* of all workers there ever were */
+
+#endif

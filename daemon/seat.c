@@ -1,0 +1,216 @@
+#include "daemon/seat.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "daemon/generation.h"
+#include "daemon/worker.h"
+
+#define LIFE_GOOD_NS TD_NS_PER_S /* ready for that long: whatever ended it was not its start */
+#define PAUSE_FIRST_MS 50 /* doubles from failure to failure */
+#define PAUSE_DOUBLINGS_MAX 7 /* 6.4 s */
+
+static struct ev_loop *loop;
+static const struct seat_events *events;
+
+void
+seat_events_set(struct ev_loop *event_loop, const struct seat_events *seat_events)
+{
+    loop = event_loop;
+    events = seat_events;
+}
+
+/* ---- what the worker says */
+
+static void
+on_message(struct seat *seat, const struct control_message *message)
+{
+    for (unsigned i = 0; i < CONTROL_FDS_MAX; i++) {
+        if (message->fds[i] >= 0)
+            close(message->fds[i]); /* workers have none to give */
+    }
+    if (message->type == CONTROL_FAILED) {
+        memcpy(seat->reason, message->text, sizeof(seat->reason));
+    } else if (message->type == CONTROL_READY && !seat->ready) {
+        seat->ready = true;
+        seat->ready_ns = td_clock_ns();
+        events->ready(seat);
+    }
+}
+
+void
+seat_listen(struct seat *seat)
+{
+    struct control_message message;
+    int rc = -EAGAIN;
+
+    while (seat->control.fd >= 0 && (rc = control_receive(seat->control.fd, &message)) > 0)
+        on_message(seat, &message);
+    if (rc != -EAGAIN)
+        ev_io_stop(loop, &seat->control); /* its death is told by the kernel */
+}
+
+static void
+on_control(struct ev_loop *unused, ev_io *watcher, int revents)
+{
+    (void)unused;
+    (void)revents;
+    seat_listen(watcher->data);
+}
+
+int
+seat_send(struct seat *seat, enum control_type type, const int *fds)
+{
+    struct control_message message = {.type = type, .fds = {-1, -1}};
+
+    if (fds != NULL)
+        memcpy(message.fds, fds, sizeof(message.fds));
+    return control_send(seat->control.fd, &message);
+}
+
+/* ---- who sits there */
+
+static void
+try_again(struct ev_loop *unused, ev_timer *timer, int revents)
+{
+    struct seat *seat = timer->data;
+    td_err err;
+
+    (void)unused;
+    (void)revents;
+    if (seat_spawn(seat, &err) == 0)
+        return;
+    seat->failures++;
+    seat_respawn(seat);
+    events->respawn_failed(seat, &err);
+}
+
+void
+seat_init(struct seat *seat, struct generation *generation, uint32_t number)
+{
+    seat->generation = generation;
+    seat->number = number;
+    ev_io_init(&seat->control, on_control, -1, EV_READ);
+    seat->control.data = seat;
+    ev_timer_init(&seat->respawn, try_again, 0., 0.);
+    seat->respawn.data = seat;
+}
+
+/* A worker accepts from the shared sockets and from its part of those that are one a worker. */
+static struct worker_socket *
+choose_sockets(const struct seat *seat, size_t *count_out)
+{
+    const struct generation *generation = seat->generation;
+    const td_configuration *configuration = generation->configuration;
+    struct worker_socket *sockets = NULL;
+    size_t count = 0;
+
+    for (size_t i = 0; i < configuration->listeners_count; i++) {
+        const struct listener *listener = generation->listeners[i];
+        size_t step = listener->reuseport ? generation->seats_count : 1;
+        for (size_t j = listener->reuseport ? seat->number : 0; j < listener->fds_count; j += step) {
+            sockets = td_xrealloc(sockets, (count + 1) * sizeof(*sockets));
+            sockets[count++] = (struct worker_socket){.fd = listener->fds[j],
+                                                      .settings = &configuration->listeners[i]};
+        }
+    }
+    *count_out = count;
+    return sockets;
+}
+
+TD_NORETURN static void
+become_worker(struct seat *seat, pid_t master, int control)
+{
+    const struct generation *generation = seat->generation;
+    struct worker_options options = {.number = seat->number,
+                                     .plan = &generation->plan,
+                                     .identity = &generation->identity,
+                                     .slot = seat->slot,
+                                     .master = master,
+                                     .control = control,
+                                     .access_fd = generation->access_fd};
+
+    options.sockets = choose_sockets(seat, &options.sockets_count);
+    worker_main(&options);
+}
+
+int
+seat_spawn(struct seat *seat, td_err *err)
+{
+    pid_t master = getpid();
+    int ours, theirs;
+
+    seat->reason[0] = '\0';
+    seat->slot = scoreboard_take();
+    if (seat->slot == NULL)
+        return td_err_set(err, TD_EBUSY, "more than %d workers in all generations",
+                          SCOREBOARD_SLOTS);
+    if (control_pair(&ours, &theirs, err) < 0)
+        goto fail_slot;
+    pid_t pid = fork();
+    if (pid < 0) {
+        td_err_errno(err, "worker %u: fork", seat->number);
+        goto fail_pair;
+    }
+    if (pid == 0)
+        become_worker(seat, master, theirs);
+
+    close(theirs);
+    seat->pid = pid;
+    seat->slot->pid = pid;
+    seat->slot->worker = seat->number;
+    seat->slot->generation = seat->generation->number;
+    ev_io_set(&seat->control, ours, EV_READ);
+    ev_io_start(loop, &seat->control);
+    return 0;
+
+fail_pair:
+    close(ours);
+    close(theirs);
+fail_slot:
+    seat_clear(seat);
+    return err->code;
+}
+
+void
+seat_bury(struct seat *seat)
+{
+    ev_io_stop(loop, &seat->control);
+    close(seat->control.fd);
+    ev_io_set(&seat->control, -1, EV_READ);
+    if (seat->ready && td_clock_ns() - seat->ready_ns >= LIFE_GOOD_NS)
+        seat->failures = 0;
+    else
+        seat->failures++;
+    seat->pid = 0;
+    seat->ready = false;
+}
+
+void
+seat_clear(struct seat *seat)
+{
+    if (seat->slot != NULL)
+        scoreboard_release(seat->slot);
+    seat->slot = NULL;
+}
+
+int
+seat_respawn(struct seat *seat)
+{
+    unsigned doublings = seat->failures > PAUSE_DOUBLINGS_MAX ? PAUSE_DOUBLINGS_MAX
+                                                              : seat->failures - 1;
+    int pause_ms = seat->failures == 0 ? 0 : PAUSE_FIRST_MS << doublings;
+
+    ev_timer_set(&seat->respawn, pause_ms / 1000., 0.);
+    ev_timer_start(loop, &seat->respawn);
+    return pause_ms;
+}
+
+void
+seat_cancel_respawn(struct seat *seat)
+{
+    ev_timer_stop(loop, &seat->respawn);
+}

@@ -1,0 +1,61 @@
+/*
+ * A seat: the place of one worker in its generation.  Who sits there may die and be replaced; the
+ * seat knows when the next may come.
+ */
+#ifndef DAEMON_SEAT_H
+#define DAEMON_SEAT_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <tornado/error.h>
+#include "daemon/control.h"
+#include "daemon/scoreboard.h"
+
+struct generation;
+
+struct seat {
+    struct generation *generation;
+    uint32_t number; /* from 0 */
+    pid_t pid;       /* 0: nobody sits here */
+    bool ready;      /* it has said so */
+    int64_t ready_ns; /* when, monotonic */
+    struct slot *slot;
+    ev_io control;     /* fd -1: closed */
+    ev_timer respawn;  /* runs while nobody sits here and somebody is to */
+    unsigned failures; /* in a row: lives that ended early */
+    char reason[TD_ERR_TEXT_SIZE]; /* what the worker said before it failed; empty: nothing */
+};
+
+/* Who is told, with the seat as it is then. */
+struct seat_events {
+    void (*ready)(struct seat *seat);
+    void (*respawn_failed)(struct seat *seat, const td_err *err); /* tried again later */
+};
+
+void seat_events_set(struct ev_loop *loop, const struct seat_events *events);
+
+void seat_init(struct seat *seat, struct generation *generation, uint32_t number);
+
+/* Fork the worker. */
+int seat_spawn(struct seat *seat, td_err *err);
+
+/*
+ * The worker was reaped: close what was its own, keep its slot for a description.  seat_clear gives
+ * that back.
+ */
+void seat_bury(struct seat *seat);
+void seat_clear(struct seat *seat);
+
+/* Spawn again: at once after a life of a second or more, else after a pause, which is returned (ms). */
+int seat_respawn(struct seat *seat);
+void seat_cancel_respawn(struct seat *seat);
+
+/* Read what the worker has said until now. */
+void seat_listen(struct seat *seat);
+
+/* A message to a worker that lives. */
+int seat_send(struct seat *seat, enum control_type type, const int *fds);
+
+#endif

@@ -1,0 +1,621 @@
+/*
+ * The life of a worker: fewer rights, a loop, handlers loaded and started, serving, and at the end
+ * draining.  All code of handlers runs on coroutines, their hooks too, one after the other in the
+ * order of the instances.
+ *
+ * It leaves when the master says so, when somebody sends it TERM, or when the master is gone; the
+ * last is noticed twice, by the end of the control channel and by the parent-death signal.  However
+ * long the handlers take, the time to leave is bounded; what the worker cannot end itself (a handler
+ * that spins) the master kills.
+ */
+#include "daemon/worker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/table.h"
+#include "daemon/accesslog.h"
+#include "daemon/control.h"
+#include "daemon/crash.h"
+#include "daemon/descriptors.h"
+#include "daemon/modules.h"
+#include "daemon/site.h"
+#include "http/httpserver.h"
+#include "io/coroutine.h"
+#include "io/ioloop.h"
+
+#define ORPHAN_LEAVE_MS 2000
+#define HANDLERS_POLL_MS 20
+#define QUEUES_POLL_MS 5
+#define QUEUES_POLLS_MAX 40
+
+enum state { STARTING, SERVING, LEAVING, STOPPING };
+
+struct worker {
+    const struct worker_options *options;
+    const td_configuration *configuration;
+    td_arena arena;
+    enum state state;
+    td_ioloop *loop;
+    struct site site;
+    accesslog *access;
+
+    td_httpserver **servers; /* by options->sockets; NULL before SERVING */
+    size_t servers_left;     /* not drained yet */
+    unsigned queue_polls;
+    td_timer queues, deadline, handlers;
+
+    td_coroutine *hooks;   /* that runs drain hooks; NULL: none does */
+    bool hooks_done;
+    td_err failure;        /* why it cannot start; code 0: it can */
+
+    ev_io control;
+    ev_signal terminate;
+};
+
+static void leave(struct worker *worker, bool take_queues, int64_t timeout_ms);
+
+/* ---- hooks */
+
+/* What the coroutine is said to do from here on. */
+static void
+enter_instance(const td_instance *instance)
+{
+    const td_activity activity = {.instance = instance->index};
+
+    td_coroutine_set_activity(td_coroutine_current(), &activity, instance->name);
+}
+
+static int
+start_hooks(struct worker *worker, void (*run)(void *arg),
+            void (*ended)(void *arg, td_coroutine_end end), td_coroutine **out)
+{
+    return td_coroutine_start(
+        &(td_coroutine_task){.run = run, .ended = ended, .arg = worker, .arena = &worker->arena},
+        out);
+}
+
+static int
+call_load(td_instance *instance, td_err *err)
+{
+    if (instance->plugin->load == NULL)
+        return 0;
+    enter_instance(instance);
+    int rc = instance->plugin->load(instance, &instance->state, err);
+    return rc < 0 && err->text[0] == '\0' ? td_err_set(err, rc, "load failed: %s", td_strerror(rc))
+                                          : rc;
+}
+
+static int
+call_start(td_instance *instance, td_err *err)
+{
+    if (instance->plugin->start == NULL)
+        return 0;
+    enter_instance(instance);
+    int rc = instance->plugin->start(instance, err);
+    return rc < 0 && err->text[0] == '\0' ? td_err_set(err, rc, "start failed: %s", td_strerror(rc))
+                                          : rc;
+}
+
+/* All of one kind; stops at the first that fails. */
+static int
+call_each(struct worker *worker, int (*call)(td_instance *instance, td_err *err))
+{
+    td_err *err = &worker->failure;
+
+    for (size_t i = 0; i < worker->site.plan->instances_count; i++) {
+        td_instance *instance = &worker->site.instances[i];
+        int rc = call(instance, err);
+        if (rc < 0) {
+            err->code = rc;
+            return td_err_prefix(err, "handler %s (%s)", instance->name, instance->file);
+        }
+    }
+    return 0;
+}
+
+static void
+run_load_and_start(void *arg)
+{
+    struct worker *worker = arg;
+
+    if (call_each(worker, call_load) == 0)
+        call_each(worker, call_start);
+}
+
+static void
+run_drain(void *arg)
+{
+    struct worker *worker = arg;
+
+    for (size_t i = 0; i < worker->site.plan->instances_count; i++) {
+        td_instance *instance = &worker->site.instances[i];
+        if (instance->plugin->drain == NULL)
+            continue;
+        enter_instance(instance);
+        instance->plugin->drain(instance);
+    }
+}
+
+/* In the reverse order of load. */
+static void
+run_stop(void *arg)
+{
+    struct worker *worker = arg;
+
+    for (size_t i = worker->site.plan->instances_count; i-- > 0;) {
+        td_instance *instance = &worker->site.instances[i];
+        if (instance->plugin->stop == NULL)
+            continue;
+        enter_instance(instance);
+        instance->plugin->stop(instance);
+    }
+}
+
+/* ---- serving */
+
+static void
+on_answered(void *arg, const td_request *request, int64_t duration_ns)
+{
+    struct worker *worker = arg;
+
+    worker->options->slot->requests++;
+    if (worker->access != NULL)
+        accesslog_add(worker->access, request, duration_ns);
+}
+
+static void
+create_servers(struct worker *worker)
+{
+    const struct worker_options *options = worker->options;
+
+    worker->servers = TD_ARENA_ARRAY(&worker->arena, td_httpserver *, options->sockets_count);
+    for (size_t i = 0; i < options->sockets_count; i++) {
+        const td_listener_settings *settings = options->sockets[i].settings;
+        worker->servers[i] = td_httpserver_create(
+            worker->loop,
+            &(td_httpserver_options){.fd = options->sockets[i].fd,
+                                     .settings = settings,
+                                     .delegate = &td_application_delegate,
+                                     .delegate_arg =
+                                         site_application(&worker->site, settings->application),
+                                     .log_request = on_answered,
+                                     .log_arg = worker,
+                                     .body_memory = (size_t)worker->configuration->tornadod.body_memory});
+        td_httpserver_start(worker->servers[i]);
+    }
+}
+
+static void
+destroy_servers(struct worker *worker)
+{
+    for (size_t i = 0; worker->servers != NULL && i < worker->options->sockets_count; i++)
+        td_httpserver_destroy(&worker->servers[i]);
+}
+
+static void
+tell_master(const struct worker *worker, enum control_type type, const char *text)
+{
+    struct control_message message = {.type = type, .fds = {-1, -1}};
+
+    snprintf(message.text, sizeof(message.text), "%s", text);
+    control_send(worker->options->control, &message);
+}
+
+static void
+on_started(void *arg, td_coroutine_end end)
+{
+    struct worker *worker = arg;
+
+    worker->hooks = NULL;
+    if (worker->state != STARTING)
+        return; /* told to leave meanwhile */
+    if (end != TD_COROUTINE_RETURNED && worker->failure.code == 0)
+        td_err_set(&worker->failure, TD_EPLUGIN, "a load or start hook did not return");
+    if (worker->failure.code != 0) {
+        td_ioloop_stop(worker->loop);
+        return;
+    }
+    create_servers(worker);
+    worker->state = SERVING;
+    tell_master(worker, CONTROL_READY, "");
+}
+
+/* ---- leaving */
+
+static void
+on_stopped(void *arg, td_coroutine_end end)
+{
+    struct worker *worker = arg;
+
+    (void)end;
+    td_ioloop_stop(worker->loop);
+}
+
+static void
+stop_handlers(struct worker *worker)
+{
+    worker->state = STOPPING;
+    td_timer_stop(worker->loop, &worker->queues);
+    destroy_servers(worker);
+    if (start_hooks(worker, run_stop, on_stopped, NULL) < 0)
+        td_ioloop_stop(worker->loop);
+}
+
+/* Handlers may go on working after their answer has been sent. */
+static void
+stop_when_idle(void *arg)
+{
+    struct worker *worker = arg;
+
+    if (worker->state != LEAVING || worker->servers_left > 0 || !worker->hooks_done)
+        return;
+    if (td_handlers_running() == 0)
+        stop_handlers(worker);
+    else
+        td_timer_start(worker->loop, &worker->handlers,
+                       td_now_ns() + HANDLERS_POLL_MS * TD_NS_PER_MS);
+}
+
+static void
+on_drained(void *arg)
+{
+    struct worker *worker = arg;
+
+    worker->servers_left--;
+    stop_when_idle(worker);
+}
+
+static void
+on_drain_hooks_ended(void *arg, td_coroutine_end end)
+{
+    struct worker *worker = arg;
+
+    (void)end;
+    worker->hooks = NULL;
+    worker->hooks_done = true;
+    stop_when_idle(worker);
+}
+
+static void
+on_deadline(void *arg)
+{
+    struct worker *worker = arg;
+    size_t connections = 0;
+
+    if (worker->state != LEAVING)
+        return;
+    for (size_t i = 0; i < worker->options->sockets_count; i++)
+        connections += td_httpserver_connections(worker->servers[i]);
+    td_log_at(TD_LOG_WARNING, "daemon",
+              "the time to drain is over: %zu connections closed, %zu handlers cancelled",
+              connections, td_handlers_running());
+    worker->state = STOPPING;
+    if (worker->hooks != NULL)
+        td_coroutine_cancel(worker->hooks);
+    td_handlers_cancel_all();
+    stop_handlers(worker);
+}
+
+static void
+close_sockets(struct worker *worker)
+{
+    for (size_t i = 0; i < worker->options->sockets_count; i++)
+        close(worker->options->sockets[i].fd);
+}
+
+static void
+drain_servers(struct worker *worker)
+{
+    int64_t grace_ms = worker->configuration->tornadod.drain_grace_ms;
+
+    worker->servers_left = worker->options->sockets_count;
+    for (size_t i = 0; i < worker->options->sockets_count; i++)
+        td_httpserver_drain(worker->servers[i], grace_ms, on_drained, worker);
+    close_sockets(worker); /* or the port would stay busy as long as the last request takes */
+    if (start_hooks(worker, run_drain, on_drain_hooks_ended, &worker->hooks) < 0)
+        on_drain_hooks_ended(worker, TD_COROUTINE_CANCELED);
+}
+
+static bool
+connections_wait(const struct worker *worker)
+{
+    for (size_t i = 0; i < worker->options->sockets_count; i++) {
+        struct pollfd queue = {.fd = worker->options->sockets[i].fd, .events = POLLIN};
+        if (poll(&queue, 1, 0) > 0)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * The last one to close a listening socket resets what waits in its queue, so that is accepted first.
+ * Not for ever: clients may be faster than we are.
+ */
+static void
+drain_when_queues_are_empty(void *arg)
+{
+    struct worker *worker = arg;
+
+    if (connections_wait(worker) && worker->queue_polls++ < QUEUES_POLLS_MAX)
+        td_timer_start(worker->loop, &worker->queues, td_now_ns() + QUEUES_POLL_MS * TD_NS_PER_MS);
+    else
+        drain_servers(worker);
+}
+
+static void
+leave(struct worker *worker, bool take_queues, int64_t timeout_ms)
+{
+    int64_t deadline_ns = td_now_ns() + timeout_ms * TD_NS_PER_MS;
+
+    if (worker->state == STARTING) {
+        worker->state = STOPPING;
+        td_ioloop_stop(worker->loop);
+        return;
+    }
+    /* Being orphaned shortens a drain that is on its way; nothing makes one longer. */
+    if (worker->deadline.place == 0 || worker->deadline.deadline_ns > deadline_ns)
+        td_timer_start(worker->loop, &worker->deadline, deadline_ns);
+    if (worker->state != SERVING)
+        return;
+    worker->state = LEAVING;
+    if (take_queues)
+        drain_when_queues_are_empty(worker);
+    else
+        drain_servers(worker);
+}
+
+static void
+leave_as_orphan(struct worker *worker)
+{
+    int64_t timeout_ms = worker->configuration->tornadod.drain_timeout_ms;
+
+    td_log_at(TD_LOG_ERROR, "daemon", "the master is gone; leaving");
+    leave(worker, true, timeout_ms < ORPHAN_LEAVE_MS ? timeout_ms : ORPHAN_LEAVE_MS);
+}
+
+/* ---- what the master says */
+
+static void
+take_logs(struct worker *worker, const struct control_message *message)
+{
+    if (message->fds[0] >= 0)
+        td_log_set_fd(message->fds[0]);
+    if (message->fds[1] >= 0 && worker->access != NULL)
+        accesslog_set_fd(worker->access, message->fds[1]);
+    else if (message->fds[1] >= 0)
+        close(message->fds[1]);
+}
+
+static void
+on_message(struct worker *worker, const struct control_message *message)
+{
+    int64_t timeout_ms = worker->configuration->tornadod.drain_timeout_ms;
+
+    switch ((enum control_type)message->type) {
+    case CONTROL_DRAIN:
+        leave(worker, false, timeout_ms);
+        break;
+    case CONTROL_STOP:
+        leave(worker, true, timeout_ms);
+        break;
+    case CONTROL_LOGS:
+        take_logs(worker, message);
+        break;
+    case CONTROL_READY:
+    case CONTROL_FAILED:
+        break; /* ours */
+    }
+}
+
+static void
+on_control(struct ev_loop *ev, ev_io *watcher, int events)
+{
+    struct worker *worker = watcher->data;
+    struct control_message message;
+    int rc;
+
+    (void)events;
+    while ((rc = control_receive(watcher->fd, &message)) > 0)
+        on_message(worker, &message);
+    if (rc == -EAGAIN)
+        return;
+    ev_io_stop(ev, watcher);
+    leave_as_orphan(worker);
+}
+
+/* TERM comes from an operator or, when the master has died, from the kernel. */
+static void
+on_terminate(struct ev_loop *ev, ev_signal *watcher, int events)
+{
+    struct worker *worker = watcher->data;
+
+    (void)ev;
+    (void)events;
+    if (getppid() != worker->options->master)
+        leave_as_orphan(worker);
+    else
+        leave(worker, false, worker->configuration->tornadod.drain_timeout_ms);
+}
+
+/* ---- becoming one */
+
+static void
+close_unneeded(const struct worker_options *options)
+{
+    size_t count = 0;
+    int *keep = td_xcalloc(3 + options->sockets_count + options->plan->files_count, sizeof(int));
+
+    keep[count++] = options->control;
+    keep[count++] = options->access_fd;
+    keep[count++] = td_log_fd();
+    for (size_t i = 0; i < options->sockets_count; i++)
+        keep[count++] = options->sockets[i].fd;
+    for (size_t i = 0; i < options->plan->files_count; i++)
+        keep[count++] = options->plan->files[i].fd;
+    descriptors_close_others(keep, count);
+    free(keep);
+}
+
+/* What a terminal sends to the whole group of processes is for the master, which tells us. */
+static void
+set_signals(struct worker *worker)
+{
+    static const int ignored[] = {SIGINT,  SIGQUIT, SIGHUP,  SIGUSR1, SIGUSR2,
+                                  SIGTTIN, SIGTTOU, SIGWINCH, SIGPIPE};
+    sigset_t none;
+
+    for (size_t i = 0; i < sizeof(ignored) / sizeof(*ignored); i++)
+        signal(ignored[i], SIG_IGN);
+    signal(SIGCHLD, SIG_DFL);
+    ev_signal_init(&worker->terminate, on_terminate, SIGTERM);
+    worker->terminate.data = worker;
+    ev_signal_start(td_ioloop_ev(worker->loop), &worker->terminate);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int
+open_access_log(struct worker *worker, td_err *err)
+{
+    const td_log_settings *settings = &worker->configuration->log;
+    int fd = worker->options->access_fd;
+
+    if (settings->access == TD_ACCESS_OFF)
+        return 0;
+    if (fd < 0 && (settings->target == TD_LOG_STDERR || settings->target == TD_LOG_FILE))
+        fd = td_log_fd();
+    return accesslog_create(
+        worker->loop,
+        &(struct accesslog_options){.format = (td_access_format)settings->access, .fd = fd},
+        &worker->access, err);
+}
+
+/* "/proc/self/fd/7" is the file that we know under its name. */
+static const char *
+name_of_module(void *arg, const char *path)
+{
+    const struct plan *plan = arg;
+    char copy[64];
+
+    for (size_t i = 0; i < plan->files_count; i++) {
+        snprintf(copy, sizeof(copy), "/proc/self/fd/%d", plan->files[i].fd);
+        if (strcmp(path, copy) == 0)
+            return plan->files[i].name;
+    }
+    return NULL;
+}
+
+static void
+keep_first_failure(void *arg, const td_err *err)
+{
+    struct worker *worker = arg;
+
+    if (worker->failure.code == 0)
+        worker->failure = *err;
+}
+
+static int
+open_site(struct worker *worker)
+{
+    const struct plan *plan = worker->options->plan;
+    const struct site_watch watch = {.failed = keep_first_failure, .arg = worker};
+
+    if (site_open(&worker->site, plan, &worker->arena, &watch) < 0 ||
+        site_mount(&worker->site, &watch) < 0)
+        return worker->failure.code;
+    modules_note(name_of_module, (void *)plan);
+    for (size_t i = 0; i < plan->files_count; i++)
+        close(plan->files[i].fd); /* loaded; the mapping needs no descriptor */
+    return 0;
+}
+
+static void
+init_watchers(struct worker *worker)
+{
+    worker->deadline = (td_timer){.fn = on_deadline, .arg = worker};
+    worker->queues = (td_timer){.fn = drain_when_queues_are_empty, .arg = worker};
+    worker->handlers = (td_timer){.fn = stop_when_idle, .arg = worker};
+    ev_io_init(&worker->control, on_control, worker->options->control, EV_READ);
+    worker->control.data = worker;
+    ev_io_start(td_ioloop_ev(worker->loop), &worker->control);
+}
+
+static int
+open_loop(struct worker *worker)
+{
+    const td_tornadod_settings *settings = &worker->configuration->tornadod;
+
+    td_coroutine_configure(&(td_coroutine_options){
+        .stack_size = (size_t)settings->coroutine_stack,
+        .coroutines_max = (size_t)settings->max_coroutines});
+    return td_ioloop_create(&worker->loop, &worker->failure);
+}
+
+static int
+become_worker(struct worker *worker)
+{
+    const struct worker_options *options = worker->options;
+    char role[32];
+
+    snprintf(role, sizeof(role), "worker %u", options->number);
+    td_log_set_role(role);
+    close_unneeded(options);
+    td_table_reseed();
+    crash_install(options->slot);
+    td_activity_slot = &options->slot->activity;
+    if (privileges_drop(options->identity, &worker->failure) < 0 || open_loop(worker) < 0)
+        return worker->failure.code;
+    set_signals(worker);
+    if (!privileges_tie_to_parent(options->master, SIGTERM))
+        return td_err_set(&worker->failure, TD_ECLOSED, "the master has gone");
+    init_watchers(worker);
+    return open_access_log(worker, &worker->failure);
+}
+
+static void
+close_worker(struct worker *worker)
+{
+    destroy_servers(worker);
+    accesslog_destroy(&worker->access);
+    ev_io_stop(td_ioloop_ev(worker->loop), &worker->control);
+    ev_signal_stop(td_ioloop_ev(worker->loop), &worker->terminate);
+    td_timer_stop(worker->loop, &worker->deadline);
+    td_timer_stop(worker->loop, &worker->queues);
+    td_timer_stop(worker->loop, &worker->handlers);
+    td_ioloop_destroy(&worker->loop);
+    site_close(&worker->site);
+    td_arena_fini(&worker->arena);
+}
+
+TD_NORETURN static void
+fail(const struct worker *worker)
+{
+    tell_master(worker, CONTROL_FAILED, worker->failure.text);
+    exit(EX_CONFIG);
+}
+
+void
+worker_main(const struct worker_options *options)
+{
+    struct worker worker = {.options = options, .configuration = options->plan->configuration};
+
+    td_arena_init(&worker.arena);
+    if (become_worker(&worker) < 0 || open_site(&worker) < 0)
+        fail(&worker);
+    if (start_hooks(&worker, run_load_and_start, on_started, &worker.hooks) < 0)
+        td_err_set(&worker.failure, TD_EBUSY, "no coroutine for the load hooks");
+    else
+        td_ioloop_start(worker.loop);
+    if (worker.failure.code != 0)
+        fail(&worker);
+    close_worker(&worker);
+    exit(0);
+}
