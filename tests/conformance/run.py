@@ -175,6 +175,7 @@ def receive(conn, expected):
         try:
             response = conn.response(head)
         except harness.ProtocolError:
+            conn.received = b""
             return
         raise AssertionError(f"it should have been truncated: {response}")
     response = conn.response(head, interim=True)
