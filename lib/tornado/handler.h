@@ -82,13 +82,15 @@ TD_API size_t td_get_arguments(td_handler *h, const char *name, const td_str **v
 
 /* ---- the response */
 
-/* 100..999; reason NULL: the registered one.  After the first flush: TD_EINVAL. */
+/* 200..999; reason NULL: the registered one.  After the first flush: TD_EINVAL. */
 TD_API int td_set_status(td_handler *h, int status, const char *reason);
 TD_API int td_get_status(td_handler *h);
 
 /*
  * Replace, append, remove.  Name: a token; value: no control bytes but HTAB; else TD_EINVAL.  Both are
- * copied.  Default headers are Server, Content-Type: text/html; charset=UTF-8, and Date.
+ * copied.  Default headers are Server, Content-Type: text/html; charset=UTF-8, and Date.  Date and
+ * Transfer-Encoding are the connection's own (TD_EINVAL); Connection: close is obeyed.  Content-Length
+ * has to be what is then written: else the connection closes.
  */
 TD_API int td_set_header(td_handler *h, const char *name, const char *value);
 TD_API int td_add_header(td_handler *h, const char *name, const char *value);
@@ -105,7 +107,8 @@ TD_API int td_writef(td_handler *h, const char *format, ...) TD_PRINTF(2, 3);
 /*
  * Write one JSON object and set Content-Type: application/json; charset=UTF-8.  Pairs of a key and a
  * typed value: td_write_json(h, TD_JSON("name", "jack"), TD_JSON("age", 7));  C11 and C++.
- * Strings are escaped, "</" is written as "<\/".
+ * Written as Python's json.dumps does; strings are escaped, "</" is written as "<\/".  In C `true` is
+ * an int: TD_JSON("on", (bool)true).
  */
 typedef enum td_json_type {
     TD_JSON_STRING, TD_JSON_INT, TD_JSON_DOUBLE, TD_JSON_BOOL, TD_JSON_NULL, TD_JSON_RAW,
@@ -161,6 +164,23 @@ td_json_bool(const char *key, bool value)
 #define td_write_json(h, ...)                                                                      \
     td_write_json_object(h, (const td_json_pair[]){__VA_ARGS__},                                   \
                          sizeof((td_json_pair[]){__VA_ARGS__}) / sizeof(td_json_pair))
+#else
+inline td_json_pair TD_JSON(const char *key, const char *value) { return td_json_string(key, value); }
+inline td_json_pair TD_JSON(const char *key, char *value) { return td_json_string(key, value); }
+inline td_json_pair TD_JSON(const char *key, td_str value) { return td_json_str(key, value); }
+inline td_json_pair TD_JSON(const char *key, bool value) { return td_json_bool(key, value); }
+inline td_json_pair TD_JSON(const char *key, float value) { return td_json_double(key, value); }
+inline td_json_pair TD_JSON(const char *key, double value) { return td_json_double(key, value); }
+template <class Integer> inline td_json_pair TD_JSON(const char *key, Integer value)
+{
+    return td_json_int(key, static_cast<int64_t>(value));
+}
+template <class... Pairs> inline int td_write_json(td_handler *h, const Pairs &...pairs)
+{
+    const td_json_pair all[] = {pairs...};
+
+    return td_write_json_object(h, all, sizeof...(pairs));
+}
 #endif
 
 /*
@@ -175,7 +195,10 @@ TD_API bool td_is_finished(td_handler *h);
 
 /*
  * The response is finished later, by td_finish(h) from a callback: returning from the method does not
- * finish it.  Takes a reference to the request that td_finish gives back.
+ * finish it.  Takes a reference to the request that td_finish gives back, and so do td_redirect,
+ * td_send_error and td_raise, which finish it too.  Call one of them in the end even if the client has
+ * left or request_timeout has passed (they return TD_ECLOSED then): until then h is valid, and its
+ * memory in use.
  */
 TD_API int td_asynchronous(td_handler *h);
 
@@ -185,7 +208,11 @@ TD_API int td_redirect_status(td_handler *h, const char *url, int status); /* 30
 
 /* ---- errors (BEHAVIOUR section 9) */
 
-/* Leave the handler: error page of that status (400..599), the text goes to the log. */
+/*
+ * Leave the handler: error page of that status (400..599, others become 500), the text goes to the log.
+ * In a callback that was made for the request it leaves the callback, and cancels a method that waits.
+ * Once the headers are sent there can be no page: the connection closes.
+ */
 TD_API TD_NORETURN void td_raise(td_handler *h, int status, const char *format, ...)
     TD_PRINTF(3, 4);
 

@@ -569,10 +569,12 @@ int
 td_send_error(td_handler *h, int status, const char *format, ...)
 {
     va_list args;
+    bool late;
 
     if (!td_handler_usable(h, "td_send_error"))
         return TD_EINVAL;
-    if (h->finished && !h->closed)
+    late = h->closed || (h->finished && h->owes_finish);
+    if (h->finished && !late)
         return td_handler_misuse(h, "td_send_error", "the response has ended");
     if (h->failing)
         return td_handler_misuse(h, "td_send_error", "an error page is being made");
@@ -582,7 +584,7 @@ td_send_error(td_handler *h, int status, const char *format, ...)
     if (!h->finished)
         td_response_fail(h, error_status(status));
     td_handler_owes_nothing(h);
-    return h->closed ? TD_ECLOSED : 0;
+    return late ? TD_ECLOSED : 0;
 }
 
 /* ---- what an author may do with it */

@@ -41,17 +41,18 @@ td_response_release(td_handler *h)
     h->body_len = h->body_size = 0;
 }
 
-/* False, with the misuse logged, when it is too late for what `function` does. */
-static bool
-is_open(td_handler *h, const char *function)
+/* 0, or what a function that changes status or headers has to return. */
+static int
+check_open(td_handler *h, const char *function)
 {
     if (!td_handler_usable(h, function))
-        return false;
+        return TD_EINVAL;
     if (TD_LIKELY(!h->headers_written && !h->finished))
-        return true;
-    td_handler_misuse(h, function,
-                      h->finished ? "the response has ended" : "the headers have been sent");
-    return false;
+        return 0;
+    if (h->finished && h->owes_finish) /* request_timeout has passed: no fault of the caller */
+        return TD_ECLOSED;
+    return td_handler_misuse(h, function,
+                             h->finished ? "the response has ended" : "the headers have been sent");
 }
 
 /* ---- status and headers */
@@ -66,8 +67,10 @@ is_reason(td_str s)
 int
 td_set_status(td_handler *h, int status, const char *reason)
 {
-    if (!is_open(h, "td_set_status"))
-        return TD_EINVAL;
+    int rc = check_open(h, "td_set_status");
+
+    if (rc < 0)
+        return rc;
     if (status < 200 || status > 999)
         return td_handler_misuse(h, "td_set_status", "a status is 200 to 999");
     h->status = status;
@@ -131,19 +134,21 @@ is_special(td_handler *h, td_str name, td_str value, int *rc_out)
     return true;
 }
 
-/* name and value as td_strs, when they may stand in a header. */
-static bool
+/* 0, and name and value as td_strs, when they may stand in a header. */
+static int
 take_line(td_handler *h, const char *function, const char *name, const char *value,
           td_header *line_out)
 {
-    if (!is_open(h, function))
-        return false;
+    int rc = check_open(h, function);
+
+    if (rc < 0)
+        return rc;
     *line_out = (td_header){td_str_of(name), td_str_of(value)};
-    if (name != NULL && value != NULL && td_is_token(line_out->name) &&
-        td_is_field_value(line_out->value))
-        return true;
-    td_handler_misuse(h, function, "the name is no token, or a control byte is in the value");
-    return false;
+    if (name == NULL || !td_is_token(line_out->name))
+        return td_handler_misuse(h, function, "the name is no token");
+    if (value == NULL || !td_is_field_value(line_out->value))
+        return td_handler_misuse(h, function, "a control byte is in the value");
+    return 0;
 }
 
 int
@@ -151,11 +156,9 @@ td_set_header(td_handler *h, const char *name, const char *value)
 {
     td_header line;
     const td_header *before;
-    int rc;
+    int rc = take_line(h, "td_set_header", name, value, &line);
 
-    if (!take_line(h, "td_set_header", name, value, &line))
-        return TD_EINVAL;
-    if (is_special(h, line.name, line.value, &rc))
+    if (rc < 0 || is_special(h, line.name, line.value, &rc))
         return rc;
     before = td_headers_find(&h->headers, line.name);
     td_headers_set(&h->headers, &h->request->arena,
@@ -168,11 +171,9 @@ int
 td_add_header(td_handler *h, const char *name, const char *value)
 {
     td_header line;
-    int rc;
+    int rc = take_line(h, "td_add_header", name, value, &line);
 
-    if (!take_line(h, "td_add_header", name, value, &line))
-        return TD_EINVAL;
-    if (is_special(h, line.name, line.value, &rc))
+    if (rc < 0 || is_special(h, line.name, line.value, &rc))
         return rc;
     td_headers_add(&h->headers, &h->request->arena, td_str_dup(&h->request->arena, line.name),
                    td_str_dup(&h->request->arena, line.value));
@@ -183,9 +184,10 @@ int
 td_clear_header(td_handler *h, const char *name)
 {
     const td_str key = td_str_of(name);
+    int rc = check_open(h, "td_clear_header");
 
-    if (!is_open(h, "td_clear_header"))
-        return TD_EINVAL;
+    if (rc < 0)
+        return rc;
     if (td_str_equal_nocase(key, TD_STR("Content-Length")))
         h->content_length = -1;
     if (td_headers_remove(&h->headers, key) && td_str_equal_nocase(key, TD_STR("Etag")))
@@ -196,10 +198,11 @@ td_clear_header(td_handler *h, const char *name)
 int
 td_clear(td_handler *h)
 {
-    if (!is_open(h, "td_clear"))
-        return TD_EINVAL;
-    td_response_init(h);
-    return 0;
+    int rc = check_open(h, "td_clear");
+
+    if (rc == 0)
+        td_response_init(h);
+    return rc;
 }
 
 /* ---- the body */
@@ -530,8 +533,12 @@ td_is_finished(td_handler *h)
 int
 td_redirect_status(td_handler *h, const char *url, int status)
 {
-    if (!is_open(h, "td_redirect"))
-        return TD_EINVAL;
+    int rc = check_open(h, "td_redirect");
+
+    if (rc == TD_ECLOSED)
+        td_handler_owes_nothing(h);
+    if (rc < 0)
+        return rc;
     if (status < 300 || status > 399)
         return td_handler_misuse(h, "td_redirect", "the status of a redirect is 300 to 399");
     if (url == NULL || !td_is_field_value(td_str_of(url)))

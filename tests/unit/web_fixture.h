@@ -9,8 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <tornado/tornado.h>
+#include <unistd.h>
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/settings.h"
 #include "http/request_internal.h"
 #include "io/coroutine.h"
@@ -111,6 +114,23 @@ static const td_message_writer web_writer = {
     .head = web_head, .body = web_body, .flush = web_flush, .finish = web_finish, .abort = web_abort,
 };
 
+/* ---- the log */
+
+static char web_log_text[1 << 16];
+
+/* All that was logged since the last call. */
+static inline const char *
+web_log(void)
+{
+    ssize_t n = pread(td_log_fd(), web_log_text, sizeof(web_log_text) - 1, 0);
+
+    ck_assert_int_ge(n, 0);
+    web_log_text[n] = '\0';
+    ck_assert_int_eq(ftruncate(td_log_fd(), 0), 0);
+    ck_assert_int_eq(lseek(td_log_fd(), 0, SEEK_SET), 0);
+    return web_log_text;
+}
+
 /* ---- the application */
 
 static inline void
@@ -118,6 +138,7 @@ web_setup(void)
 {
     td_err err;
 
+    td_log_set_fd(memfd_create("log", MFD_CLOEXEC));
     td_arena_init(&web_arena);
     td_clock_refresh();
     ck_assert_int_eq(td_ioloop_create(&web_loop, &err), 0);

@@ -1,0 +1,206 @@
+/*
+ * Goal: what is learned from a pattern is true: which path it means if it means one only, its groups,
+ * whether it may be joined with others, and the path that arguments make of it (BEHAVIOUR 6.3, 6.4).
+ */
+#include "web_fixture.h"
+#include "web/urlspec.h"
+
+static td_arena arena;
+
+static void
+setup(void)
+{
+    td_arena_init(&arena);
+}
+
+static void
+teardown(void)
+{
+    td_arena_fini(&arena);
+}
+
+/* literal, joinable: NULL where there is none. */
+static const struct {
+    const char *mount, *pattern, *literal, *joinable;
+    unsigned groups;
+} patterns[] = {
+    {"/", "/", "/", "/", 0},
+    {"/", "/hello", "/hello", "/hello", 0},
+    {"/", "^/hello$", "/hello", "/hello", 0},
+    {"/", "/a\\$", "/a$", "/a\\$", 0},
+    {"/", "/a\\\\$", "/a\\", "/a\\\\", 0},
+    {"/", "", "", "", 0},
+    {"/api", "/x", "/api/x", "/x", 0},
+    {"/api/", "/x", "/api/x", "/x", 0},
+    {"/", "/robots\\.txt", "/robots.txt", "/robots\\.txt", 0},
+    {"/", "/robots.txt", NULL, "/robots.txt", 0},
+    {"/", "/a-b_c~d}e]", "/a-b_c~d}e]", "/a-b_c~d}e]", 0},
+    {"/", "/a?", NULL, "/a?", 0},
+    {"/", "/a{2}", NULL, "/a{2}", 0},
+    {"/", "/a|/b", NULL, "/a|/b", 0},
+    {"/", "/\\d+", NULL, "/\\d+", 0},
+    {"/", "/(\\d+)", NULL, "/(\\d+)", 1},
+    {"/", "/(?<n>\\d+)/(?P<m>[^/]+)/(?'o'x)", NULL, "/(\\d+)/([^/]+)/(x)", 3},
+    {"/", "/((a)|(b))", NULL, "/((a)|(b))", 3},
+    {"/", "/(?:a|b)(c)", NULL, "/(?:a|b)(c)", 1},
+    {"/", "/(?i)abc", NULL, "/(?i)abc", 0},
+    {"/", "/(?i:abc)", NULL, "/(?i:abc)", 0},
+    {"/", "/(?!x)(?=y)(?<!z)(?<=w)(?>y)", NULL, "/(?!x)(?=y)(?<!z)(?<=w)(?>y)", 0},
+    {"/", "/[)(](x)", NULL, "/[)(](x)", 1},
+    {"/", "/[]()](x)", NULL, "/[]()](x)", 1},
+    {"/", "/[^]()](x)", NULL, "/[^]()](x)", 1},
+    {"/", "/[[:alpha:](](x)", NULL, "/[[:alpha:](](x)", 1},
+    {"/", "/[\\]()](x)", NULL, "/[\\]()](x)", 1},
+    {"/", "/\\((x)\\)", NULL, "/\\((x)\\)", 1},
+    /* These are matched alone. */
+    {"/", "/(a)\\1", NULL, NULL, 1},
+    {"/", "/(?<n>a)\\k<n>", NULL, NULL, 1},
+    {"/", "/(?P<n>a)(?P=n)", NULL, NULL, 1},
+    {"/", "/(a)\\g{1}", NULL, NULL, 1},
+    {"/", "/(a)(?1)", NULL, NULL, 1},
+    {"/", "/(?R)?x", NULL, NULL, 0},
+    {"/", "/(a)?(?(1)b|c)", NULL, NULL, 1},
+    {"/", "/(?|(a)|(b))", NULL, NULL, 1},
+    {"/", "/a(*ACCEPT)b", NULL, NULL, 0},
+    {"/", "/\\Q(\\E", NULL, NULL, 0},
+    {"/", "/(?x) a b", NULL, NULL, 0},
+    {"/", "/(?#comment()a", NULL, NULL, 0},
+    {"/", "/[\\Q(\\E]", NULL, NULL, 0},
+    {"/", "/\\c(", NULL, NULL, 0},
+    {"/", "/(?n)(a)", NULL, NULL, 0},
+};
+
+START_TEST(a_pattern_is_taken_apart)
+{
+    td_urlspec spec;
+    td_err err = {0};
+
+    ck_assert_msg(td_urlspec_init(&spec, &arena, patterns[_i].mount, patterns[_i].pattern, &err) == 0,
+                  "%s", err.text);
+    ck_assert_pstr_eq(spec.literal.ptr, patterns[_i].literal);
+    ck_assert_pstr_eq(spec.joinable.ptr, patterns[_i].joinable);
+    ck_assert_uint_eq(spec.groups_count, patterns[_i].groups);
+    td_urlspec_fini(&spec);
+}
+END_TEST
+
+START_TEST(a_joinable_pattern_has_the_groups_of_its_original)
+{
+    td_urlspec spec;
+    uint32_t groups;
+    int error;
+    PCRE2_SIZE offset;
+    pcre2_code *code;
+
+    ck_assert_int_eq(td_urlspec_init(&spec, &arena, "/", patterns[_i].pattern, NULL), 0);
+    if (!td_str_is_null(spec.joinable)) {
+        code = pcre2_compile((PCRE2_SPTR)spec.joinable.ptr, spec.joinable.len, TD_URLSPEC_OPTIONS,
+                             &error, &offset, NULL);
+        ck_assert_ptr_nonnull(code);
+        pcre2_pattern_info(code, PCRE2_INFO_CAPTURECOUNT, &groups);
+        ck_assert_uint_eq(groups, spec.groups_count);
+        pcre2_code_free(code);
+    }
+    td_urlspec_fini(&spec);
+}
+END_TEST
+
+static const struct {
+    const char *mount, *pattern, *error;
+} refused[] = {
+    {"/", "/(", "missing closing parenthesis"},
+    {"/", "/a)(b", "unmatched closing parenthesis"},
+    {"/", "/(?<a>x)(y)", "all named or all positional"},
+    {"/", "/(?<a>x)(?<a>y)", "two named subpatterns have the same name"},
+    {"/", "/(?J)(?<a>x)(?<a>y)", "two groups are named 'a'"},
+    {"/", "(*UTF)/x", "using UTF is disabled"},
+    {"/", "/\\C", "disabled"},
+    {"api", "/x", "mount 'api' does not begin with '/'"},
+    {"", "/x", "mount '' does not begin with '/'"},
+    {"/a b", "/x", "mount '/a b' is no path"},
+    {"/a?b", "/x", "mount '/a?b' is no path"},
+};
+
+START_TEST(what_is_wrong_is_told)
+{
+    td_urlspec spec;
+    td_err err = {0};
+
+    ck_assert_int_eq(td_urlspec_init(&spec, &arena, refused[_i].mount, refused[_i].pattern, &err),
+                     TD_EPLUGIN);
+    ck_assert_msg(strstr(err.text, refused[_i].error) != NULL, "%s", err.text);
+}
+END_TEST
+
+/* args: at most two, NULL ends them; path NULL: not reversible. */
+static const struct {
+    const char *mount, *pattern, *args[3], *path;
+} reversals[] = {
+    {"/", "/", {NULL}, "/"},
+    {"/", "/hello", {"x"}, NULL},
+    {"/", "/hello/(?<name>[^/]+)", {"jack"}, "/hello/jack"},
+    {"/", "/hello/(?<name>[^/]+)", {NULL}, NULL},
+    {"/", "/hello/(.*)", {"a/b c\xc3\xa9?&#%"}, "/hello/a/b%20c%C3%A9%3F%26%23%25"},
+    {"/", "/index/(\\d+)/(\\d+)", {"1", "2"}, "/index/1/2"},
+    {"/", "/index/(\\d+)/(\\d+)$", {"1"}, NULL},
+    {"/api", "/x/(a)\\.html", {"a"}, "/api/x/a.html"},
+    {"/", "/a.html", {NULL}, "/a.html"},
+    {"/", "/(a)(b)", {"", ""}, "/"},
+    {"/", "/\\d+", {NULL}, NULL},
+    {"/", "/[ab]/(x)", {"x"}, NULL},
+    {"/", "/a?/(x)", {"x"}, NULL},
+    {"/", "/(x)?", {"x"}, NULL},
+    {"/", "/((a)b)", {"x", "y"}, NULL},
+    {"/", "/(?:a)/(x)", {"x"}, NULL},
+    {"/", "/(a)\\1", {"x"}, NULL},
+};
+
+START_TEST(arguments_make_a_path)
+{
+    td_urlspec spec;
+    td_str args[2];
+    size_t count = 0;
+
+    for (; reversals[_i].args[count] != NULL; count++)
+        args[count] = td_str_of(reversals[_i].args[count]);
+    ck_assert_int_eq(
+        td_urlspec_init(&spec, &arena, reversals[_i].mount, reversals[_i].pattern, NULL), 0);
+    td_str path = td_urlspec_reverse(&spec, &arena, args, count);
+    ck_assert_pstr_eq(path.ptr, reversals[_i].path);
+    if (path.ptr != NULL)
+        ck_assert_uint_eq(path.len, strlen(path.ptr));
+    td_urlspec_fini(&spec);
+}
+END_TEST
+
+START_TEST(groups_have_the_names_of_both_spellings)
+{
+    td_urlspec spec;
+
+    ck_assert_int_eq(
+        td_urlspec_init(&spec, &arena, "/", "/(?P<zulu>a)/(?<alpha>b)/(?'mike'c)", NULL), 0);
+    ck_assert_str_eq(spec.names[0], "zulu");
+    ck_assert_str_eq(spec.names[1], "alpha");
+    ck_assert_str_eq(spec.names[2], "mike");
+    td_urlspec_fini(&spec);
+}
+END_TEST
+
+#define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
+
+int
+main(void)
+{
+    Suite *suite = suite_create("urlspec");
+    TCase *tcase = tcase_create("patterns");
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_loop_test(tcase, a_pattern_is_taken_apart, 0, COUNT(patterns));
+    tcase_add_loop_test(tcase, a_joinable_pattern_has_the_groups_of_its_original, 0,
+                        COUNT(patterns));
+    tcase_add_loop_test(tcase, what_is_wrong_is_told, 0, COUNT(refused));
+    tcase_add_loop_test(tcase, arguments_make_a_path, 0, COUNT(reversals));
+    tcase_add_test(tcase, groups_have_the_names_of_both_spellings);
+    suite_add_tcase(suite, tcase);
+    return web_main(suite);
+}
