@@ -89,48 +89,47 @@ td_get_status(td_handler *h)
     return td_handler_usable(h, "td_get_status") ? h->status : TD_EINVAL;
 }
 
-static int
-set_content_length(td_handler *h, td_str value)
+/* RFC 9110 section 8.6: Content-Length = 1*DIGIT */
+static bool
+parse_length(td_str value, int64_t *out)
 {
     int64_t length = 0;
 
-    for (size_t i = 0; i < value.len; i++) {
-        if (value.ptr[i] < '0' || value.ptr[i] > '9' ||
+    for (size_t i = 0; i < value.len; i++)
+        if (!td_byte_is(value.ptr[i], TD_BYTE_DIGIT) ||
             __builtin_mul_overflow(length, 10, &length) ||
             __builtin_add_overflow(length, value.ptr[i] - '0', &length))
-            return td_handler_misuse(h, "td_set_header", "Content-Length is not a number");
-    }
-    if (value.len == 0)
-        return td_handler_misuse(h, "td_set_header", "Content-Length is not a number");
-    h->content_length = length;
-    return 0;
+            return false;
+    *out = length;
+    return value.len > 0;
 }
 
 /* The names that mean something to us.  True: *rc_out is the answer, the line is not stored. */
 static bool
-is_special(td_handler *h, td_str name, td_str value, int *rc_out)
+is_special(td_handler *h, const char *function, const td_header *line, int *rc_out)
 {
-    switch (name.len) {
+    switch (line->name.len) {
     case 4:
-        if (td_str_equal_nocase(name, TD_STR("Etag")))
+        if (td_str_equal_nocase(line->name, TD_STR("Etag")))
             h->has_etag = true;
-        if (!td_str_equal_nocase(name, TD_STR("Date")))
+        if (!td_str_equal_nocase(line->name, TD_STR("Date")))
             return false;
         break;
     case 14:
-        if (!td_str_equal_nocase(name, TD_STR("Content-Length")))
+        if (!td_str_equal_nocase(line->name, TD_STR("Content-Length")))
             return false;
-        *rc_out = set_content_length(h, value);
+        *rc_out = parse_length(line->value, &h->content_length)
+                      ? 0
+                      : td_handler_misuse(h, function, "Content-Length is not a number");
         return true;
     case 17:
-        if (!td_str_equal_nocase(name, TD_STR("Transfer-Encoding")))
+        if (!td_str_equal_nocase(line->name, TD_STR("Transfer-Encoding")))
             return false;
         break;
     default:
         return false;
     }
-    *rc_out = td_handler_misuse(h, "td_set_header",
-                                "Date and Transfer-Encoding are the connection's own");
+    *rc_out = td_handler_misuse(h, function, "Date and Transfer-Encoding are the connection's own");
     return true;
 }
 
@@ -158,7 +157,7 @@ td_set_header(td_handler *h, const char *name, const char *value)
     const td_header *before;
     int rc = take_line(h, "td_set_header", name, value, &line);
 
-    if (rc < 0 || is_special(h, line.name, line.value, &rc))
+    if (rc < 0 || is_special(h, "td_set_header", &line, &rc))
         return rc;
     before = td_headers_find(&h->headers, line.name);
     td_headers_set(&h->headers, &h->request->arena,
@@ -173,7 +172,7 @@ td_add_header(td_handler *h, const char *name, const char *value)
     td_header line;
     int rc = take_line(h, "td_add_header", name, value, &line);
 
-    if (rc < 0 || is_special(h, line.name, line.value, &rc))
+    if (rc < 0 || is_special(h, "td_add_header", &line, &rc))
         return rc;
     td_headers_add(&h->headers, &h->request->arena, td_str_dup(&h->request->arena, line.name),
                    td_str_dup(&h->request->arena, line.value));

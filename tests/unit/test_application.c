@@ -1,0 +1,346 @@
+/*
+ * Goal: an application answers each head with the right handler or the right error (BEHAVIOUR 2.7, 2.9,
+ * 6.4, 9.7), refuses tables that contradict themselves, and narrows limits in the right order.
+ */
+#include "web_fixture.h"
+#include "web/handler.h"
+
+static void
+say(td_handler *h)
+{
+    td_write(h, td_request_method(h));
+}
+
+static void
+refuse_plainly(td_handler *h, int status)
+{
+    td_writef(h, "sorry: %d", status);
+}
+
+static const td_handler_class Get = {.get = say};
+static const td_handler_class Post = {.post = say, .write_error = refuse_plainly};
+static const td_handler_class All = {
+    .get = say, .head = say, .post = say, .put = say, .delete_ = say, .options = say};
+
+static const td_url table[] = {
+    TD_URL("/get", &Get, .name = "get"),
+    TD_URL("/post", &Post),
+    TD_URL("/all/(.*)", &All, .name = "all"),
+    {.pattern = NULL},
+};
+
+static const struct {
+    const char *method, *target;
+    int status;
+    const char *body, *allow; /* NULL: there is none */
+} answers[] = {
+    {"GET", "/get", 200, "GET", NULL},
+    {"HEAD", "/get", 200, "", NULL},
+    {"POST", "/get", 405,
+     "<html><title>405: Method Not Allowed</title><body>405: Method Not Allowed</body></html>",
+     "GET, HEAD, OPTIONS"},
+    {"OPTIONS", "/get", 204, "", "GET, HEAD, OPTIONS"},
+    {"GET", "/post", 405, "sorry: 405", "POST, OPTIONS"},
+    {"HEAD", "/post", 405, "", "POST, OPTIONS"},
+    {"POST", "/post", 200, "POST", NULL},
+    {"DELETE", "/all/x", 200, "DELETE", NULL},
+    {"OPTIONS", "/all/x", 200, "OPTIONS", NULL},
+    {"GET", "/all/%ff", 400, "<html><title>400: Bad Request</title><body>400: Bad Request</body></html>",
+     NULL},
+    {"GET", "/none", 404, "<html><title>404: Not Found</title><body>404: Not Found</body></html>", NULL},
+    {"POST", "/none", 404, "<html><title>404: Not Found</title><body>404: Not Found</body></html>",
+     NULL},
+    {"PATCH", "/get", 501,
+     "<html><title>501: Not Implemented</title><body>501: Not Implemented</body></html>", NULL},
+    {"FROB", "/get", 501,
+     "<html><title>501: Not Implemented</title><body>501: Not Implemented</body></html>", NULL},
+    {"get", "/get", 501,
+     "<html><title>501: Not Implemented</title><body>501: Not Implemented</body></html>", NULL},
+    {"OPTIONS", "*", 200, "", "GET, HEAD, POST, PUT, DELETE, OPTIONS"},
+};
+
+START_TEST(each_head_has_its_answer)
+{
+    char allow[128] = "";
+    web_exchange *x;
+
+    web_serve(table);
+    x = web_request(answers[_i].method, answers[_i].target, "");
+    ck_assert_int_eq(x->status, answers[_i].status);
+    ck_assert_str_eq(x->body, answers[_i].body);
+    ck_assert_int_eq(x->finishes, 1);
+    if (strcmp(answers[_i].method, "HEAD") != 0)
+        ck_assert_int_eq(x->length, (int64_t)strlen(answers[_i].body));
+    if (answers[_i].allow != NULL)
+        snprintf(allow, sizeof(allow), "Allow: %s\n", answers[_i].allow);
+    ck_assert_msg(strstr(x->headers, allow) != NULL, "%s", x->headers);
+    if (answers[_i].allow == NULL)
+        ck_assert_ptr_null(strstr(x->headers, "Allow"));
+    web_done(x);
+    ck_assert_uint_eq(td_handlers_running(), 0);
+}
+END_TEST
+
+START_TEST(an_error_that_the_head_decides_comes_before_the_body)
+{
+    web_exchange *x;
+
+    web_serve(table);
+    x = web_route_to("POST", "/get", "Content-Length: 5\r\n");
+    td_application_delegate.headers_received(web_app, x->request);
+    ck_assert_int_eq(x->finishes, 1);
+    web_done(x);
+    x = web_route_to("POST", "/post", "Content-Length: 5\r\n");
+    td_application_delegate.headers_received(web_app, x->request);
+    ck_assert_int_eq(x->heads, 0);
+    td_application_delegate.finish(web_app, x->request);
+    ck_assert_int_eq(x->finishes, 1);
+    web_done(x);
+}
+END_TEST
+
+START_TEST(an_application_without_routes_finds_nothing)
+{
+    web_exchange *x;
+
+    ck_assert_int_eq(td_application_seal(web_app, NULL), 0);
+    x = web_get("/");
+    ck_assert_int_eq(x->status, 404);
+    web_done(x);
+}
+END_TEST
+
+START_TEST(the_same_head_may_be_executed_again)
+{
+    web_exchange *x;
+    td_arena_mark routed;
+
+    web_serve(table);
+    x = web_route_to("DELETE", "/all/x%20y", "");
+    routed = td_arena_mark_now(&x->request->arena);
+    for (int i = 0; i < 3; i++) {
+        x->heads = x->finishes = 0;
+        x->body_len = 0;
+        web_execute(x);
+        ck_assert_int_eq(x->status, 200);
+        ck_assert_str_eq(x->body, "DELETE");
+        td_application_delegate.done(web_app, x->request);
+        td_arena_rewind(&x->request->arena, routed);
+        x->request->handler = NULL;
+    }
+    td_request_unref(x->request);
+    free(x);
+}
+END_TEST
+
+/* ---- tables */
+
+static const struct {
+    const char *mounts[2], *hosts[2], *patterns[2];
+    bool is_error;
+} twins[] = {
+    {{"/", "/"}, {".*", ".*"}, {"/x", "/x"}, true},
+    {{"/", "/"}, {".*", ".*"}, {"/x", "^/x$"}, true},
+    {{"/a", "/a/"}, {".*", ".*"}, {"/(.*)", "/(.*)"}, true},
+    {{"/a", "/b"}, {".*", ".*"}, {"/x", "/x"}, false},
+    {{"/", "/"}, {".*", "a"}, {"/x", "/x"}, false},
+    {{"/", "/"}, {".*", ".*"}, {"/x", "/y"}, false},
+};
+
+START_TEST(the_same_route_twice_is_refused)
+{
+    td_err err = {0};
+    int rc;
+
+    for (int i = 0; i < 2; i++) {
+        td_url *urls = TD_ARENA_ARRAY(&web_arena, td_url, 2);
+
+        urls[0] = (td_url){twins[_i].patterns[i], &Get, .name = NULL};
+        ck_assert_int_eq(
+            td_application_mount(web_app,
+                                 web_instance(i == 0 ? "one" : "two", urls,
+                                              (td_handler_settings){.mount = twins[_i].mounts[i],
+                                                                    .hosts = twins[_i].hosts[i]}),
+                                 &err),
+            0);
+    }
+    rc = td_application_seal(web_app, &err);
+    ck_assert_int_eq(rc, twins[_i].is_error ? TD_EPLUGIN : 0);
+    if (twins[_i].is_error) {
+        ck_assert_msg(strstr(err.text, "one.so") != NULL, "%s", err.text);
+        ck_assert_msg(strstr(err.text, "two.so") != NULL, "%s", err.text);
+    }
+}
+END_TEST
+
+START_TEST(a_bad_pattern_names_file_and_route)
+{
+    const td_url urls[] = {TD_URL("/a", &Get), TD_URL("/(", &Get), {.pattern = NULL}};
+    const td_url no_class[] = {{"/a", NULL, .name = NULL}, {.pattern = NULL}};
+    td_err err = {0};
+
+    ck_assert_int_eq(
+        td_application_mount(web_app, web_instance("bad", urls, (td_handler_settings){0}), &err),
+        TD_EPLUGIN);
+    ck_assert_str_eq(err.text, "bad.so: route 2, '/(': missing closing parenthesis at offset 2");
+    ck_assert_int_eq(
+        td_application_mount(web_app, web_instance("bad", no_class, (td_handler_settings){0}), &err),
+        TD_EPLUGIN);
+    ck_assert_str_eq(err.text, "bad.so: route 1, '/a': no handler class");
+}
+END_TEST
+
+static void
+list_route(const td_route_info *route, void *arg)
+{
+    char *out = arg;
+
+    sprintf(out + strlen(out), "%s %u %s %s %s %s\n", route->instance->name, route->route,
+            route->hosts, route->mount, route->pattern, route->name != NULL ? route->name : "-");
+}
+
+START_TEST(routes_are_listed_in_the_order_of_matching)
+{
+    char text[1024] = "";
+    const td_url one[] = {TD_URL("/b", &Get), TD_URL("/a", &Get, .name = "n"), {.pattern = NULL}};
+    const td_url two[] = {TD_URL("/c", &Get), {.pattern = NULL}};
+    td_err err = {0};
+
+    td_application_mount(web_app, web_instance("one", one, (td_handler_settings){0}), &err);
+    td_application_mount(web_app, web_instance("two", two, (td_handler_settings){.mount = "/m"}),
+                         &err);
+    ck_assert_int_eq(td_application_seal(web_app, &err), 0);
+    td_application_each_route(web_app, list_route, text);
+    ck_assert_str_eq(text, "two 1 .* /m /c -\none 1 .* / /b -\none 2 .* / /a n\n");
+}
+END_TEST
+
+/* ---- names */
+
+static char reversed[256];
+
+static void
+reverse(td_handler *h)
+{
+    const td_str args[] = {TD_STR("a b"), TD_STR("2")};
+    const char *const names[] = {"all", "get", "twice", "none", "all"};
+    const size_t counts[] = {1, 0, 0, 0, 2};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        td_str path = td_reverse_url(h, names[i], args, counts[i]);
+
+        strcat(reversed, path.ptr != NULL ? path.ptr : "(null)");
+        strcat(reversed, " ");
+    }
+}
+
+START_TEST(names_lead_back_to_paths_and_the_last_one_wins)
+{
+    const td_handler_class Reverse = {.get = reverse};
+    const td_url urls[] = {TD_URL("/first", &Get, .name = "twice"), TD_URL("/r", &Reverse),
+                           TD_URL("/second", &Get, .name = "twice"), {.pattern = NULL}};
+    td_err err = {0};
+
+    td_application_mount(web_app, web_instance("names", urls, (td_handler_settings){0}), &err);
+    td_application_mount(web_app, web_instance("table", table, (td_handler_settings){.mount = "/t"}),
+                         &err);
+    ck_assert_int_eq(td_application_seal(web_app, &err), 0);
+    ck_assert(strstr(web_log(), "the name 'twice' of route '/second' was that of '/first'"));
+    web_done(web_get("/r"));
+    ck_assert_str_eq(reversed, "/t/all/a%20b /t/get /second (null) (null) ");
+    ck_assert(strstr(web_log(), "/r: td_reverse_url: no path for 'none' with 0 arguments"));
+}
+END_TEST
+
+/* ---- limits */
+
+START_TEST(the_narrower_limit_wins)
+{
+    static td_limits listener, other;
+    const td_handler_class Large = {.get = say, .max_body_size = 9000, .request_timeout_ms = -1};
+    const td_url urls[] = {TD_URL("/get", &Get), TD_URL("/large", &Large), {.pattern = NULL}};
+    td_handler_settings *section;
+    td_instance *instance = web_instance("limits", urls, (td_handler_settings){0});
+    web_exchange *x;
+    const td_limits *limits;
+    td_err err = {0};
+
+    listener = other = *td_limits_defaults();
+    listener.max_body_size = 1000;
+    listener.max_fields = 10;
+    other.max_fields = 20;
+    web_app_settings.limits.write_high_water = 5000;
+    web_app_settings.limits.max_response_buffer = 6000;
+    section = (td_handler_settings *)(uintptr_t)instance->section;
+    section->limits.max_response_buffer = 7000;
+    section->limits.max_body_size = 8000;
+    ck_assert_int_eq(td_application_mount(web_app, instance, &err), 0);
+    ck_assert_int_eq(td_application_seal(web_app, &err), 0);
+
+    for (int i = 0; i < 4; i++) {
+        x = web_route_to("GET", i % 2 == 0 ? "/get" : "/large", "");
+        x->request->limits = i < 2 ? &listener : &other;
+        td_application_delegate.route(web_app, x->request);
+        limits = x->request->limits;
+        ck_assert_int_eq(limits->max_fields, i < 2 ? 10 : 20);
+        ck_assert_int_eq(limits->write_high_water, 5000);
+        ck_assert_int_eq(limits->max_response_buffer, 7000);
+        ck_assert_int_eq(limits->max_body_size, i % 2 == 0 ? 8000 : 9000);
+        ck_assert_int_eq(limits->request_timeout_ms,
+                         i % 2 == 0 ? td_limits_defaults()->request_timeout_ms : 0);
+        td_request_unref(x->request);
+        free(x);
+    }
+}
+END_TEST
+
+START_TEST(a_listener_without_narrower_limits_keeps_its_own)
+{
+    web_exchange *x;
+
+    web_serve(table);
+    x = web_route_to("GET", "/get", "");
+    ck_assert_ptr_eq(x->request->limits, &web_configuration->listeners[0].limits);
+    td_request_unref(x->request);
+    free(x);
+}
+END_TEST
+
+START_TEST(the_server_header_may_be_off)
+{
+    td_application *app = web_app;
+    web_exchange *x;
+
+    web_app_settings.server_header = "";
+    web_app = td_application_create(&web_app_settings);
+    td_application_destroy(&app);
+    web_serve(table);
+    x = web_get("/none");
+    ck_assert_str_eq(x->headers, "Content-Type: text/html; charset=UTF-8\n");
+    web_done(x);
+}
+END_TEST
+
+#define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
+
+int
+main(void)
+{
+    Suite *suite = suite_create("application");
+    TCase *tcase = tcase_create("application");
+
+    tcase_add_checked_fixture(tcase, web_setup, web_teardown);
+    tcase_add_loop_test(tcase, each_head_has_its_answer, 0, COUNT(answers));
+    tcase_add_test(tcase, an_error_that_the_head_decides_comes_before_the_body);
+    tcase_add_test(tcase, an_application_without_routes_finds_nothing);
+    tcase_add_test(tcase, the_same_head_may_be_executed_again);
+    tcase_add_loop_test(tcase, the_same_route_twice_is_refused, 0, COUNT(twins));
+    tcase_add_test(tcase, a_bad_pattern_names_file_and_route);
+    tcase_add_test(tcase, routes_are_listed_in_the_order_of_matching);
+    tcase_add_test(tcase, names_lead_back_to_paths_and_the_last_one_wins);
+    tcase_add_test(tcase, the_narrower_limit_wins);
+    tcase_add_test(tcase, a_listener_without_narrower_limits_keeps_its_own);
+    tcase_add_test(tcase, the_server_header_may_be_off);
+    suite_add_tcase(suite, tcase);
+    return web_main(suite);
+}
