@@ -100,7 +100,8 @@ parse_length(td_str value, int64_t *out)
             __builtin_mul_overflow(length, 10, &length) ||
             __builtin_add_overflow(length, value.ptr[i] - '0', &length))
             return false;
-    *out = length;
+    if (value.len > 0)
+        *out = length;
     return value.len > 0;
 }
 
