@@ -1,7 +1,7 @@
 /*
  * Arenas are lists of chunks, newest first, of which only the newest has room.  A chunk of
- * TD_CHUNK_SIZE comes from the pool and goes back to it; a larger one was made for one allocation, which
- * fills it, so what follows starts another chunk.
+ * TD_CHUNK_SIZE comes from the pool and goes back to it; a larger one was made for one allocation,
+ * which fills it, so what follows starts another chunk.
  */
 #include "base/arena.h"
 

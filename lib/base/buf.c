@@ -1,6 +1,6 @@
 /*
- * Growth doubles, so appending is linear in all; consumed room at the front is used again once it is at
- * least as large as what has to be moved.
+ * Growth doubles, so appending is linear in all; consumed room at the front is used again once it
+ * is at least as large as what has to be moved.
  */
 #include "base/buf.h"
 

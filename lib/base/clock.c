@@ -1,4 +1,4 @@
-/* Clocks, and dates without the C library: strftime and strptime follow the locale, HTTP does not. */
+/* Clocks, and dates without the C library, whose functions follow the locale as HTTP does not. */
 #include "base/clock.h"
 
 #include <stdbool.h>
@@ -63,7 +63,8 @@ days_of(struct civil date)
     const int64_t era = (year >= 0 ? year : year - 399) / 400;
     const int64_t year_of_era = year - era * 400;
     const int64_t day_of_year = (153 * ((date.month + 9) % 12) + 2) / 5 + date.day - 1;
-    const int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    const int64_t day_of_era =
+        year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
 
     return era * 146097 + day_of_era - 719468;
 }
@@ -76,7 +77,8 @@ civil_of(int64_t days)
     const int64_t day_of_era = shifted - era * 146097;
     const int64_t year_of_era =
         (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    const int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    const int64_t day_of_year =
+        day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     const int64_t month_from_march = (5 * day_of_year + 2) / 153;
     const int month = (int)(month_from_march < 10 ? month_from_march + 3 : month_from_march - 9);
 

@@ -1,4 +1,4 @@
-/* Error numbers into sentences, and the texts of td_err: cut where they do not fit, never refused. */
+/* Error numbers into sentences, and the texts of td_err, which are cut where they do not fit. */
 #include <tornado/error.h>
 
 #include <errno.h>

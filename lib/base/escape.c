@@ -130,7 +130,7 @@ is_continuation(td_str s, size_t at)
 /*
  * Length of the well-formed sequence at s.ptr[at] (RFC 3629 section 4), 0 when there is none:
  *   UTF8-3 = %xE0 %xA0-BF UTF8-tail / %xE1-EC 2( UTF8-tail ) / %xED %x80-9F UTF8-tail / ...
- * so what the first byte leaves open (overlong forms, surrogates, past U+10FFFF) the second decides.
+ * so the second byte decides what the first leaves open: overlong forms, surrogates, past U+10FFFF.
  */
 static size_t
 utf8_sequence_len(td_str s, size_t at)
@@ -262,8 +262,8 @@ td_url_unescape(td_arena *arena, td_str s, bool plus)
 static bool
 is_unreserved(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '-' || c == '.' || c == '_' || c == '~';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_' || c == '~';
 }
 
 td_str

@@ -1,9 +1,9 @@
 /*
- * inih takes lines apart, and is fed by our own reader: it has no line numbers, cuts lines at 200 bytes
- * and section names at 49, and does not mention empty sections.  So the reader hands out one short line
- * at a time: a value never passes through inih, a placeholder does; and each section header is followed
- * by a pair that makes inih say its name.  The reader knows the line that inih is at, hence every
- * message has one, also for lines that inih refuses.
+ * inih takes lines apart, and is fed by our own reader: it has no line numbers, cuts lines at 200
+ * bytes and section names at 49, and does not mention empty sections.  So the reader hands out one
+ * short line at a time: a value never passes through inih, a placeholder does; and each section
+ * header is followed by a pair that makes inih say its name.  The reader knows the line that inih
+ * is at, hence every message has one, also for lines that inih refuses.
  */
 #include "base/ini.h"
 
@@ -51,8 +51,7 @@ struct reading {
     int rc;
 };
 
-static int
-fail(struct reading *r, const char *format, ...) TD_PRINTF(2, 3);
+static int fail(struct reading *r, const char *format, ...) TD_PRINTF(2, 3);
 
 static int
 fail(struct reading *r, const char *format, ...)
@@ -131,7 +130,8 @@ add_entry(td_ini *ini, td_ini_section *section, const char *key, const char *val
 static const char *
 normal_key(td_arena *arena, const char *key)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
 
     if (key[0] == '\0' || key[strspn(key, allowed)] != '\0')
         return NULL;

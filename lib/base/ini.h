@@ -1,12 +1,12 @@
 /*
  * td_ini: an ini file as it stands: sections, keys, values, and where each was read.
  *
- * Lines of at most 64 KiB of UTF-8: "[section]", "key = value", or a comment that starts with ; or #.
- * White space in front of a ; starts a comment behind a value.  In a value ${NAME} is the environment
- * variable (an error when it is not set), $$ a dollar sign and $; a semicolon.  "-" in a key is "_".
- * "include = PATTERN" before the first section or in [tornadod] reads other files where it stands, the
- * pattern relative to the file that includes, matches in the order of their names.  A section may be
- * continued elsewhere; the same key twice in it is an error that names both places.
+ * Lines of at most 64 KiB of UTF-8: "[section]", "key = value", or a comment, which starts
+ * with ; or #, or behind a value with white space and a ;.  In a value ${NAME} is the environment
+ * variable (an error when it is not set), $$ a dollar sign and $; a semicolon.  "-" in a key is
+ * "_".  "include = PATTERN" before the first section or in [tornadod] reads other files where it
+ * stands, the pattern relative to the file that includes, matches in the order of their names.  A
+ * section may be continued elsewhere; the same key twice in it is an error that names both places.
  */
 #ifndef TORNADO_BASE_INI_H
 #define TORNADO_BASE_INI_H
@@ -35,15 +35,15 @@ typedef struct td_ini_section {
 } td_ini_section;
 
 typedef struct td_ini {
-    td_arena *arena; /* everything is in it */
+    td_arena *arena;          /* everything is in it */
     td_ini_section *sections; /* in the order of their first headers */
 } td_ini;
 
 TD_PRIVATE void td_ini_init(td_ini *ini, td_arena *arena);
 
 /*
- * Add what the file holds.  0, or with the place and the reason in err: TD_ECONFIG, -errno when a file
- * cannot be read.  After a failure the ini holds what was read until then.
+ * Add what the file holds.  0, or with the place and the reason in err: TD_ECONFIG, -errno when a
+ * file cannot be read.  After a failure the ini holds what was read until then.
  */
 TD_PRIVATE int td_ini_read_file(td_ini *ini, const char *path, td_err *err);
 

@@ -1,13 +1,14 @@
 /*
  * One line, one write.
  *
- * A line is built on the caller's stack, at most LINE_SIZE bytes (PIPE_BUF, so a pipe takes it whole or
- * not at all), and given to the kernel once.  Nothing is buffered here and nothing blocks: descriptors
- * that could block are opened anew, so that O_NONBLOCK is ours alone and not set for everybody who
- * shares the terminal; where that is not possible, poll says first whether there is room.
+ * A line is built on the caller's stack, at most LINE_SIZE bytes (PIPE_BUF, so a pipe takes it
+ * whole or not at all), and given to the kernel once.  Nothing is buffered here and nothing blocks:
+ * descriptors that could block are opened anew, so that O_NONBLOCK is ours alone and not set for
+ * everybody who shares the terminal; where that is not possible, poll says first whether there is
+ * room.
  *
- * The state is written before there are threads, except for the descriptor, which is replaced in place
- * (dup3), and the counters, which are atomic.
+ * The state is written before there are threads, except for the descriptor, which is replaced in
+ * place (dup3), and the counters, which are atomic.
  */
 #include "base/log.h"
 
@@ -46,7 +47,7 @@ static struct {
     int fd; /* STDERR_FILENO is not ours: never closed, never replaced */
     enum writing writing;
     bool has_colours;
-    char *path;              /* TD_LOG_FILE */
+    char *path;                 /* TD_LOG_FILE */
     struct sockaddr_un address; /* WRITE_DATAGRAM */
     char identifier[32];
     char role[32];
@@ -59,7 +60,7 @@ static struct {
 };
 
 static uint64_t lost_total, lost_untold;
-static bool is_torn; /* the last write ended inside a line */
+static bool is_torn; /* the last write ended inside a line: the disk is full */
 
 const char *(*td_log_current_module)(void);
 
@@ -80,8 +81,7 @@ struct line {
     char bytes[LINE_SIZE];
 };
 
-static void
-put(struct line *line, const char *format, ...) TD_PRINTF(2, 3);
+static void put(struct line *line, const char *format, ...) TD_PRINTF(2, 3);
 
 static void
 put(struct line *line, const char *format, ...)
@@ -143,7 +143,7 @@ build_console(struct line *line, td_log_level level, const char *module, const c
 {
     const struct tm *tm = local_time();
 
-    if (is_torn)
+    if (__atomic_load_n(&is_torn, __ATOMIC_RELAXED))
         put(line, "\n");
     if (log_state.has_colours)
         put(line, "\033[3%cm", levels[level].colour);
@@ -155,8 +155,8 @@ build_console(struct line *line, td_log_level level, const char *module, const c
 }
 
 /*
- * RFC 3164 section 4.1: <PRI>Mmm dd hh:mm:ss TAG[PID]: CONTENT.  The host is left out, as everybody does
- * who writes to /dev/log.  strftime follows no locale here: nothing in the program sets one.
+ * RFC 3164 section 4.1: <PRI>Mmm dd hh:mm:ss TAG[PID]: CONTENT.  The host is left out, as everybody
+ * does who writes to /dev/log.  strftime follows no locale here: nothing in the program sets one.
  */
 static void
 build_syslog(struct line *line, td_log_level level, const char *module, const char *text)
@@ -164,8 +164,8 @@ build_syslog(struct line *line, td_log_level level, const char *module, const ch
     char stamp[16];
 
     strftime(stamp, sizeof(stamp), "%b %e %H:%M:%S", local_time());
-    put(line, "<%d>%s %s[%d]: ", LOG_DAEMON | levels[level].priority, stamp,
-        log_state.identifier, (int)getpid());
+    put(line, "<%d>%s %s[%d]: ", LOG_DAEMON | levels[level].priority, stamp, log_state.identifier,
+        (int)getpid());
     put_origin(line, module);
     put(line, ": ");
     put_text(line, text);
@@ -233,7 +233,7 @@ write_line(td_log_level level, const char *module, const char *text)
         written = write_once(&line);
     while (written < 0 && errno == EINTR);
     if (written > 0)
-        is_torn = (size_t)written < line.len; /* the disk is full */
+        __atomic_store_n(&is_torn, (size_t)written < line.len, __ATOMIC_RELAXED);
     return written == (ssize_t)line.len;
 }
 

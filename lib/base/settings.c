@@ -1,8 +1,8 @@
 /*
- * An ini becomes structs in three steps: each section is recognised, each row of options.def takes its
- * value from it or its default, and what the rows cannot say by themselves (names that refer to others,
- * addresses that clash) is checked at the end.  The first thing that is wrong ends the loading with its
- * file and line.
+ * An ini becomes structs in three steps: each section is recognised, each row of options.def takes
+ * its value from it or its default, and what the rows cannot say by themselves (names that refer to
+ * others, addresses that clash) is checked at the end.  The first thing that is wrong ends the
+ * loading with its file and line.
  */
 #include "base/settings.h"
 
@@ -73,10 +73,11 @@ const size_t td_limit_rows_count = COUNT_OF(td_limit_rows);
 const td_section_kind td_section_kinds[TD_SECTIONS_COUNT] = {
     [TD_SECTION_TORNADOD] = {"tornadod", false, TD_IN_TORNADOD, tornadod_rows,
                              COUNT_OF(tornadod_rows), "The daemon."},
-    [TD_SECTION_LOG] = {"log", false, 0, log_rows, COUNT_OF(log_rows), "What is logged, and where."},
+    [TD_SECTION_LOG] = {"log", false, 0, log_rows, COUNT_OF(log_rows),
+                        "What is logged, and where."},
     [TD_SECTION_LISTEN] = {"listen", true, TD_IN_LISTENER, listener_rows, COUNT_OF(listener_rows),
-                           "A socket that requests come from. Without any such section there is one "
-                           "with these defaults."},
+                           "A socket that requests come from. Without any such section there is "
+                           "one with these defaults."},
     [TD_SECTION_APPLICATION] = {"application", true, TD_IN_APPLICATION, application_rows,
                                 COUNT_OF(application_rows),
                                 "Handlers that serve together. [application] is short for "
@@ -120,8 +121,7 @@ struct loading {
     td_err *err;
 };
 
-static int
-fail_at(struct loading *l, td_source source, const char *format, ...) TD_PRINTF(3, 4);
+static int fail_at(struct loading *l, td_source source, const char *format, ...) TD_PRINTF(3, 4);
 
 static int
 fail_at(struct loading *l, td_source source, const char *format, ...)
@@ -430,8 +430,8 @@ check_keys(struct loading *l, int kind, const td_ini_section *section)
 }
 
 /*
- * What we do not know is the handler's own; it is checked against what the handler declares.  Limits
- * that cannot stand here are not, whatever a handler may call its options.
+ * What we do not know is the handler's own, and is checked against what it declares.  Limits that
+ * cannot stand here are not, whatever a handler may call its options.
  */
 static int
 take_own(struct loading *l, const td_ini_section *section, td_handler_settings *handler)
@@ -541,8 +541,8 @@ static int
 fill_tornadod(struct loading *l)
 {
     td_tornadod_settings *settings = &l->configuration->tornadod;
-    const td_ini_section *section = td_settings_section(
-        &l->configuration->ini, &td_section_kinds[TD_SECTION_TORNADOD], NULL);
+    const td_ini_section *section =
+        td_settings_section(&l->configuration->ini, &td_section_kinds[TD_SECTION_TORNADOD], NULL);
     td_limits own;
     int rc = fill_rows(l, TD_SECTION_TORNADOD, section, settings);
 
@@ -624,8 +624,7 @@ fill_applications(struct loading *l)
     const td_section_kind *kind = &td_section_kinds[TD_SECTION_APPLICATION];
     const bool has_default = td_settings_section(&l->configuration->ini, kind, "default") != NULL;
     const size_t count = count_sections(l, TD_SECTION_APPLICATION) + !has_default;
-    td_application_settings *application =
-        TD_ARENA_ARRAY(l->arena, td_application_settings, count);
+    td_application_settings *application = TD_ARENA_ARRAY(l->arena, td_application_settings, count);
     int rc = 0;
 
     l->configuration->applications = application;
@@ -740,6 +739,19 @@ is_same_address(const char *a, const char *b)
 }
 
 static int
+check_address(struct loading *l, const td_listener_settings *listener,
+              const td_listener_settings *other)
+{
+    const td_source here = source_of(l, TD_SECTION_LISTEN, listener->name, "address");
+    const td_source there = source_of(l, TD_SECTION_LISTEN, other->name, "address");
+
+    if (!is_same_address(listener->address, other->address))
+        return 0;
+    return fail_at(l, here, "[listen:%s] listens on %s, as [listen:%s] in %s does", listener->name,
+                   listener->address, other->name, td_source_text(l->arena, there));
+}
+
+static int
 check_listeners(struct loading *l)
 {
     const td_configuration *c = l->configuration;
@@ -748,15 +760,10 @@ check_listeners(struct loading *l)
     for (size_t i = 0; i < c->listeners_count && rc == 0; i++) {
         const td_listener_settings *listener = &c->listeners[i];
 
-        for (size_t j = 0; j < i; j++)
-            if (is_same_address(listener->address, c->listeners[j].address))
-                return fail_at(l, source_of(l, TD_SECTION_LISTEN, listener->name, "address"),
-                               "[listen:%s] listens on %s, as [listen:%s] in %s does",
-                               listener->name, listener->address, c->listeners[j].name,
-                               td_source_text(l->arena, source_of(l, TD_SECTION_LISTEN,
-                                                                  c->listeners[j].name,
-                                                                  "address")));
-        rc = check_application(l, TD_SECTION_LISTEN, listener->name, listener->application);
+        for (size_t j = 0; j < i && rc == 0; j++)
+            rc = check_address(l, listener, &c->listeners[j]);
+        if (rc == 0)
+            rc = check_application(l, TD_SECTION_LISTEN, listener->name, listener->application);
     }
     return rc;
 }
@@ -808,8 +815,9 @@ take_override(struct loading *l, const char *text)
     int rc;
 
     if (dot == NULL || dot == text)
-        return td_err_set(l->err, TD_ECONFIG,
-                          "--set %s: write SECTION.KEY=VALUE, as in --set tornadod.workers=2", text);
+        return td_err_set(
+            l->err, TD_ECONFIG,
+            "--set %s: write SECTION.KEY=VALUE, as in --set tornadod.workers=2", text);
     section = td_str_dup(l->arena, td_str_make(text, (size_t)(dot - text))).ptr;
     key = td_str_dup(l->arena, td_str_trim(td_str_make(dot + 1, (size_t)(equals - dot) - 1))).ptr;
     value = td_str_trim(td_str_of(equals + 1));
@@ -832,7 +840,7 @@ int
 td_settings_load(td_arena *arena, const char *path, const char *const *overrides,
                  size_t overrides_count, const td_configuration **out, td_err *err)
 {
-    td_err unread; /* err may be NULL, and errors are prefixed on their way */
+    td_err unread = {0}; /* err may be NULL, and errors are prefixed on their way */
     struct loading l = {.arena = arena,
                         .configuration = TD_ARENA_NEW(arena, td_configuration),
                         .err = err != NULL ? err : &unread};

@@ -213,8 +213,8 @@ print_word(const struct wrapping *w, const char *word, size_t len, bool begins_l
     if (w->has_sentence_lines && begins_line && (word[0] == '.' || word[0] == '\''))
         printed += (size_t)fprintf(w->out, "\\&");
     for (size_t i = 0; i < len; i++)
-        printed += (size_t)fprintf(
-            w->out, "%c%s", word[i], w->has_sentence_lines && word[i] == '\\' ? "e" : "");
+        printed += (size_t)fprintf(w->out, "%c%s", word[i],
+                                   w->has_sentence_lines && word[i] == '\\' ? "e" : "");
     return printed;
 }
 
@@ -273,7 +273,7 @@ reference_limits(FILE *out, unsigned scopes, const char *text)
             reference_row(out, &td_limit_rows[i]);
 }
 
-/* Sections that are there anyway stand bare; those that would make something new are commented out. */
+/* Sections that are there anyway stand bare; one that would make something new is commented out. */
 static void
 reference_section(FILE *out, int kind)
 {
@@ -302,9 +302,10 @@ td_settings_reference(FILE *out)
 {
     fputs("; tornadod.ini: every setting with its default, commented out.\n"
           ";\n"
-          "; The program runs with no file at all.  Sizes are bytes or 64k, 1m, 2g; times are seconds or\n"
-          "; 250ms, 10s, 1h 30m; switches are on or off.  ${NAME} is an environment variable.  tornadod -t\n"
-          "; tests a file, tornadod -T prints what is in force.  See tornadod.ini(5).\n"
+          "; The program runs with no file at all.  Sizes are bytes or 64k, 1m, 2g; times are\n"
+          "; seconds or 250ms, 10s, 1h 30m; switches are on or off.  ${NAME} is an environment\n"
+          "; variable.  tornadod -t tests a file, tornadod -T prints what is in force.  See\n"
+          "; tornadod.ini(5).\n"
           "\n"
           "; Other files, read here; relative to this one.\n"
           ";include = conf.d/*.ini\n",

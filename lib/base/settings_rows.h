@@ -1,6 +1,6 @@
 /*
- * The rows of options.def as tables: what settings.c reads with and settings_print.c writes with.  Not
- * for others; they want the structs of settings.h.
+ * The rows of options.def as tables: what settings.c reads with and settings_print.c writes with.
+ * Not for others; they want the structs of settings.h.
  */
 #ifndef TORNADO_BASE_SETTINGS_ROWS_H
 #define TORNADO_BASE_SETTINGS_ROWS_H
@@ -50,8 +50,14 @@ typedef struct td_section_kind {
     const char *text; /* what the section is */
 } td_section_kind;
 
-enum { TD_SECTION_TORNADOD, TD_SECTION_LOG, TD_SECTION_LISTEN, TD_SECTION_APPLICATION,
-       TD_SECTION_HANDLER, TD_SECTIONS_COUNT };
+enum {
+    TD_SECTION_TORNADOD,
+    TD_SECTION_LOG,
+    TD_SECTION_LISTEN,
+    TD_SECTION_APPLICATION,
+    TD_SECTION_HANDLER,
+    TD_SECTIONS_COUNT
+};
 
 extern const td_section_kind td_section_kinds[TD_SECTIONS_COUNT];
 extern const td_setting_row td_limit_rows[];

@@ -19,7 +19,7 @@ static uint64_t current_seed;
 void
 td_table_reseed(void)
 {
-    /* Before the kernel has entropy a guessable seed is better than a server that does not start. */
+    /* Before the kernel has entropy, a guessable seed is better than a server that waits for it. */
     if (getrandom(&current_seed, sizeof(current_seed), GRND_NONBLOCK) !=
         (ssize_t)sizeof(current_seed))
         current_seed = (uint64_t)td_clock_ns() ^ (uint64_t)(uintptr_t)&current_seed;

@@ -195,9 +195,9 @@ td_value_parse_bool(const char *text, bool *out, td_err *err)
     static const struct {
         const char *word;
         bool value;
-    } words[] = {{"on", true},     {"off", false}, {"true", true}, {"false", false},
-                 {"yes", true},    {"no", false},  {"1", true},    {"0", false},
-                 {"t", true},      {"f", false},   {"y", true},    {"n", false}};
+    } words[] = {{"on", true},  {"off", false}, {"true", true}, {"false", false},
+                 {"yes", true}, {"no", false},  {"1", true},    {"0", false},
+                 {"t", true},   {"f", false},   {"y", true},    {"n", false}};
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcasecmp(words[i].word, text) == 0) {

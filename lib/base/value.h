@@ -1,7 +1,7 @@
 /*
- * The values of settings, ours and those that handlers declare (see <tornado/plugin.h>): out of text and
- * back.  Parsers return 0 or TD_ECONFIG; the text of the error has no file and line, the caller puts
- * them in front (td_err_prefix).
+ * The values of settings, ours and those that handlers declare (see <tornado/plugin.h>): out of
+ * text and back.  Parsers return 0 or TD_ECONFIG; the text of the error has no file and line, the
+ * caller puts them in front (td_err_prefix).
  */
 #ifndef TORNADO_BASE_VALUE_H
 #define TORNADO_BASE_VALUE_H

@@ -1,4 +1,4 @@
-/* Goal: an ini is read to the letter, and whatever is wrong in it is reported with file and line. */
+/* Goal: an ini is read to the letter, and what is wrong in it is reported with file and line. */
 #include "base/ini.h"
 
 #include <errno.h>
@@ -295,8 +295,7 @@ START_TEST(includes_end_somewhere)
         snprintf(name, sizeof(name), "%d.ini", i);
         text[0] = '\0';
         for (int j = 0; j < 10; j++)
-            snprintf(text + strlen(text), sizeof(text) - strlen(text), "include = %d.ini\n",
-                     i + 1);
+            snprintf(text + strlen(text), sizeof(text) - strlen(text), "include = %d.ini\n", i + 1);
         write_file(name, i < 7 ? text : "; the last\n");
     }
     ck_assert_int_eq(td_ini_read_file(&ini, file_path("0.ini"), &err), TD_ECONFIG);

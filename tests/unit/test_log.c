@@ -93,7 +93,8 @@ static const struct {
     {TD_LOG_DEBUG, "text", "^\\[D " STAMP " http\\] text\n$"},
     {TD_LOG_INFO, "text", "^\\[I " STAMP " http\\] text\n$"},
     {TD_LOG_WARNING, "", "^\\[W " STAMP " http\\] \n$"},
-    {TD_LOG_ERROR, "a\nb\r\x1b[0m\x7f", "^\\[E " STAMP " http\\] a\\\\x0ab\\\\x0d\\\\x1b\\[0m\\\\x7f\n$"},
+    {TD_LOG_ERROR, "a\nb\r\x1b[0m\x7f",
+     "^\\[E " STAMP " http\\] a\\\\x0ab\\\\x0d\\\\x1b\\[0m\\\\x7f\n$"},
     {TD_LOG_CRITICAL, "\"caf\xc3\xa9\" \\", "^\\[C " STAMP " http\\] \"caf\xc3\xa9\" \\\\\n$"},
 };
 

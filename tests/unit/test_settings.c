@@ -1,6 +1,6 @@
 /*
- * Goal: settings are what the file says, what is wrong in them is named with its place and what would
- * be right, and conf/ says what the program does.
+ * Goal: settings are what the file says, what is wrong in them is named with its place and what
+ * would be right, and conf/ says what the program does.
  */
 #include "base/settings.h"
 
@@ -227,8 +227,8 @@ static const struct {
 
 START_TEST(set_wins_over_the_file)
 {
-    const int rc = load("[tornadod]\nworkers = 1\n[listen:public]\n[application]\n",
-                        overrides[_i].override);
+    const int rc =
+        load("[tornadod]\nworkers = 1\n[listen:public]\n[application]\n", overrides[_i].override);
 
     if (overrides[_i].error != NULL) {
         ck_assert_int_eq(rc, TD_ECONFIG);
@@ -255,14 +255,16 @@ static const struct {
     {"[listn:public]", ":1: there is no section [listn:public]; did you mean [listen:public]?"},
     {"[tornado]", ":1: there is no section [tornado]; did you mean [tornadod]?"},
     {"[log:x]", ":1: [log:x] has a name; write [log]"},
-    {"[listen]", ":1: [listen]: write [listen:NAME], the name of letters, digits, '_', '-' and '.'"},
+    {"[listen]",
+     ":1: [listen]: write [listen:NAME], the name of letters, digits, '_', '-' and '.'"},
     {"[handler:]",
      ":1: [handler:]: write [handler:NAME], the name of letters, digits, '_', '-' and '.'"},
     {"[handler:../x]",
      ":1: [handler:../x]: write [handler:NAME], the name of letters, digits, '_', '-' and '.'"},
     {"[application]\n[application:default]",
      ":2: [application:default] is the same as [application] in FILE:1"},
-    {"[tornadod]\nworkers = 1\nworkers = 2", ":3: 'workers' of [tornadod] is set in FILE:2 already"},
+    {"[tornadod]\nworkers = 1\nworkers = 2",
+     ":3: 'workers' of [tornadod] is set in FILE:2 already"},
     {"[tornadod]\nworker = 1", ":2: 'worker' is no key of [tornadod]; did you mean 'workers'?"},
     {"[tornadod]\ncookie_secret = 1", ":2: 'cookie_secret' is no key of [tornadod]"},
     {"[tornadod]\nlevel = info", ":2: 'level' is no key of [tornadod]; it belongs in [log]"},
@@ -385,7 +387,8 @@ static const char *const loadable[] = {
     "",
     "[tornadod]\nworkers = 3\nuser = nobody\nmax_body_size = 3m\nheader_timeout = 1h\n"
     "[listen:a]\naddress = unix:/tmp/a b\nmode = 0\nbody_timeout = 1ms\n"
-    "[listen:b]\nno_keep_alive = on\nmax_fields = 3\n[log]\nlevel = debug\ntarget = file\nfile = x\n"
+    "[listen:b]\nno_keep_alive = on\nmax_fields = 3\n"
+    "[log]\nlevel = debug\ntarget = file\nfile = x\n"
     "[application]\nserver_header =\n[application:x]\nmax_response_buffer = 1g\n"
     "[handler:h]\nmount = /x\nmax_body_size = 1\nown = a $;b $$; $${X} $$$ $\nhosts = ^a$;c$\n",
 };

@@ -1,4 +1,4 @@
-/* What every unit test's main does: run a suite of one case, say how it went, tell the exit status. */
+/* What the main of a unit test does: run a suite, say how it went, tell the exit status. */
 #ifndef TORNADO_TESTS_UNIT_H
 #define TORNADO_TESTS_UNIT_H
 
