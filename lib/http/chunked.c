@@ -17,6 +17,7 @@ enum {
 
 enum state {
     SIZE,
+    BLANKS, /* before an extension */
     EXTENSION,
     SIZE_LF,
     DATA,
@@ -50,7 +51,16 @@ hex_value(char digit)
     return digit <= '9' ? (unsigned)(digit - '0') : (unsigned)((digit | 0x20) - 'a' + 10);
 }
 
-/* chunk-ext, unread; HTAB, SP, VCHAR and obs-text are all that its grammar has. */
+static int
+count_extension(td_chunked *decoder)
+{
+    if (++decoder->extension > TD_CHUNK_EXTENSION_MAX ||
+        ++decoder->extensions > TD_CHUNK_EXTENSIONS_MAX)
+        return malformed(decoder, "chunk extension: too long");
+    return 0;
+}
+
+/* chunk-ext = *( BWS ";" BWS chunk-ext-name ... ), unread: its bytes are those of a field value. */
 static int
 take_extension(td_chunked *decoder, char byte)
 {
@@ -60,10 +70,18 @@ take_extension(td_chunked *decoder, char byte)
     }
     if (!td_byte_is(byte, TD_BYTE_FIELD))
         return malformed(decoder, "chunk extension: a control byte");
-    if (++decoder->extension > TD_CHUNK_EXTENSION_MAX ||
-        ++decoder->extensions > TD_CHUNK_EXTENSIONS_MAX)
-        return malformed(decoder, "chunk extension: too long");
-    return 0;
+    return count_extension(decoder);
+}
+
+/* What stands between a chunk size and its CR or ';'. */
+static int
+take_blank(td_chunked *decoder, char byte)
+{
+    if (byte == ';')
+        decoder->state = EXTENSION;
+    else if (byte != ' ' && byte != '\t')
+        return malformed(decoder, "chunk size: not hex digits alone");
+    return count_extension(decoder);
 }
 
 /* The byte behind the digits of a chunk size. */
@@ -72,14 +90,14 @@ end_size(td_chunked *decoder, const td_chunked_limits *limits, char byte)
 {
     if (decoder->digits == 0)
         return malformed(decoder, "chunk size: no digit");
-    if (byte != '\r' && byte != ';' && byte != ' ' && byte != '\t')
-        return malformed(decoder, "chunk size: not hex digits");
+    decoder->extension = 0;
+    decoder->state = byte == '\r' ? SIZE_LF : BLANKS;
+    if (decoder->state == BLANKS && take_blank(decoder, byte) < 0)
+        return TD_EBADMSG;
     if (decoder->chunk_left > limits->body_max - decoder->body)
         return refuse(decoder, TD_ETOOBIG, 413, "chunk size: the body is too large");
     decoder->body += decoder->chunk_left;
-    decoder->extension = 0;
-    decoder->state = EXTENSION;
-    return take_extension(decoder, byte);
+    return 0;
 }
 
 static int
@@ -148,6 +166,8 @@ take_byte(td_chunked *decoder, const td_chunked_limits *limits, char byte)
     switch ((enum state)decoder->state) {
     case SIZE:
         return take_size(decoder, limits, byte);
+    case BLANKS:
+        return take_blank(decoder, byte);
     case EXTENSION:
         return take_extension(decoder, byte);
     case SIZE_LF:

@@ -5,8 +5,8 @@
  *   chunk        = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
  *   chunk-size   = 1*HEXDIG, at most 16 here
  *
- * Extensions and trailers are bounded and dropped.  A decoder takes any split of its input, and what
- * it says does not depend on the split.
+ * Extensions and trailers are bounded and dropped.  A decoder takes any split of its input, and
+ * what it says does not depend on the split.
  */
 #ifndef TORNADO_HTTP_CHUNKED_H
 #define TORNADO_HTTP_CHUNKED_H
@@ -28,22 +28,24 @@ typedef struct td_chunked_limits {
 
 /* Zeroed memory is the start. */
 typedef struct td_chunked {
-    uint64_t chunk_left;            /* bytes of the chunk being read */
-    uint64_t body;                  /* bytes promised by all chunk sizes so far */
-    uint32_t extension, extensions; /* bytes of this line's, of all */
+    uint64_t chunk_left;             /* bytes of the chunk being read */
+    uint64_t body;                   /* bytes promised by all chunk sizes so far */
+    uint32_t extension, extensions;  /* bytes of this line's, of all */
     uint32_t trailer_size, trailers; /* bytes, lines */
-    uint8_t state;                  /* the decoder's own */
-    uint8_t digits;                 /* of the chunk size being read */
-    int status;                     /* after an error: what to answer */
-    const char *what;               /* after an error: constant */
+    uint8_t state;                   /* the decoder's own */
+    uint8_t digits;                  /* of the chunk size being read */
+    int status;                      /* after an error: what to answer */
+    const char *what;                /* after an error: constant */
 } td_chunked;
 
 /*
- * Look at the next len > 0 bytes.  Returns how many were taken (1..len; call again with the rest), with
- * *data_out being body bytes among them (maybe empty) and *end_out true when the body is complete; or
- * TD_EBADMSG or TD_ETOOBIG, with decoder->status and ->what.  Not to be called again after either.
+ * Look at the next len > 0 bytes.  Returns how many were taken (1..len; call again with the rest),
+ * with *data_out being body bytes among them (maybe empty) and *end_out true when the body is
+ * complete; or TD_EBADMSG or TD_ETOOBIG, with decoder->status and ->what.  Not to be called again
+ * after the end or an error.
  */
 TD_PRIVATE ssize_t td_chunked_decode(td_chunked *decoder, const td_chunked_limits *limits,
-                                     const char *bytes, size_t len, td_str *data_out, bool *end_out);
+                                     const char *bytes, size_t len, td_str *data_out,
+                                     bool *end_out);
 
 #endif

@@ -1,15 +1,11 @@
 /*
  * Field lines, the grammar of names, values and lists, and reason phrases.
  *
- * Lines stand in one array in the order in which they came: a message has few, and a walk over a few
- * lines of memory is cheaper than any index that would have to be built for it.
+ * Lines stand in one array in the order in which they came: a message has few, and a walk over a
+ * few lines of memory is cheaper than any index that would have to be built for it.
  */
 #include "http/headers.h"
 #include "base/escape.h"
-
-enum {
-    ITEMS_FIRST = 16, /* most requests of a browser fit */
-};
 
 /* The character classes, as the grammar of RFC 9110 section 5 and RFC 3986 section 2 has them. */
 #define ALPHA(c) (((c) | 0x20) >= 'a' && ((c) | 0x20) <= 'z')
@@ -106,19 +102,16 @@ td_headers_get(const td_headers *headers, td_arena *arena, td_str name)
     return td_str_make(joined, len - 2);
 }
 
-td_header *
-td_headers_append(td_headers *headers, td_arena *arena)
+void
+td_headers_grow(td_headers *headers, td_arena *arena)
 {
-    if (headers->count == headers->size) {
-        const size_t size = headers->size > 0 ? headers->size * 2 : ITEMS_FIRST;
-        td_header *items = td_arena_alloc_raw(arena, size * sizeof *items);
+    const size_t size = headers->size > 0 ? headers->size * 2 : TD_HEADERS_FIRST;
+    td_header *items = td_arena_alloc_raw(arena, size * sizeof *items);
 
-        if (headers->count > 0)
-            memcpy(items, headers->items, headers->count * sizeof *items);
-        headers->items = items;
-        headers->size = size;
-    }
-    return &headers->items[headers->count++];
+    if (headers->count > 0)
+        memcpy(items, headers->items, headers->count * sizeof *items);
+    headers->items = items;
+    headers->size = size;
 }
 
 void

@@ -18,6 +18,8 @@ typedef struct td_header {
     td_str name, value;
 } td_header;
 
+#define TD_HEADERS_FIRST 16 /* lines to make room for at first: what browsers send */
+
 typedef struct td_headers {
     td_header *items;
     size_t count, size; /* in use, room */
@@ -32,8 +34,24 @@ TD_PRIVATE const td_header *td_headers_next(const td_headers *headers, const td_
 /* All values of that name joined with ", " (one is returned as it is); the null string: none. */
 TD_PRIVATE td_str td_headers_get(const td_headers *headers, td_arena *arena, td_str name);
 
+/* Empty, with room for the lines that most messages have.  Zeroed memory will do, too. */
+static inline void
+td_headers_init(td_headers *headers, td_arena *arena)
+{
+    headers->items = (td_header *)td_arena_alloc_raw(arena, TD_HEADERS_FIRST * sizeof(td_header));
+    headers->count = 0;
+    headers->size = TD_HEADERS_FIRST;
+}
+
 /* Room for one more line at the end, for the caller to fill in at once. */
-TD_PRIVATE td_header *td_headers_append(td_headers *headers, td_arena *arena);
+TD_PRIVATE void td_headers_grow(td_headers *headers, td_arena *arena);
+static inline td_header *
+td_headers_append(td_headers *headers, td_arena *arena)
+{
+    if (__builtin_expect(headers->count == headers->size, 0))
+        td_headers_grow(headers, arena);
+    return &headers->items[headers->count++];
+}
 
 /* Append a line; strings are borrowed. */
 TD_PRIVATE void td_headers_add(td_headers *headers, td_arena *arena, td_str name, td_str value);
@@ -74,8 +92,8 @@ TD_PRIVATE bool td_is_token(td_str s); /* RFC 9110 section 5.6.2, at least one b
 TD_PRIVATE bool td_is_field_value(td_str s); /* no control byte but HTAB */
 
 /*
- * Take the next element, trimmed, off the front of a comma list (RFC 9110 section 5.6.1); empty ones
- * are passed over.  False: there is none left.
+ * Take the next element, trimmed, off the front of a comma list (RFC 9110 section 5.6.1); empty
+ * ones are passed over.  False: there is none left.
  */
 TD_PRIVATE bool td_list_next(td_str *list, td_str *element_out);
 

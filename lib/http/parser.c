@@ -1,17 +1,17 @@
 /*
- * The request head.  A head is judged in up to three steps, and accepted when all agree:
+ * Two ways lead through a head.
  *
- *   scan_plain     knows the heads that nearly everybody sends, complete and at once, and yields their
- *                  spans.  It never refuses: what it does not know goes the long way.
- *   judge          walks over the bytes by table as they come, stops at the first one that breaks the
- *                  grammar or a limit, and can be interrupted at any byte.
- *   ask_http_parser gives the judged head to http-parser, which yields the spans.
+ *   scan_plain        knows the heads that nearly everybody sends, complete and at once, and yields
+ *                     their spans.  It never refuses: what it does not know goes the long way.
+ *   judge             walks over the bytes by table as they come, stops at the first one that
+ *                     breaks the grammar or a limit, and can be interrupted at any byte; then
+ *   ask_http_parser   gives the judged head to http-parser, which yields the spans.
  *
- * Both ways end in the same functions for the request line's target and for the fields that say
- * something about the message (note_field, finish_fields).  All refusals come from the long way, so a
- * peer gets the same answer however its bytes were cut.
+ * What fields say about the message is for the note_ functions, on either way.  All refusals come
+ * from the long way, so a peer is told the same however its bytes were cut.
  */
 #include <arpa/inet.h>
+#include <endian.h>
 #include <http_parser.h>
 #include <string.h>
 #include <tornado/error.h>
@@ -53,19 +53,17 @@ static const td_str method_names[] = {
 
 /* What the fields of one head have said so far. */
 struct notes {
-    td_str host; /* meaningful when hosts > 0 */
-    unsigned hosts, lengths, codings, expects;
-    bool other_coding;             /* a coding we do not have stands before "chunked" */
-    bool close, keep_alive, upgrade_named; /* elements of Connection */
-    bool upgrade;                  /* there is an Upgrade field */
+    bool has_host, has_length, has_coding, has_expect, has_upgrade;
+    bool other_coding;                      /* one that we do not have stands before "chunked" */
+    bool close, keep_alive, upgrade_option; /* elements of Connection */
 };
 
-static bool fast = true;
+static bool scanner_on = true;
 
 void
 td_head_parser_fast(bool on)
 {
-    fast = on;
+    scanner_on = on;
 }
 
 td_str
@@ -89,6 +87,49 @@ refuse(td_head_error *error, int status, const char *what)
 {
     *error = (td_head_error){status, what};
     return TD_EBADMSG;
+}
+
+/*
+ * Whether s is `word`, a literal of 4 or more lower-case letters, digits and '-', without regard to
+ * case.  Setting bit 0x20 changes no byte into one of these but the upper-case letters; the control
+ * bytes that it would change have been refused.
+ */
+#define IS_WORD(s, word) is_word((s), (word), sizeof(word) - 1)
+
+static uint32_t
+load4(const char *p)
+{
+    uint32_t word;
+
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+static uint64_t
+load8(const char *p)
+{
+    uint64_t word;
+
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+static inline __attribute__((always_inline)) bool
+is_word(td_str s, const char *word, size_t len)
+{
+    uint64_t differs = 0;
+
+    if (s.len != len)
+        return false;
+    if (len < 8)
+        return ((load4(s.ptr) | UINT32_C(0x20202020)) ^ load4(word)) == 0 &&
+               ((load4(s.ptr + len - 4) | UINT32_C(0x20202020)) ^ load4(word + len - 4)) == 0;
+    for (size_t at = 0; at < len; at += 8) {
+        const size_t from = at + 8 <= len ? at : len - 8; /* the last words may overlap */
+
+        differs |= (load8(s.ptr + from) | UINT64_C(0x2020202020202020)) ^ load8(word + from);
+    }
+    return differs == 0;
 }
 
 /* RFC 3986 section 2.1: every '%' of a path or a name is followed by two hex digits. */
@@ -117,7 +158,7 @@ is_ipv6_address(td_str s)
 
 /*
  * RFC 9110 section 7.2: Host = uri-host [ ":" port ].  False when it is something else; a name is
- * required here (section 4.2.1).  IPvFuture addresses and zones, which nobody can reach, are refused.
+ * required here (section 4.2.1).  IPvFuture addresses and zones, which nobody serves, are refused.
  */
 static bool
 split_host(td_str host, td_str *name_out)
@@ -223,7 +264,7 @@ split_request_line(td_str line, td_head *head, td_head_error *error)
         .method = find_method(method),
         .method_name = method,
         .target = {target, (size_t)(version - target) - 1},
-        .minor = version[7] == '0' ? 0 : 1, /* RFC 9110 section 2.5: any later minor is read as ours */
+        .minor = version[7] == '0' ? 0 : 1, /* RFC 9110 section 2.5: later ones are read as ours */
         .content_length = -1,
     };
     if (version[5] != '1')
@@ -231,6 +272,27 @@ split_request_line(td_str line, td_head *head, td_head_error *error)
     if (td_str_equal(method, TD_STR("CONNECT")))
         return refuse(error, 501, "request line: CONNECT");
     return split_target(head, error);
+}
+
+/*
+ * RFC 9112 section 3.2: one valid Host, with an absolute-form target too, which then counts.  It is
+ * empty where the target has no authority (RFC 9110 section 7.2).
+ */
+static int
+note_host(td_head *head, struct notes *notes, td_str value, td_head_error *error)
+{
+    td_str name = value;
+
+    if (notes->has_host)
+        return refuse(error, 400, "Host: more than one");
+    notes->has_host = true;
+    if (value.len > 0 && !split_host(value, &name))
+        return refuse(error, 400, "Host: not a host and port");
+    if (!head->absolute_form) {
+        head->host = value;
+        head->host_name = name;
+    }
+    return 0;
 }
 
 /* Content-Length = 1*DIGIT (RFC 9110 section 8.6).  -1: it is not, or does not fit. */
@@ -252,10 +314,13 @@ parse_length(td_str value)
 static int
 note_length(td_head *head, struct notes *notes, td_str value, td_head_error *error)
 {
-    if (notes->lengths++ > 0) /* RFC 9110 section 8.6 would let equal ones pass; no client needs it */
+    if (notes->has_length) /* RFC 9110 section 8.6 would let equal ones pass; no client needs it */
         return refuse(error, 400, "Content-Length: more than one");
+    notes->has_length = true;
     head->content_length = parse_length(value);
-    return head->content_length >= 0 ? 0 : refuse(error, 400, "Content-Length: not a number that fits");
+    if (head->content_length < 0)
+        return refuse(error, 400, "Content-Length: not a number that fits");
+    return 0;
 }
 
 /* transfer-coding = token *( OWS ";" OWS transfer-parameter ); the parameters are not looked at. */
@@ -266,12 +331,12 @@ is_other_coding(td_str element)
     const size_t len = semicolon != NULL ? (size_t)(semicolon - element.ptr) : element.len;
     const td_str name = td_str_trim(td_str_make(element.ptr, len));
 
-    return td_is_token(name) && !td_str_equal_nocase(name, TD_STR("chunked"));
+    return td_is_token(name) && !IS_WORD(name, "chunked");
 }
 
 /*
- * RFC 9112 section 6.1.  A body whose last coding is not chunked has no end; one with another coding
- * below it has an end, but we could not decode it.
+ * RFC 9112 section 6.1.  A body whose last coding is not chunked has no end; one with another
+ * coding below it has an end, but we could not decode it.
  */
 static int
 note_coding(td_head *head, struct notes *notes, td_str value, td_head_error *error)
@@ -279,15 +344,16 @@ note_coding(td_head *head, struct notes *notes, td_str value, td_head_error *err
     bool last = false;
     td_str element;
 
-    if (notes->codings++ > 0)
+    if (notes->has_coding)
         return refuse(error, 400, "Transfer-Encoding: more than one");
+    notes->has_coding = true;
     if (head->minor == 0)
         return refuse(error, 400, "Transfer-Encoding: in HTTP/1.0");
-    head->chunked = td_str_equal_nocase(value, TD_STR("chunked"));
+    head->chunked = IS_WORD(value, "chunked");
     if (head->chunked)
         return 0;
     while (!last && td_list_next(&value, &element)) {
-        last = td_str_equal_nocase(element, TD_STR("chunked"));
+        last = IS_WORD(element, "chunked");
         if (!last && !is_other_coding(element))
             return refuse(error, 400, "Transfer-Encoding: not a list of codings");
         notes->other_coding |= !last;
@@ -298,91 +364,93 @@ note_coding(td_head *head, struct notes *notes, td_str value, td_head_error *err
 }
 
 static void
+note_connection_option(struct notes *notes, td_str option)
+{
+    if (IS_WORD(option, "keep-alive"))
+        notes->keep_alive = true;
+    else if (IS_WORD(option, "close"))
+        notes->close = true;
+    else if (IS_WORD(option, "upgrade"))
+        notes->upgrade_option = true;
+}
+
+static void
 note_connection(struct notes *notes, td_str value)
 {
-    td_str element;
+    td_str option;
 
-    while (td_list_next(&value, &element)) {
-        if (td_str_equal_nocase(element, TD_STR("close")))
-            notes->close = true;
-        else if (td_str_equal_nocase(element, TD_STR("keep-alive")))
-            notes->keep_alive = true;
-        else if (td_str_equal_nocase(element, TD_STR("upgrade")))
-            notes->upgrade_named = true;
-    }
+    if (memchr(value.ptr, ',', value.len) == NULL)
+        note_connection_option(notes, value);
+    else
+        while (td_list_next(&value, &option))
+            note_connection_option(notes, option);
 }
 
 static void
 note_expect(td_head *head, struct notes *notes, td_str value)
 {
-    const bool known = td_str_equal_nocase(value, TD_STR("100-continue"));
+    const bool known = IS_WORD(value, "100-continue");
 
-    head->expect = known && notes->expects == 0 ? TD_EXPECT_CONTINUE : TD_EXPECT_OTHER;
-    notes->expects++;
+    head->expect = known && !notes->has_expect ? TD_EXPECT_CONTINUE : TD_EXPECT_OTHER;
+    notes->has_expect = true;
 }
 
-/* Append the line to the head, and note what it says about the message. */
-static int
-note_field(td_head *head, struct notes *notes, td_arena *arena, td_str name, td_str value,
-           td_head_error *error)
-{
-    if (value.len == 0) /* both ways must point at the same place */
-        value.ptr = name.ptr + name.len + 1;
-    *td_headers_append(&head->headers, arena) = (td_header){name, value};
+/* What a field says about the message. */
+typedef enum field {
+    FIELD_OTHER, /* nothing */
+    FIELD_HOST,
+    FIELD_EXPECT,
+    FIELD_UPGRADE,
+    FIELD_CONNECTION,
+    FIELD_LENGTH,
+    FIELD_CODING,
+} field;
 
-    switch (name.len) {
-    case sizeof "Host" - 1:
-        if (td_str_equal_nocase(name, TD_STR("Host"))) {
-            notes->host = value;
-            notes->hosts++;
-        }
-        break;
-    case sizeof "Expect" - 1:
-        if (td_str_equal_nocase(name, TD_STR("Expect")))
-            note_expect(head, notes, value);
-        break;
-    case sizeof "Upgrade" - 1:
-        if (td_str_equal_nocase(name, TD_STR("Upgrade")))
-            notes->upgrade = true;
-        break;
-    case sizeof "Connection" - 1:
-        if (td_str_equal_nocase(name, TD_STR("Connection")))
-            note_connection(notes, value);
-        break;
-    case sizeof "Content-Length" - 1:
-        if (td_str_equal_nocase(name, TD_STR("Content-Length")))
-            return note_length(head, notes, value, error);
-        break;
-    case sizeof "Transfer-Encoding" - 1:
-        if (td_str_equal_nocase(name, TD_STR("Transfer-Encoding")))
-            return note_coding(head, notes, value, error);
-        break;
+/* Length and first letter tell nearly all names apart. */
+static inline __attribute__((always_inline)) field
+find_field(td_str name)
+{
+#define KEY(len, first) ((len) << 8 | (first))
+    switch (KEY(name.len, (size_t)(name.ptr[0] | 0x20))) {
+    case KEY(4, 'h'):
+        return IS_WORD(name, "host") ? FIELD_HOST : FIELD_OTHER;
+    case KEY(6, 'e'):
+        return IS_WORD(name, "expect") ? FIELD_EXPECT : FIELD_OTHER;
+    case KEY(7, 'u'):
+        return IS_WORD(name, "upgrade") ? FIELD_UPGRADE : FIELD_OTHER;
+    case KEY(10, 'c'):
+        return IS_WORD(name, "connection") ? FIELD_CONNECTION : FIELD_OTHER;
+    case KEY(14, 'c'):
+        return IS_WORD(name, "content-length") ? FIELD_LENGTH : FIELD_OTHER;
+    case KEY(17, 't'):
+        return IS_WORD(name, "transfer-encoding") ? FIELD_CODING : FIELD_OTHER;
     default:
-        break;
+        return FIELD_OTHER;
     }
-    return 0;
+#undef KEY
 }
 
-/* RFC 9112 section 3.2: exactly one valid Host in 1.1; we want no second one in 1.0 either. */
 static int
-finish_host(td_head *head, const struct notes *notes, td_head_error *error)
+note_field(td_head *head, struct notes *notes, td_str name, td_str value, td_head_error *error)
 {
-    td_str host = notes->host, name;
-
-    if (notes->hosts > 1)
-        return refuse(error, 400, "Host: more than one");
-    if (notes->hosts == 0) {
-        if (head->minor > 0)
-            return refuse(error, 400, "Host: missing");
-        host = name = TD_STR("127.0.0.1");
-    } else if (host.len == 0) { /* RFC 9110 section 7.2: where the target has no authority */
-        name = host;
-    } else if (!split_host(host, &name)) {
-        return refuse(error, 400, "Host: not a host and port");
-    }
-    if (!head->absolute_form) {
-        head->host = host;
-        head->host_name = name;
+    switch (find_field(name)) {
+    case FIELD_HOST:
+        return note_host(head, notes, value, error);
+    case FIELD_EXPECT:
+        note_expect(head, notes, value);
+        return 0;
+    case FIELD_UPGRADE:
+        notes->has_upgrade = true;
+        return 0;
+    case FIELD_CONNECTION:
+        note_connection(notes, value);
+        return 0;
+    case FIELD_LENGTH:
+        return note_length(head, notes, value, error);
+    case FIELD_CODING:
+        return note_coding(head, notes, value, error);
+    case FIELD_OTHER:
+        break;
     }
     return 0;
 }
@@ -399,16 +467,16 @@ wants_keep_alive(const td_head *head, const struct notes *notes)
                                  head->method == TD_METHOD_HEAD);
 }
 
-/* All lines have been noted: judge what they say together. */
+/* All lines have been noted: what do they say together? */
 static int
 finish_fields(td_head *head, const struct notes *notes, td_head_error *error)
 {
-    const int rc = finish_host(head, notes, error);
-
-    if (rc < 0)
-        return rc;
-    /* RFC 9112 section 6.1: this may be request smuggling; nobody knows which one others believe. */
-    if (notes->codings > 0 && notes->lengths > 0)
+    if (!notes->has_host && head->minor > 0)
+        return refuse(error, 400, "Host: missing");
+    if (!notes->has_host && !head->absolute_form)
+        head->host = head->host_name = TD_STR("127.0.0.1");
+    /* RFC 9112 section 6.1: this may be request smuggling; who knows which one others believe. */
+    if (notes->has_coding && notes->has_length)
         return refuse(error, 400, "Transfer-Encoding: beside Content-Length");
     if (notes->other_coding)
         return refuse(error, 501, "Transfer-Encoding: a coding other than chunked");
@@ -416,126 +484,129 @@ finish_fields(td_head *head, const struct notes *notes, td_head_error *error)
     if (head->minor == 0) /* RFC 9110 sections 7.8 and 10.1.1: both are ignored in 1.0 */
         head->expect = TD_EXPECT_NONE;
     else
-        head->upgrade = notes->upgrade && notes->upgrade_named;
+        head->upgrade = notes->has_upgrade && notes->upgrade_option;
     return 0;
 }
 
 /*
- * Plain heads.  The find_ functions return the first byte of [p, end) that stops the run, or end; at
- * least FIND_MIN bytes before end must be readable.  They may stop early: that is the long way, too.
+ * Plain heads, 16 bytes at a time.  The find_ functions return the first byte of [p, end) that ends
+ * the run, or end; the 16 bytes before end must be readable.  Where they end a run earlier than the
+ * grammar does (at HTAB in a value, at most of the token bytes in a name), the head is not plain.
  */
-enum {
-    FIND_MIN = 16,
-};
+typedef unsigned char block __attribute__((vector_size(16)));
 
+/* Each byte of a result is 0xff where it ends the run, and 0 elsewhere. */
+static inline block
+name_ends(block b)
+{
+    return (block)~((((b | 0x20) - 'a') < 26) | ((b - '0') < 10) | (b == '-'));
+}
+
+static inline block
+host_ends(block b)
+{
+    return (block)~((((b | 0x20) - 'a') < 26) | ((b - '0') < 10) | ((b - '-') < 2));
+}
+
+static inline block
+value_ends(block b)
+{
+    return (block)((b < 0x20) | (b == 0x7f));
+}
+
+static inline block
+query_ends(block b)
+{
+    return (block)(((b - 0x21) >= 0x7f - 0x21) | (b == '#'));
+}
+
+static inline block
+path_ends(block b)
+{
+    return query_ends(b) | (block)((b == '?') | (b == '%'));
+}
+
+/* The index of the first 0xff from the given one on; 16: none. */
+static inline unsigned
+first_end(block ends, unsigned from)
+{
 #ifdef __SSE2__
+    const unsigned mask = (unsigned)_mm_movemask_epi8((__m128i)ends) >> from << from;
 
-/* The bytes of `block` in first .. last, which are both below 0x80 or both above. */
-static inline __m128i
-between(__m128i block, char first, char last)
-{
-    const __m128i offset = _mm_sub_epi8(block, _mm_set1_epi8(first));
+    return (unsigned)__builtin_ctz(mask | 1U << 16);
+#else
+    uint64_t halves[2];
 
-    return _mm_cmpeq_epi8(_mm_min_epu8(offset, _mm_set1_epi8((char)(last - first))), offset);
+    for (unsigned i = 0; i < from; i++)
+        ends[i] = 0;
+    memcpy(halves, &ends, sizeof halves);
+    if (halves[0] != 0)
+        return (unsigned)__builtin_ctzll(le64toh(halves[0])) / 8;
+    return halves[1] != 0 ? 8 + (unsigned)__builtin_ctzll(le64toh(halves[1])) / 8 : 16;
+#endif
 }
 
-static inline __m128i
-equal(__m128i block, char byte)
+static inline block
+load_block(const char *p)
 {
-    return _mm_cmpeq_epi8(block, _mm_set1_epi8(byte));
-}
+    block b;
 
-static inline unsigned
-name_stops(__m128i block) /* all but letters, digits and '-' */
-{
-    const __m128i lower = _mm_or_si128(block, _mm_set1_epi8(0x20));
-    const __m128i letters = between(lower, 'a', 'z'), digits = between(block, '0', '9');
-
-    return (unsigned)_mm_movemask_epi8(
-               _mm_or_si128(_mm_or_si128(letters, digits), equal(block, '-'))) ^
-           0xffff;
-}
-
-static inline unsigned
-value_stops(__m128i block) /* control bytes, HTAB too */
-{
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(between(block, 0, 0x1f), equal(block, 0x7f)));
-}
-
-static inline __m128i
-beyond_target(__m128i block) /* as signed bytes, those from 0x80 on are below all others */
-{
-    return _mm_or_si128(_mm_cmplt_epi8(block, _mm_set1_epi8(0x21)),
-                        _mm_or_si128(equal(block, 0x7f), equal(block, '#')));
-}
-
-static inline unsigned
-query_stops(__m128i block)
-{
-    return (unsigned)_mm_movemask_epi8(beyond_target(block));
-}
-
-static inline unsigned
-path_stops(__m128i block)
-{
-    return (unsigned)_mm_movemask_epi8(
-        _mm_or_si128(beyond_target(block), _mm_or_si128(equal(block, '?'), equal(block, '%'))));
+    memcpy(&b, p, sizeof b);
+    return b;
 }
 
 static inline __attribute__((always_inline)) const char *
-find(const char *p, const char *end, unsigned (*stops)(__m128i))
+find(const char *p, const char *end, block (*ends)(block))
 {
-    unsigned mask;
-
     for (; end - p >= 16; p += 16) {
-        mask = stops(_mm_loadu_si128((const __m128i *)p));
-        if (mask != 0)
-            return p + __builtin_ctz(mask);
+        const unsigned at = first_end(ends(load_block(p)), 0);
+
+        if (at < 16)
+            return p + at;
     }
     /* The last 16 bytes, without those that lie before p. */
-    mask = stops(_mm_loadu_si128((const __m128i *)(end - 16))) >> (16 - (end - p));
-    return mask != 0 ? p + __builtin_ctz(mask) : end;
+    return end - 16 + first_end(ends(load_block(end - 16)), (unsigned)(16 - (end - p)));
 }
 
 #define FIND(what)                                                                                 \
     static inline const char *find_##what##_end(const char *p, const char *end)                    \
     {                                                                                              \
-        return find(p, end, what##_stops);                                                         \
+        return find(p, end, what##_ends);                                                          \
     }
-
-#else
-
-#define name_stops TD_BYTE_TOKEN
-#define value_stops TD_BYTE_FIELD
-#define query_stops TD_BYTE_TARGET
-#define path_stops TD_BYTE_PATH
-#define FIND(what)                                                                                 \
-    static inline const char *find_##what##_end(const char *p, const char *end)                    \
-    {                                                                                              \
-        return td_skip_bytes(p, end, what##_stops);                                                \
-    }
-
-#endif
-
 FIND(name)
+FIND(host)
 FIND(value)
 FIND(query)
 FIND(path)
 
+/* The method, and the space behind it.  At least 16 bytes are there. */
+static inline td_method
+scan_method(const char *start, size_t *len_out)
+{
+#define X(name)                                                                                    \
+    if (memcmp(start, #name " ", sizeof #name) == 0) {                                             \
+        *len_out = sizeof #name - 1;                                                               \
+        return TD_METHOD_##name;                                                                   \
+    }
+#include "http/method.def"
+#undef X
+    return TD_METHOD_OTHER;
+}
+
 /* "METHOD /path?query HTTP/1.x" CRLF.  Returns what is behind it, or NULL: it is not plain. */
-static const char *
+static inline const char *
 scan_request_line(const char *start, const char *end, td_head *head)
 {
-    const char *target = find_name_end(start, end), *p;
-    const td_str method = td_str_make(start, (size_t)(target - start));
-    const td_method known = find_method(method);
+    size_t method_len;
+    const td_method method = scan_method(start, &method_len);
     td_str query = {NULL, 0};
 
-    if (known == TD_METHOD_OTHER || end - target < (ptrdiff_t)sizeof " / HTTP/1.1\r\n\r\n" - 1 ||
-        target[0] != ' ' || target[1] != '/')
+    if (method == TD_METHOD_OTHER || start[method_len + 1] != '/')
         return NULL;
-    target++;
-    p = find_path_end(target, end);
+
+    const char *const target = start + method_len + 1;
+    const char *p = find_path_end(target, end);
+
     while (end - p >= 3 && p[0] == '%' && td_byte_is(p[1], TD_BYTE_HEX) &&
            td_byte_is(p[2], TD_BYTE_HEX))
         p = find_path_end(p + 3, end);
@@ -551,15 +622,12 @@ scan_request_line(const char *start, const char *end, td_head *head)
         (p[8] != '0' && p[8] != '1') || memcmp(p + 9, "\r\n", 2) != 0)
         return NULL;
 
-    *head = (td_head){
-        .method = known,
-        .method_name = method,
-        .target = {target, (size_t)(p - target)},
-        .path = path,
-        .query = query,
-        .minor = p[8] - '0',
-        .content_length = -1,
-    };
+    head->method = method;
+    head->method_name = td_str_make(start, method_len);
+    head->target = td_str_make(target, (size_t)(p - target));
+    head->path = path;
+    head->query = query;
+    head->minor = p[8] - '0';
     return p + sizeof " HTTP/1.1\r\n" - 1;
 }
 
@@ -567,59 +635,119 @@ scan_request_line(const char *start, const char *end, td_head *head)
 static inline const char *
 scan_line(const char *start, const char *end, td_str *name_out, td_str *value_out)
 {
-    const char *p = find_name_end(start, end), *stop;
+    /* The line's end first: the processor can begin with the next line while it looks at this. */
+    const char *const stop = find_value_end(start, end);
 
-    if (p == start || end - p < (ptrdiff_t)sizeof ":\r\n\r\n" - 1 || *p != ':')
-        return NULL;
-    *name_out = td_str_make(start, (size_t)(p - start));
-    p++;
-    stop = find_value_end(p, end);
-    if (end - stop < (ptrdiff_t)sizeof "\r\n\r\n" - 1 || stop[0] != '\r' || stop[1] != '\n')
+    if (end - stop < (ptrdiff_t)sizeof "\r\n\r\n" - 1 || memcmp(stop, "\r\n", 2) != 0)
         return NULL;
 
-    const char *last = stop;
+    const char *const colon = find_name_end(start, end);
+    const char *value = colon + 1, *value_end = stop;
 
-    while (p < last && *p == ' ')
-        p++;
-    while (p < last && last[-1] == ' ')
-        last--;
-    *value_out = td_str_make(p, (size_t)(last - p));
+    if (colon == start || *colon != ':')
+        return NULL;
+    while (*value == ' ')
+        value++;
+    while (TD_UNLIKELY(value_end[-1] == ' ') && value_end > value)
+        value_end--;
+    *name_out = td_str_make(start, (size_t)(colon - start));
+    *value_out = td_str_make(value, (size_t)(value_end - value));
     return stop + 2;
 }
 
-/* The length of a complete plain head at the front of `bytes`, or 0. */
+/* A name, and maybe a port.  False: it is not plain. */
+static inline bool
+scan_host(td_str host, const char *end, td_head *head)
+{
+    const char *p = find_host_end(host.ptr, end), *const host_end = host.ptr + host.len;
+    unsigned port = 0;
+
+    head->host = host;
+    head->host_name = td_str_make(host.ptr, (size_t)(p - host.ptr));
+    if (p == host.ptr)
+        return false;
+    if (p == host_end)
+        return true;
+    if (*p++ != ':' || host_end - p > 5)
+        return false;
+    for (; p < host_end && *p >= '0' && *p <= '9'; p++)
+        port = port * 10 + (unsigned)(*p - '0');
+    return p == host_end && port <= PORT_MAX;
+}
+
+/* The field lines and the last CRLF.  Returns what is behind them, or NULL: they are not plain. */
+static inline const char *
+scan_lines(const char *p, const char *end, const td_head_limits *limits, td_arena *arena,
+           td_head *head)
+{
+    struct notes notes = {.has_host = false};
+    td_head_error error;
+
+    while (*p != '\r') {
+        td_str name, value;
+
+        p = scan_line(p, end, &name, &value);
+        if (p == NULL || head->headers.count == limits->headers_max)
+            return NULL;
+        *td_headers_append(&head->headers, arena) = (td_header){name, value};
+        switch (find_field(name)) {
+        case FIELD_OTHER:
+            break;
+        case FIELD_HOST:
+            if (notes.has_host || !scan_host(value, end, head))
+                return NULL;
+            notes.has_host = true;
+            break;
+        case FIELD_CONNECTION:
+            note_connection(&notes, value);
+            break;
+        case FIELD_LENGTH:
+            if (note_length(head, &notes, value, &error) < 0)
+                return NULL;
+            break;
+        default:
+            return NULL;
+        }
+    }
+    if (p[1] != '\n' || !notes.has_host)
+        return NULL;
+    head->keep_alive = wants_keep_alive(head, &notes);
+    return p + 2;
+}
+
+/* The length of a complete plain head at the front of `bytes`; 0: there is none. */
 static size_t
 scan_plain(td_str bytes, const td_head_limits *limits, td_arena *arena, td_head *head)
 {
     const size_t len = bytes.len < limits->size_max ? bytes.len : limits->size_max;
-    const char *const start = bytes.ptr, *const end = start + len, *p;
-    struct notes notes = {.hosts = 0};
-    td_head_error error;
-    td_str name, value;
+    const char *const end = bytes.ptr + len, *p;
+    const td_arena_mark mark = td_arena_mark_now(arena);
 
-    if (len < FIND_MIN)
+    if (len < sizeof(block))
         return 0;
-    p = scan_request_line(start, end, head);
-    if (p == NULL || (size_t)(p - start) - 2 > limits->request_line_max)
+    p = scan_request_line(bytes.ptr, end, head);
+    if (p == NULL || (size_t)(p - bytes.ptr) - 2 > limits->request_line_max)
         return 0;
-    while (*p != '\r') {
-        p = scan_line(p, end, &name, &value);
-        if (p == NULL || head->headers.count == limits->headers_max ||
-            note_field(head, &notes, arena, name, value, &error) < 0)
-            return 0;
+    td_headers_init(&head->headers, arena);
+    head->content_length = -1;
+    head->chunked = head->absolute_form = head->upgrade = false;
+    head->expect = TD_EXPECT_NONE;
+    p = scan_lines(p, end, limits, arena, head);
+    if (p == NULL) {
+        td_arena_rewind(arena, mark);
+        return 0;
     }
-    if (p[1] != '\n' || notes.codings > 0 || notes.expects > 0 || notes.upgrade ||
-        finish_fields(head, &notes, &error) < 0)
-        return 0;
-    return (size_t)(p - start) + 2;
+    head->raw = td_str_make(bytes.ptr, (size_t)(p - bytes.ptr));
+    return head->raw.len;
 }
 
 /*
- * The grammar of a head, byte by byte (RFC 9112 sections 2.1, 3 and 5): in each state a run of bytes
- * of some classes, maybe empty, and then the one byte that ends it.  No line may be folded, and no
- * bare CR or LF is taken for a line end (sections 2.2 and 5.2 allow to refuse them).
+ * The grammar of a head, byte by byte (RFC 9112 sections 2.1, 3 and 5): in each state a run of
+ * bytes of some classes, maybe empty, and then the one byte that ends it.  No line may be folded,
+ * and no bare CR or LF is taken for a line end (sections 2.2 and 5.2 allow to refuse them).
  */
-#define VERSION_BYTE(i, byte) [VERSION + (i)] = {0, byte, VERSION + (i) + 1, "request line: bad version"}
+#define VERSION_BYTE(i, byte)                                                                      \
+    [VERSION + (i)] = {0, byte, VERSION + (i) + 1, "request line: bad version"}
 
 static const struct step {
     uint8_t run;
@@ -782,9 +910,10 @@ static int
 on_header_value(http_parser *asked, const char *at, size_t len)
 {
     struct inquiry *inquiry = asked->data;
+    const td_str value = td_str_trim(td_str_make(at, len));
 
-    inquiry->rc = note_field(inquiry->head, &inquiry->notes, inquiry->arena, inquiry->name,
-                             td_str_trim(td_str_make(at, len)), inquiry->error);
+    td_headers_add(&inquiry->head->headers, inquiry->arena, inquiry->name, value);
+    inquiry->rc = note_field(inquiry->head, &inquiry->notes, inquiry->name, value, inquiry->error);
     return inquiry->rc;
 }
 
@@ -798,8 +927,8 @@ on_headers_complete(http_parser *asked)
 }
 
 /*
- * Fill in *head from a head that was judged good.  http-parser knows too few methods, and one
- * (CONNECT) for which it reads the target differently; the method has been judged, so GET stands in.
+ * Fill in *head from a head that was judged good.  http-parser knows too few methods, and reads the
+ * target differently for one of them (CONNECT); the method has been judged, so GET stands in.
  */
 static int
 ask_http_parser(td_str raw, td_arena *arena, td_head *head, td_head_error *error)
@@ -823,6 +952,8 @@ ask_http_parser(td_str raw, td_arena *arena, td_head *head, td_head_error *error
 
     http_parser_init(&asked, HTTP_REQUEST);
     http_parser_set_max_header_size(UINT32_MAX); /* our own limits have been kept */
+    asked.lenient_http_headers = 1; /* what the fields say is judged by the note_ functions */
+    asked.allow_chunked_length = 1;
     asked.data = &inquiry;
     http_parser_execute(&asked, &settings, "GET", strlen("GET"));
     eaten = http_parser_execute(&asked, &settings, rest.ptr, rest.len);
@@ -833,19 +964,31 @@ ask_http_parser(td_str raw, td_arena *arena, td_head *head, td_head_error *error
         return refuse(error, 400, http_errno_description(HTTP_PARSER_ERRNO(&asked)));
     if (!inquiry.complete || eaten != rest.len)
         return refuse(error, 400, "header: it can be read in two ways");
+    head->raw = raw;
     return finish_fields(head, &inquiry.notes, error);
 }
 
-/* scan_plain, leaving nothing behind in the arena where it is of no use. */
-static size_t
-try_plain(td_str bytes, const td_head_limits *limits, td_arena *arena, td_head *head)
+/* All but a plain head that is there at the first look; `looked`: scan_plain did not know it. */
+static __attribute__((noinline)) ssize_t
+parse_long_way(td_head_parser *parser, td_str bytes, const td_head_limits *limits, td_arena *arena,
+               td_head *out, td_head_error *error)
 {
-    const td_arena_mark mark = td_arena_mark_now(arena);
-    const size_t len = fast ? scan_plain(bytes, limits, arena, head) : 0;
+    const bool looked = parser->judged == 0 && bytes.len > 0;
+    int rc = judge(parser, bytes, limits, error);
 
-    if (len == 0)
-        td_arena_rewind(arena, mark);
-    return len;
+    if (rc <= 0)
+        return rc;
+
+    const td_str raw = td_str_make(bytes.ptr + parser->start, parser->judged - parser->start);
+    const ssize_t taken = (ssize_t)parser->judged;
+
+    if (looked || !scanner_on || scan_plain(raw, limits, arena, out) == 0) {
+        rc = ask_http_parser(raw, arena, out, error);
+        if (rc < 0)
+            return rc;
+    }
+    *parser = (td_head_parser){.judged = 0};
+    return taken;
 }
 
 ssize_t
@@ -853,27 +996,12 @@ td_head_parse(td_head_parser *parser, const char *bytes, size_t len, const td_he
               td_arena *arena, td_head *out, td_head_error *error)
 {
     const td_str all = td_str_make(bytes, len);
-    const bool first = parser->judged == 0;
-    size_t plain = first ? try_plain(all, limits, arena, out) : 0;
 
-    if (plain > 0) {
-        out->raw = td_str_make(bytes, plain);
-        return (ssize_t)plain;
+    if (TD_LIKELY(parser->judged == 0 && scanner_on)) {
+        const size_t plain = scan_plain(all, limits, arena, out);
+
+        if (TD_LIKELY(plain > 0))
+            return (ssize_t)plain;
     }
-
-    int rc = judge(parser, all, limits, error);
-
-    if (rc <= 0)
-        return rc;
-
-    const td_str raw = td_str_make(bytes + parser->start, parser->judged - parser->start);
-    const ssize_t taken = (ssize_t)parser->judged;
-
-    if (!first)
-        plain = try_plain(raw, limits, arena, out);
-    if (plain != raw.len && (rc = ask_http_parser(raw, arena, out, error)) < 0)
-        return rc;
-    out->raw = raw;
-    *parser = (td_head_parser){.judged = 0};
-    return taken;
+    return parse_long_way(parser, all, limits, arena, out, error);
 }

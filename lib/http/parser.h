@@ -41,23 +41,23 @@ typedef enum td_expect {
     TD_EXPECT_OTHER,    /* 417 */
 } td_expect;
 
-/* A head that was accepted.  Every td_str points into the bytes that were parsed or is a constant. */
+/* A head that was accepted.  A td_str points into the bytes that were parsed, or is a constant. */
 typedef struct td_head {
-    td_str raw;         /* the whole head, from the method (leading CRLFs left out) to the last CRLF */
+    td_str raw; /* the whole head, from the method to the last CRLF, without leading CRLFs */
     td_method method;
     td_str method_name; /* as sent */
     td_str target;      /* as sent */
-    td_str path;        /* of the target, percent-encoded; "*" for OPTIONS *; "/" where absolute-form has none */
+    td_str path;        /* percent-encoded; "*" for OPTIONS *; "/" where absolute-form has none */
     td_str query;       /* behind the first '?'; the null string: there was no '?' */
-    td_str host;        /* authority of an absolute-form target, else of Host; "127.0.0.1" for a 1.0 request without */
-    td_str host_name;   /* host without the port, as sent (not lower-cased); "[::1]" keeps its brackets */
+    td_str host;        /* of an absolute-form target, else of Host; else, in 1.0, "127.0.0.1" */
+    td_str host_name;   /* host without the port, as sent; "[::1]" keeps its brackets */
     int minor;          /* HTTP version: 0, or 1 for 1.1 and later */
     td_headers headers; /* the array is in the arena given to the parser */
     int64_t content_length; /* -1: no Content-Length */
     bool chunked;
     bool keep_alive;    /* what the client asks for: RFC 9112 section 9.3, BEHAVIOUR 1.1-1.2 */
     bool absolute_form;
-    bool upgrade;       /* an Upgrade header named by Connection: for the handler to look at, no more */
+    bool upgrade;       /* there is an Upgrade, named by Connection: for the handler to look at */
     td_expect expect;
 } td_head;
 
@@ -75,13 +75,13 @@ typedef struct td_head_error {
 } td_head_error;
 
 /*
- * Look at the first len bytes at `bytes`; the start may not move between calls of one head, or all of
- * what was there must be there again.
+ * Look at the first len bytes at `bytes`.  Between calls for one head they may move, but all that
+ * were there must be there again.
  *
  * Returns the length of the head (> 0; *out is filled in, and up to 2 leading CRLFs are counted), 0
- * when more is needed, or TD_EBADMSG with *error.  What is wrong is told as soon as the bytes show it,
- * not when the head is complete.  Linear in the input over all calls.  After a head the parser is at
- * its start again; after an error it is of no use.  Without a head *out means nothing.
+ * when more is needed, or TD_EBADMSG with *error.  What is wrong is told as soon as the bytes show
+ * it, not when the head is complete.  Linear in the input over all calls.  After a head the parser
+ * is at its start again; after an error it is of no use.  Without a head *out means nothing.
  */
 TD_PRIVATE ssize_t td_head_parse(td_head_parser *parser, const char *bytes, size_t len,
                                  const td_head_limits *limits, td_arena *arena, td_head *out,
