@@ -22,6 +22,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "io/call.h"
+#include "io/cxx.h"
 #include "io/fiber.h"
 #include "io/stack.h"
 #include "io/switch.h"
@@ -47,9 +48,11 @@ struct td_coroutine {
     bool is_waiting;
     bool has_waited;
     bool is_ended;
-    bool is_canceled;  /* and has not unwound yet */
-    bool is_unwinding; /* cleanups may wait, and are not cancelled */
-    bool must_unwind;  /* at the wait where it is */
+    bool is_canceled;    /* and has not unwound yet */
+    bool is_unwinding;   /* cleanups may wait, and are not cancelled */
+    bool must_unwind;    /* at the wait where it is */
+    bool has_loose_ends; /* actions deferred, a cancellation under way, or frames left by unwinding */
+    bool is_unneeded;    /* in the pool: nobody has taken it since the last trimming */
 
     int code; /* result of the wait */
     void (*undo)(void *arg);
@@ -57,6 +60,7 @@ struct td_coroutine {
     td_list link;              /* in scheduler.waiting */
     td_callback cancel;        /* posted by another coroutine */
     struct _Unwind_Exception unwinding;
+    td_cxx_state cxx; /* while it waits */
     td_fiber fiber;
     td_stack stack;
     td_coroutine *next; /* in the pool */
@@ -66,12 +70,11 @@ struct scheduler {
     td_coroutine *current; /* NULL: the loop's own stack runs */
     void *point;           /* of the loop, while a coroutine runs */
     td_fiber fiber;        /* the loop's */
+    td_cxx_state *cxx;     /* of this thread; on the loop's stack it is always clear */
     td_coroutine *deferring; /* whose td_defer actions run, on the loop's stack */
 
     td_coroutine *pool;
-    size_t count;       /* stacks there are */
-    size_t idle;        /* of them, in the pool */
-    size_t idle_least;  /* since the last trimming: so many were not needed */
+    size_t count; /* stacks there are, those in the pool included */
 
     td_list waiting;  /* td_coroutine.link */
     td_list starving; /* td_coroutine_job.link */
@@ -151,7 +154,11 @@ td_coroutine_set_activity(td_coroutine *co, const td_activity *activity, const c
 size_t
 td_coroutines_count(void)
 {
-    return scheduler.count - scheduler.idle;
+    size_t count = scheduler.count;
+
+    for (const td_coroutine *co = scheduler.pool; co != NULL; co = co->next)
+        count--;
+    return count;
 }
 
 bool
@@ -170,6 +177,13 @@ trim_later(void)
         td_timer_start(scheduler.loop, &scheduler.trim, td_now_ns() + TRIM_PERIOD_NS);
 }
 
+void
+td_coroutines_look_for_cxx(void)
+{
+    if (scheduler.cxx == NULL)
+        scheduler.cxx = td_cxx_thread_state();
+}
+
 static td_coroutine *
 create(void)
 {
@@ -185,8 +199,12 @@ create(void)
         return NULL;
     }
     td_coroutine *co = (td_coroutine *)(stack.low + stack.size) - 1; /* pages are aligned enough */
+    char *const low = stack.low + td_stack_guard_size();
     co->stack = stack;
+    co->cancel.link = (td_list){NULL, NULL};
+    td_fiber_init(&co->fiber, low, (size_t)((char *)co - low));
     scheduler.count++;
+    td_coroutines_look_for_cxx();
     trim_later();
     return co;
 }
@@ -199,8 +217,6 @@ pool_take(void)
     if (TD_UNLIKELY(co == NULL))
         return create();
     scheduler.pool = co->next;
-    if (--scheduler.idle < scheduler.idle_least)
-        scheduler.idle_least = scheduler.idle;
     return co;
 }
 
@@ -209,7 +225,6 @@ pool_put(td_coroutine *co)
 {
     co->next = scheduler.pool;
     scheduler.pool = co;
-    scheduler.idle++;
 }
 
 void
@@ -219,6 +234,7 @@ td_coroutine_pool_trim(size_t keep)
 
     for (size_t i = 0; *at != NULL && i < keep; i++) {
         td_stack_shrink(&(*at)->stack, SHALLOW_SIZE);
+        (*at)->is_unneeded = true;
         at = &(*at)->next;
     }
     while (*at != NULL) {
@@ -226,22 +242,21 @@ td_coroutine_pool_trim(size_t keep)
 
         *at = (*at)->next;
         td_stack_unmap(&stack);
-        scheduler.idle--;
         scheduler.count--;
     }
-    scheduler.idle_least = scheduler.idle;
 }
 
-/* Unmap what nobody needed since the last time; those that were used last stay warm. */
+/* Unmap what nobody has needed since the last time: it lies together at the bottom. */
 static void
 on_trim(void *arg)
 {
-    const size_t unneeded = scheduler.idle_least;
+    const td_coroutine *co = scheduler.pool;
+    size_t keep = 0;
 
     (void)arg;
-    if (scheduler.idle > POOL_MIN)
-        td_coroutine_pool_trim(scheduler.idle - unneeded > POOL_MIN ? scheduler.idle - unneeded
-                                                                    : POOL_MIN);
+    for (; co != NULL && !(co->is_unneeded && keep >= POOL_MIN); co = co->next)
+        keep++;
+    td_coroutine_pool_trim(keep);
     if (scheduler.count > POOL_MIN)
         trim_later();
 }
@@ -282,7 +297,7 @@ unwind(td_coroutine *co, td_coroutine_end end)
 {
     co->end = end;
     co->must_unwind = false;
-    co->is_unwinding = true;
+    co->is_unwinding = co->has_loose_ends = true;
     co->unwinding = (struct _Unwind_Exception){.exception_cleanup = on_caught};
     td_fiber_no_return();
     _Unwind_ForcedUnwind(&co->unwinding, on_frame, co);
@@ -294,6 +309,20 @@ td_coroutine_raise(void)
 {
     TD_ASSERT(scheduler.current != NULL);
     unwind(scheduler.current, TD_COROUTINE_RAISED);
+}
+
+/* What td_raise would have been: the frames are unwound, the coroutine has failed, the worker goes on. */
+void
+td_switch_uncaught(struct _Unwind_Exception *exception)
+{
+    td_coroutine *co = scheduler.current;
+    char text[512];
+
+    td_cxx_consume(exception, text, sizeof(text));
+    td_log(TD_LOG_ERROR, "nobody caught %s", text);
+    co->end = TD_COROUTINE_RAISED;
+    co->has_loose_ends = true;
+    leave(co);
 }
 
 /* ---- running */
@@ -333,26 +362,28 @@ feed_later(void)
         td_ioloop_post(scheduler.loop, &scheduler.feed);
 }
 
+static __attribute__((noinline)) void
+tie_loose_ends(td_coroutine *co)
+{
+    run_deferred(co);
+    td_callback_cancel(&co->cancel);
+    td_fiber_forget_frames(&co->fiber);
+    if (scheduler.cxx != NULL) /* past a frame that could not be unwound */
+        *scheduler.cxx = (td_cxx_state){NULL, 0};
+}
+
 /* On the loop's stack, which a coroutine has just left for good. */
 static inline void
 end(td_coroutine *co)
 {
-    void (*ended)(void *, td_coroutine_end) = co->task.ended;
-    void *const arg = co->task.arg;
-    const td_coroutine_end how = co->end;
-
-    if (TD_UNLIKELY(co->deferred != NULL))
-        run_deferred(co);
-    if (TD_UNLIKELY(how != TD_COROUTINE_RETURNED))
-        td_fiber_forget_frames(&co->fiber);
-    if (TD_UNLIKELY(co->is_canceled))
-        td_callback_cancel(&co->cancel);
+    if (TD_UNLIKELY(co->has_loose_ends))
+        tie_loose_ends(co);
     pool_put(co);
     if (TD_UNLIKELY(!td_list_is_empty(&scheduler.starving)))
         feed_later();
     td_activity_set(&(td_activity){0});
-    if (ended != NULL)
-        ended(arg, how);
+    if (co->task.ended != NULL)
+        co->task.ended(co->task.arg, co->end); /* may start another on the same stack */
 }
 
 /* On the loop's stack, after a coroutine gave it back.  Returns NULL if that was for good. */
@@ -372,14 +403,11 @@ settle(td_coroutine *co)
 static inline td_coroutine *
 start(td_coroutine *co, const td_coroutine_task *task)
 {
-    char *const low = co->stack.low + td_stack_guard_size();
-
     co->task = *task;
     co->deferred = NULL;
     co->cancel_disabled = 0;
-    co->is_waiting = co->has_waited = co->is_ended = false;
-    co->is_canceled = co->is_unwinding = co->must_unwind = false;
-    td_fiber_init(&co->fiber, low, (size_t)((char *)co - low));
+    co->is_waiting = co->has_waited = co->is_ended = co->is_canceled = false;
+    co->is_unwinding = co->must_unwind = co->has_loose_ends = co->is_unneeded = false;
     scheduler.current = co;
     td_activity_set(&task->activity);
     td_fiber_leaving(&scheduler.fiber, &co->fiber);
@@ -434,6 +462,17 @@ is_to_unwind(const td_coroutine *co)
     return co->is_canceled && co->cancel_disabled == 0 && !co->is_unwinding;
 }
 
+/* Exceptions that are being handled go with the coroutine that handles them. */
+static void
+keep_cxx(td_coroutine *co)
+{
+    static const td_cxx_state clear;
+
+    co->cxx = scheduler.cxx != NULL ? *scheduler.cxx : clear;
+    if (scheduler.cxx != NULL)
+        *scheduler.cxx = clear;
+}
+
 int
 td_coroutine_wait(void (*undo)(void *arg), void *arg)
 {
@@ -450,9 +489,12 @@ td_coroutine_wait(void (*undo)(void *arg), void *arg)
     co->undo_arg = arg;
     co->is_waiting = co->has_waited = true;
     td_list_append(&scheduler.waiting, &co->link);
+    keep_cxx(co);
     td_fiber_leaving(&co->fiber, &scheduler.fiber);
     td_switch(&co->point, scheduler.point);
     td_fiber_arrived(&co->fiber, &scheduler.fiber);
+    if (scheduler.cxx != NULL)
+        *scheduler.cxx = co->cxx;
     if (co->must_unwind)
         unwind(co, TD_COROUTINE_CANCELED);
     errno = saved_errno;
@@ -496,7 +538,7 @@ td_coroutine_cancel(td_coroutine *co)
 {
     if (!co->is_canceled)
         co->cancel = (td_callback){.fn = on_cancel, .arg = co};
-    co->is_canceled = true;
+    co->is_canceled = co->has_loose_ends = true;
     if (!co->is_waiting || !is_to_unwind(co))
         return;
     if (scheduler.current == NULL)
@@ -548,6 +590,7 @@ abandon_all(void)
             co->undo(co->undo_arg);
         td_list_remove(&co->link);
         co->end = TD_COROUTINE_CANCELED;
+        co->has_loose_ends = true;
         end(co);
     }
 }
@@ -605,6 +648,7 @@ td_defer(td_callback_fn *fn, void *arg)
     struct deferred *action = td_xmalloc(sizeof(*action));
     *action = (struct deferred){co->deferred, fn, arg};
     co->deferred = action;
+    co->has_loose_ends = true;
     return 0;
 }
 

@@ -19,7 +19,7 @@ typedef struct td_coroutine td_coroutine;
 
 typedef enum td_coroutine_end {
     TD_COROUTINE_RETURNED,
-    TD_COROUTINE_RAISED,   /* by td_coroutine_raise */
+    TD_COROUTINE_RAISED,   /* by td_coroutine_raise, or a C++ exception that nobody caught (logged) */
     TD_COROUTINE_CANCELED, /* unwound at a wait */
 } td_coroutine_end;
 
@@ -105,6 +105,12 @@ TD_PRIVATE void td_coroutine_pool_trim(size_t keep); /* unmap idle stacks beyond
  */
 TD_PRIVATE void td_coroutines_open(td_ioloop *loop);
 TD_PRIVATE void td_coroutines_close(void);
+
+/*
+ * Code was loaded: if it is C++, what its runtime knows about exceptions is from now on kept for each
+ * coroutine.  The start of a loop and each new stack look too.
+ */
+TD_PRIVATE void td_coroutines_look_for_cxx(void);
 
 /* True when the address lies in the guard page of a coroutine's stack: for the crash report. */
 TD_PRIVATE bool td_coroutine_is_overflow(const void *fault_address);

@@ -482,6 +482,7 @@ td_ioloop_start(td_ioloop *loop)
         loop->is_running = true;
         ev_now_update(loop->ev);
         td_clock_refresh();
+        td_coroutines_look_for_cxx();
         ev_run(loop->ev, 0);
         loop->is_running = false;
     }

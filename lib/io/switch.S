@@ -97,6 +97,7 @@ td_switch_leave: /* rdi: to */
     .p2align 4
 td_switch_enter: /* rdi: point, rsi: top, rdx: entry, rcx: arg */
     .cfi_startproc
+    .cfi_personality 0x1b, td_switch_personality /* 0x1b: a relative address of 4 bytes */
     save_to %rdi
     movq %rsp, %rbx
     movq %rcx, %rdi
@@ -120,6 +121,14 @@ td_switch_enter: /* rdi: point, rsi: top, rdx: entry, rcx: arg */
     .cfi_same_value %r14
     .cfi_same_value %r15
     ret
+    .globl td_switch_caught
+    .hidden td_switch_caught
+td_switch_caught: /* the unwinder comes here, on the stack of entry; rax: exception */
+    .cfi_def_cfa %rsp, 8
+    .cfi_undefined %rip
+    movq %rax, %rdi
+    call td_switch_uncaught
+    ud2
     .cfi_endproc
     .size td_switch_enter, . - td_switch_enter
 
@@ -223,6 +232,7 @@ td_switch_leave: /* x0: to */
     .p2align 4
 td_switch_enter: /* x0: point, x1: top, x2: entry, x3: arg */
     .cfi_startproc
+    .cfi_personality 0x1b, td_switch_personality /* 0x1b: a relative address of 4 bytes */
     save_to x0
     mov x19, sp
     mov x0, x3
@@ -243,6 +253,13 @@ td_switch_enter: /* x0: point, x1: top, x2: entry, x3: arg */
     .cfi_restore x29
     .cfi_restore x30
     ret
+    .globl td_switch_caught
+    .hidden td_switch_caught
+td_switch_caught: /* the unwinder comes here, on the stack of entry; x0: exception */
+    .cfi_def_cfa sp, 0
+    .cfi_undefined x30
+    bl td_switch_uncaught
+    brk #1
     .cfi_endproc
     .size td_switch_enter, . - td_switch_enter
 

@@ -25,7 +25,8 @@
  * through *point meanwhile; otherwise it ends by td_switch_leave.  (Returning keeps the processor's
  * stack of return addresses straight, which is worth more than the instructions.)
  *
- * Backtraces and unwinding end at entry.
+ * Backtraces and forced unwinding end at entry; an exception (of C++, say) that entry lets out has
+ * unwound all frames when it comes to td_switch_uncaught.  (With ucontext it ends the process.)
  */
 void td_switch_enter(void **point, void *top, void (*entry)(void *arg), void *arg);
 
@@ -34,6 +35,10 @@ void td_switch(void **point, void *to);
 
 /* Go to `to` for good. */
 TD_NORETURN void td_switch_leave(void *to);
+
+/* Whoever uses td_switch_enter defines this.  Runs on the stack of entry; ends by td_switch_leave. */
+struct _Unwind_Exception;
+TD_NORETURN void td_switch_uncaught(struct _Unwind_Exception *exception);
 
 #pragma GCC visibility pop
 
