@@ -226,6 +226,24 @@ def play(daemon, row, bytewise):
             check(response.body == b"[still here]", "the connection goes on", response)
 
 
+def ways(row):
+    """In which ways a row is played: bytewise or not."""
+    return (False, True) if row.size() <= BYTEWISE_MAX else (False,)
+
+
+def play_all(daemon, rows):
+    """What failed, as texts."""
+    failures = []
+    for row in rows:
+        for bytewise in ways(row):
+            try:
+                play(daemon, row, bytewise)
+            except (AssertionError, OSError) as e:
+                how = ", byte by byte" if bytewise else ""
+                failures.append(f"{row.place} {row.title}{how}\n    {type(e).__name__}: {e}")
+    return failures
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("tables", nargs="+")
@@ -236,19 +254,17 @@ def main():
     passed = failed = 0
     for table in args.tables:
         listeners, rows = read_table(table)
-        with harness.Daemon(listeners=listeners, ini="[log]\naccess = off\n",
-                            wrapper=harness.VALGRIND if args.valgrind else ()) as daemon:
-            for row in rows:
-                if args.k not in row.title:
-                    continue
-                for bytewise in (False, True) if row.size() <= BYTEWISE_MAX else (False,):
-                    try:
-                        play(daemon, row, bytewise)
-                        passed += 1
-                    except (AssertionError, OSError) as e:
-                        failed += 1
-                        how = ", byte by byte" if bytewise else ""
-                        print(f"FAIL {row.place} {row.title}{how}\n    {type(e).__name__}: {e}")
+        rows = [row for row in rows if args.k in row.title]
+        wrapper = harness.VALGRIND if args.valgrind else ()
+        try:
+            with harness.Daemon(listeners=listeners, ini="[log]\naccess = off\n",
+                                wrapper=wrapper) as daemon:
+                failures = play_all(daemon, rows)
+        except AssertionError as e:
+            failures = [f"{table}: the daemon: {e}"]
+        print("".join(f"FAIL {failure}\n" for failure in failures), end="")
+        failed += len(failures)
+        passed += sum(len(ways(row)) for row in rows) - len(failures)
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 
