@@ -22,6 +22,7 @@ enum text {
     TEXT_HOST_NAME,
     TEXT_REMOTE_ADDR,
     TEXT_FULL_URL,
+    TEXT_BODY,
     TEXTS_COUNT,
 };
 
@@ -72,7 +73,8 @@ td_request_query(td_handler *h)
 {
     if (!td_handler_usable(h, "td_request_query"))
         return none;
-    return copied(h, TEXT_QUERY, h->request->head.query);
+    return td_str_is_null(h->request->head.query) ? TD_STR("")
+                                                  : copied(h, TEXT_QUERY, h->request->head.query);
 }
 
 td_str
@@ -170,16 +172,17 @@ td_str
 td_request_body(td_handler *h)
 {
     td_request *request;
+    const td_buf *buf;
 
     if (!td_handler_usable(h, "td_request_body"))
         return none;
     request = h->request;
+    buf = &request->body_buf;
     if (request->body.len == 0)
         return TD_STR("");
-    if (request->body_buf.start + request->body_buf.len < request->body_buf.size)
-        *td_buf_reserve(&request->body_buf, 1) = '\0';
-    else if (request->body.ptr[request->body.len] != '\0')
-        request->body = td_str_dup(&request->arena, request->body);
+    if (buf->start + buf->len == buf->size)
+        return copied(h, TEXT_BODY, request->body);
+    buf->base[buf->start + buf->len] = '\0';
     return request->body;
 }
 

@@ -3,6 +3,7 @@
  * numbers as repr shows them), and with "</" as "<\/" so that it may stand in a script element, as
  * Tornado has it.
  */
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,9 @@ shortest_digits(double value, char digits[DIGITS_MAX], int *exponent_out)
     char text[32];
     size_t count = 0;
 
-    for (int precision = 15; precision <= DIGITS_MAX; precision++) {
+    /* 15 digits always survive the way there and back, so fewer show as zeros at the end; but not of
+       a subnormal number, which has less precision. */
+    for (int precision = value < DBL_MIN ? 1 : 15; precision <= DIGITS_MAX; precision++) {
         snprintf(text, sizeof(text), "%.*e", precision - 1, value);
         if (strtod(text, NULL) == value)
             break;
