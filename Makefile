@@ -114,6 +114,15 @@ $1/tests/unit/%: tests/unit/%.c Makefile $1/libtornado.a | build/.packages-test
 	$$(RUN)$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) -pie $$(LDFLAGS_ALL) $3 -o $$@ $$< $1/libtornado.a \
 	    -lcheck -lsubunit -lrt $$(LIBS)
 
+# The daemon's own parts, all but its main.
+$1/daemon.a: $$(DAEMON:%=$1/obj/%.o)
+	@rm -f $$@
+	$$(RUN)ar rcs $$@ $$(filter-out %/main.o,$$^)
+$1/tests/unit/test_daemon_%: tests/unit/test_daemon_%.c Makefile $1/daemon.a $1/libtornado.a | build/.packages-test
+	@mkdir -p $$(@D)
+	$$(RUN)$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) -pie $$(LDFLAGS_ALL) $3 -o $$@ $$< $1/daemon.a \
+	    $1/libtornado.a -lcheck -lsubunit -lrt $$(LIBS)
+
 # A fuzz driver that runs the files it is given, with or without libFuzzer.
 $1/tests/fuzz/%: tests/fuzz/%.c $1/obj/tests/fuzz/replay.o Makefile $1/libtornado.a
 	@mkdir -p $$(@D)
@@ -214,6 +223,9 @@ install: all
 	test -e $(DESTDIR)$(SYSCONFDIR)/tornadod.ini || \
 	    install -m 644 conf/tornadod.ini $(DESTDIR)$(SYSCONFDIR)
 	$(FILL_IN) systemd/tornadod.service > $(DESTDIR)$(LIBDIR)/systemd/system/tornadod.service
+	install -d $(DESTDIR)$(LIBDIR)/sysusers.d $(DESTDIR)$(LIBDIR)/tmpfiles.d
+	install -m 644 systemd/tornadod.sysusers $(DESTDIR)$(LIBDIR)/sysusers.d/tornadod.conf
+	install -m 644 systemd/tornadod.tmpfiles $(DESTDIR)$(LIBDIR)/tmpfiles.d/tornadod.conf
 
 # What is configured stays.
 .PHONY: uninstall
@@ -222,7 +234,8 @@ uninstall:
 	    $(HANDLERS:handlers/%=$(HANDLERDIR)/%) $(LIBDIR)/pkgconfig/tornado.pc \
 	    $(GDBDIR)/libtornado.so.1-gdb.py $(patsubst %,$(MANDIR)/man5/%,$(notdir $(wildcard */*.5))) \
 	    $(patsubst %,$(MANDIR)/man8/%,$(notdir $(wildcard */*.8))) \
-	    $(LIBDIR)/systemd/system/tornadod.service)
+	    $(LIBDIR)/systemd/system/tornadod.service \
+	    $(LIBDIR)/sysusers.d/tornadod.conf $(LIBDIR)/tmpfiles.d/tornadod.conf)
 	rm -rf $(DESTDIR)$(PREFIX)/include/tornado $(DESTDIR)$(DOCDIR)
 
 .PHONY: clean

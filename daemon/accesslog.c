@@ -59,6 +59,7 @@ struct accesslog {
     _Atomic uint64_t published, written;
     _Atomic int next_fd; /* -1: none */
     _Atomic bool ending;
+    _Atomic bool writing; /* the thread is awake */
 };
 
 /* ---- the thread */
@@ -152,7 +153,9 @@ run_thread(void *arg)
 
     while (!atomic_load(&log->ending)) {
         eventfd_read(log->wake, &count);
+        atomic_store(&log->writing, true);
         write_out(log);
+        atomic_store(&log->writing, false);
     }
     write_out(log);
     return NULL;
@@ -216,6 +219,24 @@ accesslog_set_fd(accesslog *log, int fd)
     if (unused >= 0)
         close(unused);
     wake_thread(log);
+}
+
+/* The thread has its chance first; what it does not get done is left to nobody. */
+void
+accesslog_rescue(accesslog *log)
+{
+    uint64_t head = atomic_load(&log->published);
+
+    for (int waited = 0; atomic_load(&log->writing) && waited < RETRY_MS; waited++)
+        wait_ms(-1, 0, 1);
+    uint64_t tail = atomic_load(&log->written);
+    while (!atomic_load(&log->writing) && log->fd >= 0 && tail < head) {
+        const char *bytes = log->ring + (tail & (log->size - 1));
+        ssize_t n = write(log->fd, bytes, choose_chunk(log, bytes, head - tail));
+        if (n <= 0)
+            return;
+        tail += (uint64_t)n;
+    }
 }
 
 /* ---- life */

@@ -32,6 +32,9 @@ void accesslog_add(accesslog *log, const td_request *request, int64_t duration_n
  */
 void accesslog_set_fd(accesslog *log, int fd);
 
+/* Write out what is left, from the fatal-signal handler of the loop's thread. */
+void accesslog_rescue(accesslog *log);
+
 /* Write out what is left, for at most two seconds. */
 void accesslog_destroy(accesslog **log);
 

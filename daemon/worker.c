@@ -482,6 +482,15 @@ set_signals(struct worker *worker)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+static void
+rescue_access_log(void *arg)
+{
+    const struct worker *worker = arg;
+
+    if (worker->access != NULL)
+        accesslog_rescue(worker->access);
+}
+
 static int
 open_access_log(struct worker *worker, td_err *err)
 {
@@ -570,6 +579,7 @@ become_worker(struct worker *worker)
     close_unneeded(options);
     td_table_reseed();
     crash_install(options->slot);
+    crash_set_last_words(rescue_access_log, worker);
     td_activity_slot = &options->slot->activity;
     if (privileges_drop(options->identity, &worker->failure) < 0 || open_loop(worker) < 0)
         return worker->failure.code;
