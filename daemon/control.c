@@ -5,6 +5,7 @@
 #include "daemon/control.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -99,6 +100,7 @@ take_fds(struct msghdr *header, uint32_t has_fds, struct control_message *out)
     }
 }
 
+/* 1, 0 at the end, TD_EBADMSG for what we did not send, -errno. */
 static int
 receive_packet(int fd, struct packet *packet, struct control_message *out)
 {
@@ -118,21 +120,22 @@ receive_packet(int fd, struct packet *packet, struct control_message *out)
         out->fds[i] = -1;
     if (n == 0)
         return 0;
-    take_fds(&header, n == sizeof(*packet) ? packet->has_fds : 0, out);
-    return (int)n;
+    bool is_ours = n == sizeof(*packet) && !(header.msg_flags & MSG_TRUNC);
+    take_fds(&header, is_ours ? packet->has_fds : 0, out);
+    return is_ours ? 1 : TD_EBADMSG;
 }
 
 int
 control_receive(int fd, struct control_message *out)
 {
     struct packet packet;
-    int n;
+    int rc;
 
     do {
-        n = receive_packet(fd, &packet, out);
-        if (n <= 0)
-            return n;
-    } while ((size_t)n != sizeof(packet));
+        rc = receive_packet(fd, &packet, out);
+    } while (rc == TD_EBADMSG);
+    if (rc <= 0)
+        return rc;
     out->type = packet.type;
     memcpy(out->text, packet.text, sizeof(out->text));
     out->text[sizeof(out->text) - 1] = '\0';

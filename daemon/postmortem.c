@@ -66,7 +66,7 @@ postmortem_describe(td_arena *arena, const struct slot *slot, const struct manif
         td_buf_printf(&text, i == 0 ? "; called from " : ", ");
         put_frame(&text, &report->frames[i]);
     }
-    td_str described = td_str_dup(arena, td_buf_str(&text));
+    td_str described = text.len > 0 ? td_str_dup(arena, td_buf_str(&text)) : TD_STR("");
     td_buf_release(&text);
     return described;
 }

@@ -1,0 +1,194 @@
+/* Goal: every line is written once and whole, and a target that does not take them holds nobody up. */
+#include "daemon/accesslog.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "tests/unit/unit.h"
+
+#define RING 65536
+
+static td_ioloop *loop;
+static accesslog *log_under_test;
+static char folder[64];
+
+static void
+setup(void)
+{
+    strcpy(folder, "/tmp/test_daemon_accesslog.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_int_eq(td_ioloop_create(&loop, NULL), 0);
+}
+
+static void
+teardown(void)
+{
+    char command[100];
+
+    accesslog_destroy(&log_under_test);
+    td_ioloop_destroy(&loop);
+    snprintf(command, sizeof(command), "rm -r %s", folder);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static void
+create_log(int fd)
+{
+    const struct accesslog_options options = {.format = TD_ACCESS_TORNADO, .fd = fd, .ring_size = RING};
+
+    ck_assert_int_eq(accesslog_create(loop, &options, &log_under_test, NULL), 0);
+}
+
+static int
+open_file(const char *name)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    return open(path, O_RDWR | O_CREAT | O_APPEND, 0644);
+}
+
+/* Requests number first..last, each with its number in the target; returns the bytes of their lines. */
+static off_t
+add_requests(int first, int last)
+{
+    const size_t others = strlen("[I 241121 19:42:50 access] 200 GET  (0.0.0.0) 0.00ms\n");
+    off_t bytes = 0;
+    char target[32];
+    td_request request = {.peer = {.address_len = 4}, .status = 200};
+
+    request.head.method_name = TD_STR("GET");
+    for (int i = first; i <= last; i++) {
+        request.head.target = td_str_make(target, (size_t)snprintf(target, sizeof(target), "/%d/", i));
+        accesslog_add(log_under_test, &request, 0);
+        bytes += (off_t)(others + request.head.target.len);
+    }
+    return bytes;
+}
+
+/* All lines are whole, their numbers grow by one from `first` on; returns how many there are. */
+static int
+count_lines(int fd, int first)
+{
+    FILE *file = fdopen(dup(fd), "r");
+    char line[256];
+    int count = 0, number;
+
+    rewind(file);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        ck_assert_msg(strlen(line) > 30 && line[strlen(line) - 1] == '\n', "%s", line);
+        ck_assert_int_eq(sscanf(line + 27, "200 GET /%d/ (0.0.0.0) 0.00ms", &number), 1);
+        ck_assert_int_eq(number, first + count);
+        count++;
+    }
+    fclose(file);
+    return count;
+}
+
+/* Paced by what is written: all that were given, many times the size of the ring, in order. */
+START_TEST(all_lines_arrive)
+{
+    int fd = open_file("access.log");
+    struct stat st = {0};
+    off_t added = 0;
+
+    create_log(fd);
+    for (int i = 0; i < 100; i++) {
+        added += add_requests(i * 200, i * 200 + 199);
+        accesslog_set_fd(log_under_test, dup(fd)); /* wakes it; the same file */
+        while (fstat(fd, &st) == 0 && st.st_size < added)
+            poll(NULL, 0, 1);
+    }
+    accesslog_destroy(&log_under_test);
+    ck_assert_int_eq(count_lines(fd, 0), 20000);
+}
+END_TEST
+
+START_TEST(another_file_takes_over_at_a_line)
+{
+    int before = open_file("before.log"), after = open_file("after.log");
+
+    create_log(before);
+    add_requests(0, 99);
+    accesslog_set_fd(log_under_test, dup(after));
+    add_requests(100, 199);
+    accesslog_destroy(&log_under_test);
+    int in_first = count_lines(before, 0);
+    ck_assert_int_eq(in_first + count_lines(after, in_first), 200);
+}
+END_TEST
+
+START_TEST(a_reader_that_sleeps_costs_lines_and_no_time)
+{
+    int ends[2];
+    char bytes[4096];
+    char last = 0;
+    size_t total = 0;
+    ssize_t n;
+
+    ck_assert_int_eq(pipe(ends), 0);
+    create_log(ends[1]);
+    int64_t start_ns = td_clock_ns();
+    add_requests(0, 100000); /* some 5 MB, into a pipe of 64 KiB and a ring of that size */
+    ck_assert_int_lt(td_clock_ns() - start_ns, 2 * TD_NS_PER_S);
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    for (int empty = 0; empty < 100;) { /* what was kept comes out in whole lines */
+        while ((n = read(ends[0], bytes, sizeof(bytes))) > 0) {
+            total += (size_t)n;
+            empty = 0;
+            last = bytes[n - 1];
+        }
+        empty++;
+        poll(NULL, 0, 1);
+    }
+    ck_assert_int_eq(last, '\n');
+    ck_assert_uint_gt(total, RING / 2);
+    ck_assert_uint_lt(total, 4 * RING);
+}
+END_TEST
+
+START_TEST(the_end_does_not_wait_for_ever)
+{
+    int ends[2];
+
+    ck_assert_int_eq(pipe(ends), 0);
+    create_log(ends[1]);
+    add_requests(0, 10000);
+    int64_t start_ns = td_clock_ns();
+    accesslog_destroy(&log_under_test);
+    ck_assert_int_lt(td_clock_ns() - start_ns, 4 * TD_NS_PER_S);
+}
+END_TEST
+
+START_TEST(what_waits_is_written_at_a_crash)
+{
+    int fd = open_file("access.log");
+
+    create_log(fd);
+    add_requests(0, 99);
+    accesslog_rescue(log_under_test);
+    ck_assert_int_eq(count_lines(fd, 0), 100);
+}
+END_TEST
+
+static void
+fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_set_timeout(tcase, 30);
+    tcase_add_test(tcase, all_lines_arrive);
+    tcase_add_test(tcase, another_file_takes_over_at_a_line);
+    tcase_add_test(tcase, a_reader_that_sleeps_costs_lines_and_no_time);
+    tcase_add_test(tcase, the_end_does_not_wait_for_ever);
+    tcase_add_test(tcase, what_waits_is_written_at_a_crash);
+}
+
+int
+main(void)
+{
+    return unit_run("daemon_accesslog", fill);
+}

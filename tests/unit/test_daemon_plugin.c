@@ -1,0 +1,245 @@
+/*
+ * Goal: a descriptor of an older minor loads with what it does not know left out, one that cannot be
+ * right is refused with the reason; a file that is no handler is told from one that is, wherever it
+ * is cut.
+ */
+#include "daemon/plugin.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <tornado/tornado.h>
+#include "daemon/elf.h"
+#include "tests/unit/unit.h"
+
+static td_arena arena;
+
+static void
+setup(void)
+{
+    td_arena_init(&arena);
+}
+
+static void
+teardown(void)
+{
+    td_arena_fini(&arena);
+}
+
+static void
+greet(td_handler *h)
+{
+    (void)h;
+}
+
+struct settings {
+    const char *greeting;
+    int64_t pause;
+    bool loud;
+};
+
+static const td_handler_class Greet = {.get = greet, .flags = TD_CANCEL_ON_CLOSE}, Other = {.post = greet};
+static const td_url urls[] = {{"/a", &Greet, "a", NULL}, {"/b", &Other, NULL, &Other}, {"/c", &Greet, NULL, NULL}, {.pattern = NULL}};
+
+static const td_option options[] = {
+    TD_OPT_STRING(struct settings, greeting, "Hello", "what to say"),
+    TD_OPT_TIME(struct settings, pause, "1s", 0, 60000, "pause"),
+    TD_OPT_BOOL(struct settings, loud, "off", "shout"),
+    {.name = NULL},
+};
+
+static td_plugin
+good_plugin(void)
+{
+    return (td_plugin){
+        .abi_major = TD_ABI_MAJOR,
+        .abi_minor = TD_ABI_MINOR,
+        .plugin_size = sizeof(td_plugin),
+        .url_size = sizeof(td_url),
+        .class_size = sizeof(td_handler_class),
+        .option_size = sizeof(td_option),
+        .name = "test",
+        .urls = urls,
+        .options = options,
+        .settings_size = sizeof(struct settings),
+    };
+}
+
+START_TEST(a_good_one_is_copied)
+{
+    td_plugin plugin = good_plugin();
+    const td_plugin *copy;
+    td_err err;
+
+    ck_assert_msg(plugin_translate(&arena, "test.so", &plugin, &copy, &err) == 0, "%s", err.text);
+    ck_assert_str_eq(copy->name, "test");
+    ck_assert_str_eq(copy->urls[1].pattern, "/b");
+    ck_assert_ptr_eq(copy->urls[1].initialize_arg, &Other);
+    ck_assert_ptr_null(copy->urls[3].pattern);
+    ck_assert_uint_eq(copy->urls[0].handler->flags, TD_CANCEL_ON_CLOSE);
+    ck_assert_ptr_eq(copy->urls[0].handler, copy->urls[2].handler);
+    ck_assert_ptr_ne(copy->urls[0].handler, copy->urls[1].handler);
+    ck_assert_str_eq(copy->options[2].name, "loud");
+    ck_assert_ptr_null(copy->options[3].name);
+    ck_assert_uint_eq(copy->settings_size, sizeof(struct settings));
+}
+END_TEST
+
+START_TEST(nothing_declared_is_fine)
+{
+    td_plugin plugin = good_plugin();
+    const td_plugin *copy;
+    td_err err;
+
+    plugin.urls = NULL;
+    plugin.options = NULL;
+    ck_assert_msg(plugin_translate(&arena, "test.so", &plugin, &copy, &err) == 0, "%s", err.text);
+    ck_assert_ptr_null(copy->urls[0].pattern);
+    ck_assert_ptr_null(copy->options);
+}
+END_TEST
+
+static const td_url no_class[] = {{"/a", NULL, NULL, NULL}, {.pattern = NULL}};
+
+static const td_option bad_options[][2] = {
+    {{"x", "1", "", 0, 0, 0, 77}, {.name = NULL}},
+    {{"x", "1", "", 0, 0, sizeof(struct settings) - 4, TD_OPTION_INT}, {.name = NULL}},
+    {{"x", "1", "", 0, 0, UINT32_MAX, TD_OPTION_BOOL}, {.name = NULL}},
+    {{"mount", "1", "", 0, 0, 0, TD_OPTION_STRING}, {.name = NULL}},
+    {{"max_body_size", "1", "", 0, 0, 0, TD_OPTION_STRING}, {.name = NULL}},
+};
+
+static void set_major(td_plugin *p) { p->abi_major++; }
+static void set_minor(td_plugin *p) { p->abi_minor++; }
+static void set_small(td_plugin *p) { p->plugin_size = 8; }
+static void set_large(td_plugin *p) { p->url_size += 8; }
+static void set_class(td_plugin *p) { p->class_size = 0; }
+static void set_option_size(td_plugin *p) { p->option_size += 8; }
+static void set_no_name(td_plugin *p) { p->name = NULL; }
+static void set_empty_name(td_plugin *p) { p->name = ""; }
+static void set_no_class(td_plugin *p) { p->urls = no_class; }
+static void set_type(td_plugin *p) { p->options = bad_options[0]; }
+static void set_past_end(td_plugin *p) { p->options = bad_options[1]; }
+static void set_far_away(td_plugin *p) { p->options = bad_options[2]; }
+static void set_our_key(td_plugin *p) { p->options = bad_options[3]; }
+static void set_our_limit(td_plugin *p) { p->options = bad_options[4]; }
+
+static const struct {
+    void (*spoil)(td_plugin *plugin);
+    const char *error;
+} bad[] = {
+    {set_major, "test.so: was built for ABI 2.0"},
+    {set_minor, "test.so: was built for ABI 1.1"},
+    {set_small, "sizes in it cannot be"},
+    {set_large, "sizes in it cannot be"},
+    {set_class, "sizes in it cannot be"},
+    {set_option_size, "sizes in it cannot be"},
+    {set_no_name, "has no .name"},
+    {set_empty_name, "has no .name"},
+    {set_no_class, "route /a has no handler class"},
+    {set_type, "option x has the unknown type 77"},
+    {set_past_end, "option x lies outside the struct"},
+    {set_far_away, "option x lies outside the struct"},
+    {set_our_key, "option mount bears the name of a setting of ours"},
+    {set_our_limit, "option max_body_size bears the name of a setting of ours"},
+};
+
+START_TEST(a_bad_one_is_refused_with_the_reason)
+{
+    td_plugin plugin = good_plugin();
+    const td_plugin *copy;
+    td_err err;
+
+    bad[_i].spoil(&plugin);
+    ck_assert_int_eq(plugin_translate(&arena, "test.so", &plugin, &copy, &err), TD_EPLUGIN);
+    ck_assert_msg(strstr(err.text, bad[_i].error) != NULL, "%s", err.text);
+}
+END_TEST
+
+/* ---- files */
+
+static char *
+read_self(size_t *size_out)
+{
+    FILE *file = fopen("/proc/self/exe", "r");
+
+    ck_assert_ptr_nonnull(file);
+    fseek(file, 0, SEEK_END);
+    *size_out = (size_t)ftell(file);
+    rewind(file);
+    char *bytes = malloc(*size_out);
+    ck_assert_uint_eq(fread(bytes, 1, *size_out, file), *size_out);
+    fclose(file);
+    return bytes;
+}
+
+START_TEST(a_shared_object_passes)
+{
+    size_t size;
+    char *bytes = read_self(&size); /* position-independent, so of the same type */
+    td_err err;
+
+    ck_assert_msg(elf_check(bytes, size, &err) == 0, "%s", err.text);
+    free(bytes);
+}
+END_TEST
+
+START_TEST(a_file_that_is_cut_is_never_read_past_its_end)
+{
+    size_t size;
+    char *bytes = read_self(&size);
+    td_err err;
+
+    for (size_t len = 0; len < size; len += len < 4096 ? 1 : size / 64) {
+        char *cut = malloc(len + 1);
+        memcpy(cut, bytes, len);
+        int rc = elf_check(cut, len, &err);
+        ck_assert(rc == TD_EPLUGIN || (rc == 0 && len > 4096));
+        free(cut);
+    }
+    free(bytes);
+}
+END_TEST
+
+static const struct {
+    size_t at;
+    unsigned char byte;
+    const char *error;
+} spoilt[] = {
+    {0, 'X', "is not a shared object"},
+    {4, 1, "another kind of machine"},  /* EI_CLASS: 32 bits */
+    {5, 2, "another kind of machine"},  /* EI_DATA: big-endian */
+    {18, 8, "another kind of machine"}, /* e_machine: MIPS */
+    {16, 2, "link it with -shared"},    /* e_type: ET_EXEC */
+    {39, 0xff, "cut off or damaged"},   /* e_phoff */
+};
+
+START_TEST(what_is_no_shared_object_is_told)
+{
+    size_t size;
+    char *bytes = read_self(&size);
+    td_err err;
+
+    bytes[spoilt[_i].at] = (char)spoilt[_i].byte;
+    ck_assert_int_eq(elf_check(bytes, size, &err), TD_EPLUGIN);
+    ck_assert_msg(strstr(err.text, spoilt[_i].error) != NULL, "%s", err.text);
+    free(bytes);
+}
+END_TEST
+
+static void
+fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, a_good_one_is_copied);
+    tcase_add_test(tcase, nothing_declared_is_fine);
+    ADD_TABLE(tcase, a_bad_one_is_refused_with_the_reason, bad);
+    tcase_add_test(tcase, a_shared_object_passes);
+    tcase_add_test(tcase, a_file_that_is_cut_is_never_read_past_its_end);
+    ADD_TABLE(tcase, what_is_no_shared_object_is_told, spoilt);
+}
+
+int
+main(void)
+{
+    return unit_run("daemon_plugin", fill);
+}
