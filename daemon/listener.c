@@ -17,7 +17,7 @@
 #include <unistd.h>
 #include "base/value.h"
 
-#define DEFER_ACCEPT_S 10 /* then the kernel accepts a silent connection all the same */
+#define DEFER_ACCEPT_S 1 /* then the kernel accepts a silent connection all the same */
 
 /* The path of a socket that has a name in the file system, else NULL. */
 static const char *

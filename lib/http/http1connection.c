@@ -20,7 +20,6 @@
 
 #define READ_SIZE (64 * 1024)
 #define PIPELINE_MAX (64 * 1024) /* bytes read ahead while a handler works */
-#define LINGER_MAX (64 * 1024)   /* bytes dropped before we lose patience */
 #define LINGER_MS 2000
 #define WARM_MS 1000
 #define RATE_WINDOW_MS 10000
@@ -189,6 +188,7 @@ begin_body(td_http1connection *conn)
     const td_limits *limits = http1_limits(conn);
 
     conn->body_left = 0;
+    conn->drained = 0;
     conn->body_paused = false;
     if (request->head.chunked) {
         conn->chunked = TD_ARENA_NEW(&request->arena, td_chunked);
@@ -309,8 +309,13 @@ take_data(td_http1connection *conn, td_str data)
     td_request *request = conn->request;
     td_http1context *context = conn->context;
 
-    if (conn->answered || data.len == 0)
-        return true; /* drained, to keep the connection */
+    if (conn->answered) { /* drained, to keep the connection */
+        conn->drained += (uint32_t)data.len;
+        conn->keep = conn->keep && conn->drained <= HTTP1_DRAIN_MAX;
+        return true;
+    }
+    if (data.len == 0)
+        return true;
     if (request->body_mode == TD_BODY_STREAMED) {
         if (!context->delegate->data_received(context->delegate_arg, request, data)) {
             conn->body_paused = true;
@@ -464,7 +469,7 @@ begin_linger(td_http1connection *conn)
 {
     conn->transport.ops->shutdown(&conn->transport);
     conn->phase = HTTP1_LINGER;
-    conn->lingered = (uint32_t)(conn->in.len < LINGER_MAX ? conn->in.len : LINGER_MAX);
+    conn->drained = 0;
     td_buf_release(&conn->in);
     td_deadline_start(&conn->context->lingering, &conn->deadline, td_now_ns());
 }
@@ -530,12 +535,24 @@ settle(td_http1connection *conn)
                        (waiting ? TD_WRITABLE : 0) | (wants_input(conn) ? TD_READABLE : 0));
 }
 
+/* A part of a request has come, and not just empty lines. */
+static bool
+is_in_request(const td_http1connection *conn)
+{
+    td_str in = td_buf_str(&conn->in);
+
+    if (conn->phase != HTTP1_HEAD)
+        return conn->phase == HTTP1_BODY && !conn->head_sent;
+    while (in.len > 0 && (in.ptr[0] == '\r' || in.ptr[0] == '\n'))
+        in = td_str_make(in.ptr + 1, in.len - 1);
+    return in.len > 0;
+}
+
 /* End of file, or an error: what that means depends on what is going on. */
 static void
 input_ended(td_http1connection *conn, ssize_t result)
 {
-    if (result == 0 && conn->closing == HTTP1_STAY &&
-        (conn->phase == HTTP1_HEAD || (conn->phase == HTTP1_BODY && !conn->head_sent))) {
+    if (result == 0 && conn->closing == HTTP1_STAY && is_in_request(conn)) {
         td_http1_refuse(conn, 400, "the client ended in the middle of a request");
         serve_kept(conn);
         return;
@@ -550,8 +567,8 @@ receive_linger(td_http1connection *conn)
 
     if (n == -EAGAIN)
         return;
-    conn->lingered += n > 0 ? (uint32_t)n : 0;
-    if (n <= 0 || conn->lingered >= LINGER_MAX)
+    conn->drained += n > 0 ? (uint32_t)n : 0;
+    if (n <= 0 || conn->drained >= HTTP1_DRAIN_MAX)
         conn->broken = true;
 }
 

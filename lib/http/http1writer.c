@@ -277,7 +277,7 @@ headers_size(const td_headers *headers)
 
 /*
  * May the connection outlive this answer (BEHAVIOUR 1.1, 1.4, 1.5)?  A body that is still coming is
- * drained when little of it is left; a client that was told to wait for 100 may never send it.
+ * drained as far as HTTP1_DRAIN_MAX; a client that waits for 100 may never send it.
  */
 static bool
 may_keep(const td_http1connection *conn)
@@ -291,12 +291,9 @@ may_keep(const td_http1connection *conn)
     if (limits->max_requests_per_connection > 0 &&
         conn->requests >= limits->max_requests_per_connection)
         return false;
-    if (conn->phase == HTTP1_BODY && request->body_mode == TD_BODY_STREAMED)
-        return true; /* answering while the body comes is the handler's right; see finish */
-    if (conn->phase == HTTP1_BODY)
-        return conn->chunked == NULL && conn->body_left <= HTTP1_DRAIN_MAX &&
-               request->head.expect == TD_EXPECT_NONE;
-    return true;
+    if (conn->phase == HTTP1_BODY && request->body_mode == TD_BODY_BUFFERED)
+        return conn->body_left <= HTTP1_DRAIN_MAX && request->head.expect == TD_EXPECT_NONE;
+    return true; /* of a streamed body the handler may want the rest; see finish */
 }
 
 static void
@@ -343,10 +340,12 @@ http1_head(td_request *request, int status, td_str reason, const td_headers *hea
     } else if (conn->out_chunked) {
         at = PUT(at, "Transfer-Encoding: chunked\r\n");
     }
-    if (!conn->keep)
+    if (request->head.minor == 0) { /* closing is what a 1.0 client expects */
+        if (conn->keep)
+            at = PUT(at, "Connection: Keep-Alive\r\n");
+    } else if (!conn->keep) {
         at = PUT(at, "Connection: close\r\n");
-    else if (request->head.minor == 0)
-        at = PUT(at, "Connection: Keep-Alive\r\n");
+    }
     at = PUT(at, "\r\n");
     td_buf_added(out, (size_t)(at - start));
     return 0;
@@ -455,8 +454,7 @@ http1_finish(td_request *request)
     }
     if (conn->out_chunked)
         td_buf_append(output(conn), TD_STR("0\r\n\r\n"));
-    if (conn->phase == HTTP1_BODY && request->body_mode == TD_BODY_STREAMED &&
-        (conn->chunked != NULL || conn->body_left > HTTP1_DRAIN_MAX))
+    if (conn->phase == HTTP1_BODY && conn->body_left > HTTP1_DRAIN_MAX)
         conn->keep = false; /* too much of the body is still to come (BEHAVIOUR 1.5) */
     conn->answered = true;
     conn->body_paused = false;
