@@ -20,6 +20,7 @@
 
 #define READ_SIZE (64 * 1024)
 #define PIPELINE_MAX (64 * 1024) /* bytes read ahead while a handler works */
+#define LINGER_MAX (16 * 1024 * 1024) /* bytes of a refused upload: a reset would eat our answer */
 #define LINGER_MS 2000
 #define WARM_MS 1000
 #define RATE_WINDOW_MS 10000
@@ -124,6 +125,15 @@ end_request(td_http1connection *conn)
 }
 
 /* ---- the head */
+
+/* Refuse a head that did not become a request; the access log shows it as unknown. */
+static void
+refuse_head(td_http1connection *conn, int status, const char *why)
+{
+    conn->request->head = (td_head){.minor = 1};
+    conn->request->started_ns = td_now_ns();
+    td_http1_refuse(conn, status, why);
+}
 
 static void
 relocate(td_str *s, ptrdiff_t by)
@@ -280,9 +290,7 @@ take_head(td_http1connection *conn, const char *bytes, size_t len)
     n = td_head_parse(&conn->parser, bytes, len, &context->head_limits, &request->arena,
                       &request->head, &error);
     if (n < 0) {
-        request->head = (td_head){.minor = 1}; /* unknown, as the access log will show it */
-        request->started_ns = td_now_ns();
-        td_http1_refuse(conn, error.status, error.what);
+        refuse_head(conn, error.status, error.what);
         return 0;
     }
     if (n == 0) {
@@ -553,7 +561,10 @@ static void
 input_ended(td_http1connection *conn, ssize_t result)
 {
     if (result == 0 && conn->closing == HTTP1_STAY && is_in_request(conn)) {
-        td_http1_refuse(conn, 400, "the client ended in the middle of a request");
+        if (conn->phase == HTTP1_HEAD)
+            refuse_head(conn, 400, "the client ended in the middle of a head");
+        else
+            td_http1_refuse(conn, 400, "the client ended in the middle of a body");
         serve_kept(conn);
         return;
     }
@@ -568,7 +579,7 @@ receive_linger(td_http1connection *conn)
     if (n == -EAGAIN)
         return;
     conn->drained += n > 0 ? (uint32_t)n : 0;
-    if (n <= 0 || conn->drained >= HTTP1_DRAIN_MAX)
+    if (n <= 0 || conn->drained >= LINGER_MAX)
         conn->broken = true;
 }
 
@@ -699,11 +710,10 @@ static void
 refuse_late(td_http1connection *conn, const char *why)
 {
     td_http1_turn.active = conn;
-    if (conn->request != NULL && conn->phase == HTTP1_HEAD) {
-        conn->request->head = (td_head){.minor = 1};
-        conn->request->started_ns = td_now_ns();
-    }
-    td_http1_refuse(conn, 408, why);
+    if (conn->phase == HTTP1_HEAD)
+        refuse_head(conn, 408, why);
+    else
+        td_http1_refuse(conn, 408, why);
     serve_kept(conn);
     settle(conn);
 }
@@ -888,7 +898,7 @@ td_http1connection_open(td_http1context *context, int fd, const td_peer *peer, b
     conn->resume.fn = on_resume;
     conn->resume.arg = conn;
     td_list_append(&context->connections, &conn->link);
-    td_deadline_start(&context->idle, &conn->deadline, td_now_ns());
+    td_deadline_start(&context->warm, &conn->deadline, td_now_ns());
     if (read_now)
         on_event(&conn->transport, TD_READABLE);
     else
