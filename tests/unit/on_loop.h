@@ -27,15 +27,16 @@ note(char letter)
     notes[notes_len] = '\0';
 }
 
-static char log_path[] = "/tmp/test-log-XXXXXX";
+static char log_path[32];
 
 /* The log goes to a file of this test's process. */
 static inline void
 open_log(void)
 {
     td_log_options options = {.target = TD_LOG_FILE, .path = log_path};
-    const int fd = mkstemp(log_path);
 
+    strcpy(log_path, "/tmp/test-log-XXXXXX");
+    const int fd = mkstemp(log_path);
     ck_assert_int_ge(fd, 0);
     close(fd);
     ck_assert_int_eq(td_log_open(&options, NULL), 0);
@@ -60,6 +61,8 @@ static inline void
 open_loop(void)
 {
     open_log();
+    notes_len = 0;
+    notes[0] = '\0';
     ck_assert_int_eq(td_ioloop_create(&loop, NULL), 0);
 }
 

@@ -1,0 +1,191 @@
+/* Goal: attempts say exactly what the kernel said, and the watcher is touched only when interest changes. */
+#include "io/transport.h"
+#include "tests/unit/on_loop.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+static td_transport transport;
+static int peer;
+
+/* Every call of epoll_ctl by libev comes through here. */
+static int epoll_ctls;
+
+__attribute__((visibility("default"))) int
+epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+    static int (*real)(int, int, int, struct epoll_event *);
+
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, "epoll_ctl");
+    epoll_ctls += fd == td_transport_fd(&transport);
+    return real(epfd, op, fd, event);
+}
+
+static void
+on_event(td_transport *t, int events)
+{
+    ck_assert_ptr_eq(t, &transport);
+    note(events == TD_READABLE ? 'r' : events == TD_WRITABLE ? 'w' : 'b');
+}
+
+static void
+open_transport(void)
+{
+    int fds[2];
+
+    open_loop();
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    peer = fds[1];
+    td_transport_open_plain(&transport, fds[0], on_event);
+    epoll_ctls = 0;
+}
+
+static void
+close_transport(void)
+{
+    td_transport_close(&transport, loop);
+    td_transport_close(&transport, loop); /* again: nothing */
+    ck_assert_int_eq(td_transport_fd(&transport), -1);
+    close(peer);
+    close_loop();
+}
+
+START_TEST(a_read_gives_bytes_then_again_then_the_end)
+{
+    char to[8];
+
+    ck_assert_int_eq(transport.ops->read(&transport, to, sizeof(to)), -EAGAIN);
+    ck_assert_int_eq(write(peer, "abcdef", 6), 6);
+    ck_assert_int_eq(transport.ops->read(&transport, to, 4), 4);
+    ck_assert_int_eq(transport.ops->read(&transport, to + 4, 4), 2);
+    ck_assert_mem_eq(to, "abcdef", 6);
+    shutdown(peer, SHUT_WR);
+    ck_assert_int_eq(transport.ops->read(&transport, to, sizeof(to)), 0);
+}
+END_TEST
+
+START_TEST(a_write_takes_one_part_or_several)
+{
+    char one[] = "one", two[] = "two", three[] = "three", got[16];
+    const struct iovec parts[] = {{one, 3}, {two, 3}, {three, 5}};
+
+    ck_assert_int_eq(transport.ops->writev(&transport, parts, 1), 3);
+    ck_assert_int_eq(read(peer, got, sizeof(got)), 3);
+    ck_assert_mem_eq(got, "one", 3);
+    ck_assert_int_eq(transport.ops->writev(&transport, parts, 3), 11);
+    ck_assert_int_eq(read(peer, got, sizeof(got)), 11);
+    ck_assert_mem_eq(got, "onetwothree", 11);
+}
+END_TEST
+
+START_TEST(a_write_to_a_full_or_closed_peer_returns)
+{
+    static char bytes[1 << 20];
+    const struct iovec all[] = {{bytes, sizeof(bytes)}, {bytes, sizeof(bytes)}};
+    ssize_t n;
+
+    n = transport.ops->writev(&transport, all, 1);
+    ck_assert_int_gt(n, 0);
+    ck_assert_int_lt(n, sizeof(bytes));
+    ck_assert_int_eq(transport.ops->writev(&transport, all, 1), -EAGAIN);
+    close(peer);
+    ck_assert_int_eq(transport.ops->writev(&transport, all, 1), -EPIPE); /* and no signal */
+    ck_assert_int_eq(transport.ops->writev(&transport, all, 2), -EPIPE);
+    peer = -1;
+}
+END_TEST
+
+START_TEST(a_shutdown_ends_the_sending_side_alone)
+{
+    char byte;
+
+    transport.ops->shutdown(&transport);
+    ck_assert_int_eq(read(peer, &byte, 1), 0);
+    ck_assert_int_eq(write(peer, "x", 1), 1);
+    ck_assert_int_eq(transport.ops->read(&transport, &byte, 1), 1);
+}
+END_TEST
+
+START_TEST(only_what_is_watched_is_told)
+{
+    turn();
+    ck_assert_str_eq(notes, "");
+    td_transport_watch(&transport, loop, TD_READABLE);
+    turn();
+    ck_assert_str_eq(notes, "");
+    td_transport_watch(&transport, loop, TD_WRITABLE);
+    turn();
+    ck_assert_str_eq(notes, "www");
+    ck_assert_int_eq(write(peer, "x", 1), 1);
+    td_transport_watch(&transport, loop, TD_READABLE | TD_WRITABLE);
+    turn();
+    ck_assert_str_eq(notes, "wwwbbb");
+    td_transport_watch(&transport, loop, 0);
+    ck_assert_int_eq(td_transport_watched(&transport), 0);
+    turn();
+    ck_assert_str_eq(notes, "wwwbbb");
+}
+END_TEST
+
+START_TEST(interest_that_stays_or_comes_back_costs_no_system_call)
+{
+    td_transport_watch(&transport, loop, TD_READABLE);
+    turn();
+    ck_assert_int_eq(epoll_ctls, 1);
+    td_transport_watch(&transport, loop, TD_READABLE);
+    turn();
+    ck_assert_int_eq(epoll_ctls, 1);
+    td_transport_watch(&transport, loop, TD_WRITABLE);
+    td_transport_watch(&transport, loop, 0);
+    td_transport_watch(&transport, loop, TD_READABLE);
+    turn();
+    ck_assert_int_eq(epoll_ctls, 1);
+    td_transport_watch(&transport, loop, TD_WRITABLE);
+    turn();
+    ck_assert_int_eq(epoll_ctls, 2);
+}
+END_TEST
+
+static void
+close_it(td_transport *t, int events)
+{
+    (void)events;
+    note('c');
+    td_transport_close(t, loop);
+}
+
+START_TEST(it_may_be_closed_from_its_event)
+{
+    transport.on_event = close_it;
+    td_transport_watch(&transport, loop, TD_WRITABLE);
+    turn();
+    ck_assert_str_eq(notes, "c");
+}
+END_TEST
+
+int
+main(void)
+{
+    Suite *suite = suite_create("transport");
+    TCase *tcase = tcase_create("transport");
+
+    tcase_add_checked_fixture(tcase, open_transport, close_transport);
+    tcase_add_test(tcase, a_read_gives_bytes_then_again_then_the_end);
+    tcase_add_test(tcase, a_write_takes_one_part_or_several);
+    tcase_add_test(tcase, a_write_to_a_full_or_closed_peer_returns);
+    tcase_add_test(tcase, a_shutdown_ends_the_sending_side_alone);
+    tcase_add_test(tcase, only_what_is_watched_is_told);
+    tcase_add_test(tcase, interest_that_stays_or_comes_back_costs_no_system_call);
+    tcase_add_test(tcase, it_may_be_closed_from_its_event);
+    suite_add_tcase(suite, tcase);
+
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
