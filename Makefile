@@ -219,11 +219,11 @@ install: all
 	install -m 644 $(wildcard */*.5) $(DESTDIR)$(MANDIR)/man5
 	install -m 644 $(wildcard */*.8) $(DESTDIR)$(MANDIR)/man8
 	install -m 644 LICENSE README.md conf/tornadod.ini $(DESTDIR)$(DOCDIR)
-	install -d $(DESTDIR)$(SYSCONFDIR) $(DESTDIR)$(LIBDIR)/systemd/system
+	install -d $(DESTDIR)$(SYSCONFDIR) \
+	    $(addprefix $(DESTDIR)$(LIBDIR)/,systemd/system sysusers.d tmpfiles.d)
 	test -e $(DESTDIR)$(SYSCONFDIR)/tornadod.ini || \
 	    install -m 644 conf/tornadod.ini $(DESTDIR)$(SYSCONFDIR)
 	$(FILL_IN) systemd/tornadod.service > $(DESTDIR)$(LIBDIR)/systemd/system/tornadod.service
-	install -d $(DESTDIR)$(LIBDIR)/sysusers.d $(DESTDIR)$(LIBDIR)/tmpfiles.d
 	install -m 644 systemd/tornadod.sysusers $(DESTDIR)$(LIBDIR)/sysusers.d/tornadod.conf
 	install -m 644 systemd/tornadod.tmpfiles $(DESTDIR)$(LIBDIR)/tmpfiles.d/tornadod.conf
 

@@ -20,6 +20,8 @@ FILES = """
     usr/lib/tornadod/handlers/hello.so
     usr/lib/tornadod/handlers/classic.so
     usr/lib/systemd/system/tornadod.service
+    usr/lib/sysusers.d/tornadod.conf
+    usr/lib/tmpfiles.d/tornadod.conf
     usr/include/tornado/tornado.h
     usr/share/man/man8/tornadod.8
     usr/share/man/man5/tornadod.ini.5
