@@ -64,8 +64,9 @@ LIB := $(basename $(wildcard lib/*/*.c lib/*/*.S))
 DAEMON := $(basename $(wildcard daemon/*.c))
 HANDLERS := $(patsubst daemon/handlers/%.c,handlers/%.so,$(wildcard daemon/handlers/*.c))
 TEST_HANDLERS := $(addsuffix .so,$(basename $(wildcard tests/handlers/*.c tests/handlers/*.cc)))
-UNITS := $(basename $(foreach t,$(wildcard tests/unit/test_*.c),$(if $(findstring $T,$t),$t)))
-FUZZERS := $(basename $(foreach t,$(wildcard tests/fuzz/fuzz_*.c),$(if $(findstring $T,$t),$t)))
+chosen = $(foreach file,$(wildcard $1),$(if $T,$(if $(findstring $T,$(file)),$(file)),$(file)))
+UNITS := $(basename $(call chosen,tests/unit/test_*.c))
+FUZZERS := $(basename $(call chosen,tests/fuzz/fuzz_*.c))
 
 .PHONY: all
 all: $B/tornadod $B/libtornado.so.1 $(HANDLERS:%=$B/%)
