@@ -22,8 +22,8 @@ typedef struct td_table {
 } td_table;
 
 #define TD_TABLE_FOREACH(entry, table)                                                             \
-    for (td_table_entry *entry = (table)->entries; entry != (table)->entries + (table)->size;      \
-         entry++)                                                                                  \
+    for (td_table_entry *entry = (table)->entries;                                                 \
+         (table)->size > 0 && entry != (table)->entries + (table)->size; entry++)                  \
         if (entry->key.ptr != NULL)
 
 TD_PRIVATE void td_table_init(td_table *table);
