@@ -177,7 +177,7 @@ bench: build/.packages-bench all
 FUZZ_SECONDS ?= 60
 build/fuzz/%: tests/fuzz/fuzz_%.c $(LIB:%=build/fuzz/obj/%.o)
 	$(RUN)clang $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(FUZZ_FLAGS) -fsanitize=fuzzer -pie $(LDFLAGS_ALL) \
-	    -o $@ $^ $(LIBS)
+	    -o $@ $(filter %.c %.o,$^) $(LIBS)
 build/fuzz/obj/%.o: %.c Makefile | build/.packages-build build/.packages-fuzz
 	@mkdir -p $(@D)
 	$(RUN)clang $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(FUZZ_FLAGS) -c -o $@ $<

@@ -390,7 +390,7 @@ application_route(void *arg, td_request *request)
     /* RFC 9110 section 9.1: 501 is for what nothing here would understand. */
     if (head->method == TD_METHOD_OTHER || !(app->methods_mask & 1u << head->method))
         make_match(request, &app->none, 501);
-    else if (td_str_equal(head->path, TD_STR("*"))) /* OPTIONS only: the parser sees to that */
+    else if (head->method == TD_METHOD_OPTIONS && td_str_equal(head->path, TD_STR("*")))
         make_match(request, &app->everything, 0);
     else
         match_path(app, request);
