@@ -352,8 +352,10 @@ end_body(td_http1connection *conn)
     conn->phase = HTTP1_HANDLING;
     conn->chunked = NULL;
     td_deadline_stop(&conn->deadline);
-    if (request->body_mode == TD_BODY_BUFFERED)
+    if (request->body_mode == TD_BODY_BUFFERED && !conn->answered) {
+        *td_buf_reserve(&request->body_buf, 1) = '\0'; /* there is room: see reserve_body */
         request->body = td_buf_str(&request->body_buf);
+    }
     if (!conn->answered)
         context->delegate->finish(context->delegate_arg, request);
 }

@@ -98,7 +98,7 @@ struct td_request {
     void *connection;      /* the writer's own; NULL once the client has gone */
     td_peer peer;
     td_head head;
-    td_str body;           /* when buffered: all of it */
+    td_str body;           /* when buffered: all of it, with a NUL behind */
     td_buf body_buf;       /* where it lies */
     int64_t started_ns;    /* monotonic, when the head was complete */
     uint64_t number;       /* of this worker's requests, from 1 */

@@ -167,23 +167,12 @@ td_request_header(td_handler *h, const char *name)
     return td_str_is_null(value) ? none : td_str_dup(&h->request->arena, value);
 }
 
-/* A body is not copied for its NUL where its buffer has room for one. */
 td_str
 td_request_body(td_handler *h)
 {
-    td_request *request;
-    const td_buf *buf;
-
     if (!td_handler_usable(h, "td_request_body"))
         return none;
-    request = h->request;
-    buf = &request->body_buf;
-    if (request->body.len == 0)
-        return TD_STR("");
-    if (buf->start + buf->len == buf->size)
-        return copied(h, TEXT_BODY, request->body);
-    buf->base[buf->start + buf->len] = '\0';
-    return request->body;
+    return h->request->body.len > 0 ? h->request->body : TD_STR("");
 }
 
 /* ---- path arguments */
