@@ -1,6 +1,7 @@
 /*
- * Growth doubles, so appending is linear in all; consumed room at the front is used again once it
- * is at least as large as what has to be moved.
+ * The first room is what was asked for, as its size may be all there ever is; from then on growth
+ * doubles, so appending is linear in all.  Consumed room at the front is used again once it is at
+ * least as large as what has to be moved.
  */
 #include "base/buf.h"
 
@@ -15,8 +16,8 @@
 static size_t
 grown_size(size_t size, size_t needed)
 {
-    if (size < BUF_SIZE_MIN)
-        size = BUF_SIZE_MIN;
+    if (size == 0)
+        return needed > BUF_SIZE_MIN ? needed : BUF_SIZE_MIN;
     while (size < needed)
         size *= 2;
     return size;

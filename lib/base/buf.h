@@ -20,7 +20,7 @@ typedef struct td_buf {
 static inline td_str
 td_buf_str(const td_buf *buf)
 {
-    td_str s = {buf->base + buf->start, buf->len};
+    td_str s = {buf->base != NULL ? buf->base + buf->start : NULL, buf->len};
     return s;
 }
 

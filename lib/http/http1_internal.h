@@ -43,7 +43,7 @@ struct td_http1connection {
     uint64_t out_left;       /* of the Content-Length we told */
     uint32_t window_received, window_sent; /* bytes since the rate was looked at; saturate */
     uint32_t requests;       /* heads accepted on this connection */
-    uint32_t drained;        /* bytes dropped: of an unwanted body, or while lingering */
+    uint32_t lingered;       /* bytes dropped while lingering */
     td_head_parser parser;
     td_peer peer;
     uint8_t phase;           /* http1_phase */
@@ -74,7 +74,7 @@ typedef struct http1_turn {
 extern http1_turn td_http1_turn;
 
 #define HTTP1_TURN_BYTES (64 * 1024) /* of answers in one turn; then the others' go */
-#define HTTP1_DRAIN_MAX (64 * 1024)  /* bytes that are dropped, then the connection is */
+#define HTTP1_DRAIN_MAX (64 * 1024)  /* of an unwanted body, to keep the connection */
 
 /* Of http1writer.c. */
 extern const td_message_writer td_http1_writer;

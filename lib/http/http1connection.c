@@ -198,7 +198,6 @@ begin_body(td_http1connection *conn)
     const td_limits *limits = http1_limits(conn);
 
     conn->body_left = 0;
-    conn->drained = 0;
     conn->body_paused = false;
     if (request->head.chunked) {
         conn->chunked = TD_ARENA_NEW(&request->arena, td_chunked);
@@ -317,13 +316,8 @@ take_data(td_http1connection *conn, td_str data)
     td_request *request = conn->request;
     td_http1context *context = conn->context;
 
-    if (conn->answered) { /* drained, to keep the connection */
-        conn->drained += (uint32_t)data.len;
-        conn->keep = conn->keep && conn->drained <= HTTP1_DRAIN_MAX;
-        return true;
-    }
-    if (data.len == 0)
-        return true;
+    if (conn->answered || data.len == 0)
+        return true; /* drained, to keep the connection */
     if (request->body_mode == TD_BODY_STREAMED) {
         if (!context->delegate->data_received(context->delegate_arg, request, data)) {
             conn->body_paused = true;
@@ -352,7 +346,7 @@ end_body(td_http1connection *conn)
     conn->phase = HTTP1_HANDLING;
     conn->chunked = NULL;
     td_deadline_stop(&conn->deadline);
-    if (request->body_mode == TD_BODY_BUFFERED && !conn->answered) {
+    if (request->body_buf.len > 0 && !conn->answered) {
         *td_buf_reserve(&request->body_buf, 1) = '\0'; /* there is room: see reserve_body */
         request->body = td_buf_str(&request->body_buf);
     }
@@ -394,7 +388,7 @@ take_chunked_body(td_http1connection *conn, const char *bytes, size_t len)
     ssize_t n = td_chunked_decode(conn->chunked, &chunked_limits, bytes, len, &data, &end);
 
     if (n < 0) {
-        td_http1_refuse(conn, conn->chunked->status, "chunked body");
+        td_http1_refuse(conn, conn->chunked->status, conn->chunked->what);
         return len;
     }
     count_received(conn, (size_t)n);
@@ -479,7 +473,7 @@ begin_linger(td_http1connection *conn)
 {
     conn->transport.ops->shutdown(&conn->transport);
     conn->phase = HTTP1_LINGER;
-    conn->drained = 0;
+    conn->lingered = 0;
     td_buf_release(&conn->in);
     td_deadline_start(&conn->context->lingering, &conn->deadline, td_now_ns());
 }
@@ -580,8 +574,8 @@ receive_linger(td_http1connection *conn)
 
     if (n == -EAGAIN)
         return;
-    conn->drained += n > 0 ? (uint32_t)n : 0;
-    if (n <= 0 || conn->drained >= LINGER_MAX)
+    conn->lingered += n > 0 ? (uint32_t)n : 0;
+    if (n <= 0 || conn->lingered >= LINGER_MAX)
         conn->broken = true;
 }
 

@@ -277,7 +277,7 @@ headers_size(const td_headers *headers)
 
 /*
  * May the connection outlive this answer (BEHAVIOUR 1.1, 1.4, 1.5)?  A body that is still coming is
- * drained as far as HTTP1_DRAIN_MAX; a client that waits for 100 may never send it.
+ * drained when it is known that little of it is left; a client that waits for 100 may never send it.
  */
 static bool
 may_keep(const td_http1connection *conn)
@@ -292,7 +292,8 @@ may_keep(const td_http1connection *conn)
         conn->requests >= limits->max_requests_per_connection)
         return false;
     if (conn->phase == HTTP1_BODY && request->body_mode == TD_BODY_BUFFERED)
-        return conn->body_left <= HTTP1_DRAIN_MAX && request->head.expect == TD_EXPECT_NONE;
+        return conn->chunked == NULL && conn->body_left <= HTTP1_DRAIN_MAX &&
+               request->head.expect == TD_EXPECT_NONE;
     return true; /* of a streamed body the handler may want the rest; see finish */
 }
 
@@ -454,7 +455,7 @@ http1_finish(td_request *request)
     }
     if (conn->out_chunked)
         td_buf_append(output(conn), TD_STR("0\r\n\r\n"));
-    if (conn->phase == HTTP1_BODY && conn->body_left > HTTP1_DRAIN_MAX)
+    if (conn->phase == HTTP1_BODY && (conn->chunked != NULL || conn->body_left > HTTP1_DRAIN_MAX))
         conn->keep = false; /* too much of the body is still to come (BEHAVIOUR 1.5) */
     conn->answered = true;
     conn->body_paused = false;

@@ -52,7 +52,7 @@ td_request_unref(td_request *request)
 bool
 td_request_reserve_body(td_request *request, size_t size, size_t memory_max)
 {
-    size_t before = request->body_buf.size;
+    const size_t before = request->body_buf.size;
 
     size++; /* for the NUL behind it */
     if (request->body_buf.start + size <= before)

@@ -22,7 +22,6 @@ enum text {
     TEXT_HOST_NAME,
     TEXT_REMOTE_ADDR,
     TEXT_FULL_URL,
-    TEXT_BODY,
     TEXTS_COUNT,
 };
 
