@@ -55,7 +55,7 @@ td_list_remove(td_list *link)
     link->prev = link->next = NULL;
 }
 
-/* All of `from`, in its order, becomes the contents of `to`, whatever that held; `from` is empty after. */
+/* `to`, whatever it held, becomes the list that `from` was; `from` is empty after. */
 static inline void
 td_list_take(td_list *to, td_list *from)
 {

@@ -1,7 +1,7 @@
 /*
- * The loop as handlers see it: each function that they register runs on a coroutine of its own, under
- * the name and activity of the code that registered it.  When no coroutine is to be had it waits for
- * one (td_coroutine_submit).
+ * The loop as handlers see it: each function that they register runs on a coroutine of its own,
+ * under the name and activity of the code that registered it.  When no coroutine is to be had it
+ * waits for one (td_coroutine_submit).
  */
 #include "io/call.h"
 
@@ -143,7 +143,7 @@ struct td_timeout {
 
 /* What the handlers of this thread's loop have registered. */
 static __thread struct {
-    td_list timeouts; /* {NULL, NULL} before the first */
+    td_list timeouts;             /* {NULL, NULL} before the first */
     struct fd_handler **handlers; /* by descriptor, NULL where there is none */
     size_t handlers_size;
 } registered __attribute__((tls_model("initial-exec")));
@@ -258,7 +258,7 @@ handler_run(void *arg)
     handler->fn(handler->watcher.fd, handler->ready, handler->arg);
 }
 
-/* Watching again within the iteration costs no system call: libev compares before it tells epoll. */
+/* Watching again within the iteration costs no system call: libev compares first. */
 static void
 handler_ended(void *arg, td_coroutine_end end)
 {
@@ -291,8 +291,8 @@ handlers_reserve(int fd)
     if (wanted <= old)
         return;
     registered.handlers_size = wanted > 2 * old ? wanted : 2 * old;
-    registered.handlers = td_xrealloc(registered.handlers,
-                                      registered.handlers_size * sizeof(*registered.handlers));
+    registered.handlers =
+        td_xrealloc(registered.handlers, registered.handlers_size * sizeof(*registered.handlers));
     memset(registered.handlers + old, 0,
            (registered.handlers_size - old) * sizeof(*registered.handlers));
 }

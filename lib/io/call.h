@@ -1,4 +1,4 @@
-/* What the functions of <tornado/...> in this folder have in common: complaints, and the loop's end. */
+/* What the functions of <tornado/...> here have in common: complaints, and the loop's end. */
 #ifndef TORNADO_IO_CALL_H
 #define TORNADO_IO_CALL_H
 
@@ -21,9 +21,9 @@ bool td_is_on_coroutine(const char *function);
 bool td_is_open(int fd);
 
 /*
- * The monotonic clock in so many milliseconds (0..) from now, in ns.  From now and not from the start
- * of the iteration, or what a handler computed before would make its timer early.  A time that no
- * worker lives to see stands for those that do not fit.
+ * The monotonic clock in so many milliseconds (0..) from now, in ns.  From now and not from the
+ * start of the iteration, or what a handler computed before would make its timer early.  A time
+ * that no worker lives to see stands for those that do not fit.
  */
 int64_t td_deadline_in_ms(int64_t delay_ms);
 

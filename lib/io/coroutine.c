@@ -2,12 +2,13 @@
  * Coroutines: tasks on pooled stacks, last in first out, so that handlers that never wait share one
  * warm stack and cost no system call.
  *
- * A coroutine is its stack: the struct lies at the top of it, in the page that the first frames touch
- * anyway.  There are as many as were ever needed at once; what stays idle for a while is unmapped.
+ * A coroutine is its stack: the struct lies at the top of it, in the page that the first frames
+ * touch anyway.  There are as many as were ever needed at once; what stays idle for a while is
+ * unmapped.
  *
- * Leaving early (td_coroutine_raise, cancellation) is a forced unwinding: the frames' cleanups run, no
- * frame is asked, and where the unwinder meets the end of the stack, or a frame it cannot read, we
- * switch away.
+ * Leaving early (td_coroutine_raise, cancellation) is a forced unwinding: the frames' cleanups run,
+ * no frame is asked, and where the unwinder meets the end of the stack, or a frame it cannot read,
+ * we switch away.
  */
 #include "io/coroutine.h"
 
@@ -51,14 +52,14 @@ struct td_coroutine {
     bool is_canceled;    /* and has not unwound yet */
     bool is_unwinding;   /* cleanups may wait, and are not cancelled */
     bool must_unwind;    /* at the wait where it is */
-    bool has_loose_ends; /* actions deferred, a cancellation under way, or frames left by unwinding */
+    bool has_loose_ends; /* actions deferred, a cancellation under way, frames unwound */
     bool is_unneeded;    /* in the pool: nobody has taken it since the last trimming */
 
     int code; /* result of the wait */
     void (*undo)(void *arg);
     void *undo_arg;
-    td_list link;              /* in scheduler.waiting */
-    td_callback cancel;        /* posted by another coroutine */
+    td_list link;       /* in scheduler.waiting */
+    td_callback cancel; /* posted by another coroutine */
     struct _Unwind_Exception unwinding;
     td_cxx_state cxx; /* while it waits */
     td_fiber fiber;
@@ -67,10 +68,10 @@ struct td_coroutine {
 } __attribute__((aligned(64)));
 
 struct scheduler {
-    td_coroutine *current; /* NULL: the loop's own stack runs */
-    void *point;           /* of the loop, while a coroutine runs */
-    td_fiber fiber;        /* the loop's */
-    td_cxx_state *cxx;     /* of this thread; on the loop's stack it is always clear */
+    td_coroutine *current;   /* NULL: the loop's own stack runs */
+    void *point;             /* of the loop, while a coroutine runs */
+    td_fiber fiber;          /* the loop's */
+    td_cxx_state *cxx;       /* of this thread; on the loop's stack it is always clear */
     td_coroutine *deferring; /* whose td_defer actions run, on the loop's stack */
 
     td_coroutine *pool;
@@ -164,8 +165,7 @@ td_coroutines_count(void)
 bool
 td_coroutine_is_overflow(const void *fault_address)
 {
-    return scheduler.current != NULL &&
-           td_stack_is_guard(&scheduler.current->stack, fault_address);
+    return scheduler.current != NULL && td_stack_is_guard(&scheduler.current->stack, fault_address);
 }
 
 /* ---- the pool */
@@ -311,7 +311,7 @@ td_coroutine_raise(void)
     unwind(scheduler.current, TD_COROUTINE_RAISED);
 }
 
-/* What td_raise would have been: the frames are unwound, the coroutine has failed, the worker goes on. */
+/* As after td_coroutine_raise: the frames are unwound, the coroutine has failed. */
 void
 td_switch_uncaught(struct _Unwind_Exception *exception)
 {
@@ -552,8 +552,7 @@ td_coroutine_cancel(td_coroutine *co)
 void
 td_coroutines_open(td_ioloop *loop)
 {
-    scheduler = (struct scheduler){
-        .loop = loop, .feed = {.fn = on_feed}, .trim = {.fn = on_trim}};
+    scheduler = (struct scheduler){.loop = loop, .feed = {.fn = on_feed}, .trim = {.fn = on_trim}};
     td_list_init(&scheduler.waiting);
     td_list_init(&scheduler.starving);
     td_log_current_module = acting_module;

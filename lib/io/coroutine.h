@@ -19,7 +19,7 @@ typedef struct td_coroutine td_coroutine;
 
 typedef enum td_coroutine_end {
     TD_COROUTINE_RETURNED,
-    TD_COROUTINE_RAISED,   /* by td_coroutine_raise, or a C++ exception that nobody caught (logged) */
+    TD_COROUTINE_RAISED,   /* by td_coroutine_raise, or a C++ exception that nobody caught */
     TD_COROUTINE_CANCELED, /* unwound at a wait */
 } td_coroutine_end;
 
@@ -40,8 +40,8 @@ typedef struct td_coroutine_task {
 } td_coroutine_task;
 
 typedef struct td_coroutine_options {
-    size_t stack_size;      /* bytes, 64 KiB..64 MiB, rounded up to pages; default 256 KiB */
-    size_t coroutines_max;  /* at once in this process; default 10,000 */
+    size_t stack_size;     /* bytes, 64 KiB..64 MiB, rounded up to pages; default 256 KiB */
+    size_t coroutines_max; /* at once in this process; default 10,000 */
 } td_coroutine_options;
 
 TD_PRIVATE void td_coroutine_configure(const td_coroutine_options *options);
@@ -55,7 +55,8 @@ TD_PRIVATE int td_coroutine_start(const td_coroutine_task *task, td_coroutine **
 
 /*
  * A task that is not to be lost: when no coroutine is to be had it waits for one, first come first
- * served.  task.ended is called even if the loop is destroyed before it ran (TD_COROUTINE_CANCELED).
+ * served.  task.ended is called even if the loop is destroyed before it ran
+ * (TD_COROUTINE_CANCELED).
  */
 typedef struct td_coroutine_job {
     td_list link; /* unlinked: {NULL, NULL}; td_list_remove takes back what has not been started */
@@ -84,20 +85,22 @@ TD_PRIVATE int td_coroutine_wait(void (*undo)(void *arg), void *arg);
 TD_PRIVATE void td_coroutine_resume(td_coroutine *co, int code);
 
 /*
- * Ask it to unwind at its wait: at once if it waits there (from a coroutine: in the next iteration),
- * else at the next.
+ * Ask it to unwind at its wait: at once if it waits there (from a coroutine: in the next
+ * iteration), else at the next.
  */
 TD_PRIVATE void td_coroutine_cancel(td_coroutine *co);
 
-/* Unwind the current coroutine: destructors and cleanup variables run, then ended(TD_COROUTINE_RAISED). */
+/* Unwind the current coroutine: cleanups run, then ended(TD_COROUTINE_RAISED). */
 TD_PRIVATE TD_NORETURN void td_coroutine_raise(void);
 
 /* Change what the current (or a waiting) coroutine is said to do from now on. */
 TD_PRIVATE void td_coroutine_set_activity(td_coroutine *co, const td_activity *activity,
                                           const char *module);
 
-TD_PRIVATE size_t td_coroutines_count(void);       /* in use now */
-TD_PRIVATE void td_coroutine_pool_trim(size_t keep); /* unmap idle stacks beyond keep, shrink those kept */
+TD_PRIVATE size_t td_coroutines_count(void); /* in use now; walks the idle ones */
+
+/* Unmap idle stacks beyond keep; give back what those kept hold below their tops. */
+TD_PRIVATE void td_coroutine_pool_trim(size_t keep);
 
 /*
  * For td_ioloop_create and _destroy.  Closing unwinds what still waits; what does not let itself be
@@ -107,8 +110,8 @@ TD_PRIVATE void td_coroutines_open(td_ioloop *loop);
 TD_PRIVATE void td_coroutines_close(void);
 
 /*
- * Code was loaded: if it is C++, what its runtime knows about exceptions is from now on kept for each
- * coroutine.  The start of a loop and each new stack look too.
+ * Code was loaded: if it is C++, what its runtime knows about exceptions is from now on kept for
+ * each coroutine.  The start of a loop and each new stack look too.
  */
 TD_PRIVATE void td_coroutines_look_for_cxx(void);
 

@@ -1,7 +1,7 @@
 /*
- * The C++ runtime, seen from C.  We do not link to it: a daemon without C++ handlers should not load
- * it, so its functions are looked up once a handler has.  All used here is fixed by the Itanium C++
- * ABI, but for __do_catch, which is libstdc++'s and in its symbol versions since 2001.
+ * The C++ runtime, seen from C.  We do not link to it: a daemon without C++ handlers should not
+ * load it, so its functions are looked up once a handler has.  All used here is fixed by the
+ * Itanium C++ ABI, but for __do_catch, which is libstdc++'s and in its symbol versions since 2001.
  */
 #include "io/cxx.h"
 
@@ -21,7 +21,8 @@ struct exception {
 };
 enum { EXCEPTION_WHAT = 2 };
 
-#define GNU_CXX_CLASS UINT64_C(0x474e5543432b2b) /* "GNUCC++"; the byte below tells the kind of header */
+/* "GNUCC++"; the byte below it tells the kind of header. */
+#define GNU_CXX_CLASS UINT64_C(0x474e5543432b2b)
 
 typedef td_cxx_state *get_globals_fn(void);
 typedef void begin_catch_fn(void *exception);
@@ -54,7 +55,8 @@ td_cxx_thread_state(void)
 }
 
 /*
- * What was thrown stands behind the header; with std::rethrow_exception (class ...\1) it is elsewhere.
+ * What was thrown stands behind the header; with std::rethrow_exception (class ...\1) it is
+ * elsewhere.
  * (__cxa_begin_catch returns what a C++ frame would have prepared when it caught.)
  */
 static void *
@@ -96,7 +98,8 @@ td_cxx_consume(struct _Unwind_Exception *exception, char *text, size_t size)
 {
     begin_catch_fn *const begin_catch = (begin_catch_fn *)runtime("__cxa_begin_catch");
     end_catch_fn *const end_catch = (end_catch_fn *)runtime("__cxa_end_catch");
-    current_type_fn *const current_type = (current_type_fn *)runtime("__cxa_current_exception_type");
+    current_type_fn *const current_type =
+        (current_type_fn *)runtime("__cxa_current_exception_type");
 
     snprintf(text, size, "an exception of another language");
     if (begin_catch == NULL || end_catch == NULL || current_type == NULL ||

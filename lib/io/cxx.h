@@ -17,8 +17,8 @@ typedef struct td_cxx_state {
 #pragma GCC visibility push(hidden)
 
 /*
- * The state of the calling thread, NULL as long as no C++ runtime (libstdc++ as a shared library) is
- * loaded.  Takes about a microsecond, so callers keep the answer.
+ * The state of the calling thread, NULL as long as no C++ runtime (libstdc++ as a shared library)
+ * is loaded.  Takes about a microsecond, so callers keep the answer.
  */
 td_cxx_state *td_cxx_thread_state(void);
 

@@ -278,8 +278,7 @@ see(td_future *future)
     future->is_seen = true;
     if (future->results == NULL)
         return;
-    memcpy(future->results_out, future->results,
-           future->results_count * sizeof(*future->results));
+    memcpy(future->results_out, future->results, future->results_count * sizeof(*future->results));
     free(future->results);
     future->results = NULL;
 }
@@ -359,8 +358,8 @@ td_await(td_future *future, void **result_out)
 /* ---- combinations, which wait for futures that they own */
 
 struct combination {
-    td_list link;     /* in `combinations` */
-    td_future *whole; /* what the caller was given */
+    td_list link;                                   /* in `combinations` */
+    td_future *whole;                               /* what the caller was given */
     void (*close)(struct combination *combination); /* let go of the parts, and free */
 };
 
@@ -404,7 +403,7 @@ struct part {
 
 struct gathering {
     struct combination combination;
-    size_t left;    /* parts that are not done */
+    size_t left; /* parts that are not done */
     size_t count;
     struct part *parts;
 };

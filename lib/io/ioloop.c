@@ -20,7 +20,7 @@
 #include "io/call.h"
 #include "io/coroutine.h"
 
-/* What the heap compares stands in the heap, so that sifting touches no timer but those that move. */
+/* What is compared stands in the heap, so that sifting touches no timer but those that move. */
 struct timer_entry {
     int64_t deadline_ns;
     td_timer *timer;
@@ -167,7 +167,7 @@ run_callbacks(td_ioloop *loop)
 
 /* ---- timers */
 
-/* A timer in the batch of due ones has a place counted from the top, one in the heap from the bottom. */
+/* The place of a timer in the batch of due ones counts from the top, in the heap from 1. */
 #define DUE_PLACE(index) (SIZE_MAX - (index))
 
 static bool

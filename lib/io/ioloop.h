@@ -3,7 +3,8 @@
  *
  * One loop a worker, made after the fork (ev_loop_new, EVBACKEND_EPOLL, never
  * the default loop).  libev waits; the order of what runs is Tornado's (BEHAVIOUR section 19.1): an
- * own FIFO of callbacks drained as a snapshot, then an own heap of timers, both from one ev_prepare.
+ * own FIFO of callbacks drained as a snapshot, then an own heap of timers, both from one
+ * ev_prepare.
  *
  * Everything here runs its functions on the loop's own stack, where td_await is misuse.  What
  * handlers see (<tornado/ioloop.h>) runs theirs on coroutines and is a thin layer over this.
@@ -22,7 +23,9 @@
 typedef void td_loop_fn(void *arg);
 
 TD_PRIVATE int td_ioloop_create(td_ioloop **out, td_err *err); /* becomes td_ioloop_current() */
-TD_PRIVATE void td_ioloop_destroy(td_ioloop **loop); /* callbacks and timers not yet run are dropped */
+
+/* What has not run is dropped; coroutines that wait are unwound. */
+TD_PRIVATE void td_ioloop_destroy(td_ioloop **loop);
 
 /* Run until td_ioloop_stop.  A stop before the start makes the start return at once (19.2). */
 TD_PRIVATE int td_ioloop_start(td_ioloop *loop); /* TD_EINVAL when it runs already */
@@ -31,13 +34,13 @@ TD_PRIVATE void td_ioloop_stop(td_ioloop *loop); /* the current iteration finish
 /* For watchers of our own kind (transports, listeners). */
 TD_PRIVATE struct ev_loop *td_ioloop_ev(td_ioloop *loop);
 
-/* ---- callbacks: run in the next iteration, FIFO; the node is the caller's and may be in one queue once */
+/* ---- callbacks: run in the next iteration, FIFO; the node is the caller's */
 
 typedef struct td_callback {
     td_list link; /* unlinked: {NULL, NULL} */
     td_loop_fn *fn;
     void *arg;
-    void (*dropped)(void *arg); /* instead of fn when the loop is destroyed first; NULL: nothing to do */
+    void (*dropped)(void *arg); /* instead of fn when the loop is destroyed first; may be NULL */
 } td_callback;
 
 /*
@@ -73,7 +76,8 @@ TD_PRIVATE void td_timer_stop(td_ioloop *loop, td_timer *timer); /* harmless whe
  *
  * All deadlines of one list have the same duration, so the list is in order of age and starting or
  * stopping one is a list operation; one timer a list looks at its oldest.  `expired` runs on the
- * loop's stack with the deadline unlinked, at or up to a sixteenth of the duration after the due time.
+ * loop's stack with the deadline unlinked, at or up to a sixteenth of the duration after the due
+ * time.
  */
 typedef struct td_deadline {
     td_list link;

@@ -1,7 +1,7 @@
 /*
- * td_periodic, Tornado's PeriodicCallback (BEHAVIOUR section 19.6): the schedule is start + k * period,
- * counted from the schedule and not from the end of the call, so it does not drift, and what a late
- * loop has missed is skipped.
+ * td_periodic, Tornado's PeriodicCallback (BEHAVIOUR section 19.6): the schedule is start + k *
+ * period, counted from the schedule and not from the end of the call, so it does not drift, and
+ * what a late loop has missed is skipped.
  */
 #include <stdlib.h>
 #include <sys/random.h>
@@ -9,7 +9,8 @@
 #include "base/clock.h"
 #include "io/call.h"
 
-#define PERIOD_MS_MAX (INT64_C(1000) * 1000 * 1000 * 1000) /* some thirty years: no overflow, jittered too */
+/* Some thirty years: in nanoseconds, jittered and added to the clock, it fits. */
+#define PERIOD_MS_MAX (INT64_C(1000) * 1000 * 1000 * 1000)
 
 struct td_periodic {
     td_ioloop *loop;
@@ -19,13 +20,13 @@ struct td_periodic {
     void *arg;
     int64_t period_ns;
     double jitter;
-    int64_t next_ns;   /* as scheduled */
+    int64_t next_ns; /* as scheduled */
     bool is_started;
     bool is_running;   /* fn has been submitted and has not ended: the timer is off */
     bool is_destroyed; /* and freed as soon as fn has ended */
 };
 
-/* 0.0 up to, not including, 1.0.  The kernel's, for a worker's own sequence would have to be seeded. */
+/* From 0.0 up to 1.0.  The kernel's: a sequence of our own would have to be seeded. */
 static double
 random_share(void)
 {

@@ -2,8 +2,9 @@
  * Mappings of their own, so that an idle one can be given back, and with a guard, so that running
  * over the end is a crash there and then.
  *
- * MADV_GUARD_INSTALL keeps neighbouring stacks one mapping for the kernel; mprotect, where that is not
- * known (before Linux 6.13), splits it, and the limit on mappings ends it at about 32,000 stacks.
+ * MADV_GUARD_INSTALL keeps neighbouring stacks one mapping for the kernel; mprotect, where that is
+ * not known (before Linux 6.13), splits it, and the limit on mappings ends it at about 32,000
+ * stacks.
  */
 #include "io/stack.h"
 
@@ -23,8 +24,9 @@
 #endif
 
 /*
- * More than one page, for code that was compiled without probes (-fstack-clash-protection), and an odd
- * number, so that the tops of neighbouring stacks fall into different sets of the processor's caches.
+ * More than one page, for code that was compiled without probes (-fstack-clash-protection), and an
+ * odd number, so that the tops of neighbouring stacks fall into different sets of the processor's
+ * caches.
  */
 #define GUARD_PAGES 5
 

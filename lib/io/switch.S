@@ -1,8 +1,7 @@
 /*
  * See switch.h.  A point is the stack pointer under which td_switch saved the registers; the frame
  * looks the same whoever wrote it, so the unwinding tables of td_switch hold before and after the
- * stack pointer changes, and a debugger that starts at td_switch_saved with a point as stack pointer
- * sees the frames of a flow that waits.
+ * stack pointer changes.  tornado-gdb.py knows its layout.
  *
  * Points are left by a jump: a ret would take the address that the processor predicts from the call
  * of another flow, and mispredict each time.
@@ -46,9 +45,6 @@
 td_switch: /* rdi: point, rsi: to */
     .cfi_startproc
     save_to %rdi
-    .globl td_switch_saved
-    .hidden td_switch_saved
-td_switch_saved:
     movq %rsi, %rsp
 .Lrestore:
     ldmxcsr (%rsp)
@@ -207,9 +203,6 @@ td_switch_caught: /* the unwinder comes here, on the stack of entry; rax: except
 td_switch: /* x0: point, x1: to */
     .cfi_startproc
     save_to x0
-    .globl td_switch_saved
-    .hidden td_switch_saved
-td_switch_saved:
     mov sp, x1
     restore_and_jump
     .cfi_endproc

@@ -20,10 +20,10 @@
 #pragma GCC visibility push(hidden)
 
 /*
- * Call entry(arg) on the stack that ends at top (16-byte aligned).  Comes back when entry returns or
- * when somebody goes to *point.  entry may return only if the flow that entered it was not continued
- * through *point meanwhile; otherwise it ends by td_switch_leave.  (Returning keeps the processor's
- * stack of return addresses straight, which is worth more than the instructions.)
+ * Call entry(arg) on the stack that ends at top (16-byte aligned).  Comes back when entry returns
+ * or when somebody goes to *point.  entry may return only if the flow that entered it was not
+ * continued through *point meanwhile; otherwise it ends by td_switch_leave.  (Returning keeps the
+ * processor's stack of return addresses straight, which is worth more than the instructions.)
  *
  * Backtraces and forced unwinding end at entry; an exception (of C++, say) that entry lets out has
  * unwound all frames when it comes to td_switch_uncaught.  (With ucontext it ends the process.)
@@ -36,7 +36,7 @@ void td_switch(void **point, void *to);
 /* Go to `to` for good. */
 TD_NORETURN void td_switch_leave(void *to);
 
-/* Whoever uses td_switch_enter defines this.  Runs on the stack of entry; ends by td_switch_leave. */
+/* Defined by whoever uses td_switch_enter.  On the stack of entry; ends by td_switch_leave. */
 struct _Unwind_Exception;
 TD_NORETURN void td_switch_uncaught(struct _Unwind_Exception *exception);
 

@@ -1,6 +1,6 @@
 /*
- * The personality of td_switch_enter: how the unwinder treats its frame, the last of every stack.  It
- * catches whatever gets there, so that a search for a handler does not fail, which would end the
+ * The personality of td_switch_enter: how the unwinder treats its frame, the last of every stack.
+ * It catches whatever gets there, so that a search for a handler does not fail, which would end the
  * process before a single destructor has run.
  */
 #include <stdint.h>

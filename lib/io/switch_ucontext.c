@@ -1,4 +1,4 @@
-/* switch.h by ucontext: for machines that switch.S does not know, and to test that they would work. */
+/* switch.h by ucontext, for machines that switch.S does not know. */
 #include "io/switch.h"
 
 #ifdef TD_SWITCH_UCONTEXT

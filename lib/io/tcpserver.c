@@ -21,11 +21,11 @@
 struct td_tcpserver {
     td_ioloop *loop;
     td_tcpserver_options options;
-    ev_io watcher;   /* active: accepting */
-    td_timer pause;  /* started: out of descriptors or memory, accepting again when it fires */
-    int reserve;     /* a descriptor to give up for the newest client; -1: could not be had */
+    ev_io watcher;  /* active: accepting */
+    td_timer pause; /* started: out of descriptors or memory, accepting again when it fires */
+    int reserve;    /* a descriptor to give up for the newest client; -1: could not be had */
     td_log_gate gate;
-    /* Invariant: at most one of watcher and pause is active; neither is when the server is stopped. */
+    /* Invariant: at most one of watcher and pause is active; neither is when it is stopped. */
 };
 
 static int
@@ -54,7 +54,7 @@ pause_accepting(td_tcpserver *server, int error)
     td_timer_start(server->loop, &server->pause, td_now_ns() + PAUSE_MS * TD_NS_PER_MS);
 }
 
-/* The reserve makes room for one client more, which is told at once instead of waiting in the queue. */
+/* The reserve makes room for one client more, which is told at once instead of left waiting. */
 static void
 refuse_newest(td_tcpserver *server)
 {

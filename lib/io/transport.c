@@ -44,7 +44,7 @@ plain_close(td_transport *t)
 
 static const td_transport_ops plain = {plain_read, plain_writev, plain_shutdown, plain_close};
 
-/* EV_ERROR (the kernel has no memory to watch) comes with both events; the attempts say the rest. */
+/* EV_ERROR (no memory to watch) comes with both events; the attempts say the rest. */
 static void
 on_ready(struct ev_loop *ev, ev_io *watcher, int events)
 {

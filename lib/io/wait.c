@@ -1,6 +1,6 @@
 /*
- * Waiting for time and descriptors, and coroutines of their own.  A wait's watchers lie on the stack
- * that waits, so it allocates nothing; its undo stops them before that stack is unwound.
+ * Waiting for time and descriptors, and coroutines of their own.  A wait's watchers lie on the
+ * stack that waits, so it allocates nothing; its undo stops them before that stack is unwound.
  */
 #include <stdlib.h>
 #include <tornado/coroutine.h>

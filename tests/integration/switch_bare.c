@@ -1,4 +1,4 @@
-/* Goal: the cases of switch_cases.h without a library, for other machines; driven by test_coroutines.py. */
+/* Goal: the cases of switch_cases.h without a library; driven by test_coroutines.py. */
 #include <stdio.h>
 #include "tests/unit/switch_cases.h"
 

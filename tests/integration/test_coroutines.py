@@ -10,7 +10,8 @@ import unittest
 
 from harness import BUILD, ROOT, SANITIZED
 
-FLAGS = ["-O2", "-g", "-fexceptions", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-Ilib", "-I."]
+FLAGS = ["-O2", "-g", "-fexceptions", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE",
+         "-Ilib", "-I."]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"] if SANITIZED else []
 LIBS = ["-lev", "-lhttp_parser", "-linih", "-lpcre2-8", "-lxxhash", "-lpthread", "-lm", "-ldl"]
 ARCHIVE = os.path.join(BUILD, "libtornado.a")
@@ -42,7 +43,8 @@ class Programs(unittest.TestCase):
 class Cxx(Programs):
     @have("g++")
     def test_frames_of_cxx_are_left_as_cxx_expects(self):
-        self.build("g++", "-std=gnu++20", *SANITIZE, "tests/integration/cxx_frames.cc", ARCHIVE, *LIBS)
+        self.build("g++", "-std=gnu++20", *SANITIZE, "tests/integration/cxx_frames.cc", ARCHIVE,
+                   *LIBS)
         output = self.run_all([self.program])
         self.assertIn("all good", output)
         self.assertIn("nobody caught (anonymous namespace)::own_error: disk full", output)
@@ -51,7 +53,8 @@ class Cxx(Programs):
 
 class OtherMachines(Programs):
     def check(self, compiler, *flags, run=()):
-        self.build(compiler, "-std=gnu11", *flags, "tests/integration/switch_bare.c", *SWITCH, "-lm")
+        self.build(compiler, "-std=gnu11", *flags, "tests/integration/switch_bare.c", *SWITCH,
+                   "-lm")
         self.assertIn(" cases, 0 failed", self.run_all([*run, self.program]))
 
     def test_switch_without_a_library(self):
@@ -66,7 +69,8 @@ class OtherMachines(Programs):
         self.check("aarch64-linux-gnu-gcc", "-static", "-DTD_SWITCH_UCONTEXT", run=["qemu-aarch64"])
 
     def test_coroutines_by_ucontext(self):
-        sources = glob.glob("lib/io/*.[cS]", root_dir=ROOT) + glob.glob("lib/base/*.c", root_dir=ROOT)
+        sources = [path for pattern in ("lib/io/*.[cS]", "lib/base/*.c")
+                   for path in glob.glob(pattern, root_dir=ROOT)]
         self.build("cc", "-std=gnu11", "-DTD_SWITCH_UCONTEXT", "-DTD_VERSION=\"\"",
                    "tests/unit/test_coroutine.c", *sources, "-lcheck", "-lsubunit", "-lrt", *LIBS)
         self.assertIn("100%: Checks:", self.run_all([self.program]))
@@ -111,7 +115,8 @@ class Gdb(Programs):
             self.assertRegex(output, line)
 
     def test_coroutines_of_a_process(self):
-        output = self.gdb("break here", "run", "tornado coroutines", "tornado coroutines full", "bt")
+        output = self.gdb("break here", "run", "tornado coroutines", "tornado coroutines full",
+                          "bt")
         self.check_coroutines(output)
         self.assertRegex(output, r"depth = 2\n")
         self.assertRegex(output, r"#1 .* in main ")  # gdb's own view is as it was

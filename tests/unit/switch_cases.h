@@ -111,7 +111,7 @@ leaving_for_good_goes_to_the_last_point(void)
 
 /* ---- what the ABI promises to keep */
 
-/* More values than there are registers that a call may change; the compiler must keep them elsewhere. */
+/* More values than there are registers that a call may change: some are in those it keeps. */
 static INNER uint64_t
 mix(void (*in_between)(void), uint64_t seed)
 {

@@ -1,4 +1,4 @@
-/* Goal: what handlers register runs on coroutines, in order, under their name, and never when removed. */
+/* Goal: what handlers register runs on coroutines, in order, under their name, unless removed. */
 #include "tests/unit/on_loop.h"
 
 #include <pthread.h>

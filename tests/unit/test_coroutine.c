@@ -1,4 +1,4 @@
-/* Goal: tasks run on their own stacks, wait, go on, and end in every way without losing anything. */
+/* Goal: tasks run on their own stacks, wait, go on, and end in every way; nothing is lost. */
 #include "io/coroutine.h"
 
 #include <check.h>

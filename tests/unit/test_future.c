@@ -1,4 +1,4 @@
-/* Goal: futures are set once, tell everybody in order, and combine as Tornado's do (BEHAVIOUR 19.3-5). */
+/* Goal: futures are set once, tell everybody in order, and combine as Tornado's do (19.3-5). */
 #include "tests/unit/on_loop.h"
 
 static char one = '1', two = '2', three = '3';
@@ -259,7 +259,7 @@ gather_failures(void *arg)
     td_sleep(1);
     ck_assert(!td_future_is_done(whole)); /* waits for all, failed or not */
     td_future_set_error(last, TD_ECLOSED);
-    ck_assert_int_eq(td_await(whole, NULL), TD_ECLOSED); /* the first of the list, the last in time */
+    ck_assert_int_eq(td_await(whole, NULL), TD_ECLOSED); /* first of the list, last in time */
     ck_assert_ptr_eq(results[0], &one);
     ck_assert_ptr_null(results[1]);
 

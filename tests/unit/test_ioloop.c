@@ -1,4 +1,4 @@
-/* Goal: what runs when is Tornado's order, timers are never early, and nothing that was stopped runs. */
+/* Goal: what runs when is Tornado's order, no timer is early, and nothing that was stopped runs. */
 #include "io/ioloop.h"
 
 #include <check.h>

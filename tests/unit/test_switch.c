@@ -1,4 +1,4 @@
-/* Goal: nothing is lost on the way from one stack to another, and unwinding ends where a stack ends. */
+/* Goal: nothing is lost from one stack to another, and unwinding ends where a stack ends. */
 #include "tests/unit/switch_cases.h"
 
 #include <check.h>

@@ -1,4 +1,4 @@
-/* Goal: accepting is bounded, and neither spins nor forgets anybody when the system has nothing left. */
+/* Goal: accepting is bounded, and neither spins nor forgets anybody when nothing is left. */
 #include "io/tcpserver.h"
 #include "tests/unit/on_loop.h"
 

@@ -1,4 +1,4 @@
-/* Goal: attempts say exactly what the kernel said, and the watcher is touched only when interest changes. */
+/* Goal: attempts say what the kernel said, and only a change of interest touches the watcher. */
 #include "io/transport.h"
 #include "tests/unit/on_loop.h"
 

@@ -1,4 +1,4 @@
-/* Goal: waits end when they should, are never lost, and leave nothing behind when they are cancelled. */
+/* Goal: waits end when they should, are never lost, and leave nothing behind when cancelled. */
 #include "tests/unit/on_loop.h"
 
 #include <errno.h>
