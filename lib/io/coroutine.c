@@ -72,7 +72,7 @@ struct scheduler {
     void *point;             /* of the loop, while a coroutine runs */
     td_fiber fiber;          /* the loop's */
     td_cxx_state *cxx;       /* of this thread; on the loop's stack it is always clear */
-    td_coroutine *deferring; /* whose td_defer actions run, on the loop's stack */
+    td_coroutine *deferring; /* whose td_defer actions run, after it */
 
     td_coroutine *pool;
     size_t count; /* stacks there are, those in the pool included */
@@ -119,8 +119,8 @@ td_coroutine_arena(void)
     return scheduler.current != NULL ? scheduler.current->task.arena : NULL;
 }
 
-/* The coroutine whose code runs, be it on the loop's stack. */
-static const td_coroutine *
+/* The coroutine whose code runs; NULL: none of them. */
+static td_coroutine *
 acting(void)
 {
     return scheduler.current != NULL ? scheduler.current : scheduler.deferring;
@@ -165,7 +165,9 @@ td_coroutines_count(void)
 bool
 td_coroutine_is_overflow(const void *fault_address)
 {
-    return scheduler.current != NULL && td_stack_is_guard(&scheduler.current->stack, fault_address);
+    const td_coroutine *co = acting();
+
+    return co != NULL && td_stack_is_guard(&co->stack, fault_address);
 }
 
 /* ---- the pool */
@@ -307,15 +309,19 @@ unwind(td_coroutine *co, td_coroutine_end end)
 void
 td_coroutine_raise(void)
 {
-    TD_ASSERT(scheduler.current != NULL);
-    unwind(scheduler.current, TD_COROUTINE_RAISED);
+    td_coroutine *co = acting();
+
+    TD_ASSERT(co != NULL);
+    if (co != scheduler.current)
+        td_misuse("td_defer", "the action has raised");
+    unwind(co, TD_COROUTINE_RAISED);
 }
 
 /* As after td_coroutine_raise: the frames are unwound, the coroutine has failed. */
 void
 td_switch_uncaught(struct _Unwind_Exception *exception)
 {
-    td_coroutine *co = scheduler.current;
+    td_coroutine *co = acting();
     char text[512];
 
     td_cxx_consume(exception, text, sizeof(text));
@@ -341,10 +347,13 @@ coroutine_main(void *arg)
     td_fiber_leaving_for_good(&scheduler.fiber);
 }
 
+/* On the stack that the coroutine has left, but not as one: waiting is misuse. */
 static void
-run_deferred(td_coroutine *co)
+deferred_main(void *arg)
 {
-    scheduler.deferring = co;
+    td_coroutine *co = arg;
+
+    td_fiber_arrived(&co->fiber, &scheduler.fiber);
     while (co->deferred != NULL) {
         const struct deferred action = *co->deferred;
 
@@ -352,7 +361,24 @@ run_deferred(td_coroutine *co)
         co->deferred = action.older;
         action.fn(action.arg);
     }
+    td_fiber_leaving_for_good(&scheduler.fiber);
+}
+
+/* A stack of their own, so that one that raises, which is wrong, does no harm to the others. */
+static void
+run_deferred(td_coroutine *co)
+{
+    const td_coroutine_end how = co->end;
+
+    scheduler.deferring = co;
+    while (co->deferred != NULL) {
+        td_fiber_forget_frames(&co->fiber);
+        td_fiber_leaving(&scheduler.fiber, &co->fiber);
+        td_switch_enter(&scheduler.point, co, deferred_main, co);
+        td_fiber_arrived(&scheduler.fiber, &co->fiber);
+    }
     scheduler.deferring = NULL;
+    co->end = how;
 }
 
 static void

@@ -115,7 +115,7 @@ TD_PRIVATE void td_coroutines_close(void);
  */
 TD_PRIVATE void td_coroutines_look_for_cxx(void);
 
-/* True when the address lies in the guard page of a coroutine's stack: for the crash report. */
+/* True when the address lies in the guard of the stack that runs: for the crash report. */
 TD_PRIVATE bool td_coroutine_is_overflow(const void *fault_address);
 
 #endif

@@ -55,8 +55,8 @@ TD_API td_future *td_gather(td_future *const *futures, size_t count, void **resu
 TD_API td_future *td_with_timeout(int64_t timeout_ms, td_future *future);
 
 /*
- * Run fn(arg) when the current coroutine ends, however it ends; the last one registered runs first.
- * On the loop's own stack: waiting in fn is misuse.
+ * Run fn(arg) when the current coroutine has ended, however it ended; the last one registered runs
+ * first.  Waiting or raising in fn is misuse.
  */
 TD_API int td_defer(td_callback_fn *fn, void *arg);
 

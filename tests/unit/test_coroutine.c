@@ -385,7 +385,8 @@ END_TEST
 static void
 note_deferred(void *arg)
 {
-    ck_assert_ptr_null(td_coroutine_current()); /* on the loop's stack */
+    ck_assert_ptr_null(td_coroutine_current());
+    ck_assert_int_eq(td_sleep(0), TD_EINVAL);
     note(*(char *)arg);
 }
 
@@ -408,6 +409,32 @@ START_TEST(deferred_actions_run_last_first_after_the_unwinding)
     ck_assert_str_eq(order, "cyxR");
     start(defer_then, "raise");
     ck_assert_str_eq(order, "cyxRcyxX");
+}
+END_TEST
+
+static void
+raise_deferred(void *arg)
+{
+    char letter __attribute__((cleanup(on_cleanup))) = *(char *)arg;
+
+    td_coroutine_raise();
+}
+
+static void
+defer_raises(void *arg)
+{
+    static char x = 'x', y = 'y', z = 'z';
+
+    (void)arg;
+    td_defer(note_deferred, &x);
+    td_defer(raise_deferred, &y);
+    td_defer(note_deferred, &z);
+}
+
+START_TEST(a_deferred_action_that_raises_harms_no_other)
+{
+    start(defer_raises, NULL);
+    ck_assert_str_eq(order, "zyxR");
 }
 END_TEST
 
@@ -661,6 +688,7 @@ main(void)
     tcase_add_test(tcase, cancellation_waits_while_it_is_disabled);
     tcase_add_test(tcase, a_cleanup_may_wait_and_is_not_cancelled);
     tcase_add_test(tcase, deferred_actions_run_last_first_after_the_unwinding);
+    tcase_add_test(tcase, a_deferred_action_that_raises_harms_no_other);
     tcase_add_test(tcase, outside_a_coroutine_it_is_misuse);
     tcase_add_test(tcase, no_more_than_coroutines_max_run_and_jobs_wait_for_room);
     tcase_add_test(tcase, destroying_the_loop_unwinds_what_waits_and_ends_what_never_ran);
