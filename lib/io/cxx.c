@@ -6,9 +6,11 @@
 #include "io/cxx.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* std::type_info and std::exception, as C sees objects of theirs. */
 struct type_info {
@@ -33,17 +35,44 @@ typedef unsigned char do_catch_fn(const struct type_info *wanted, const struct t
                                   void **object, unsigned outer);
 typedef const char *what_fn(const struct exception *exception);
 
-/* Handlers are loaded RTLD_LOCAL, so what they need is in no scope that we could search by name. */
+struct search {
+    unsigned long long loaded_before, loaded; /* objects, ever */
+    const char *path;
+};
+
+static int
+on_object(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    struct search *search = arg;
+
+    (void)size;
+    search->loaded = info->dlpi_adds;
+    if (search->loaded == search->loaded_before)
+        return 1; /* nothing new to look at */
+    if (strstr(info->dlpi_name, "/libstdc++.so.6") == NULL)
+        return 0;
+    search->path = info->dlpi_name;
+    return 1;
+}
+
+/*
+ * A function or object of the runtime, NULL when that is not loaded.  Handlers are loaded
+ * RTLD_LOCAL, so what they need is in no scope that we could ask for a name; and dlopen would
+ * search directories for a library that is not there, so we ask the linker what is.
+ */
 static void *
 runtime(const char *symbol)
 {
-    void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    static __thread void *library;
+    static __thread struct search search;
 
-    if (library == NULL)
-        return NULL;
-    void *const address = dlsym(library, symbol);
-    dlclose(library);
-    return address;
+    if (library == NULL) {
+        dl_iterate_phdr(on_object, &search);
+        search.loaded_before = search.loaded;
+        if (search.path != NULL)
+            library = dlopen(search.path, RTLD_LAZY | RTLD_NOLOAD);
+    }
+    return library != NULL ? dlsym(library, symbol) : NULL;
 }
 
 td_cxx_state *

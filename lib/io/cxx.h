@@ -18,7 +18,7 @@ typedef struct td_cxx_state {
 
 /*
  * The state of the calling thread, NULL as long as no C++ runtime (libstdc++ as a shared library)
- * is loaded.  Takes about a microsecond, so callers keep the answer.
+ * is loaded.  Cheap while nothing new has been loaded.
  */
 td_cxx_state *td_cxx_thread_state(void);
 
