@@ -273,21 +273,40 @@ web_done(web_exchange *x)
 
 /* ---- the loop */
 
+struct web_rounds {
+    td_callback callback;
+    int left;
+};
+
 static inline void
-web_stop(void *arg)
+web_round(void *arg)
 {
-    td_ioloop_stop(arg);
+    struct web_rounds *rounds = arg;
+
+    if (rounds->left-- > 0)
+        td_ioloop_post(web_loop, &rounds->callback);
+    else
+        td_ioloop_stop(web_loop);
 }
 
-/* Let the loop turn for that long. */
+/* Let the loop go round a few times: enough for everything that waits for no time. */
 static inline void
-web_turn(int64_t ms)
+web_turn(void)
 {
-    td_timer timer = {.fn = web_stop, .arg = web_loop};
+    struct web_rounds rounds = {{.fn = web_round, .arg = &rounds}, 5};
 
-    td_timer_start(web_loop, &timer, td_now_ns() + ms * TD_NS_PER_MS);
+    td_ioloop_post(web_loop, &rounds.callback);
     td_ioloop_start(web_loop);
 }
+
+/* Let it go round until the condition holds. */
+#define WEB_UNTIL(condition)                                                                       \
+    do {                                                                                           \
+        const int64_t end_ns = td_clock_ns() + 30 * TD_NS_PER_S;                                   \
+        while (!(condition) && td_clock_ns() < end_ns)                                             \
+            web_turn();                                                                            \
+        ck_assert(condition);                                                                      \
+    } while (0)
 
 static inline int
 web_main(Suite *suite)
