@@ -2,8 +2,8 @@
  * The loop: libev waits, and what runs when is decided here (BEHAVIOUR section 19.1).
  *
  * An iteration is: prepare (the callbacks posted so far and the timers due by now, in this order),
- * poll, check (read the clock), descriptors.  What callbacks and timers post waits for the next
- * iteration, so neither starves the descriptors.
+ * poll, the clock, descriptors.  What callbacks and timers post waits for the next iteration, so
+ * neither starves the descriptors.
  *
  * A request that posts nothing and starts no timer costs the iteration a few comparisons: libev's
  * own timer, which ends the poll for ours, moves only when an earlier deadline turns up, and the
@@ -29,7 +29,6 @@ struct timer_entry {
 struct td_ioloop {
     struct ev_loop *ev;
     ev_prepare prepare;
-    ev_check check;
     ev_idle idle;     /* active while callbacks wait, so that the poll does not */
     ev_timer alarm;   /* ends the poll for the earliest timer */
     int64_t alarm_ns; /* when it rings, at or before the earliest deadline; INT64_MAX: it is off */
@@ -383,10 +382,11 @@ on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
         set_alarm(loop, loop->heap[1].deadline_ns);
 }
 
+/* libev calls this when the poll returns, before it looks at what is ready; cheaper than a check. */
 static void
-on_check(struct ev_loop *ev, ev_check *watcher, int events)
+on_polled(struct ev_loop *ev)
 {
-    (void)ev, (void)watcher, (void)events;
+    (void)ev;
     td_clock_refresh();
 }
 
@@ -396,14 +396,12 @@ static void
 start_watchers(td_ioloop *loop)
 {
     ev_prepare_init(&loop->prepare, on_prepare);
-    ev_check_init(&loop->check, on_check);
-    ev_set_priority(&loop->check, EV_MAXPRI); /* the descriptors' callbacks want the new time */
     ev_idle_init(&loop->idle, on_idle);
     ev_timer_init(&loop->alarm, on_alarm, 0.0, 0.0);
     ev_async_init(&loop->wake, on_wake);
     loop->prepare.data = loop->alarm.data = loop->wake.data = loop;
     ev_prepare_start(loop->ev, &loop->prepare);
-    ev_check_start(loop->ev, &loop->check);
+    ev_set_loop_release_cb(loop->ev, NULL, on_polled);
     ev_async_start(loop->ev, &loop->wake);
 }
 
