@@ -400,10 +400,10 @@ complete_next(void)
               master.current->seats_count == 1 ? "" : "s",
               master.current->manifest.instances_count,
               master.current->manifest.instances_count == 1 ? "" : "s");
-    notify_send("READY=1");
-    tell_status();
     if (old != NULL)
         drain(old, CONTROL_DRAIN);
+    notify_send("READY=1");
+    tell_status();
     if (master.reload_again)
         begin_reload();
 }

@@ -31,6 +31,16 @@ put_signal(td_buf *to, const struct crash_report *report)
     put_frame(to, &report->at);
 }
 
+/* A hook that waits is not what runs, but it is what the worker is about. */
+static void
+put_starting(td_buf *to, uint32_t instance, const struct manifest *manifest)
+{
+    if (instance - 1 < manifest->instances_count)
+        td_buf_printf(to, "%shandler %s (%s), its load or start", to->len > 0 ? ", " : "",
+                      manifest->instances[instance - 1].name,
+                      manifest->instances[instance - 1].file);
+}
+
 static void
 put_activity(td_buf *to, const td_activity *activity, const struct manifest *manifest)
 {
@@ -58,7 +68,10 @@ postmortem_describe(td_arena *arena, const struct slot *slot, const struct manif
     struct crash_report *report = &copy.crash;
     if (report->signal != 0)
         put_signal(&text, report);
-    put_activity(&text, &copy.activity, manifest);
+    if (copy.starting != 0)
+        put_starting(&text, copy.starting, manifest);
+    else
+        put_activity(&text, &copy.activity, manifest);
     report->request[sizeof(report->request) - 1] = '\0';
     if (report->request[0] != '\0')
         td_buf_printf(&text, " \"%s\"", report->request);

@@ -36,6 +36,7 @@ struct crash_report {
 
 struct slot {
     _Alignas(64) td_activity activity;
+    uint32_t starting; /* index of the instance whose load or start hook runs; 0: none */
     uint64_t requests; /* answered */
     pid_t pid;         /* these three for whoever looks at the board; the master knows them itself */
     uint32_t generation, worker;

@@ -112,6 +112,7 @@ call_each(struct worker *worker, int (*call)(td_instance *instance, td_err *err)
 
     for (size_t i = 0; i < worker->site.plan->instances_count; i++) {
         td_instance *instance = &worker->site.instances[i];
+        worker->options->slot->starting = instance->index;
         int rc = call(instance, err);
         if (rc < 0) {
             err->code = rc;
@@ -223,6 +224,7 @@ on_started(void *arg, td_coroutine_end end)
         td_ioloop_stop(worker->loop);
         return;
     }
+    worker->options->slot->starting = 0;
     create_servers(worker);
     worker->state = SERVING;
     tell_master(worker, CONTROL_READY, "");
@@ -316,6 +318,7 @@ drain_servers(struct worker *worker)
 {
     int64_t grace_ms = worker->configuration->tornadod.drain_grace_ms;
 
+    td_log_at(TD_LOG_DEBUG, "daemon", "draining");
     worker->servers_left = worker->options->sockets_count;
     for (size_t i = 0; i < worker->options->sockets_count; i++)
         td_httpserver_drain(worker->servers[i], grace_ms, on_drained, worker);

@@ -17,6 +17,8 @@ static const struct {
     {{.worker = 0}, ""},
     {{.activity = {1, 3, 17}}, "handler hello (hello.so), route /hello/(?<name>[^/]+), request 17"},
     {{.activity = {1, 0, 0}}, "handler hello (hello.so), a hook or timer"},
+    {{.starting = 1}, "handler hello (hello.so), its load or start"},
+    {{.starting = 2}, ""},
     {{.activity = {2, 3, 17}}, ""},
     {{.activity = {UINT32_MAX, 3, 17}}, ""},
     {{.activity = {1, 99, 17}}, "handler hello (hello.so), a hook or timer, request 17"},

@@ -1,0 +1,143 @@
+/* Goal: everything that a handler can do wrong while it serves; the daemon is to say who it was. */
+#include <signal.h>
+#include <stdlib.h>
+#include <tornado/tornado.h>
+#include <unistd.h>
+
+static void
+pid(td_handler *h)
+{
+    td_writef(h, "%d", (int)getpid());
+}
+
+static void
+slow(td_handler *h)
+{
+    td_sleep(strtol(td_get_argument(h, "ms").ptr, NULL, 10));
+    td_write_text(h, "slow");
+}
+
+static void
+big(td_handler *h)
+{
+    static const char bytes[65536];
+
+    for (int i = 0; i < 160; i++) { /* 10 MiB */
+        td_write(h, td_str_make(bytes, sizeof(bytes)));
+        if (td_flush(h) != 0)
+            return;
+    }
+}
+
+static int *volatile nowhere;
+
+static void
+segv(td_handler *h)
+{
+    (void)h;
+    *nowhere = 1;
+}
+
+static void
+crash_in_callback(void *arg)
+{
+    segv(arg);
+}
+
+/* After the answer, on a coroutine of its own. */
+static void
+later(td_handler *h)
+{
+    td_call_later(td_ioloop_current(), 1, crash_in_callback, NULL);
+    td_write_text(h, "later");
+}
+
+static void
+after_wait(td_handler *h)
+{
+    td_sleep(1);
+    segv(h);
+}
+
+static void
+call_abort(td_handler *h)
+{
+    (void)h;
+    abort();
+}
+
+static void
+call_exit(td_handler *h)
+{
+    (void)h;
+    _exit(3);
+}
+
+static void
+divide(td_handler *h)
+{
+    (void)h;
+    raise(SIGFPE);
+}
+
+static volatile int depth;
+
+static int
+descend(volatile char *above)
+{
+    volatile char frame[1024];
+
+    frame[0] = above[0];
+    if (++depth == INT32_MAX)
+        return 0; /* or the compiler would know that nobody comes back */
+    return descend(frame) + frame[0];
+}
+
+static void
+overflow(td_handler *h)
+{
+    volatile char top[1] = {0};
+
+    td_writef(h, "%d", descend(top));
+}
+
+static void
+call_raise(td_handler *h)
+{
+    td_raise(h, 502, "the cat ate it");
+}
+
+static void
+misuse(td_handler *h)
+{
+    td_finish(h);
+    td_finish(h);
+    td_write_text(h, "more");
+    td_set_header(h, "X", "y");
+    td_set_header(NULL, "X", "y");
+}
+
+static void
+never(td_handler *h)
+{
+    td_asynchronous(h);
+}
+
+/* Holds the loop, and the rest of the worker with it. */
+static void
+spin(td_handler *h)
+{
+    for (;;)
+        (void)*(td_handler *volatile *)&h;
+}
+
+#define CLASS(name_) ((const td_handler_class[]){{.get = name_}})
+
+TD_PLUGIN(.name = "faults", .version = "1.0",
+          .urls = TD_URLS(TD_URL("/pid", CLASS(pid)), TD_URL("/slow", CLASS(slow)),
+                          TD_URL("/big", CLASS(big)), TD_URL("/segv", CLASS(segv)),
+                          TD_URL("/later", CLASS(later)), TD_URL("/after-wait", CLASS(after_wait)),
+                          TD_URL("/abort", CLASS(call_abort)), TD_URL("/exit", CLASS(call_exit)),
+                          TD_URL("/divide", CLASS(divide)), TD_URL("/overflow", CLASS(overflow)),
+                          TD_URL("/raise", CLASS(call_raise)), TD_URL("/misuse", CLASS(misuse)),
+                          TD_URL("/never", CLASS(never)), TD_URL("/spin", CLASS(spin))));
