@@ -77,11 +77,19 @@ typedef struct td_option {
     ((const td_option[]){__VA_ARGS__, {.name = NULL}}), .settings_size = sizeof(struct_)
 #endif
 
-/* Memory shared by all workers, made by the master, zeroed, kept across reloads of the same size. */
+/*
+ * Memory shared by all workers, made by the master, zeroed, kept across reloads of the same size:
+ *
+ *     .shared = TD_SHARED({"hits", sizeof(struct hits)}),
+ */
 typedef struct td_shared {
     const char *name; /* NULL ends the list */
     size_t size;      /* bytes */
 } td_shared;
+
+#ifndef __cplusplus
+#define TD_SHARED(...) ((const td_shared[]){__VA_ARGS__, {NULL, 0}})
+#endif
 
 /*
  * Hooks run on a coroutine (td_await works) in this order, in each worker:
