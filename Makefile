@@ -90,7 +90,7 @@ $1/libtornado.a: $$(LIB:%=$1/obj/%.o)
 	@rm -f $$@
 	$$(RUN)ar rcs $$@ $$^
 $1/libtornado.so.1: $$(LIB:%=$1/obj/%.o) build/libtornado.map
-	$$(RUN)$2 -shared -Wl,-soname,libtornado.so.1 -Wl,--version-script=build/libtornado.map \
+	$$(RUN)$2 -shared -Wl,-soname,libtornado.so.1 -Wl,--version-script=build/libtornado.map -Wl,--no-undefined-version \
 	    -Wl,-Bsymbolic -Wl,-z,defs $$(LDFLAGS_ALL) $3 -o $$@ $$(LIB:%=$1/obj/%.o) $$(LIBS)
 $1/libtornado.so: $1/libtornado.so.1
 	$$(RUN)ln -sf libtornado.so.1 $$@

@@ -15,6 +15,7 @@ A table is a list of rows; each is a dialogue on a connection of its own:
     <= POST /echo HTTP/1.1\\nhello
 
     @listener NAME: KEY = VALUE; ...   one more listener, for rows that have the line "@ NAME"
+    @whole            this row is not sent byte by byte: what comes after a close may cause a reset
     % A B C           the row is meant once for each word, which stands where {} is
     > TEXT            send TEXT and CRLF
     >. TEXT           send TEXT alone
@@ -72,6 +73,7 @@ class Row:
     def __init__(self, title, place):
         self.title, self.place = title, place
         self.listener = "default"
+        self.whole = False
         self.steps = []
 
     def size(self):
@@ -101,6 +103,8 @@ class Expected:
 def add_line(row, line):
     if line.startswith("@ "):
         row.listener = line[2:].strip()
+    elif line == "@whole":
+        row.whole = True
     elif line == "> shutdown:":
         row.steps.append(("shutdown",))
     elif line.startswith(">. "):
@@ -228,7 +232,7 @@ def play(daemon, row, bytewise):
 
 def ways(row):
     """In which ways a row is played: bytewise or not."""
-    return (False, True) if row.size() <= BYTEWISE_MAX else (False,)
+    return (False,) if row.whole or row.size() > BYTEWISE_MAX else (False, True)
 
 
 def play_all(daemon, rows):

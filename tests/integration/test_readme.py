@@ -72,7 +72,7 @@ class Readme(unittest.TestCase):
         self.assertEqual(done.returncode, 0, said)
         self.assertRegex(done.stdout, r"Hello, world\n")
         self.assertRegex(done.stdout, r"Goodbye, world\n")
-        self.assertEqual(done.stdout.count('{"waited": true, "seconds": 1}'), 2, said)
+        self.assertEqual(done.stdout.count('{"after": "one second", "waited_ms": 1000}'), 2, said)
         self.assertIn("ended 0", done.stdout, said)
 
     def test_every_file_that_is_named_exists(self):
