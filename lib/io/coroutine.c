@@ -492,7 +492,7 @@ is_to_unwind(const td_coroutine *co)
 static void
 keep_cxx(td_coroutine *co)
 {
-    static const td_cxx_state clear;
+    static const td_cxx_state clear = {NULL, 0};
 
     co->cxx = scheduler.cxx != NULL ? *scheduler.cxx : clear;
     if (scheduler.cxx != NULL)

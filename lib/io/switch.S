@@ -4,7 +4,8 @@
  * stack pointer changes.  tornado-gdb.py knows its layout.
  *
  * Points are left by a jump: a ret would take the address that the processor predicts from the call
- * of another flow, and mispredict each time.
+ * of another flow, and mispredict each time.  For shadow stacks that is a crash: there is no
+ * .note.gnu.property here, so nobody turns them on for a program that links this.
  */
 #ifndef TD_SWITCH_UCONTEXT
 

@@ -569,6 +569,66 @@ START_TEST(an_idle_pool_is_unmapped_and_what_is_kept_is_shallow)
 }
 END_TEST
 
+static void
+wait_and_tell_where(void *arg)
+{
+    *(uintptr_t *)arg = (uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)4095;
+    td_coroutine_wait(NULL, NULL);
+}
+
+static size_t
+count_mapped(const uintptr_t *pages, size_t count)
+{
+    unsigned char in_core;
+    size_t mapped = 0;
+
+    for (size_t i = 0; i < count; i++)
+        mapped += mincore((void *)pages[i], 1, &in_core) == 0;
+    return mapped;
+}
+
+/* From the poll to the next timers the loop believes the cached clock. */
+static void
+jump_11_s(struct ev_loop *ev, ev_timer *watcher, int events)
+{
+    static int64_t ahead_ns;
+
+    (void)ev, (void)watcher, (void)events;
+    ahead_ns += 11 * TD_NS_PER_S;
+    td_clock_cached_ns += ahead_ns;
+    td_ioloop_add_callback(loop, stop, NULL);
+}
+
+static void
+wait_11_s(void)
+{
+    ev_timer jump;
+
+    ev_timer_init(&jump, jump_11_s, 0.0, 0.0);
+    ev_timer_start(td_ioloop_ev(loop), &jump);
+    td_ioloop_start(loop);
+}
+
+START_TEST(what_was_not_needed_for_a_while_is_unmapped)
+{
+    enum { COUNT = 64 };
+    uintptr_t pages[COUNT];
+    td_coroutine *all[COUNT];
+
+    for (int i = 0; i < COUNT; i++) {
+        const td_coroutine_task task = {.run = wait_and_tell_where, .arg = &pages[i]};
+
+        ck_assert_int_eq(td_coroutine_start(&task, &all[i]), 0);
+    }
+    for (int i = 0; i < COUNT; i++)
+        td_coroutine_resume(all[i], 0);
+    wait_11_s(); /* all were needed just now */
+    ck_assert_uint_eq(count_mapped(pages, COUNT), COUNT);
+    wait_11_s();
+    ck_assert_uint_eq(count_mapped(pages, COUNT), 16);
+}
+END_TEST
+
 /* ---- what it is said to do */
 
 static td_activity slot;
@@ -694,6 +754,7 @@ main(void)
     tcase_add_test(tcase, destroying_the_loop_unwinds_what_waits_and_ends_what_never_ran);
     tcase_add_test(tcase, one_that_resists_unwinding_is_abandoned_with_the_loop);
     tcase_add_test(tcase, an_idle_pool_is_unmapped_and_what_is_kept_is_shallow);
+    tcase_add_test(tcase, what_was_not_needed_for_a_while_is_unmapped);
     tcase_add_test(tcase, the_activity_of_a_coroutine_is_told_while_it_runs);
     tcase_add_exit_test(tcase, a_stack_overflow_is_recognised, 33);
     tcase_add_exit_test(tcase, another_fault_is_no_overflow, 34);
