@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include "base/assert.h"
 #include "base/log.h"
 
@@ -59,45 +60,101 @@ td_xstrdup(const char *text)
 
 /* ---- the pool */
 
-union pooled {
-    union pooled *next;
-    char bytes[TD_CHUNK_SIZE];
+/*
+ * Chunks are cut from slabs that stay mapped.  A few idle ones stay warm; what is put beside them
+ * gives its memory back to the system at once and keeps its addresses, so a worker that was busy is
+ * small again.  (Pages larger than a chunk are not given back.)
+ */
+#define SLAB_CHUNKS 64
+#define WARM_CHUNKS 64
+
+#ifdef __SANITIZE_ADDRESS__
+#define NEW_CHUNKS 1 /* each from malloc, so that the sanitizer sees it come and go */
+#else
+#define NEW_CHUNKS SLAB_CHUNKS
+#endif
+
+struct stack {
+    void **chunks;
+    size_t count, size; /* in use, room */
 };
 
-static union pooled *pool;
+static struct stack warm, cold;
+
+static void
+stack_push(struct stack *stack, void *chunk)
+{
+    if (stack->count == stack->size) {
+        stack->size = stack->size > 0 ? 2 * stack->size : SLAB_CHUNKS;
+        stack->chunks = td_xrealloc(stack->chunks, stack->size * sizeof(*stack->chunks));
+    }
+    stack->chunks[stack->count++] = chunk;
+}
+
+static void *
+stack_pop(struct stack *stack)
+{
+    return stack->count > 0 ? stack->chunks[--stack->count] : NULL;
+}
+
+/* One to use; the rest of its slab goes to the cold ones. */
+static void *
+make_chunks(void)
+{
+    char *slab;
+
+    if (NEW_CHUNKS == 1)
+        return td_xmalloc(TD_CHUNK_SIZE);
+    slab = mmap(NULL, NEW_CHUNKS * TD_CHUNK_SIZE, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (slab == MAP_FAILED)
+        out_of_memory(NEW_CHUNKS * TD_CHUNK_SIZE);
+    for (size_t i = NEW_CHUNKS - 1; i > 0; i--)
+        stack_push(&cold, slab + i * TD_CHUNK_SIZE);
+    return slab;
+}
+
+static void
+make_cold(void *chunk)
+{
+    if (NEW_CHUNKS == 1) {
+        free(chunk);
+        return;
+    }
+    madvise(chunk, TD_CHUNK_SIZE, MADV_DONTNEED); /* on failure it just stays in memory */
+    stack_push(&cold, chunk);
+}
 
 void *
 td_chunk_get(void)
 {
-    union pooled *chunk = pool;
+    void *chunk = stack_pop(&warm);
 
-    if (chunk == NULL)
-        return td_xmalloc(TD_CHUNK_SIZE);
-    pool = chunk->next;
-    return chunk;
+    if (TD_UNLIKELY(chunk == NULL))
+        chunk = stack_pop(&cold);
+    return TD_LIKELY(chunk != NULL) ? chunk : make_chunks();
 }
 
 void
 td_chunk_put(void *chunk)
 {
-    union pooled *idle = chunk;
-
-    idle->next = pool;
-    pool = idle;
+    if (TD_LIKELY(warm.count < WARM_CHUNKS))
+        stack_push(&warm, chunk);
+    else
+        make_cold(chunk);
 }
 
 void
 td_chunk_trim(size_t keep)
 {
-    union pooled **link = &pool;
+    const size_t surplus = warm.count > keep ? warm.count - keep : 0;
 
-    while (*link != NULL && keep-- > 0)
-        link = &(*link)->next;
-    for (union pooled *idle = *link, *next; idle != NULL; idle = next) {
-        next = idle->next;
-        free(idle);
-    }
-    *link = NULL;
+    if (surplus == 0)
+        return;
+    for (size_t i = 0; i < surplus; i++) /* those put first */
+        make_cold(warm.chunks[i]);
+    memmove(warm.chunks, warm.chunks + surplus, keep * sizeof(*warm.chunks));
+    warm.count = keep;
 }
 
 /* ---- arenas */

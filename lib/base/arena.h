@@ -83,7 +83,7 @@ TD_PRIVATE td_str td_arena_vsprintf(td_arena *arena, const char *format, va_list
 
 /*
  * The pool of chunks of TD_CHUNK_SIZE bytes, last in first out, one a process; used from the loop's
- * thread only.  td_chunk_trim frees all but `keep` of the idle ones.
+ * thread only.  td_chunk_trim gives the memory of all but `keep` of the idle ones back.
  */
 TD_PRIVATE void *td_chunk_get(void);
 TD_PRIVATE void td_chunk_put(void *chunk);
