@@ -223,9 +223,9 @@ fail_next(int status, const char *format, ...)
 }
 
 static int
-status_of(const td_err *err)
+status_of(int rc)
 {
-    return err->code == TD_ECONFIG || err->code == TD_EPLUGIN ? EX_CONFIG : EXIT_FAILURE;
+    return rc == TD_ECONFIG || rc == TD_EPLUGIN ? EX_CONFIG : EXIT_FAILURE;
 }
 
 static void
@@ -305,7 +305,7 @@ on_checked(int status)
     if (rc == 0)
         rc = seat_spawn(&generation->seats[0], &err);
     if (rc < 0) {
-        fail_next(status_of(&err), "%s", err.text);
+        fail_next(status_of(rc), "%s", err.text);
         return;
     }
     master.phase = PHASE_CANARY;
@@ -325,8 +325,11 @@ open_pid_file(const td_configuration *configuration, td_err *err)
     }
     if (path == NULL)
         return 0;
-    if (pidfile_open(path, &master.pid_fd, err) < 0)
-        return source_prefix(configuration, "tornadod", "pid_file", err);
+    int rc = pidfile_open(path, &master.pid_fd, err);
+    if (rc < 0) {
+        source_prefix(configuration, "tornadod", "pid_file", err);
+        return rc == TD_EBUSY ? rc : err->code;
+    }
     master.pid_path = td_xstrdup(path);
     return 0;
 }
@@ -366,8 +369,9 @@ begin_reload(void)
     master.reload_again = false;
     td_log_at(TD_LOG_INFO, "master", "reloading");
     notify_reloading();
-    if (begin_next(&err) < 0)
-        fail_next(status_of(&err), "%s", err.text);
+    int rc = begin_next(&err);
+    if (rc < 0)
+        fail_next(status_of(rc), "%s", err.text);
 }
 
 static void
@@ -725,11 +729,11 @@ master_run(const struct options *options)
         td_log_at(TD_LOG_CRITICAL, "master", "%s", err.text);
         return EXIT_FAILURE;
     }
-    if (begin_next(&err) < 0) {
-        fail_next(status_of(&err), "%s", err.text);
-    } else {
+    int rc = begin_next(&err);
+    if (rc < 0)
+        fail_next(status_of(rc), "%s", err.text);
+    else
         ev_run(master.loop, 0);
-    }
     if (master.exit_status == 0)
         td_log_at(TD_LOG_INFO, "master", "stopped after %llu requests",
                   (unsigned long long)scoreboard_requests());

@@ -121,7 +121,7 @@ plan_make(td_arena *arena, const td_configuration *configuration, const char *di
                         .instances_count = maker.instances_count};
     if (rc < 0) {
         plan_close(&plan);
-        return rc;
+        return err->code = TD_EPLUGIN;
     }
     *out = plan;
     return 0;

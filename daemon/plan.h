@@ -31,7 +31,10 @@ struct plan {
     size_t instances_count;
 };
 
-/* directory: where the handlers are.  What the plan holds is in the arena, its descriptors are its own. */
+/*
+ * directory: where the handlers are.  What the plan holds is in the arena, its descriptors are its
+ * own.  TD_ECONFIG when the directory cannot be used, TD_EPLUGIN when a file in it cannot.
+ */
 int plan_make(td_arena *arena, const td_configuration *configuration, const char *directory,
               const struct identity *identity, struct plan *out, td_err *err);
 void plan_close(struct plan *plan);

@@ -1,0 +1,130 @@
+"""Goal: whatever a handler does wrong, the log says who it was, and the others are served on."""
+
+import os
+import re
+import signal
+import time
+import unittest
+
+import harness
+from load import Load
+
+GET = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Crash(unittest.TestCase):
+    def crashes(self, daemon, target, *patterns):
+        """The connection ends, another worker takes over, and one line of the log has all patterns."""
+        lines = len(daemon.log.lines)
+        with daemon.connect() as conn:
+            conn.send(GET % target.encode())
+            with self.assertRaises((harness.ProtocolError, ConnectionResetError)):
+                conn.response()
+        line = daemon.wait_log(r"worker \d+ \(pid \d+\) (crashed|exited)", lines)
+        for pattern in patterns:
+            self.assertRegex(line, pattern)
+        self.assertEqual(daemon.get("/pid").status, 200)
+        return line
+
+    def test_each_kind_names_signal_handler_route_and_request(self):
+        cases = {
+            "/segv": ("SIGSEGV at address 0x0 in faults.so", r'request \d+ "GET /segv HTTP/1.1"'),
+            "/after-wait": ("SIGSEGV at address 0x0 in faults.so", r'"GET /after-wait HTTP/1.1"'),
+            "/abort": ("SIGABRT in libc", r'"GET /abort HTTP/1.1"; called from .*faults.so'),
+            "/divide": ("SIGFPE", r'"GET /divide HTTP/1.1"'),
+            "/overflow": (r"overflowed the stack of its coroutine \(see coroutine_stack\), SIGSEGV",
+                          r'faults.so\+0x.*"GET /overflow HTTP/1.1"'),
+        }
+        with harness.Daemon(["faults"], tornadod="workers = 2") as daemon:
+            for target, patterns in cases.items():
+                with self.subTest(target):
+                    self.crashes(daemon, target, rf"handler faults \(faults.so\), route {target}",
+                                 *patterns)
+            with self.subTest("/exit"):
+                self.crashes(daemon, "/exit", "exited with status 3: handler faults")
+
+    @unittest.skipIf(harness.SANITIZED, "addresses of functions are not those of the file")
+    def test_the_offset_is_the_function_in_the_file(self):
+        with harness.Daemon(["faults"]) as daemon:
+            line = self.crashes(daemon, "/segv", "SIGSEGV")
+        offset = re.search(r"in faults\.so\+0x([0-9a-f]+)", line)[1]
+        symbols = os.popen(f"nm {harness.BUILD}/tests/handlers/faults.so").read()
+        starts = sorted((int(a, 16), name) for a, _, name in re.findall(r"^(\w+) ([tT]) (\w+)", symbols, re.M))
+        self.assertEqual([name for start, name in starts if start <= int(offset, 16)][-1], "segv")
+
+    def test_a_crash_after_the_answer_is_a_timers(self):
+        with harness.Daemon(["faults"]) as daemon:
+            with daemon.connect() as conn:
+                conn.send(GET % b"/later")
+                self.assertEqual(conn.response().body, b"later")
+            line = daemon.wait_log("crashed: SIGSEGV")
+            self.assertRegex(line, r"handler faults \(faults.so\)")
+
+    def test_what_a_client_sent_cannot_forge_a_line(self):
+        with harness.Daemon(["faults"]) as daemon:
+            self.crashes(daemon, "/segv?\"x\\y", r'"GET /segv\?\\x22x\\x5cy HTTP/1.1"')
+
+    def test_others_are_served_and_the_next_worker_comes_at_once(self):
+        with harness.Daemon(["faults"], tornadod="workers = 2") as daemon:
+            with Load(daemon.addresses["default"], "/pid", keep=4, fresh=4) as load:
+                for _ in range(5):
+                    load.wait_for(300)
+                    worker = daemon.workers()[0]
+                    lines = len(daemon.log.lines)
+                    os.kill(worker, signal.SIGKILL)
+                    daemon.wait_log(rf"\(pid {worker}\) was killed by SIGKILL", lines)
+                load.wait_for(300)
+            # What was inside of the killed worker is lost: at most what its clients had there.
+            self.assertLessEqual(len(load.lost) + load.reused, 5 * 8)
+
+    def test_deaths_at_once_are_followed_by_longer_and_longer_pauses(self):
+        with harness.Daemon(["faults"]) as daemon:
+            pauses = []
+            for _ in range(4):
+                lines = len(daemon.log.lines)
+                line = self.crashes(daemon, "/segv")
+                pauses.append(int(re.search(r"the next one in (\d+) ms", line)[1]))
+                self.assertGreaterEqual(len(daemon.log.lines), lines)
+            self.assertEqual(pauses, [50, 100, 200, 400])
+            daemon.notifications.wait("STATUS=degraded: 0 of 1 workers serve", daemon.process)
+
+    def test_after_a_good_life_the_next_one_comes_without_a_pause(self):
+        with harness.Daemon(["faults"]) as daemon:
+            born = time.monotonic()
+            while time.monotonic() < born + 1.1:
+                daemon.get("/pid")
+            self.crashes(daemon, "/segv", "the next one in 0 ms")
+
+
+class Misbehaviour(unittest.TestCase):
+    """What does not cost the worker."""
+
+    def test_raise(self):
+        with harness.Daemon(["faults"]) as daemon:
+            self.assertEqual(daemon.get("/raise").status, 502)
+            daemon.wait_log(r"worker 0 faults\] .*the cat ate it")
+
+    def test_misuse(self):
+        with harness.Daemon(["faults"]) as daemon:
+            worker = daemon.workers()
+            self.assertEqual(daemon.get("/misuse").status, 200)
+            for what in ("td_finish", "td_write", "td_set_header"):
+                daemon.wait_log(rf"\[E .*{what}")
+            self.assertEqual(daemon.workers(), worker)
+
+    def test_never_finishing(self):
+        with harness.Daemon(["faults"], ini="[application]\nrequest_timeout = 100ms\n") as daemon:
+            self.assertEqual(daemon.get("/never").status, 504)
+            daemon.wait_log(r"worker 0 faults\] .*/never")
+
+    def test_never_coming_back_is_ended_at_the_end_of_the_drain(self):
+        daemon = harness.Daemon(["faults"], tornadod="workers = 1\ndrain_timeout = 200ms\n")
+        with daemon:
+            with daemon.connect() as conn:
+                conn.send(GET % b"/spin")
+                self.assertEqual(daemon.stop(), 0)
+        self.assertRegex(daemon.log.text(), "did not leave in time; killed")
+
+
+if __name__ == "__main__":
+    unittest.main()
