@@ -1,20 +1,19 @@
 /*
  * The load client: closed loop, exact bytes, exact counts.
  *
- *     load PORT REQUEST_FILE CONNECTIONS BATCH MILLISECONDS [reconnect]
+ *     load PORT REQUEST_FILE[:OTHER_FILE] CONNECTIONS BATCH MILLISECONDS [reconnect]
  *
  * One thread, one epoll loop.  Each connection sends BATCH copies of the request in one write,
- * waits for as many complete answers and sends again.  First every connection does this once
- * (warm-up); then "ready" goes to stdout, a line is awaited on stdin (the caller notes the server's
- * CPU time), and it runs for MILLISECONDS.  Nothing new is sent after that, and what is under way
- * is awaited, so the caller may divide by the count; the connections stay open until the end of
- * stdin.  With `reconnect` each connection carries one batch; the server closes it (the request
- * says so) and another one is opened.
+ * waits for as many complete answers and sends again; with OTHER_FILE every second batch is of that
+ * one. First every connection does this once (warm-up); then "ready" goes to stdout, a line is
+ * awaited on stdin (the caller notes the server's CPU time), and it runs for MILLISECONDS.  Nothing
+ * new is sent after that, and what is under way is awaited, so the caller may divide by the count;
+ * the connections stay open until the end of stdin.  With `reconnect` each connection carries one
+ * batch; the server closes it (the request says so) and another one is opened.
  *
  * One JSON object comes out: requests answered, errors (a status other than 200, an answer without
- * Content-Length, a connection closed too early), lost (connections without an answer
- * when nothing has come for STALL_MS), and the time from
- * write to last answer of a batch as p50 and p99.
+ * Content-Length, a connection closed too early), lost (connections without an answer when nothing
+ * has come for STALL_MS), and the time from write to last answer of a batch as p50 and p99.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -40,14 +39,17 @@
 struct connection {
     int fd;          /* -1: closed */
     int awaited;     /* answers of the batch that have not come yet */
+    int next;        /* the batch to be sent next: 0 or 1 */
     int64_t sent_us; /* when the batch was sent */
     size_t part_len;
     char part[PART_SIZE]; /* the beginning of an answer whose rest has not come yet */
 };
 
 static struct sockaddr_in server = {.sin_family = AF_INET};
-static char *batch; /* the bytes of one write */
-static size_t batch_len;
+static struct batch {
+    char *bytes; /* of one write */
+    size_t len;
+} batches[2]; /* sent in turn; the same one twice when there is no other */
 static int requests_per_batch;
 static bool reconnect;
 
@@ -103,10 +105,13 @@ connection_fail(struct connection *conn)
 static void
 send_batch(struct connection *conn)
 {
+    const struct batch *batch = &batches[conn->next];
+
     busy++;
+    conn->next = !conn->next;
     conn->awaited = requests_per_batch;
     conn->sent_us = now_us();
-    if (send(conn->fd, batch, batch_len, MSG_NOSIGNAL) != (ssize_t)batch_len)
+    if (send(conn->fd, batch->bytes, batch->len, MSG_NOSIGNAL) != (ssize_t)batch->len)
         connection_fail(conn);
 }
 
@@ -244,9 +249,10 @@ latency_percentile(double share)
     return 0;
 }
 
-static void
+static struct batch
 load_batch(const char *path)
 {
+    struct batch batch;
     FILE *file = fopen(path, "rb");
     char request[8192];
     size_t request_len;
@@ -255,12 +261,24 @@ load_batch(const char *path)
         err(1, "%s", path);
     request_len = fread(request, 1, sizeof request, file);
     fclose(file);
-    batch_len = request_len * (size_t)requests_per_batch;
-    batch = malloc(batch_len);
-    if (batch == NULL)
+    batch.len = request_len * (size_t)requests_per_batch;
+    batch.bytes = malloc(batch.len);
+    if (batch.bytes == NULL)
         err(1, "malloc");
     for (int i = 0; i < requests_per_batch; i++)
-        memcpy(batch + (size_t)i * request_len, request, request_len);
+        memcpy(batch.bytes + (size_t)i * request_len, request, request_len);
+    return batch;
+}
+
+static void
+load_batches(char *paths)
+{
+    char *other = strchr(paths, ':');
+
+    if (other != NULL)
+        *other++ = '\0';
+    batches[0] = load_batch(paths);
+    batches[1] = other != NULL ? load_batch(other) : batches[0];
 }
 
 static void
@@ -281,14 +299,15 @@ main(int argc, char **argv)
     int64_t duration_us, started;
 
     if (argc < 6)
-        errx(2, "usage: load PORT REQUEST_FILE CONNECTIONS BATCH MILLISECONDS [reconnect]");
+        errx(2, "usage: load PORT REQUEST_FILE[:OTHER_FILE] CONNECTIONS BATCH MILLISECONDS "
+                "[reconnect]");
     server.sin_port = htons((uint16_t)atoi(argv[1]));
     server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     conns_count = atoi(argv[3]);
     requests_per_batch = atoi(argv[4]);
     duration_us = (int64_t)atoi(argv[5]) * 1000;
     reconnect = argc > 6 && strcmp(argv[6], "reconnect") == 0;
-    load_batch(argv[2]);
+    load_batches(argv[2]);
     epoll = epoll_create1(EPOLL_CLOEXEC);
     conns = calloc((size_t)conns_count, sizeof *conns);
     if (conns == NULL)

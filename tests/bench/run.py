@@ -29,6 +29,7 @@ ROUNDS = 21
 ROUND_MS = 125
 CONNECTIONS = 64
 IDLE_CONNECTIONS = 10000
+IDLE_SECONDS = 3  # until their memory is read: servers give buffers back after a while
 WAITING = 1000
 WAIT_MS = 2000  # how long WAITING handlers wait while their memory is read
 WAIT_RUN_MS = 1000  # how long they then wait 1 ms each, again and again
@@ -59,14 +60,20 @@ def get(path, headers=b""):
     return b"GET %s HTTP/1.1\r\n%s%s\r\n" % (path, HOST, headers)
 
 
+PLAINTEXT = get(b"/plaintext")
+PLAINTEXT_BROWSER = get(b"/plaintext", BROWSER)
+PLAINTEXT_CLOSE = get(b"/plaintext", b"Connection: close\r\n")
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of the comparison.  The ratio of a server is the yardstick's CPU time through its own."""
+    """One line of the comparison."""
 
     name: str
     title: str
-    target: float = None
-    request: bytes = get(b"/plaintext")
+    target: float = None  # of tornadod
+    request: bytes = PLAINTEXT
+    other: bytes = None  # sent by turns with request; of the same size, for the yardstick
     body: bytes = b"Hello, World!"
     batch: int = 1  # requests in one write
     log: bool = False
@@ -78,14 +85,16 @@ class Row:
 RATIO_ROWS = [
     Row("plaintext", "plaintext, 49-byte request", 0.92),
     Row("log", "plaintext with the access log on", 0.85, log=True),
-    Row("browser", "plaintext, 752-byte browser request", 0.90, request=get(b"/plaintext", BROWSER)),
+    Row("browser", "plaintext, 752-byte browser request", 0.90, request=PLAINTEXT_BROWSER),
+    Row("varied", "browser requests, each unlike the last one of its connection",
+        request=PLAINTEXT_BROWSER, other=PLAINTEXT_BROWSER.replace(b"dark", b"bold")),
     Row("pipelined", "plaintext, 16 pipelined", 0.50, batch=16),
     Row("route", "route with a parameter", 0.88, request=get(b"/user/4711"), body=b"4711",
         peers=tuple(name for name in ALL if name != "lighttpd")),
-    Row("connection", "a connection per request", 0.97, reconnect=True,
-        request=get(b"/plaintext", b"Connection: close\r\n")),
-    Row("deferred", "a connection per request, deferred accept", 1.25, reconnect=True, deferred=True,
-        request=get(b"/plaintext", b"Connection: close\r\n")),
+    Row("connection", "a connection per request", 0.97, request=PLAINTEXT_CLOSE,
+        reconnect=True),
+    Row("deferred", "a connection per request, deferred accept", 1.25,
+        request=PLAINTEXT_CLOSE, reconnect=True, deferred=True),
 ]
 IDLE = Row("idle", f"idle keep-alive connection, memory at {IDLE_CONNECTIONS:,}", 512)
 WAIT = Row("wait", f"handler that awaits a 1 ms timer, {WAITING:,} at once", 12 * 1024,
@@ -120,13 +129,15 @@ def raise_descriptor_limit():
 
 
 class Field:
-    """The servers of one row, running and found right; the others are in `failed` with the reason."""
+    """The servers of one row: `running` and found right, or in `failed` with the reason."""
 
     def __init__(self, row, folder, cpus, stack):
         self.row, self.folder, self.stack = row, folder, stack
         self.server_cpu, self.client_cpu = cpus
         self.running, self.failed = [], {}
-        self.request_file = self.file("request", row.request)
+        self.request_files = self.file("request", row.request)
+        if row.other:
+            self.request_files += ":" + self.file("other", row.other)
         self.answer_file = os.path.join(folder, "answer")
 
         # What the bare servers send is what ours says, so that all move about as many bytes.
@@ -151,11 +162,11 @@ class Field:
         """Start one and ask it once; its answer, or None when it is not right."""
         folder = os.path.join(self.folder, name.replace(" ", "_"))
         os.mkdir(folder)
+        log = os.path.join(folder, "access") if self.row.log else ""
         try:
             server = self.stack.enter_context(Server(
-                name, folder, self.server_cpu, log=os.path.join(folder, "access") if self.row.log else "",
-                deferred=self.row.deferred, closing=self.row.reconnect, request=self.row.request,
-                answer=self.answer_file))
+                name, folder, self.server_cpu, log=log, deferred=self.row.deferred,
+                closing=self.row.reconnect, request=self.row.request, answer=self.answer_file))
             answer = server.wait_until_right(self.row.request, self.row.body)
         except Failed as failure:
             self.failed[name] = str(failure)
@@ -169,7 +180,7 @@ class Field:
 
     def load(self, server, connections, milliseconds):
         """One run of the load client; its counts and the CPU time that the server took."""
-        argv = [os.path.join(servers.OUT, "load"), server.port, self.request_file, connections,
+        argv = [os.path.join(servers.OUT, "load"), server.port, self.request_files, connections,
                 self.row.batch, milliseconds, *(["reconnect"] if self.row.reconnect else [])]
         with subprocess.Popen(
                 list(map(str, argv)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -210,7 +221,7 @@ def measure_ratios(field):
 
 
 def summarise_ratios(field, samples):
-    """For each server the ratios to the yardstick of the same round, and the medians beside them."""
+    """For each server the median ratio to the yardstick of the same round, and more medians."""
     cost = {(s["server"], s["round"]): s["cpu_ns"] / s["requests"] for s in samples}
     lines = []
     for name in (server.name for server in field.running):
@@ -227,17 +238,22 @@ def summarise_ratios(field, samples):
     return lines
 
 
-def print_ratios(field, lines):
-    print(f"  {'server':<12}{'ratio':>7}  {'min - max':<14}{'µs CPU':>8}{'p50 µs':>9}{'p99 µs':>9}")
+def print_ratios(row, lines):
+    print(f"  {'server':<12}{'ratio':>7}  {'min - max':<13}{'µs CPU':>8}{'p50 µs':>8}{'p99 µs':>8}")
     for one in lines:
-        print(f"  {one['server']:<12}{one['value']:>7.2f}  {one['lowest']:.2f} - {one['highest']:<7.2f}"
-              f"{one['us']:>8.2f}{one['p50_us']:>9.0f}{one['p99_us']:>9.0f}"
-              f"{verdict(field.row, one, one['value'] >= field.row.target, f'{field.row.target:.2f}')}")
+        spread = f"{one['lowest']:.2f} - {one['highest']:.2f}"
+        print(f"  {one['server']:<12}{one['value']:>7.2f}  {spread:<13}{one['us']:>8.2f}"
+              f"{one['p50_us']:>8.0f}{one['p99_us']:>8.0f}{verdict(row, one)}")
 
 
-def verdict(row, one, reached, target):
-    if one["server"] != OURS:
+def verdict(row, one):
+    """Whether ours is where it is to be: ratios are to be high, bytes low."""
+    if one["server"] != OURS or row.target is None:
         return ""
+    if row in RATIO_ROWS:
+        reached, target = one["value"] >= row.target, f"{row.target:.2f}"
+    else:
+        reached, target = one["value"] <= row.target, f"{row.target:,}"
     return f"   target {target}: {'reached' if reached else 'NOT reached'}"
 
 
@@ -276,13 +292,14 @@ def measure_idle(field):
                 idle += some
                 for conn in some:
                     servers.read_answer(conn)
-            time.sleep(1)
+            time.sleep(IDLE_SECONDS)
             held = server.private_bytes() - before
             close_all(idle)
         except (Failed, OSError) as failure:
             field.drop(server, failure)
             continue
-        lines.append({"row": field.row.name, "server": server.name, "value": held / IDLE_CONNECTIONS})
+        lines.append({"row": field.row.name, "server": server.name,
+                      "value": held / IDLE_CONNECTIONS})
     return lines
 
 
@@ -308,13 +325,12 @@ def measure_wait(field):
     return lines
 
 
-def print_memory(field, lines):
+def print_memory(row, lines):
     print(f"  {'server':<12}{'bytes each':>12}")
     for one in lines:
         waits = (f"   {one['requests']:,} waits, {one['lost']} lost, {one['us']:.2f} µs CPU each"
                  if "requests" in one else "")
-        print(f"  {one['server']:<12}{one['value']:>12,.0f}{waits}"
-              f"{verdict(field.row, one, one['value'] <= field.row.target, f'{field.row.target:,}')}")
+        print(f"  {one['server']:<12}{one['value']:>12,.0f}{waits}{verdict(row, one)}")
 
 
 # ---- the whole
@@ -330,10 +346,10 @@ def run_row(row, cpus):
         if row in RATIO_ROWS:
             samples = measure_ratios(field)
             lines = summarise_ratios(field, samples)
-            print_ratios(field, lines)
+            print_ratios(row, lines)
         else:
             lines = (measure_idle if row is IDLE else measure_wait)(field)
-            print_memory(field, lines)
+            print_memory(row, lines)
         for name, reason in field.failed.items():
             print(f"  {name:<12}   -     {reason}")
     measured = {one["server"] for one in lines}
@@ -383,8 +399,9 @@ def main(names):
     raise_descriptor_limit()
     cpus = pick_cpus()
     print(f"Servers on CPU {cpus[0]}, client on CPU {cpus[1]}; {CONNECTIONS} connections, {ROUNDS} "
-          f"rounds of {ROUND_MS} ms a server.\nratio: CPU per request of the bare epoll loop / of the "
-          f"server, same round, median; higher is better.")
+          f"rounds of {ROUND_MS} ms a server.\n"
+          f"ratio: CPU per request of the {YARDSTICK} loop / of the server in the same round, median; "
+          f"higher is better.")
     all_lines, all_samples, complete = [], [], True
     for row in ROWS:
         if not names or row.name in names:

@@ -115,7 +115,7 @@ http {{
 
 
 def h2o(setup):
-    """A file of 13 bytes is its cheapest fixed answer; only mruby can answer with a part of the path."""
+    """A file is its cheapest fixed answer; only mruby can answer with a part of the path."""
     text = setup.write("plaintext", "Hello, World!")
     user = f"user: {getpass.getuser()}" if os.getuid() == 0 else ""
     log = f"access-log: {setup.log}" if setup.log else ""
