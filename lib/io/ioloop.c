@@ -382,7 +382,7 @@ on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
         set_alarm(loop, loop->heap[1].deadline_ns);
 }
 
-/* libev calls this when the poll returns, before it looks at what is ready; cheaper than a check. */
+/* libev calls this when the poll returns, before it looks at what is ready. */
 static void
 on_polled(struct ev_loop *ev)
 {

@@ -1,8 +1,7 @@
 /* Goal: what handlers register runs on coroutines, in order, under their name, unless removed. */
-#include "tests/unit/on_loop.h"
-
 #include <pthread.h>
 #include <sys/socket.h>
+#include "tests/unit/on_loop.h"
 
 static void
 note_arg(void *arg)
@@ -323,33 +322,27 @@ START_TEST(misuse_is_refused_and_logged)
 }
 END_TEST
 
+static void
+fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, open_pair, close_pair);
+    tcase_add_test(tcase, callbacks_run_later_and_in_order_and_may_wait);
+    tcase_add_test(tcase, a_callback_that_raises_ends_in_the_log_and_the_loop_goes_on);
+    tcase_add_test(tcase, another_thread_may_add_callbacks_and_nothing_else);
+    tcase_add_test(tcase, what_is_registered_runs_under_the_name_of_who_registered_it);
+    tcase_add_test(tcase, without_room_for_a_coroutine_callbacks_wait_and_are_not_lost);
+    tcase_add_test(tcase, timeouts_run_in_the_order_of_their_deadlines_unless_removed);
+    tcase_add_test(tcase, a_timeout_may_be_removed_by_one_of_the_same_batch);
+    tcase_add_test(tcase, time_that_a_handler_computes_does_not_make_its_timeouts_early);
+    tcase_add_test(tcase, a_handler_is_called_for_each_readiness_and_never_beside_itself);
+    tcase_add_test(tcase, a_handler_may_change_its_events_and_remove_itself);
+    tcase_add_test(tcase, one_removed_by_another_that_was_ready_with_it_is_not_called);
+    tcase_add_test(tcase, what_is_registered_goes_with_the_loop);
+    tcase_add_test(tcase, misuse_is_refused_and_logged);
+}
+
 int
 main(void)
 {
-    Suite *suite = suite_create("call");
-    TCase *calls = tcase_create("callbacks and timeouts"), *handlers = tcase_create("descriptors");
-
-    tcase_add_checked_fixture(calls, open_loop, close_loop);
-    tcase_add_test(calls, callbacks_run_later_and_in_order_and_may_wait);
-    tcase_add_test(calls, a_callback_that_raises_ends_in_the_log_and_the_loop_goes_on);
-    tcase_add_test(calls, another_thread_may_add_callbacks_and_nothing_else);
-    tcase_add_test(calls, what_is_registered_runs_under_the_name_of_who_registered_it);
-    tcase_add_test(calls, without_room_for_a_coroutine_callbacks_wait_and_are_not_lost);
-    tcase_add_test(calls, timeouts_run_in_the_order_of_their_deadlines_unless_removed);
-    tcase_add_test(calls, a_timeout_may_be_removed_by_one_of_the_same_batch);
-    tcase_add_test(calls, time_that_a_handler_computes_does_not_make_its_timeouts_early);
-    suite_add_tcase(suite, calls);
-    tcase_add_checked_fixture(handlers, open_pair, close_pair);
-    tcase_add_test(handlers, a_handler_is_called_for_each_readiness_and_never_beside_itself);
-    tcase_add_test(handlers, a_handler_may_change_its_events_and_remove_itself);
-    tcase_add_test(handlers, one_removed_by_another_that_was_ready_with_it_is_not_called);
-    tcase_add_test(handlers, what_is_registered_goes_with_the_loop);
-    tcase_add_test(handlers, misuse_is_refused_and_logged);
-    suite_add_tcase(suite, handlers);
-
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return unit_run("call", fill);
 }

@@ -1,45 +1,11 @@
 /* Goal: tasks run on their own stacks, wait, go on, and end in every way; nothing is lost. */
 #include "io/coroutine.h"
 
-#include <check.h>
 #include <errno.h>
 #include <fenv.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
-#include "base/clock.h"
-#include "base/log.h"
-
-static td_ioloop *loop;
-
-static char order[64];
-static size_t order_len;
-
-static void
-note(char letter)
-{
-    ck_assert_uint_lt(order_len, sizeof(order) - 1);
-    order[order_len++] = letter;
-    order[order_len] = '\0';
-}
-
-static void
-open_loop(void)
-{
-    ck_assert_int_eq(td_ioloop_create(&loop, NULL), 0);
-    order_len = 0;
-    order[0] = '\0';
-}
-
-static void
-close_loop(void)
-{
-    td_ioloop_destroy(&loop);
-    ck_assert_uint_eq(td_coroutines_count(), 0);
-}
+#include "tests/unit/on_loop.h"
 
 static void
 on_ended(void *arg, td_coroutine_end end)
@@ -79,7 +45,7 @@ START_TEST(a_task_that_never_waits_has_ended_when_start_returns)
 {
     for (int i = 0; i < 3; i++)
         ck_assert_ptr_null(start(note_arg, "a"));
-    ck_assert_str_eq(order, "aRaRaR");
+    ck_assert_str_eq(notes, "aRaRaR");
     ck_assert_uint_eq(td_coroutines_count(), 0);
 }
 END_TEST
@@ -101,13 +67,13 @@ START_TEST(a_task_that_waits_goes_on_where_it_was)
     int codes[2] = {0};
     td_coroutine *co = start(wait_twice, codes);
 
-    ck_assert_str_eq(order, "1");
+    ck_assert_str_eq(notes, "1");
     ck_assert_ptr_null(td_coroutine_current());
     ck_assert_uint_eq(td_coroutines_count(), 1);
     td_coroutine_resume(co, 42);
-    ck_assert_str_eq(order, "12");
+    ck_assert_str_eq(notes, "12");
     td_coroutine_resume(co, -7);
-    ck_assert_str_eq(order, "123R");
+    ck_assert_str_eq(notes, "123R");
     ck_assert_int_eq(codes[0], 42);
     ck_assert_int_eq(codes[1], -7);
 }
@@ -129,7 +95,7 @@ START_TEST(errno_is_kept_over_a_wait)
     errno = EIO;
     td_coroutine_resume(a, 0);
     td_coroutine_resume(b, 0);
-    ck_assert_str_eq(order, "RR");
+    ck_assert_str_eq(notes, "RR");
 }
 END_TEST
 
@@ -150,7 +116,7 @@ START_TEST(the_rounding_mode_belongs_to_the_coroutine)
 
     ck_assert_int_eq(fegetround(), FE_TONEAREST);
     td_coroutine_resume(co, 0);
-    ck_assert_str_eq(order, "R");
+    ck_assert_str_eq(notes, "R");
 }
 END_TEST
 
@@ -231,12 +197,12 @@ raise_deep(void *arg)
 START_TEST(a_raise_runs_the_cleanups_from_the_inside_out)
 {
     ck_assert_ptr_null(start(raise_deep, NULL));
-    ck_assert_str_eq(order, "dcbaX");
+    ck_assert_str_eq(notes, "dcbaX");
     td_coroutine *co = start(raise_deep, "wait first");
     td_coroutine_resume(co, 0);
-    ck_assert_str_eq(order, "dcbaXdcbaX");
+    ck_assert_str_eq(notes, "dcbaXdcbaX");
     start(note_arg, "z"); /* on the same stack */
-    ck_assert_str_eq(order, "dcbaXdcbaXzR");
+    ck_assert_str_eq(notes, "dcbaXdcbaXzR");
 }
 END_TEST
 
@@ -261,7 +227,7 @@ START_TEST(a_cancelled_wait_is_undone_and_unwound)
     td_coroutine *co = start(wait_with_cleanup, NULL);
 
     td_coroutine_cancel(co);
-    ck_assert_str_eq(order, "ucC");
+    ck_assert_str_eq(notes, "ucC");
 }
 END_TEST
 
@@ -277,7 +243,7 @@ cancel_itself(void *arg)
 START_TEST(one_that_runs_is_cancelled_at_its_next_wait)
 {
     ck_assert_ptr_null(start(cancel_itself, NULL));
-    ck_assert_str_eq(order, "rucC");
+    ck_assert_str_eq(notes, "rucC");
 }
 END_TEST
 
@@ -288,22 +254,15 @@ cancel_other(void *arg)
     note('o');
 }
 
-static void
-stop(void *arg)
-{
-    (void)arg;
-    td_ioloop_stop(loop);
-}
-
 START_TEST(one_coroutine_cancels_another_by_way_of_the_loop)
 {
     td_coroutine *co = start(wait_with_cleanup, NULL);
 
     start(cancel_other, co);
-    ck_assert_str_eq(order, "oR");
-    td_ioloop_add_callback(loop, stop, NULL);
+    ck_assert_str_eq(notes, "oR");
+    td_ioloop_add_callback(loop, stop_loop, NULL);
     td_ioloop_start(loop);
-    ck_assert_str_eq(order, "oRucC");
+    ck_assert_str_eq(notes, "oRucC");
 }
 END_TEST
 
@@ -314,10 +273,10 @@ START_TEST(one_that_ends_before_its_cancellation_arrives_is_let_go)
 
     start(cancel_other, co);
     td_coroutine_resume(co, 0); /* finds the cancellation at its next wait */
-    ck_assert_str_eq(order, "1oR2C");
-    td_ioloop_add_callback(loop, stop, NULL);
+    ck_assert_str_eq(notes, "1oR2C");
+    td_ioloop_add_callback(loop, stop_loop, NULL);
     td_ioloop_start(loop);
-    ck_assert_str_eq(order, "1oR2C");
+    ck_assert_str_eq(notes, "1oR2C");
 }
 END_TEST
 
@@ -342,11 +301,11 @@ START_TEST(cancellation_waits_while_it_is_disabled)
     td_coroutine *co = start(wait_protected, NULL);
 
     td_coroutine_cancel(co);
-    ck_assert_str_eq(order, "");
+    ck_assert_str_eq(notes, "");
     td_coroutine_resume(co, 0);
-    ck_assert_str_eq(order, "p");
+    ck_assert_str_eq(notes, "p");
     td_coroutine_resume(co, 0);
-    ck_assert_str_eq(order, "pqC");
+    ck_assert_str_eq(notes, "pqC");
 }
 END_TEST
 
@@ -374,9 +333,9 @@ START_TEST(a_cleanup_may_wait_and_is_not_cancelled)
 
     ck_assert_ptr_nonnull(co);
     td_coroutine_cancel(co);
-    ck_assert_str_eq(order, "w");
+    ck_assert_str_eq(notes, "w");
     td_coroutine_resume(co, 0);
-    ck_assert_str_eq(order, "waX");
+    ck_assert_str_eq(notes, "waX");
 }
 END_TEST
 
@@ -406,9 +365,9 @@ defer_then(void *arg)
 START_TEST(deferred_actions_run_last_first_after_the_unwinding)
 {
     start(defer_then, NULL);
-    ck_assert_str_eq(order, "cyxR");
+    ck_assert_str_eq(notes, "cyxR");
     start(defer_then, "raise");
-    ck_assert_str_eq(order, "cyxRcyxX");
+    ck_assert_str_eq(notes, "cyxRcyxX");
 }
 END_TEST
 
@@ -434,7 +393,7 @@ defer_raises(void *arg)
 START_TEST(a_deferred_action_that_raises_harms_no_other)
 {
     start(defer_raises, NULL);
-    ck_assert_str_eq(order, "zyxR");
+    ck_assert_str_eq(notes, "zyxR");
 }
 END_TEST
 
@@ -472,12 +431,12 @@ START_TEST(no_more_than_coroutines_max_run_and_jobs_wait_for_room)
     for (int i = 0; i < 3; i++)
         td_coroutine_submit(&jobs[i]);
     td_list_remove(&jobs[1].link); /* taken back */
-    ck_assert_str_eq(order, "");
+    ck_assert_str_eq(notes, "");
     td_coroutine_resume(a, 0);
-    ck_assert_str_eq(order, "wR"); /* ... they start from the loop */
-    td_ioloop_add_callback(loop, stop, NULL);
+    ck_assert_str_eq(notes, "wR"); /* ... they start from the loop */
+    td_ioloop_add_callback(loop, stop_loop, NULL);
     td_ioloop_start(loop);
-    ck_assert_str_eq(order, "wRjRlR");
+    ck_assert_str_eq(notes, "wRjRlR");
     td_coroutine_resume(b, 0);
 }
 END_TEST
@@ -492,8 +451,8 @@ START_TEST(destroying_the_loop_unwinds_what_waits_and_ends_what_never_ran)
     start(wait_with_cleanup, NULL);
     td_coroutine_submit(&job);
     td_ioloop_destroy(&loop);
-    ck_assert_str_eq(order, "CucC");
-    open_loop();
+    ck_assert_str_eq(notes, "CucC");
+    ck_assert_int_eq(td_ioloop_create(&loop, NULL), 0);
 }
 END_TEST
 
@@ -518,8 +477,8 @@ START_TEST(one_that_resists_unwinding_is_abandoned_with_the_loop)
 {
     start(resist, NULL);
     td_ioloop_destroy(&loop);
-    ck_assert_str_eq(order, "eC");
-    open_loop();
+    ck_assert_str_eq(notes, "eC");
+    ck_assert_int_eq(td_ioloop_create(&loop, NULL), 0);
 }
 END_TEST
 
@@ -556,7 +515,7 @@ START_TEST(an_idle_pool_is_unmapped_and_what_is_kept_is_shallow)
     for (int i = 0; i < COUNT; i++)
         all[i] = start(wait_once, NULL);
     for (int i = 0; i < COUNT; i++) {
-        order_len = 0;
+        notes_len = 0;
         td_coroutine_resume(all[i], 0);
     }
     start(fill_stack, &address);
@@ -596,7 +555,7 @@ jump_11_s(struct ev_loop *ev, ev_timer *watcher, int events)
     (void)ev, (void)watcher, (void)events;
     ahead_ns += 11 * TD_NS_PER_S;
     td_clock_cached_ns += ahead_ns;
-    td_ioloop_add_callback(loop, stop, NULL);
+    td_ioloop_add_callback(loop, stop_loop, NULL);
 }
 
 static void
@@ -665,7 +624,7 @@ START_TEST(the_activity_of_a_coroutine_is_told_while_it_runs)
     ck_assert_ptr_null(td_log_current_module());
     td_coroutine_resume(co, 0);
     ck_assert_uint_eq(slot.instance, 0);
-    ck_assert_str_eq(order, "R");
+    ck_assert_str_eq(notes, "R");
 }
 END_TEST
 
@@ -728,12 +687,9 @@ START_TEST(another_fault_is_no_overflow)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("coroutine");
-    TCase *tcase = tcase_create("coroutine");
-
     tcase_add_checked_fixture(tcase, open_loop, close_loop);
     tcase_add_test(tcase, a_task_that_never_waits_has_ended_when_start_returns);
     tcase_add_test(tcase, a_task_that_waits_goes_on_where_it_was);
@@ -758,11 +714,10 @@ main(void)
     tcase_add_test(tcase, the_activity_of_a_coroutine_is_told_while_it_runs);
     tcase_add_exit_test(tcase, a_stack_overflow_is_recognised, 33);
     tcase_add_exit_test(tcase, another_fault_is_no_overflow, 34);
-    suite_add_tcase(suite, tcase);
+}
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+int
+main(void)
+{
+    return unit_run("coroutine", fill);
 }

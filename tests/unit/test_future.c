@@ -356,12 +356,9 @@ START_TEST(combinations_go_with_the_loop)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("future");
-    TCase *tcase = tcase_create("future");
-
     tcase_add_checked_fixture(tcase, open_loop, close_loop);
     tcase_add_test(tcase, callbacks_come_from_the_loop_in_the_order_of_registration);
     tcase_add_test(tcase, it_is_set_once);
@@ -377,11 +374,10 @@ main(void)
     tcase_add_test(tcase, results_of_a_cancelled_gather_are_not_written);
     tcase_add_test(tcase, a_timeout_ends_the_wait_and_not_the_work);
     tcase_add_test(tcase, combinations_go_with_the_loop);
-    suite_add_tcase(suite, tcase);
+}
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+int
+main(void)
+{
+    return unit_run("future", fill);
 }

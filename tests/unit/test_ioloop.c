@@ -1,53 +1,8 @@
 /* Goal: what runs when is Tornado's order, no timer is early, and nothing that was stopped runs. */
 #include "io/ioloop.h"
 
-#include <check.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include "base/clock.h"
-#include "base/log.h"
-
-static td_ioloop *loop;
-
-/* What ran, one letter each. */
-static char order[64];
-static size_t order_len;
-
-static void
-note(char letter)
-{
-    ck_assert_uint_lt(order_len, sizeof(order) - 1);
-    order[order_len++] = letter;
-    order[order_len] = '\0';
-}
-
-static void
-open_loop(void)
-{
-    td_err err;
-
-    ck_assert_msg(td_ioloop_create(&loop, &err) == 0, "%s", err.text);
-    order_len = 0;
-    order[0] = '\0';
-}
-
-static void
-close_loop(void)
-{
-    td_ioloop_destroy(&loop);
-    ck_assert_ptr_null(loop);
-    ck_assert_ptr_null(td_ioloop_current());
-}
-
-static void
-stop(void *arg)
-{
-    (void)arg;
-    td_ioloop_stop(loop);
-}
+#include "tests/unit/on_loop.h"
 
 static void
 run(void)
@@ -101,7 +56,7 @@ post_other(struct noted *noted)
 }
 
 static void
-stop_loop(struct noted *noted)
+stop_too(struct noted *noted)
 {
     (void)noted;
     td_ioloop_stop(loop);
@@ -135,10 +90,10 @@ START_TEST(callbacks_run_in_the_order_of_posting)
     post(&b);
     post(&a); /* is queued already */
     post(&c);
-    td_ioloop_add_callback(loop, stop, NULL);
-    ck_assert_str_eq(order, "");
+    td_ioloop_add_callback(loop, stop_loop, NULL);
+    ck_assert_str_eq(notes, "");
     run();
-    ck_assert_str_eq(order, "abc");
+    ck_assert_str_eq(notes, "abc");
 }
 END_TEST
 
@@ -150,12 +105,12 @@ START_TEST(a_callback_posted_by_a_callback_waits_for_the_next_iteration)
     a.other = &b;
     post(&a);
     start_in_ms(&t, 0);
-    td_ioloop_add_callback(loop, stop, NULL);
+    td_ioloop_add_callback(loop, stop_loop, NULL);
     run();
-    ck_assert_str_eq(order, "at"); /* stopped before the next iteration */
-    td_ioloop_add_callback(loop, stop, NULL);
+    ck_assert_str_eq(notes, "at"); /* stopped before the next iteration */
+    td_ioloop_add_callback(loop, stop_loop, NULL);
     run();
-    ck_assert_str_eq(order, "atb");
+    ck_assert_str_eq(notes, "atb");
 }
 END_TEST
 
@@ -168,16 +123,16 @@ START_TEST(a_callback_cancelled_by_an_earlier_one_of_its_batch_does_not_run)
     post(&a);
     post(&b);
     post(&c);
-    td_ioloop_add_callback(loop, stop, NULL);
+    td_ioloop_add_callback(loop, stop_loop, NULL);
     run();
-    ck_assert_str_eq(order, "ac");
+    ck_assert_str_eq(notes, "ac");
 }
 END_TEST
 
 static void
 post_itself(struct noted *noted)
 {
-    if (order_len < 5)
+    if (notes_len < 5)
         post(noted);
     else
         td_ioloop_stop(loop);
@@ -204,7 +159,7 @@ START_TEST(callbacks_that_post_themselves_do_not_starve_descriptors)
     a.then = post_itself;
     post(&a);
     run();
-    ck_assert_str_eq(order, "adaaa");
+    ck_assert_str_eq(notes, "adaaa");
     close(fds[0]);
     close(fds[1]);
 }
@@ -216,7 +171,7 @@ post_from_thread(void *arg)
     ck_assert_ptr_null(td_ioloop_current());
     for (int i = 0; i < 1000; i++)
         td_ioloop_add_callback(loop, arg, (void *)(intptr_t)i);
-    td_ioloop_add_callback(loop, stop, NULL);
+    td_ioloop_add_callback(loop, stop_loop, NULL);
     return NULL;
 }
 
@@ -260,9 +215,11 @@ START_TEST(what_did_not_run_is_dropped_with_the_loop)
     td_ioloop_add_callback(loop, receive, NULL); /* the sanitizer tells when it leaks */
     start_in_ms(&t, 0);
     td_ioloop_destroy(&loop);
+    ck_assert_ptr_null(loop);
+    ck_assert_ptr_null(td_ioloop_current());
     ck_assert_int_eq(dropped, 1);
     ck_assert_uint_eq(t.timer.place, 0);
-    open_loop();
+    ck_assert_int_eq(td_ioloop_create(&loop, NULL), 0);
 }
 END_TEST
 
@@ -278,9 +235,9 @@ START_TEST(timers_run_in_the_order_of_their_deadlines_and_ties_by_insertion)
         timers[i].timer.arg = &timers[i];
         td_timer_start(loop, &timers[i].timer, base + ms[i] * TD_NS_PER_MS);
     }
-    timers[4].then = stop_loop;
+    timers[4].then = stop_too;
     run();
-    ck_assert_str_eq(order, "abcde");
+    ck_assert_str_eq(notes, "abcde");
 }
 END_TEST
 
@@ -291,9 +248,9 @@ START_TEST(due_timers_run_after_the_callbacks_of_their_iteration)
     start_in_ms(&t, -2);
     start_in_ms(&u, -1);
     post(&a);
-    td_ioloop_add_callback(loop, stop, NULL);
+    td_ioloop_add_callback(loop, stop_loop, NULL);
     run();
-    ck_assert_str_eq(order, "atu");
+    ck_assert_str_eq(notes, "atu");
 }
 END_TEST
 
@@ -306,9 +263,9 @@ START_TEST(a_timer_stopped_by_an_earlier_one_of_its_batch_does_not_run)
     start_in_ms(&v, -1);
     t.then = stop_other;
     t.other = &u;
-    td_ioloop_add_callback(loop, stop, NULL);
+    td_ioloop_add_callback(loop, stop_loop, NULL);
     run();
-    ck_assert_str_eq(order, "tv");
+    ck_assert_str_eq(notes, "tv");
     ck_assert_uint_eq(u.timer.place, 0);
 }
 END_TEST
@@ -321,12 +278,12 @@ START_TEST(a_timer_that_a_callback_starts_waits_for_the_next_iteration)
     a.then = start_other_now;
     a.other = &u;
     post(&a);
-    td_ioloop_add_callback(loop, stop, NULL);
+    td_ioloop_add_callback(loop, stop_loop, NULL);
     run();
-    ck_assert_str_eq(order, "at");
-    td_ioloop_add_callback(loop, stop, NULL);
+    ck_assert_str_eq(notes, "at");
+    td_ioloop_add_callback(loop, stop_loop, NULL);
     run();
-    ck_assert_str_eq(order, "atu");
+    ck_assert_str_eq(notes, "atu");
 }
 END_TEST
 
@@ -337,9 +294,9 @@ START_TEST(starting_a_started_timer_moves_it)
     start_in_ms(&t, 1);
     start_in_ms(&u, 2);
     start_in_ms(&t, 3);
-    t.then = stop_loop;
+    t.then = stop_too;
     run();
-    ck_assert_str_eq(order, "ut");
+    ck_assert_str_eq(notes, "ut");
 }
 END_TEST
 
@@ -447,10 +404,10 @@ START_TEST(a_stop_before_the_start_makes_the_start_return_at_once)
     post(&a);
     td_ioloop_stop(loop);
     run();
-    ck_assert_str_eq(order, "");
-    td_ioloop_add_callback(loop, stop, NULL);
+    ck_assert_str_eq(notes, "");
+    td_ioloop_add_callback(loop, stop_loop, NULL);
     run();
-    ck_assert_str_eq(order, "a");
+    ck_assert_str_eq(notes, "a");
 }
 END_TEST
 
@@ -482,12 +439,9 @@ START_TEST(a_thread_has_one_loop)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("ioloop");
-    TCase *tcase = tcase_create("order");
-
     tcase_add_checked_fixture(tcase, open_loop, close_loop);
     tcase_add_test(tcase, callbacks_run_in_the_order_of_posting);
     tcase_add_test(tcase, a_callback_posted_by_a_callback_waits_for_the_next_iteration);
@@ -506,11 +460,10 @@ main(void)
     tcase_add_test(tcase, a_stop_before_the_start_makes_the_start_return_at_once);
     tcase_add_test(tcase, a_start_while_it_runs_is_refused);
     tcase_add_test(tcase, a_thread_has_one_loop);
-    suite_add_tcase(suite, tcase);
+}
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+int
+main(void)
+{
+    return unit_run("ioloop", fill);
 }

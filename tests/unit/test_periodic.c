@@ -139,12 +139,9 @@ START_TEST(misuse_is_refused_and_logged)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("periodic");
-    TCase *tcase = tcase_create("periodic");
-
     tcase_add_checked_fixture(tcase, open_loop, close_loop);
     tcase_add_test(tcase, the_first_call_comes_after_a_period_and_the_rest_without_drift);
     tcase_add_test(tcase, a_call_that_waits_longer_than_the_period_skips_and_does_not_overlap);
@@ -153,11 +150,10 @@ main(void)
     tcase_add_test(tcase, it_may_be_destroyed_from_inside);
     tcase_add_test(tcase, a_failure_is_logged_and_the_schedule_goes_on);
     tcase_add_test(tcase, misuse_is_refused_and_logged);
-    suite_add_tcase(suite, tcase);
+}
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+int
+main(void)
+{
+    return unit_run("periodic", fill);
 }

@@ -1,8 +1,6 @@
 /* Goal: nothing is lost from one stack to another, and unwinding ends where a stack ends. */
 #include "tests/unit/switch_cases.h"
-
-#include <check.h>
-#include <stdlib.h>
+#include "tests/unit/unit.h"
 
 START_TEST(switching)
 {
@@ -12,18 +10,14 @@ START_TEST(switching)
 }
 END_TEST
 
+static void
+fill(TCase *tcase)
+{
+    tcase_add_loop_test(tcase, switching, 0, SWITCH_CASES);
+}
+
 int
 main(void)
 {
-    Suite *suite = suite_create("switch");
-    TCase *tcase = tcase_create("switch");
-
-    tcase_add_loop_test(tcase, switching, 0, SWITCH_CASES);
-    suite_add_tcase(suite, tcase);
-
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return unit_run("switch", fill);
 }

@@ -1,12 +1,12 @@
 /* Goal: accepting is bounded, and neither spins nor forgets anybody when nothing is left. */
 #include "io/tcpserver.h"
-#include "tests/unit/on_loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include "tests/unit/on_loop.h"
 
 static td_tcpserver *server;
 static int listener;
@@ -246,12 +246,9 @@ START_TEST(it_may_be_stopped_while_it_accepts)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("tcpserver");
-    TCase *tcase = tcase_create("tcpserver");
-
     tcase_add_checked_fixture(tcase, open_server, close_server);
     tcase_add_test(tcase, a_wake_accepts_a_bounded_number);
     tcase_add_test(tcase, errors_of_a_client_are_skipped);
@@ -259,11 +256,10 @@ main(void)
     tcase_add_test(tcase, room_ends_the_pause);
     tcase_add_test(tcase, without_descriptors_the_newest_is_told_by_the_reserve);
     tcase_add_test(tcase, it_may_be_stopped_while_it_accepts);
-    suite_add_tcase(suite, tcase);
+}
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+int
+main(void)
+{
+    return unit_run("tcpserver", fill);
 }

@@ -1,12 +1,12 @@
 /* Goal: attempts say what the kernel said, and only a change of interest touches the watcher. */
 #include "io/transport.h"
-#include "tests/unit/on_loop.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include "tests/unit/on_loop.h"
 
 static td_transport transport;
 static int peer;
@@ -167,12 +167,9 @@ START_TEST(it_may_be_closed_from_its_event)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("transport");
-    TCase *tcase = tcase_create("transport");
-
     tcase_add_checked_fixture(tcase, open_transport, close_transport);
     tcase_add_test(tcase, a_read_gives_bytes_then_again_then_the_end);
     tcase_add_test(tcase, a_write_takes_one_part_or_several);
@@ -181,11 +178,10 @@ main(void)
     tcase_add_test(tcase, only_what_is_watched_is_told);
     tcase_add_test(tcase, interest_that_stays_or_comes_back_costs_no_system_call);
     tcase_add_test(tcase, it_may_be_closed_from_its_event);
-    suite_add_tcase(suite, tcase);
+}
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+int
+main(void)
+{
+    return unit_run("transport", fill);
 }

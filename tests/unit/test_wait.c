@@ -1,9 +1,8 @@
 /* Goal: waits end when they should, are never lost, and leave nothing behind when cancelled. */
-#include "tests/unit/on_loop.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
+#include "tests/unit/on_loop.h"
 
 /* ---- td_sleep */
 
@@ -241,12 +240,9 @@ START_TEST(outside_a_coroutine_waiting_is_misuse)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("wait");
-    TCase *tcase = tcase_create("wait");
-
     tcase_add_checked_fixture(tcase, open_loop, close_loop);
     tcase_add_loop_test(tcase, a_sleep_is_never_early, 0, 4);
     tcase_add_test(tcase, a_thousand_sleepers_wake_all);
@@ -258,11 +254,10 @@ main(void)
     tcase_add_test(tcase, cancelling_its_future_unwinds_it_or_keeps_it_from_beginning);
     tcase_add_test(tcase, one_that_the_loop_never_began_is_let_go_with_it);
     tcase_add_test(tcase, outside_a_coroutine_waiting_is_misuse);
-    suite_add_tcase(suite, tcase);
+}
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+int
+main(void)
+{
+    return unit_run("wait", fill);
 }
