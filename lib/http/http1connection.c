@@ -884,7 +884,7 @@ td_http1connection_address(const td_http1connection *conn)
 }
 
 void
-td_http1connection_open(td_http1context *context, int fd, const td_peer *peer, bool read_now)
+td_http1connection_open(td_http1context *context, int fd, const td_peer *peer)
 {
     td_http1connection *conn = td_xcalloc(1, sizeof(*conn));
 
@@ -895,8 +895,5 @@ td_http1connection_open(td_http1context *context, int fd, const td_peer *peer, b
     conn->resume.arg = conn;
     td_list_append(&context->connections, &conn->link);
     td_deadline_start(&context->warm, &conn->deadline, td_now_ns());
-    if (read_now)
-        on_event(&conn->transport, TD_READABLE);
-    else
-        settle(conn);
+    on_event(&conn->transport, TD_READABLE); /* the request is nearly always there already */
 }

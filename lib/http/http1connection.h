@@ -53,9 +53,8 @@ typedef struct td_http1context {
 void td_http1context_init(td_http1context *context);
 void td_http1context_fini(td_http1context *context); /* closes what is open */
 
-/* Takes fd over.  read_now: bytes are expected to be there already (TCP_DEFER_ACCEPT). */
-void td_http1connection_open(td_http1context *context, int fd, const td_peer *peer,
-                             bool read_now);
+/* Takes fd over, and serves what has come on it. */
+void td_http1connection_open(td_http1context *context, int fd, const td_peer *peer);
 
 /* Close the connection whose incomplete head is the oldest; false: there is none. */
 bool td_http1context_evict(td_http1context *context);

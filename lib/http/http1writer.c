@@ -181,26 +181,25 @@ put_decimal(char *at, uint64_t value)
     return put(at, digits + n, sizeof(digits) - n);
 }
 
-static const struct {
-    uint16_t status;
-    uint16_t len;
-    const char *line;
-} status_lines[] = {
+/* By status; those without an entry are "Unknown". */
+static const td_str status_lines[600] = {
 #define X(code, reason)                                                                            \
-    {code, sizeof("HTTP/1.1 " #code " " reason "\r\n") - 1, "HTTP/1.1 " #code " " reason "\r\n"},
+    [code] = {"HTTP/1.1 " #code " " reason "\r\n", sizeof("HTTP/1.1 " #code " " reason "\r\n") - 1},
 #include "http/status.def"
 #undef X
 };
 
+#define STATUS_LINES (sizeof(status_lines) / sizeof(status_lines[0]))
 #define STATUS_LINE_MAX (sizeof("HTTP/1.1 999 \r\n") + 64)
 
 static char *
 put_status_line(char *at, int status, td_str reason)
 {
     if (td_str_is_null(reason)) {
-        for (size_t i = 0; i < sizeof(status_lines) / sizeof(status_lines[0]); i++)
-            if (status_lines[i].status == status)
-                return put(at, status_lines[i].line, status_lines[i].len);
+        td_str line = (size_t)status < STATUS_LINES ? status_lines[status] : td_str_make(NULL, 0);
+
+        if (line.len > 0)
+            return put(at, line.ptr, line.len);
         reason = TD_STR("Unknown");
     }
     at = PUT(at, "HTTP/1.1 ");

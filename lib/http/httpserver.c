@@ -105,7 +105,7 @@ on_accepted(void *arg, int fd, const struct sockaddr_storage *sockaddr, socklen_
     }
     server->connections++;
     address_add(server, address);
-    td_http1connection_open(&server->http1, fd, &peer, server->settings->defer_accept);
+    td_http1connection_open(&server->http1, fd, &peer);
 }
 
 /* Out of descriptors: the reserve is used for this answer (FAULTS 9). */

@@ -191,7 +191,7 @@ connect_client(void)
 
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
     connections++;
-    td_http1connection_open(&context, pair[0], &peer, false);
+    td_http1connection_open(&context, pair[0], &peer);
     return pair[1];
 }
 
