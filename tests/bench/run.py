@@ -394,13 +394,14 @@ def main(names):
     unknown = set(names) - {row.name for row in ROWS}
     if unknown:
         sys.exit(f"No row {' '.join(unknown)}; there are: {' '.join(row.name for row in ROWS)}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(1))  # through all `with`: no server stays behind
     servers.build()
     raise_descriptor_limit()
     cpus = pick_cpus()
     print(f"Servers on CPU {cpus[0]}, client on CPU {cpus[1]}; {CONNECTIONS} connections, {ROUNDS} "
           f"rounds of {ROUND_MS} ms a server.\n"
-          f"ratio: CPU per request of the {YARDSTICK} loop / of the server in the same round, median; "
+          f"ratio: CPU per request of the {YARDSTICK} loop / of the server, same round, median; "
           f"higher is better.")
     all_lines, all_samples, complete = [], [], True
     for row in ROWS:
