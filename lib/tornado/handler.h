@@ -209,7 +209,8 @@ TD_API int td_redirect_status(td_handler *h, const char *url, int status); /* 30
 /* ---- errors (BEHAVIOUR section 9) */
 
 /*
- * Leave the handler: error page of that status (400..599, others become 500), the text goes to the log.
+ * Leave the handler: error page of that status (400..599, others become 500), the text goes to the log
+ * (format NULL: there is none).
  * In a callback that was made for the request it leaves the callback, and cancels a method that waits.
  * Once the headers are sent there can be no page: the connection closes.
  */

@@ -16,7 +16,7 @@
 typedef struct td_application td_application;
 
 TD_PRIVATE td_application *td_application_create(const td_application_settings *settings);
-TD_PRIVATE void td_application_destroy(td_application **app);
+TD_PRIVATE void td_application_destroy(td_application **app); /* after the loop: it ends handlers */
 
 /* Take the routes of an instance; instance outlives the application.  A bad pattern: TD_EPLUGIN. */
 TD_PRIVATE int td_application_mount(td_application *app, const td_instance *instance, td_err *err);

@@ -94,6 +94,14 @@ log_error(td_handler *h, td_log_gate *gate, int status, td_str text)
         td_log_at(level, module, "%s", line.ptr);
 }
 
+/* The same from the arguments of a public function; without a format there is nothing to say. */
+static void TD_PRINTF(4, 0)
+log_given(td_handler *h, td_log_gate *gate, int status, const char *format, va_list args)
+{
+    if (format != NULL)
+        log_error(h, gate, status, td_arena_vsprintf(&h->request->arena, format, args));
+}
+
 /* ---- waiting */
 
 static struct td_handler_wait *
@@ -548,7 +556,7 @@ td_raise(td_handler *h, int status, const char *format, ...)
     if (!td_handler_usable(h, "td_raise"))
         td_coroutine_raise();
     va_start(args, format);
-    log_error(h, NULL, error_status(status), td_arena_vsprintf(&h->request->arena, format, args));
+    log_given(h, NULL, error_status(status), format, args);
     va_end(args);
     give_up(h, status);
 }
@@ -560,7 +568,7 @@ td_handler_raise_quietly(td_handler *h, int status, const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    log_error(h, &gate, status, td_arena_vsprintf(&h->request->arena, format, args));
+    log_given(h, &gate, status, format, args);
     va_end(args);
     give_up(h, status);
 }
@@ -579,7 +587,7 @@ td_send_error(td_handler *h, int status, const char *format, ...)
     if (h->failing)
         return td_handler_misuse(h, "td_send_error", "an error page is being made");
     va_start(args, format);
-    log_error(h, NULL, error_status(status), td_arena_vsprintf(&h->request->arena, format, args));
+    log_given(h, NULL, error_status(status), format, args);
     va_end(args);
     if (!h->finished)
         td_response_fail(h, error_status(status));

@@ -107,6 +107,7 @@ static void finish_early(td_handler *h) { td_finish(h), note("after"); }
 static void redirect_away(td_handler *h) { td_redirect(h, "/x", false); }
 static void refuse(td_handler *h) { td_raise(h, 403, "not %s", "you"); }
 static void fail_oddly(td_handler *h) { td_raise(h, 200, "odd"); }
+static void refuse_silently(td_handler *h) { td_raise(h, 404, NULL); }
 static void fail_late(td_handler *h) { say_hello(h), td_flush(h), td_raise(h, 502, "late"); }
 static void fail_after_end(td_handler *h) { say_hello(h), td_finish(h), td_raise(h, 502, "after"); }
 static void
@@ -150,6 +151,7 @@ static const struct {
      "Full: 403 GET /full (0.0.0.0): not you"},
     {"/plain", fail_oddly, NULL, NULL, 500, PAGE("500: Internal Server Error"), "get",
      "Plain: 500 GET /plain (0.0.0.0): odd"},
+    {"/plain", refuse_silently, NULL, NULL, 404, PAGE("404: Not Found"), "get", NULL},
     {"/full", send_error, NULL, NULL, 502, "my 502",
      "initialize prepare get write_error after on_finish",
      "Full: 502 GET /full (0.0.0.0): upstream: 7"},
