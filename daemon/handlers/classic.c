@@ -1,7 +1,7 @@
 /*
- * classic: what the original daemon of this name served, and the pattern of a handler with an object
- * that lives as long as the worker, here a stand-in for a connection to a database that has to be
- * pinged now and then.
+ * classic: what the original daemon of this name served, and the pattern of a handler with an
+ * object that lives as long as the worker, here a stand-in for a connection to a database that has
+ * to be pinged now and then.
  *
  *     /                 {"name": "jack"}
  *     /index/1/2        12

@@ -3,11 +3,12 @@
  *
  * A method is straight-line C on a coroutine of its own; returning finishes the response.  Every
  * td_str that comes from a getter lives as long as the request and has a NUL behind its last byte.
- * "Raises N" says that the call may leave the handler with an error page of status N and not return.
+ * "Raises N" says that the call may leave the handler with an error page of status N and not
+ * return.
  *
- * Functions take the td_handler of the method that is running, on the loop's thread.  Misuse (NULL, a
- * second finish, a header after the first flush) returns TD_EINVAL, sends nothing and logs one line
- * with the handler's name.
+ * Functions take the td_handler of the method that is running, on the loop's thread.  Misuse (NULL,
+ * a second finish, a header after the first flush) returns TD_EINVAL, sends nothing and logs one
+ * line with the handler's name.
  */
 #ifndef TORNADO_HANDLER_H
 #define TORNADO_HANDLER_H
@@ -32,10 +33,10 @@ typedef void td_method_fn(td_handler *h);
 typedef struct td_handler_class {
     td_method_fn *get, *head, *post, *put, *delete_, *patch, *options;
     void (*initialize)(td_handler *h, const void *arg); /* arg: td_url.initialize_arg */
-    td_method_fn *prepare;                              /* before any method; finishing here skips it */
+    td_method_fn *prepare;             /* before any method; finishing here skips it */
     td_method_fn *on_finish;           /* once, after the response, also when the client has left */
     td_method_fn *on_connection_close; /* once, promptly, when the client leaves before the end */
-    void (*write_error)(td_handler *h, int status); /* writes the body of an error page; NULL: ours */
+    void (*write_error)(td_handler *h, int status); /* the body of an error page; NULL: ours */
     uint32_t flags;
     const char *name;                   /* for the log; NULL: plugin and route */
     int64_t max_body_size;              /* bytes; 0: the mount's */
@@ -51,7 +52,7 @@ TD_API td_str td_request_query(td_handler *h);   /* "c=d", empty without one */
 TD_API td_str td_request_version(td_handler *h); /* "HTTP/1.1" */
 TD_API td_str td_request_host(td_handler *h);    /* "example.org:8888" */
 TD_API td_str td_request_host_name(td_handler *h); /* lower case, without the port */
-TD_API td_str td_request_remote_addr(td_handler *h); /* Tornado's remote_ip: "127.0.0.1", "::1", "unix:" */
+TD_API td_str td_request_remote_addr(td_handler *h); /* remote_ip: "127.0.0.1", "::1", "unix:" */
 TD_API td_str td_request_scheme(td_handler *h);  /* Tornado's protocol: "http" or "https" */
 TD_API td_str td_request_body(td_handler *h);    /* all of it; empty without one */
 TD_API td_str td_full_url(td_handler *h);        /* "http://example.org:8888/a%20b?c=d" */
@@ -62,7 +63,7 @@ TD_API td_str td_request_header(td_handler *h, const char *name);
 
 /* ---- arguments (BEHAVIOUR section 7) */
 
-/* A group of the route's pattern, percent-decoded; the null string where the group did not match. */
+/* A group of the route's pattern, percent-decoded; the null string where it did not match. */
 TD_API td_str td_path_argument(td_handler *h, const char *name);
 TD_API td_str td_path_argument_at(td_handler *h, unsigned index); /* positional or named, from 0 */
 
@@ -87,10 +88,10 @@ TD_API int td_set_status(td_handler *h, int status, const char *reason);
 TD_API int td_get_status(td_handler *h);
 
 /*
- * Replace, append, remove.  Name: a token; value: no control bytes but HTAB; else TD_EINVAL.  Both are
- * copied.  Default headers are Server, Content-Type: text/html; charset=UTF-8, and Date.  Date and
- * Transfer-Encoding are the connection's own (TD_EINVAL); Connection: close is obeyed.  Content-Length
- * has to be what is then written: else the connection closes.
+ * Replace, append, remove.  Name: a token; value: no control bytes but HTAB; else TD_EINVAL.  Both
+ * are copied.  Default headers are Server, Content-Type: text/html; charset=UTF-8, and Date.  Date
+ * and Transfer-Encoding are the connection's own (TD_EINVAL); Connection: close is obeyed. 
+ * Content-Length has to be what is then written: else the connection closes.
  */
 TD_API int td_set_header(td_handler *h, const char *name, const char *value);
 TD_API int td_add_header(td_handler *h, const char *name, const char *value);
@@ -105,10 +106,10 @@ TD_API int td_write_text(td_handler *h, const char *text);
 TD_API int td_writef(td_handler *h, const char *format, ...) TD_PRINTF(2, 3);
 
 /*
- * Write one JSON object and set Content-Type: application/json; charset=UTF-8.  Pairs of a key and a
- * typed value: td_write_json(h, TD_JSON("name", "jack"), TD_JSON("age", 7));  C11 and C++.
- * Written as Python's json.dumps does; strings are escaped, "</" is written as "<\/".  In C `true` is
- * an int: TD_JSON("on", (bool)true).
+ * Write one JSON object and set Content-Type: application/json; charset=UTF-8.  Pairs of a key and
+ * a typed value: td_write_json(h, TD_JSON("name", "jack"), TD_JSON("age", 7));  C11 and C++.
+ * Written as Python's json.dumps does; strings are escaped, "</" is written as "<\/".  In C `true`
+ * is an int: TD_JSON("on", (bool)true).
  */
 typedef enum td_json_type {
     TD_JSON_STRING, TD_JSON_INT, TD_JSON_DOUBLE, TD_JSON_BOOL, TD_JSON_NULL, TD_JSON_RAW,
@@ -165,8 +166,8 @@ td_json_bool(const char *key, bool value)
     td_write_json_object(h, (const td_json_pair[]){__VA_ARGS__},                                   \
                          sizeof((td_json_pair[]){__VA_ARGS__}) / sizeof(td_json_pair))
 #else
-inline td_json_pair TD_JSON(const char *key, const char *value) { return td_json_string(key, value); }
-inline td_json_pair TD_JSON(const char *key, char *value) { return td_json_string(key, value); }
+inline td_json_pair TD_JSON(const char *key, const char *text) { return td_json_string(key, text); }
+inline td_json_pair TD_JSON(const char *key, char *text) { return td_json_string(key, text); }
 inline td_json_pair TD_JSON(const char *key, td_str value) { return td_json_str(key, value); }
 inline td_json_pair TD_JSON(const char *key, bool value) { return td_json_bool(key, value); }
 inline td_json_pair TD_JSON(const char *key, float value) { return td_json_double(key, value); }
@@ -194,25 +195,25 @@ TD_API int td_finish(td_handler *h);
 TD_API bool td_is_finished(td_handler *h);
 
 /*
- * The response is finished later, by td_finish(h) from a callback: returning from the method does not
- * finish it.  Takes a reference to the request that td_finish gives back, and so do td_redirect,
- * td_send_error and td_raise, which finish it too.  Call one of them in the end even if the client has
- * left or request_timeout has passed (they return TD_ECLOSED then): until then h is valid, and its
- * memory in use.
+ * The response is finished later, by td_finish(h) from a callback: returning from the method does
+ * not finish it.  Takes a reference to the request that td_finish gives back, and so do
+ * td_redirect, td_send_error and td_raise, which finish it too.  Call one of them in the end even
+ * if the client has left or request_timeout has passed (they return TD_ECLOSED then): until then h
+ * is valid, and its memory in use.
  */
 TD_API int td_asynchronous(td_handler *h);
 
-/* 302, or 301 when permanent, to url (as given); ends the response.  After the first flush: TD_EINVAL. */
+/* 302, or 301 when permanent, to url as given; ends the response.  After a flush: TD_EINVAL. */
 TD_API int td_redirect(td_handler *h, const char *url, bool permanent);
 TD_API int td_redirect_status(td_handler *h, const char *url, int status); /* 300..399 */
 
 /* ---- errors (BEHAVIOUR section 9) */
 
 /*
- * Leave the handler: error page of that status (400..599, others become 500), the text goes to the log
- * (format NULL: there is none).
- * In a callback that was made for the request it leaves the callback, and cancels a method that waits.
- * Once the headers are sent there can be no page: the connection closes.
+ * Leave the handler: error page of that status (400..599, others become 500), the text goes to the
+ * log (format NULL: there is none). In a callback that was made for the request it leaves the
+ * callback, and cancels a method that waits. Once the headers are sent there can be no page: the
+ * connection closes.
  */
 TD_API TD_NORETURN void td_raise(td_handler *h, int status, const char *format, ...)
     TD_PRINTF(3, 4);

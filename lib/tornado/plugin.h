@@ -5,8 +5,8 @@
  *               .urls = TD_URLS(TD_URL("/hello/(?<name>[^/]+)", &Greet, .name = "greet")));
  *
  * In the daemon each [handler:NAME] section (and each file without one) is an *instance* of such a
- * file: it has its own options, state, mount point and hosts.  Keep no mutable statics: what a worker
- * shares between requests is made by `load`, reached by td_state(h).
+ * file: it has its own options, state, mount point and hosts.  Keep no mutable statics: what a
+ * worker shares between requests is made by `load`, reached by td_state(h).
  */
 #ifndef TORNADO_PLUGIN_H
 #define TORNADO_PLUGIN_H

@@ -66,7 +66,7 @@ fill_methods(td_route *route, td_arena *arena)
     route->allow = join_methods(arena, route->methods_mask);
 }
 
-/* Listener < application < mount < class: all but the first, which differs from connection to connection. */
+/* Listener < application < mount < class: all but the first, which is known with the request. */
 static void
 fill_limits(td_route *route, const td_application_settings *settings)
 {
@@ -168,8 +168,8 @@ refuse_twins(td_application *app, td_err *err)
 
         if (twin != NULL)
             rc = td_err_set(err, TD_EPLUGIN,
-                            "route '%s' is in %s (handler %s) and in %s (handler %s), both mounted at "
-                            "'%s' for hosts '%s'",
+                            "route '%s' is in %s (handler %s) and in %s (handler %s), both at '%s' "
+                            "for hosts '%s'",
                             route->url->pattern, twin->instance->file, twin->instance->name,
                             route->instance->file, route->instance->name,
                             route->instance->section->mount, route->hosts);

@@ -1,8 +1,8 @@
 /*
  * td_application: routes and their handlers (Tornado's Application), one or more a worker.
  *
- * Made once before the first request and then only read, so a td_httpserver of any listener may give
- * it requests: delegate = &td_application_delegate, delegate_arg = the application.
+ * Made once before the first request and then only read, so a td_httpserver of any listener may
+ * give it requests: delegate = &td_application_delegate, delegate_arg = the application.
  */
 #ifndef TORNADO_WEB_APPLICATION_H
 #define TORNADO_WEB_APPLICATION_H
@@ -34,8 +34,8 @@ TD_PRIVATE size_t td_handlers_running(void);
 TD_PRIVATE void td_handlers_cancel_all(void);
 
 /*
- * The request line of what a coroutine works on (its owner, see td_coroutine_owner); the null string
- * when that is no handler.  Only looks, so a fatal-signal handler may ask.
+ * The request line of what a coroutine works on (its owner, see td_coroutine_owner); the null
+ * string when that is no handler.  Only looks, so a fatal-signal handler may ask.
  */
 TD_PRIVATE td_str td_handler_request_line(const void *owner);
 

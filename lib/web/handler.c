@@ -4,8 +4,8 @@
  * Its code runs as a *sequence* on one coroutine: initialize, prepare, the method, the end of the
  * response, on_finish.  Where the coroutine ends early (td_raise, cancellation), or the response is
  * to end later (td_asynchronous), continue_sequence decides on the loop's stack what comes next and
- * starts a coroutine for it: the error page, on_finish, or nothing more.  Beside the sequence there is
- * only on_connection_close, on a coroutine of its own, so that it comes promptly.
+ * starts a coroutine for it: the error page, on_finish, or nothing more.  Beside the sequence there
+ * is only on_connection_close, on a coroutine of its own, so that it comes promptly.
  *
  * References: a handler that has waited or put its end off holds one to its request, until the
  * sequence is over.  td_asynchronous takes a second one, for whoever is going to call td_finish.

@@ -15,15 +15,15 @@
 #include "io/coroutine.h"
 #include "web/application_internal.h"
 
-/* What td_message_delegate.route found; request->route_data.  Kept while the same head comes again. */
+/* What route found, in request->route_data.  Kept while the same head comes again. */
 typedef struct td_route_match {
-    const td_route *route; /* never NULL: the application has one of its own for what no route serves */
+    const td_route *route; /* never NULL: td_application.none stands for what no route serves */
     int status;            /* not 0: the head alone decides that the answer is this error page */
     td_str if_none_match;  /* of a GET or HEAD; the null string: none */
     td_str args[];         /* of the path, decoded: route->spec.groups_count of them */
 } td_route_match;
 
-/* Lines of a response that need no more memory: Server, Content-Type, Etag and one of the handler. */
+/* Lines of a response that need no more memory: Server, Content-Type, Etag, one of the handler. */
 #define TD_HANDLER_HEADERS 4
 
 struct td_handler {

@@ -1,6 +1,6 @@
 /*
- * td_instance: one [handler:NAME] in one worker: a plugin's file with options, state, mount and hosts
- * of its own.  The daemon loads the file and fills this in; the web layer routes to it.
+ * td_instance: one [handler:NAME] in one worker: a plugin's file with options, state, mount and
+ * hosts of its own.  The daemon loads the file and fills this in; the web layer routes to it.
  */
 #ifndef TORNADO_WEB_INSTANCE_H
 #define TORNADO_WEB_INSTANCE_H

@@ -19,8 +19,10 @@ shortest_digits(double value, char digits[DIGITS_MAX], int *exponent_out)
     char text[32];
     size_t count = 0;
 
-    /* 15 digits always survive the way there and back, so fewer show as zeros at the end; but not of
-       a subnormal number, which has less precision. */
+    /*
+     * 15 digits always survive the way there and back, so that fewer show as zeros at the end; but
+     * not those of a subnormal number, which has less precision.
+     */
     for (int precision = value < DBL_MIN ? 1 : 15; precision <= DIGITS_MAX; precision++) {
         snprintf(text, sizeof(text), "%.*e", precision - 1, value);
         if (strtod(text, NULL) == value)
@@ -28,7 +30,7 @@ shortest_digits(double value, char digits[DIGITS_MAX], int *exponent_out)
     }
     *exponent_out = atoi(strchr(text, 'e') + 1) + 1;
     for (const char *p = text; *p != 'e'; p++)
-        if (*p >= '0' && *p <= '9') /* the rest is the decimal point, whatever the locale has for it */
+        if (*p >= '0' && *p <= '9') /* the rest is the decimal point of the locale */
             digits[count++] = *p;
     while (count > 1 && digits[count - 1] == '0')
         count--;

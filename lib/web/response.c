@@ -1,8 +1,8 @@
 /*
  * What a handler answers.
  *
- * Until the first flush status, headers and body are collected here, so an error page can still take
- * their place.  A response that ends without a flush has its length and its Etag; one that was
+ * Until the first flush status, headers and body are collected here, so an error page can still
+ * take their place.  A response that ends without a flush has its length and its Etag; one that was
  * flushed has neither.  How it is framed on the wire is the writer's.
  */
 #include <endian.h>
@@ -57,7 +57,7 @@ check_open(td_handler *h, const char *function)
 
 /* ---- status and headers */
 
-/* RFC 9112 section 4: reason-phrase = 1*( HTAB / SP / VCHAR / obs-text ); no '<', as it is put into pages. */
+/* RFC 9112 section 4: reason-phrase = 1*( HTAB / SP / VCHAR / obs-text ); pages want no '<'. */
 static bool
 is_reason(td_str s)
 {
@@ -261,7 +261,7 @@ check_writable(td_handler *h, const char *function)
         return TD_EINVAL;
     if (TD_LIKELY(!h->finished && !h->closed))
         return 0;
-    if (h->closed || h->owes_finish) /* the client left, or the time was up: no fault of the caller */
+    if (h->closed || h->owes_finish) /* the client has left or the time was up: no misuse */
         return TD_ECLOSED;
     return td_handler_misuse(h, function, "the response has ended");
 }
@@ -321,8 +321,9 @@ put_hex(char *out, uint32_t value)
     x = (x << 16 | x) & UINT64_C(0x0000ffff0000ffff);
     x = (x << 8 | x) & UINT64_C(0x00ff00ff00ff00ff);
     x = (x << 4 | x) & UINT64_C(0x0f0f0f0f0f0f0f0f);
-    x += UINT64_C(0x3030303030303030) +
-         (((x + UINT64_C(0x0606060606060606)) >> 4 & UINT64_C(0x0101010101010101)) * ('a' - '9' - 1));
+    const uint64_t letters = (x + UINT64_C(0x0606060606060606)) >> 4 & UINT64_C(0x0101010101010101);
+
+    x += UINT64_C(0x3030303030303030) + letters * ('a' - '9' - 1);
     x = htobe64(x);
     memcpy(out, &x, 8);
 }
@@ -341,7 +342,7 @@ add_etag(td_handler *h)
     td_headers_add(&h->headers, &h->request->arena, TD_STR("Etag"), td_str_make(etag, 34));
 }
 
-/* Take the next `*` or entity tag (without its W/) off the front of a list; the null string: no more. */
+/* Take the next `*` or entity tag (without its W/) off the front; the null string: no more. */
 static td_str
 next_tag(td_str *list)
 {

@@ -8,7 +8,7 @@
  * its place in the order.  All of it is compiled at load; JIT is used where the system allows it.
  *
  * Literals are looked up first.  That is right only if no pattern declared earlier would match the
- * same path, so at load each literal is matched against those, and one that is shadowed is left out.
+ * same path, so at load each literal is matched against those, and the shadowed are left out.
  */
 #include <ctype.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@
 #include "base/table.h"
 #include "web/routing.h"
 
-/* More than a sane pattern needs, and a match that runs into one holds the loop for some ms only. */
+/* More than a sane pattern needs; a match that runs into one has held the loop for some ms. */
 #define MATCH_LIMIT 100000
 #define DEPTH_LIMIT 10000
 #define HEAP_LIMIT_KIB 4096
@@ -29,7 +29,7 @@ typedef int match_fn(const pcre2_code *code, PCRE2_SPTR subject, PCRE2_SIZE len,
 struct matcher {
     pcre2_code *code;
     match_fn *match;
-    td_route *alone; /* code is this route's own and matches behind its mount; NULL: code is joined */
+    td_route *alone; /* NULL: code is joined; else this route's own, to match behind its mount */
 };
 
 struct group {
@@ -69,8 +69,8 @@ run(const td_router *router, const struct matcher *matcher, td_str subject)
         return 0;
     if (rc == PCRE2_ERROR_NOMATCH)
         return TD_ENOTFOUND;
-    td_log_gated(&gate, TD_LOG_ERROR, "web", "a path of %zu bytes was too hard to match: PCRE2 says %d",
-                 subject.len, rc);
+    td_log_gated(&gate, TD_LOG_ERROR, "web",
+                 "a path of %zu bytes was too hard to match: PCRE2 says %d", subject.len, rc);
     return TD_EBUSY;
 }
 
@@ -194,7 +194,7 @@ add_matcher(struct group *group, pcre2_code *code, td_route *alone)
         (struct matcher){code, jit ? pcre2_jit_match : pcre2_match, alone};
 }
 
-/* Make a matcher of as many patterns from `first` on as may be joined; returns how many they are. */
+/* Make a matcher of as many patterns from `first` on as may be joined; returns their number. */
 static size_t
 join(struct group *group, size_t first)
 {

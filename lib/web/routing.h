@@ -1,9 +1,9 @@
 /*
  * Routing: from a host and a raw path to a route (Tornado's Router and Rule; BEHAVIOUR section 6).
  *
- * Routes are grouped by their host pattern.  In a group a literal path is found by a hash, the others
- * by one PCRE2 expression of all of them (more than one where some must be matched alone, or where
- * together they would be too large); whichever was declared first wins.
+ * Routes are grouped by their host pattern.  In a group a literal path is found by a hash, the
+ * others by one PCRE2 expression of all of them (more than one where some must be matched alone, or
+ * where together they would be too large); whichever was declared first wins.
  */
 #ifndef TORNADO_WEB_ROUTING_H
 #define TORNADO_WEB_ROUTING_H
@@ -43,20 +43,20 @@ typedef struct td_router td_router;
 typedef struct td_path_match {
     td_route *route;
     const char *subject;  /* what the offsets count from */
-    const size_t *groups; /* start and end of each group of the route; PCRE2_UNSET: it did not match;
-                             valid until the next td_router_find */
+    const size_t *groups; /* start and end of each group of the route, PCRE2_UNSET where it did not
+                             match; valid until the next td_router_find */
 } td_path_match;
 
 /*
- * routes: `count` pointers in the order of matching; they outlive the router.  Tells at warning level
- * which routes can never be reached.  default_host: NULL or the host whose groups also serve hosts that
- * no group names.
+ * routes: `count` pointers in the order of matching; they outlive the router.  A route that can
+ * never be reached is told at warning level.  default_host: NULL, or the host whose groups also
+ * serve hosts that no group names.
  */
 TD_PRIVATE int td_router_create(td_router **out, td_route *const *routes, size_t count,
                                 const char *default_host, td_err *err);
 TD_PRIVATE void td_router_destroy(td_router **router);
 
-/* host: any case, without the port.  0; TD_ENOTFOUND; TD_EBUSY when a match ran into a limit of PCRE2. */
+/* host: any case, no port.  0; TD_ENOTFOUND; TD_EBUSY when a match ran into a limit of PCRE2. */
 TD_PRIVATE int td_router_find(const td_router *router, td_str host, td_str path,
                               td_path_match *match);
 

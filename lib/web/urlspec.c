@@ -1,10 +1,10 @@
 /*
  * Patterns of routes, taken apart.
  *
- * PCRE2 says whether a pattern is valid and what its groups are.  The scan below reads the text once
- * more for what PCRE2 does not tell.  It knows the everyday part of the syntax and gives up on the
- * rest (back references, conditions, verbs, comments, \Q...\E, branch resets); a pattern on which it
- * gives up is matched alone and is not reversible, and is right all the same.
+ * PCRE2 says whether a pattern is valid and what its groups are.  The scan below reads the text
+ * once more for what PCRE2 does not tell.  It knows the everyday part of the syntax and gives up on
+ * the rest (back references, conditions, verbs, comments, \Q...\E, branch resets); a pattern on
+ * which it gives up is matched alone and is not reversible, and is right all the same.
  */
 #include <ctype.h>
 #include "base/assert.h"

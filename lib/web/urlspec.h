@@ -2,9 +2,9 @@
  * td_urlspec: the pattern of one route (Tornado's URLSpec), taken apart once at load.
  *
  * A pattern is a PCRE2 regular expression for the whole raw path behind the mount point, with named
- * groups or positional ones.  What is learned from it: whether it is a plain text (then a hash finds
- * it), whether it may be joined with others into one expression (routing.c), and how to make a path
- * from arguments again.
+ * groups or positional ones.  What is learned from it: whether it is a plain text (then a hash
+ * finds it), whether it may be joined with others into one expression (routing.c), and how to make
+ * a path from arguments again.
  */
 #ifndef TORNADO_WEB_URLSPEC_H
 #define TORNADO_WEB_URLSPEC_H
@@ -19,24 +19,24 @@ typedef struct td_urlspec {
     td_str mount;        /* "/api"; empty for "/" */
     td_str pattern;      /* as declared, without ^ and $ at its ends */
     pcre2_code *code;    /* of the pattern alone, anchored at both ends */
-    td_str literal;      /* the one path that matches, mount included; the null string: there are more */
-    td_str joinable;     /* the pattern with its groups unnamed; the null string: must be matched alone */
+    td_str literal;      /* the one path that matches, mount included; null: there are more */
+    td_str joinable;     /* the pattern with its groups unnamed; null: must be matched alone */
     unsigned groups_count;
     const char **names;  /* of each group; NULL: they are positional */
-    td_str *pieces;      /* groups_count + 1 texts around the groups; NULL: reverse is not possible */
+    td_str *pieces;      /* groups_count + 1 texts around the groups; NULL: not reversible */
 } td_urlspec;
 
 /*
- * mount: "/", "/api" or "/api/"; copied, as the pattern is.  TD_EPLUGIN: the pattern does not compile,
- * mixes named and positional groups, or names two alike; the mount is no path.
+ * mount: "/", "/api" or "/api/"; copied, as the pattern is.  TD_EPLUGIN: the pattern does not
+ * compile, mixes named and positional groups, or names two alike; the mount is no path.
  */
 TD_PRIVATE int td_urlspec_init(td_urlspec *spec, td_arena *arena, const char *mount,
                                const char *pattern, td_err *err);
 TD_PRIVATE void td_urlspec_fini(td_urlspec *spec);
 
 /*
- * The path with args (count of them, escaped with '/' kept) in place of the groups.  The null string:
- * the pattern is not reversible, or count is not groups_count.
+ * The path with args (count of them, escaped with '/' kept) in place of the groups.  The null
+ * string: the pattern is not reversible, or count is not groups_count.
  */
 TD_PRIVATE td_str td_urlspec_reverse(const td_urlspec *spec, td_arena *arena, const td_str *args,
                                      size_t count);

@@ -112,7 +112,8 @@ take_finish(td_request *request)
     return 0;
 }
 
-static const td_message_writer writer = {.head = take_head, .body = take_body, .finish = take_finish};
+static const td_message_writer writer = {
+    .head = take_head, .body = take_body, .finish = take_finish};
 
 /* ---- the application, made once */
 

@@ -1,6 +1,6 @@
 /*
- * Goal: an application answers each head with the right handler or the right error (BEHAVIOUR 2.7, 2.9,
- * 6.4, 9.7), refuses tables that contradict themselves, and narrows limits in the right order.
+ * Goal: an application answers each head with the right handler or the right error (BEHAVIOUR 2.7,
+ * 2.9, 6.4, 9.7), refuses tables that contradict themselves, and narrows limits in the right order.
  */
 #include "web_fixture.h"
 #include "web/handler.h"
@@ -29,6 +29,8 @@ static const td_url table[] = {
     {.pattern = NULL},
 };
 
+#define PAGE(text) "<html><title>" text "</title><body>" text "</body></html>"
+
 static const struct {
     const char *method, *target;
     int status;
@@ -37,7 +39,7 @@ static const struct {
     {"GET", "/get", 200, "GET", NULL},
     {"HEAD", "/get", 200, "", NULL},
     {"POST", "/get", 405,
-     "<html><title>405: Method Not Allowed</title><body>405: Method Not Allowed</body></html>",
+     PAGE("405: Method Not Allowed"),
      "GET, HEAD, OPTIONS"},
     {"OPTIONS", "/get", 204, "", "GET, HEAD, OPTIONS"},
     {"GET", "/post", 405, "sorry: 405", "POST, OPTIONS"},
@@ -45,17 +47,16 @@ static const struct {
     {"POST", "/post", 200, "POST", NULL},
     {"DELETE", "/all/x", 200, "DELETE", NULL},
     {"OPTIONS", "/all/x", 200, "OPTIONS", NULL},
-    {"GET", "/all/%ff", 400, "<html><title>400: Bad Request</title><body>400: Bad Request</body></html>",
-     NULL},
-    {"GET", "/none", 404, "<html><title>404: Not Found</title><body>404: Not Found</body></html>", NULL},
-    {"POST", "/none", 404, "<html><title>404: Not Found</title><body>404: Not Found</body></html>",
+    {"GET", "/all/%ff", 400, PAGE("400: Bad Request"), NULL},
+    {"GET", "/none", 404, PAGE("404: Not Found"), NULL},
+    {"POST", "/none", 404, PAGE("404: Not Found"),
      NULL},
     {"PATCH", "/get", 501,
-     "<html><title>501: Not Implemented</title><body>501: Not Implemented</body></html>", NULL},
+     PAGE("501: Not Implemented"), NULL},
     {"FROB", "/get", 501,
-     "<html><title>501: Not Implemented</title><body>501: Not Implemented</body></html>", NULL},
+     PAGE("501: Not Implemented"), NULL},
     {"get", "/get", 501,
-     "<html><title>501: Not Implemented</title><body>501: Not Implemented</body></html>", NULL},
+     PAGE("501: Not Implemented"), NULL},
     {"OPTIONS", "*", 200, "", "GET, HEAD, POST, PUT, DELETE, OPTIONS"},
 };
 

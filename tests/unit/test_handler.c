@@ -1,6 +1,7 @@
 /*
- * Goal: a handler's life is the one that BEHAVIOUR sections 1.8, 5, 9 and the public headers promise,
- * however it ends: hooks in order and once, error pages, cancellation, nothing left behind.
+ * Goal: a handler's life is the one that BEHAVIOUR sections 1.8, 5, 9 and the public headers
+ * promise, however it ends: hooks in order and once, error pages, cancellation, nothing left
+ * behind.
  */
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /*
- * Goal: td_write_json writes what Python's json.dumps would, numbers included, and nothing that could
- * end a script element.
+ * Goal: td_write_json writes what Python's json.dumps would, numbers included, and nothing that
+ * could end a script element.
  */
 #include <float.h>
 #include <math.h>

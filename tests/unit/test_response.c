@@ -1,6 +1,6 @@
 /*
- * Goal: what a handler sets and writes reaches the writer as BEHAVIOUR sections 10, 11 and 15 say, and
- * what is too late, too much or malformed is refused with the handler's name.
+ * Goal: what a handler sets and writes reaches the writer as BEHAVIOUR sections 10, 11 and 15 say,
+ * and what is too late, too much or malformed is refused with the handler's name.
  */
 #include <xxhash.h>
 #include "web_fixture.h"
@@ -298,7 +298,8 @@ write_pieces(td_handler *h)
 
 static const struct {
     size_t pieces, len;
-} sizes[] = {{1, 1}, {1, 127}, {1, 128}, {1, 129}, {200, 1}, {1, 2048}, {1, 2049}, {3, 1000}, {30, 4096}};
+} sizes[] = {{1, 1},    {1, 127},  {1, 128},  {1, 129},  {200, 1},
+             {1, 2048}, {1, 2049}, {3, 1000}, {30, 4096}};
 
 START_TEST(a_body_is_the_sum_of_what_was_written)
 {
@@ -365,8 +366,8 @@ START_TEST(past_max_response_buffer_the_request_fails)
     act = write_too_much;
     web_execute(x);
     ck_assert_int_eq(x->status, 500);
-    ck_assert(strstr(web_log(), "Act: 500 GET / (0.0.0.0): more than max_response_buffer (10000 bytes) was "
-                                "written: td_flush sends it"));
+    ck_assert(strstr(web_log(), "Act: 500 GET / (0.0.0.0): more than max_response_buffer "
+                                "(10000 bytes) was written: td_flush sends it"));
     web_done(x);
 
     x = web_route_to("GET", "/", "");

@@ -1,7 +1,7 @@
 /*
- * Goal: a host and a path find the route that BEHAVIOUR section 6 says: host groups before the rest,
- * the first declared wins, whether routes are literals, joined or matched alone; between plugins the
- * longest mount, then `order`, then the name.
+ * Goal: a host and a path find the route that BEHAVIOUR section 6 says: host groups before the
+ * rest, the first declared wins, whether routes are literals, joined or matched alone; between
+ * plugins the longest mount, then `order`, then the name.
  */
 #include "web_fixture.h"
 #include "http/parser.h"
@@ -31,7 +31,7 @@ seal(void)
     ck_assert_msg(td_application_seal(web_app, &err) == 0, "%s", err.text);
 }
 
-/* Name of the route that a GET finds, "STATUS" when there is none; args joined with '|' into args_out. */
+/* Name of the route that a GET finds, or the status of the error; its args joined with '|'. */
 static const char *
 find(const char *host, const char *target, char *args_out)
 {
@@ -126,7 +126,8 @@ END_TEST
 START_TEST(a_route_behind_another_is_told)
 {
     web_serve(table);
-    ck_assert(strstr(web_log(), "route '/u/never' is never reached: '/u/([^/]+)' of test comes first"));
+    ck_assert(strstr(web_log(),
+                     "route '/u/never' is never reached: '/u/([^/]+)' of test comes first"));
 }
 END_TEST
 

@@ -1,6 +1,7 @@
 /*
- * Goal: what is learned from a pattern is true: which path it means if it means one only, its groups,
- * whether it may be joined with others, and the path that arguments make of it (BEHAVIOUR 6.3, 6.4).
+ * Goal: what is learned from a pattern is true: which path it means if it means one only, its
+ * groups, whether it may be joined with others, and the path that arguments make of it (BEHAVIOUR
+ * 6.3, 6.4).
  */
 #include "web_fixture.h"
 #include "web/urlspec.h"
