@@ -758,8 +758,7 @@ connect_client(void)
         .connection_closed = forget_connection,
     };
     td_http1context_init(&context);
-    td_http1connection_open(&context, fds[0],
-                            &(td_peer){.address_len = 0}, false);
+    td_http1connection_open(&context, fds[0], &(td_peer){.address_len = 0});
 }
 
 static void
