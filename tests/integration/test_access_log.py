@@ -1,0 +1,188 @@
+"""Goal: one line for each request, in the format that was asked for, wherever it goes; and a log that
+cannot be written holds no request up.
+"""
+
+import collections
+import json
+import os
+import re
+import signal
+import time
+import unittest
+
+import harness
+from load import Load
+
+TORNADO = (r"\[([IWE]) \d{6} \d\d:\d\d:\d\d access\] (\d{3}) (\S+) (\S+) \(([0-9a-f.:]+)\) "
+           r"(\d+\.\d\d)ms")
+
+
+def lines_of(path):
+    with open(path, encoding="latin-1") as file:
+        return file.read().splitlines()
+
+
+def wait_for_lines(path, count):
+    deadline = time.monotonic() + harness.DEADLINE
+    while not os.path.exists(path) or len(lines_of(path)) < count:
+        assert time.monotonic() < deadline, f"{path} does not reach {count} lines"
+        time.sleep(0.01)
+    return lines_of(path)
+
+
+class Formats(unittest.TestCase):
+    def serve(self, access):
+        """The lines for one good request with every field, one 404, one refused head."""
+        ini = f"[log]\naccess = {access}\naccess_file = access.log\n"
+        with harness.Daemon(["faults"], ini=ini) as daemon:
+            daemon.get('/pid?a="b"', headers='Referer: http://x/"\r\nUser-Agent: a\\b\r\n')
+            daemon.get("/nothing")
+            with daemon.connect() as conn:
+                conn.send(b"GET / HTTP/1.1\r\nno colon\r\n\r\n")
+                conn.response()
+            daemon.stop()
+            lines = lines_of(f"{daemon.folder}/access.log")
+        self.assertEqual(len(lines), 3, lines)
+        return lines
+
+    def test_tornado(self):
+        lines = self.serve("tornado")
+        found = [re.fullmatch(TORNADO, line).groups()[:5] for line in lines]
+        self.assertEqual(found, [("I", "200", "GET", "/pid?a=\\x22b\\x22", "127.0.0.1"),
+                                 ("W", "404", "GET", "/nothing", "127.0.0.1"),
+                                 ("W", "400", "-", "-", "127.0.0.1")])
+
+    def test_combined(self):
+        lines = self.serve("combined")
+        pattern = r'(\S+) - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "(.*?)" (\d+) (\d+) "(.*)" "(.*)"'
+        found = [re.fullmatch(pattern, line).groups() for line in lines]
+        self.assertEqual(found[0][:3], ("127.0.0.1", "GET /pid?a=\\x22b\\x22 HTTP/1.1", "200"))
+        self.assertEqual(found[0][4:], ("http://x/\\x22", "a\\x5cb"))
+        self.assertEqual(found[1], ("127.0.0.1", "GET /nothing HTTP/1.1", "404", "69", "-", "-"))
+        self.assertEqual(found[2][1:3], ("-", "400"))
+
+    def test_json(self):
+        first, second, third = map(json.loads, self.serve("json"))
+        self.assertEqual({**first, "time": "", "duration_ms": 0, "bytes": 0}, {
+            "time": "", "status": 200, "method": "GET", "uri": '/pid?a="b"', "remote_ip": "127.0.0.1",
+            "bytes": 0, "duration_ms": 0, "host": "test", "referer": 'http://x/"', "user_agent": "a\\b"})
+        self.assertRegex(first["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+        self.assertEqual((second["status"], second["bytes"]), (404, 69))
+        self.assertEqual((third["status"], third["uri"]), (400, "-"))
+
+    def test_off(self):
+        with harness.Daemon(["faults"], ini="[log]\naccess = off\n") as daemon:
+            daemon.get("/pid")
+            daemon.stop()
+            self.assertNotIn("GET", daemon.log.text())
+
+    def test_with_the_others_when_it_has_no_file(self):
+        with harness.Daemon(["faults"], ini="[log]\ntarget = file\nfile = all.log\n") as daemon:
+            daemon.get("/pid")
+            daemon.stop()
+            text = "\n".join(lines_of(f"{daemon.folder}/all.log"))
+        self.assertRegex(text, TORNADO)
+        self.assertIn("master] stopped after 1 requests", text)
+
+    def test_what_was_answered_before_a_crash_is_there(self):
+        with harness.Daemon(["faults"]) as daemon:
+            for number in range(5):
+                daemon.get(f"/pid?{number}")
+            with daemon.connect() as conn:
+                conn.send(b"GET /segv HTTP/1.1\r\nHost: x\r\n\r\n")
+                conn.rest()
+            daemon.wait_log("crashed")
+            for number in range(5):
+                daemon.wait_log(rf"200 GET /pid\?{number} ")
+
+
+class Rotation(unittest.TestCase):
+    ini = "[log]\naccess_file = access.log\ntarget = file\nfile = daemon.log\n"
+
+    def test_every_request_is_logged_once_over_twenty_rotations(self):
+        with harness.Daemon(["faults"], ini=self.ini, tornadod="workers = 2") as daemon:
+            path = f"{daemon.folder}/access.log"
+            with Load(daemon.addresses["default"], "/pid", keep=4, fresh=2) as load:
+                for number in range(20):
+                    load.wait_for(100)
+                    os.rename(path, f"{path}.{number}")
+                    os.kill(daemon.master, signal.SIGUSR1)
+                    wait_for_lines(path, 1)  # the workers have taken the new one
+            self.assertEqual((load.lost, load.reused), ([], 0))
+            daemon.stop()
+            names = [name for name in os.listdir(daemon.folder) if name.startswith("access.log")]
+            self.assertEqual(len(names), 21)
+            lines = [line for name in names for line in lines_of(f"{daemon.folder}/{name}")]
+        self.assertEqual(len(lines), load.complete)
+        for line in lines:
+            self.assertRegex(line, f"^{TORNADO}$")
+
+    def test_both_logs_are_opened_anew(self):
+        with harness.Daemon(["faults"], ini=self.ini) as daemon:
+            for name in ("access.log", "daemon.log"):
+                os.rename(f"{daemon.folder}/{name}", f"{daemon.folder}/{name}.1")
+            os.kill(daemon.master, signal.SIGUSR1)
+            wait_for_lines(f"{daemon.folder}/daemon.log", 1)
+            self.assertEqual(daemon.get("/raise").status, 502)
+            daemon.stop()
+            text = "\n".join(lines_of(f"{daemon.folder}/daemon.log"))
+            self.assertIn("logs opened anew", text)
+            self.assertIn("the cat ate it", text)
+            self.assertIn("stopped after", text)
+
+    def test_where_that_fails_the_old_ones_go_on(self):
+        with harness.Daemon(["faults"], ini=self.ini) as daemon:
+            os.rename(f"{daemon.folder}/access.log", f"{daemon.folder}/old.log")
+            os.mkdir(f"{daemon.folder}/access.log")  # nobody can open that, root neither
+            os.kill(daemon.master, signal.SIGUSR1)
+            deadline = time.monotonic() + harness.DEADLINE
+            while not any("the old one goes on" in line for line in lines_of(f"{daemon.folder}/daemon.log")):
+                self.assertLess(time.monotonic(), deadline)
+            daemon.get("/pid")
+            daemon.stop()
+            self.assertEqual(len(lines_of(f"{daemon.folder}/old.log")), 1)
+
+    def test_workers_without_rights_are_given_the_files(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root can become somebody else")
+        with harness.Daemon(["faults"], ini=self.ini, tornadod="workers = 1\nuser = nobody") as daemon:
+            os.unlink(f"{daemon.folder}/access.log")
+            os.kill(daemon.master, signal.SIGUSR1)
+            wait_for_lines(f"{daemon.folder}/daemon.log", 1)
+            while not os.path.exists(f"{daemon.folder}/access.log"):
+                pass
+            daemon.get("/pid")
+            wait_for_lines(f"{daemon.folder}/access.log", 1)
+
+
+class Stuck(unittest.TestCase):
+    """Nothing of the log is worth a request."""
+
+    def test_a_pipe_that_nobody_reads_and_then_one_that_nobody_has(self):
+        daemon = harness.Daemon(["faults"], ini="[log]\naccess_file = fifo\n")
+        path = f"{daemon.folder}/fifo"
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with daemon:
+            with Load(daemon.addresses["default"], "/pid?" + "x" * 4000, keep=8, fresh=0) as load:
+                load.wait_for(2000)  # 8 MB, into a pipe of 64 KiB and a ring of 1 MiB
+                self.assertEqual((load.lost, load.reused), ([], 0))
+                daemon.wait_log(r"access\] \d+ lines dropped")
+                os.close(reader)
+                load.wait_for(500)
+            self.assertEqual((load.lost, load.reused), ([], 0))
+            self.assertEqual(len(daemon.workers()), 1)
+            self.assertEqual(daemon.stop(), 0)
+
+
+    def test_a_full_disk(self):
+        with harness.Daemon(["faults"], ini="[log]\naccess_file = /dev/full\n") as daemon:
+            with Load(daemon.addresses["default"], "/pid?" + "x" * 4000, keep=8, fresh=0) as load:
+                load.wait_for(1000)
+                daemon.wait_log(r"access\] \d+ lines dropped")
+            self.assertEqual((load.lost, load.reused), ([], 0))
+            self.assertEqual(daemon.stop(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
