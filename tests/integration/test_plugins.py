@@ -87,7 +87,7 @@ class Refused(unittest.TestCase):
 
     def test_at_dlopen(self):
         self.daemon.install("unloadable")
-        cases = {"crash": r"unloadable.so: crashed while it was loaded \(SIGSEGV\)",
+        cases = {"crash": r"unloadable.so: crashed while it was loaded \(SIGABRT\)",
                  "exit": r"unloadable.so: ended the process while it was loaded \(status 0\)",
                  "spin": r"unloadable.so: loading takes longer than start_timeout \(500 ms\)"}
         for how, pattern in cases.items():
@@ -99,7 +99,7 @@ class Refused(unittest.TestCase):
         self.daemon.install("unloadable")
         cases = {"load = fail": r"handler unloadable \(unloadable.so\): the database is not there",
                  "start = fail": r"handler unloadable \(unloadable.so\): no start today",
-                 "load = crash": r"crashed: SIGSEGV in .*handler unloadable \(unloadable.so\)",
+                 "load = crash": r"crashed: SIGABRT in .*handler unloadable \(unloadable.so\)",
                  "start = spin": r"not ready within start_timeout \(500 ms\): it was in handler unloadable"}
         for setting, pattern in cases.items():
             with self.subTest(setting):
