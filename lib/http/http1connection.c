@@ -471,7 +471,6 @@ serve_kept(td_http1connection *conn)
 static void
 begin_linger(td_http1connection *conn)
 {
-    conn->transport.ops->shutdown(&conn->transport);
     conn->phase = HTTP1_LINGER;
     conn->lingered = 0;
     td_buf_release(&conn->in);
@@ -521,6 +520,7 @@ settle(td_http1connection *conn)
     }
     waiting = conn->out.len > 0 || conn->stable.len > 0;
     if (conn->closing != HTTP1_STAY && conn->phase == HTTP1_IDLE && !waiting) {
+        conn->transport.ops->shutdown(&conn->transport);
         if (conn->closing == HTTP1_CLOSE && conn->in.len == 0) {
             close_connection(conn);
             return;

@@ -60,7 +60,8 @@ parts_consume(struct iovec *parts, int count, size_t sent)
 static bool
 write_parts(td_http1connection *conn, struct iovec *parts, int count)
 {
-    ssize_t n = conn->transport.ops->writev(&conn->transport, parts, count);
+    bool last = conn->closing != HTTP1_STAY && conn->phase == HTTP1_IDLE;
+    ssize_t n = conn->transport.ops->writev(&conn->transport, parts, count, last);
 
     if (n < 0 && n != -EAGAIN) {
         conn->broken = true;

@@ -16,16 +16,20 @@ plain_read(td_transport *t, void *to, size_t size)
     return n < 0 ? -errno : n;
 }
 
-/* MSG_NOSIGNAL: a client that has gone is no reason for a SIGPIPE, whatever its disposition is. */
+/*
+ * MSG_NOSIGNAL: a client that has gone is no reason for a SIGPIPE, whatever its disposition is.
+ * MSG_MORE: the last bytes and the FIN are one segment, and one wake of the client.
+ */
 static ssize_t
-plain_writev(td_transport *t, const struct iovec *parts, int count)
+plain_writev(td_transport *t, const struct iovec *parts, int count, bool last)
 {
+    const int flags = MSG_NOSIGNAL | (last ? MSG_MORE : 0);
     const struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
     ssize_t n;
 
     do
-        n = count == 1 ? send(t->watcher.fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL)
-                       : sendmsg(t->watcher.fd, &message, MSG_NOSIGNAL);
+        n = count == 1 ? send(t->watcher.fd, parts->iov_base, parts->iov_len, flags)
+                       : sendmsg(t->watcher.fd, &message, flags);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }

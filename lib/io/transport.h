@@ -9,6 +9,7 @@
 #define TORNADO_IO_TRANSPORT_H
 
 #include <ev.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -22,7 +23,9 @@ typedef struct td_transport td_transport;
 
 typedef struct td_transport_ops {
     ssize_t (*read)(td_transport *t, void *to, size_t size); /* bytes, 0 at the end, -errno */
-    ssize_t (*writev)(td_transport *t, const struct iovec *parts, int count); /* bytes, -errno */
+
+    /* Bytes, -errno.  last: shutdown or close follows at once, so that both may leave together. */
+    ssize_t (*writev)(td_transport *t, const struct iovec *parts, int count, bool last);
     void (*shutdown)(td_transport *t); /* of the sending side */
     void (*close)(td_transport *t);    /* frees what the kind holds; the fd too */
 } td_transport_ops;

@@ -73,10 +73,10 @@ START_TEST(a_write_takes_one_part_or_several)
     char one[] = "one", two[] = "two", three[] = "three", got[16];
     const struct iovec parts[] = {{one, 3}, {two, 3}, {three, 5}};
 
-    ck_assert_int_eq(transport.ops->writev(&transport, parts, 1), 3);
+    ck_assert_int_eq(transport.ops->writev(&transport, parts, 1, false), 3);
     ck_assert_int_eq(read(peer, got, sizeof(got)), 3);
     ck_assert_mem_eq(got, "one", 3);
-    ck_assert_int_eq(transport.ops->writev(&transport, parts, 3), 11);
+    ck_assert_int_eq(transport.ops->writev(&transport, parts, 3, false), 11);
     ck_assert_int_eq(read(peer, got, sizeof(got)), 11);
     ck_assert_mem_eq(got, "onetwothree", 11);
 }
@@ -88,13 +88,13 @@ START_TEST(a_write_to_a_full_or_closed_peer_returns)
     const struct iovec all[] = {{bytes, sizeof(bytes)}, {bytes, sizeof(bytes)}};
     ssize_t n;
 
-    n = transport.ops->writev(&transport, all, 1);
+    n = transport.ops->writev(&transport, all, 1, false);
     ck_assert_int_gt(n, 0);
     ck_assert_int_lt(n, sizeof(bytes));
-    ck_assert_int_eq(transport.ops->writev(&transport, all, 1), -EAGAIN);
+    ck_assert_int_eq(transport.ops->writev(&transport, all, 1, false), -EAGAIN);
     close(peer);
-    ck_assert_int_eq(transport.ops->writev(&transport, all, 1), -EPIPE); /* and no signal */
-    ck_assert_int_eq(transport.ops->writev(&transport, all, 2), -EPIPE);
+    ck_assert_int_eq(transport.ops->writev(&transport, all, 1, false), -EPIPE); /* and no signal */
+    ck_assert_int_eq(transport.ops->writev(&transport, all, 2, false), -EPIPE);
     peer = -1;
 }
 END_TEST
