@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/escape.h"
+#include "base/put.h"
 
 enum {
     URI_MAX = 8192, /* bytes after escaping */
@@ -25,28 +26,6 @@ _Static_assert(sizeof(tornado_prefix) - 1 == ACCESSLINE_PREFIX, "as the header s
 /* ---- pieces; each returns the end of what it wrote */
 
 static char *
-put(char *at, const char *bytes, size_t len)
-{
-    memcpy(at, bytes, len);
-    return at + len;
-}
-
-#define PUT(at, literal) put((at), (literal), sizeof(literal) - 1)
-
-static char *
-put_number(char *at, uint64_t number)
-{
-    char digits[20];
-    size_t len = 0;
-
-    do {
-        digits[sizeof(digits) - ++len] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    return put(at, digits + sizeof(digits) - len, len);
-}
-
-static char *
 put_two_digits(char *at, int number)
 {
     at[0] = (char)('0' + number / 10 % 10);
@@ -60,7 +39,7 @@ put_duration(char *at, int64_t duration_ns)
 {
     uint64_t hundredths = duration_ns > 0 ? (uint64_t)duration_ns / 10000 : 0;
 
-    at = put_number(at, hundredths / 100);
+    at = td_put_decimal(at, hundredths / 100);
     *at++ = '.';
     return put_two_digits(at, (int)(hundredths % 100));
 }
@@ -143,16 +122,16 @@ static char *
 format_tornado(const td_request *request, int64_t duration_ns, time_t now, char *at)
 {
     at = put_tornado_prefix(at, request->status, now);
-    at = put_number(at, (uint64_t)request->status);
+    at = td_put_decimal(at, (uint64_t)request->status);
     *at++ = ' ';
     at = put_escaped(at, or_dash(request->head.method_name), METHOD_MAX);
     *at++ = ' ';
     at = put_escaped(at, or_dash(request->head.target), URI_MAX);
-    at = PUT(at, " (");
+    at = TD_PUT(at, " (");
     at = put_peer(at, request);
-    at = PUT(at, ") ");
+    at = TD_PUT(at, ") ");
     at = put_duration(at, duration_ns);
-    return PUT(at, "ms\n");
+    return TD_PUT(at, "ms\n");
 }
 
 /* ---- combined: 1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200 45 "referer" "agent" */
@@ -169,7 +148,7 @@ put_combined_date(char *at, time_t now)
         len = strftime(date, sizeof(date), " - - [%d/%b/%Y:%H:%M:%S %z] \"", &tm);
         made_for = now;
     }
-    return put(at, date, len);
+    return td_put(at, td_str_make(date, len));
 }
 
 static char *
@@ -181,20 +160,20 @@ format_combined(const td_request *request, time_t now, char *at)
         at = put_escaped(at, request->head.method_name, METHOD_MAX);
         *at++ = ' ';
         at = put_escaped(at, request->head.target, URI_MAX);
-        at = PUT(at, " HTTP/1.");
+        at = TD_PUT(at, " HTTP/1.");
         *at++ = (char)('0' + request->head.minor % 10);
     } else {
         *at++ = '-';
     }
-    at = PUT(at, "\" ");
-    at = put_number(at, (uint64_t)request->status);
+    at = TD_PUT(at, "\" ");
+    at = td_put_decimal(at, (uint64_t)request->status);
     *at++ = ' ';
-    at = put_number(at, request->body_sent);
-    at = PUT(at, " \"");
+    at = td_put_decimal(at, request->body_sent);
+    at = TD_PUT(at, " \"");
     at = put_escaped(at, header_or_dash(request, TD_STR("Referer")), FIELD_MAX);
-    at = PUT(at, "\" \"");
+    at = TD_PUT(at, "\" \"");
     at = put_escaped(at, header_or_dash(request, TD_STR("User-Agent")), FIELD_MAX);
-    return PUT(at, "\"\n");
+    return TD_PUT(at, "\"\n");
 }
 
 /* ---- JSON: an object a line */
@@ -211,7 +190,7 @@ put_json_date(char *at, time_t now)
         len = strftime(date, sizeof(date), "{\"time\":\"%Y-%m-%dT%H:%M:%SZ\",\"status\":", &tm);
         made_for = now;
     }
-    return put(at, date, len);
+    return td_put(at, td_str_make(date, len));
 }
 
 /* A member with its comma in front; nothing when there is no value. */
@@ -229,8 +208,8 @@ put_json_text(char *at, td_str member, td_str value, size_t max)
         len /= 2;
         td_json_escape(&escaped, td_str_make(value.ptr, len));
     }
-    at = put(at, member.ptr, member.len);
-    at = put(at, td_buf_str(&escaped).ptr, escaped.len);
+    at = td_put(at, member);
+    at = td_put(at, td_buf_str(&escaped));
     *at++ = '"';
     td_buf_consume(&escaped, escaped.len);
     return at;
@@ -248,20 +227,20 @@ static char *
 format_json(const td_request *request, int64_t duration_ns, time_t now, char *at)
 {
     at = put_json_date(at, now);
-    at = put_number(at, (uint64_t)request->status);
+    at = td_put_decimal(at, (uint64_t)request->status);
     at = put_json_text(at, TD_STR(",\"method\":\""), or_dash(request->head.method_name), METHOD_MAX);
     at = put_json_text(at, TD_STR(",\"uri\":\""), or_dash(request->head.target), URI_MAX);
-    at = PUT(at, ",\"remote_ip\":\"");
+    at = TD_PUT(at, ",\"remote_ip\":\"");
     at = put_peer(at, request);
-    at = PUT(at, "\",\"bytes\":");
-    at = put_number(at, request->body_sent);
-    at = PUT(at, ",\"duration_ms\":");
+    at = TD_PUT(at, "\",\"bytes\":");
+    at = td_put_decimal(at, request->body_sent);
+    at = TD_PUT(at, ",\"duration_ms\":");
     at = put_duration(at, duration_ns);
     at = put_json_text(at, TD_STR(",\"host\":\""), request->head.host, HOST_MAX);
     at = put_json_header(at, TD_STR(",\"referer\":\""), request, TD_STR("Referer"), FIELD_MAX);
     at = put_json_header(at, TD_STR(",\"user_agent\":\""), request, TD_STR("User-Agent"),
                          FIELD_MAX);
-    return PUT(at, "}\n");
+    return TD_PUT(at, "}\n");
 }
 
 size_t

@@ -10,6 +10,7 @@
 #include <strings.h>
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/put.h"
 #include "http/http1_internal.h"
 
 http1_turn td_http1_turn;
@@ -161,27 +162,6 @@ sent_or_waiting(td_http1connection *conn)
 
 /* ---- heads */
 
-static char *
-put(char *at, const void *bytes, size_t len)
-{
-    memcpy(at, bytes, len);
-    return at + len;
-}
-
-#define PUT(at, literal) put((at), (literal), sizeof(literal) - 1)
-
-static char *
-put_decimal(char *at, uint64_t value)
-{
-    char digits[20];
-    size_t n = sizeof(digits);
-
-    do
-        digits[--n] = (char)('0' + value % 10);
-    while ((value /= 10) > 0);
-    return put(at, digits + n, sizeof(digits) - n);
-}
-
 /* By status; those without an entry are "Unknown". */
 static const td_str status_lines[600] = {
 #define X(code, reason)                                                                            \
@@ -200,14 +180,14 @@ put_status_line(char *at, int status, td_str reason)
         td_str line = (size_t)status < STATUS_LINES ? status_lines[status] : td_str_make(NULL, 0);
 
         if (line.len > 0)
-            return put(at, line.ptr, line.len);
+            return td_put(at, line);
         reason = TD_STR("Unknown");
     }
-    at = PUT(at, "HTTP/1.1 ");
-    at = put_decimal(at, (uint64_t)status);
+    at = TD_PUT(at, "HTTP/1.1 ");
+    at = td_put_decimal(at, (uint64_t)status);
     *at++ = ' ';
-    at = put(at, reason.ptr, reason.len);
-    return PUT(at, "\r\n");
+    at = td_put(at, reason);
+    return TD_PUT(at, "\r\n");
 }
 
 static char *
@@ -215,9 +195,9 @@ put_date(char *at)
 {
     td_str date = td_http_date_now();
 
-    at = PUT(at, "Date: ");
-    at = put(at, date.ptr, date.len);
-    return PUT(at, "\r\n");
+    at = TD_PUT(at, "Date: ");
+    at = td_put(at, date);
+    return TD_PUT(at, "\r\n");
 }
 
 static bool
@@ -257,10 +237,10 @@ put_headers(char *at, td_http1connection *conn, const td_headers *headers)
 
         if (is_ours(conn, header))
             continue;
-        at = put(at, header->name.ptr, header->name.len);
-        at = PUT(at, ": ");
-        at = put(at, header->value.ptr, header->value.len);
-        at = PUT(at, "\r\n");
+        at = td_put(at, header->name);
+        at = TD_PUT(at, ": ");
+        at = td_put(at, header->value);
+        at = TD_PUT(at, "\r\n");
     }
     return at;
 }
@@ -335,19 +315,19 @@ http1_head(td_request *request, int status, td_str reason, const td_headers *hea
     at = put_headers(at, conn, headers);
     at = put_date(at);
     if (conn->out_sized) {
-        at = PUT(at, "Content-Length: ");
-        at = put_decimal(at, conn->out_left);
-        at = PUT(at, "\r\n");
+        at = TD_PUT(at, "Content-Length: ");
+        at = td_put_decimal(at, conn->out_left);
+        at = TD_PUT(at, "\r\n");
     } else if (conn->out_chunked) {
-        at = PUT(at, "Transfer-Encoding: chunked\r\n");
+        at = TD_PUT(at, "Transfer-Encoding: chunked\r\n");
     }
     if (request->head.minor == 0) { /* closing is what a 1.0 client expects */
         if (conn->keep)
-            at = PUT(at, "Connection: Keep-Alive\r\n");
+            at = TD_PUT(at, "Connection: Keep-Alive\r\n");
     } else if (!conn->keep) {
-        at = PUT(at, "Connection: close\r\n");
+        at = TD_PUT(at, "Connection: close\r\n");
     }
-    at = PUT(at, "\r\n");
+    at = TD_PUT(at, "\r\n");
     td_buf_added(out, (size_t)(at - start));
     return 0;
 }
@@ -372,7 +352,7 @@ http1_inform(td_request *request, int status, const td_headers *headers)
     at = put_status_line(at, status, td_str_make(NULL, 0));
     if (headers != NULL)
         at = put_headers(at, conn, headers);
-    at = PUT(at, "\r\n");
+    at = TD_PUT(at, "\r\n");
     td_buf_added(out, (size_t)(at - start));
     td_http1_send(conn);
     return conn->broken ? TD_ECLOSED : 0;
