@@ -507,6 +507,9 @@ td_http1_refuse(td_http1connection *conn, int status, const char *why)
     conn->answered = conn->refused = true;
 }
 
+#define UNAVAILABLE_PAGE PAGE(503, "Service Unavailable")
+_Static_assert(sizeof(UNAVAILABLE_PAGE) - 1 == 89, "Content-Length below");
+
 td_str
 td_http1_unavailable(void)
 {
@@ -515,5 +518,5 @@ td_http1_unavailable(void)
                   "Content-Type: text/html; charset=UTF-8\r\n"
                   "Content-Length: 89\r\n"
                   "Retry-After: 1\r\n"
-                  "Connection: close\r\n\r\n" PAGE(503, "Service Unavailable"));
+                  "Connection: close\r\n\r\n" UNAVAILABLE_PAGE);
 }
