@@ -157,7 +157,7 @@ run: all
 	@echo '    curl http://127.0.0.1:8888/'
 	@echo '    curl http://127.0.0.1:8888/hello/world'
 	@echo '    curl http://127.0.0.1:8888/index/1/2'
-	@exec $B/tornadod --set tornadod.handlers=$(CURDIR)/$B/handlers
+	@exec $B/tornadod
 
 # Units, fuzz corpora and the conformance tables also run under the sanitizers, the rest does with
 # SAN=address,undefined; coroutines also with the switch for other processors.
