@@ -97,7 +97,7 @@ $1/libtornado.so: $1/libtornado.so.1
 
 # It finds its library beside itself, or in ../lib once it is installed.
 $1/tornadod: $$(DAEMON:%=$1/obj/%.o) $1/libtornado.so
-	$$(RUN)$2 -pie $$(LDFLAGS_ALL) -Wl,-rpath,'$$$$ORIGIN:$$$$ORIGIN/../lib' $3 -o $$@ \
+	$$(RUN)$2 -fPIE -pie $$(LDFLAGS_ALL) -Wl,-rpath,'$$$$ORIGIN:$$$$ORIGIN/../lib' $3 -o $$@ \
 	    $$(DAEMON:%=$1/obj/%.o) -L$1 -ltornado $$(LIBS)
 
 $1/handlers/%.so: daemon/handlers/%.c Makefile $1/libtornado.so
@@ -151,13 +151,17 @@ build/libtornado.map: lib/symbols.awk $(wildcard lib/*/*.h)
 
 # ---- running it
 
+# In the foreground of a terminal it is a job of its own: Ctrl-C then reaches the daemon and not make,
+# which would end by it and call the drain a failure.
 .PHONY: run
 run: all
 	@echo 'Try these; Ctrl-C drains and stops:'
 	@echo '    curl http://127.0.0.1:8888/'
 	@echo '    curl http://127.0.0.1:8888/hello/world'
 	@echo '    curl http://127.0.0.1:8888/index/1/2'
-	@exec $B/tornadod
+	@read -r _ _ _ _ group _ _ foreground _ < /proc/self/stat; \
+	if [ $$group = $$foreground ]; then set -m; trap '' TSTP; fi; \
+	$B/tornadod
 
 # Units, fuzz corpora and the conformance tables also run under the sanitizers, the rest does with
 # SAN=address,undefined; coroutines also with the switch for other processors.

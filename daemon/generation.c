@@ -26,8 +26,10 @@ generation_load(const struct options *options, uint32_t number, struct generatio
     generation->access_fd = -1;
     rc = td_settings_load(&generation->arena, options->path, options->overrides,
                           options->overrides_count, &generation->configuration, err);
-    if (rc < 0)
+    if (rc < 0) {
+        rc = TD_ECONFIG; /* also where the file is not there */
         goto fail;
+    }
     settings = &generation->configuration->tornadod;
     rc = privileges_resolve(settings->user, settings->group, &generation->identity, err);
     if (rc < 0) {

@@ -52,9 +52,19 @@ set_tcp_options(int fd, const td_listener_settings *settings, int family, bool r
         return err->code;
     if (reuseport && set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT", address, err) < 0)
         return err->code;
-    if (settings->defer_accept)
-        return set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, DEFER_ACCEPT_S, "TCP_DEFER_ACCEPT",
-                          address, err);
+    return 0;
+}
+
+/* These may change while it listens. */
+static int
+set_queue(int fd, const td_listener_settings *settings, int family, td_err *err)
+{
+    if (family != AF_UNIX &&
+        set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, settings->defer_accept ? DEFER_ACCEPT_S : 0,
+                   "TCP_DEFER_ACCEPT", settings->address, err) < 0)
+        return err->code;
+    if (listen(fd, (int)settings->backlog) < 0)
+        return td_err_errno(err, "listen %s", settings->address);
     return 0;
 }
 
@@ -143,8 +153,8 @@ add_socket(struct listener *listener, const td_listener_settings *settings, td_e
         return rc;
     if (path != NULL && chmod(path, (mode_t)settings->mode) < 0)
         rc = td_err_errno(err, "listen %s: mode", settings->address);
-    else if (listen(fd, (int)settings->backlog) < 0)
-        rc = td_err_errno(err, "listen %s", settings->address);
+    else
+        rc = set_queue(fd, settings, listener->bound.ss_family, err);
     if (rc < 0) {
         if (path != NULL)
             unlink(path);
@@ -225,8 +235,10 @@ listener_adapt(struct listener *listener, const td_listener_settings *settings,
                           settings->name);
     if (path != NULL && chmod(path, (mode_t)settings->mode) < 0)
         return td_err_errno(err, "listen %s: mode", settings->address);
-    for (size_t i = 0; i < listener->fds_count; i++)
-        listen(listener->fds[i], (int)settings->backlog); /* again: only the backlog changes */
+    for (size_t i = 0; i < listener->fds_count; i++) {
+        if (set_queue(listener->fds[i], settings, listener->bound.ss_family, err) < 0)
+            return err->code;
+    }
     return open_sockets(listener, settings, listener->reuseport ? workers_count : 1, err);
 }
 

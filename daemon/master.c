@@ -80,19 +80,23 @@ tell_status(void)
                     wanted == 1 ? "s" : "", master.current->number);
 }
 
-static void
-open_log(const td_configuration *configuration)
+/* A file that cannot be opened is a setting that is wrong; syslog or the journal may be back soon. */
+static int
+open_log(const td_configuration *configuration, td_err *err)
 {
     const td_log_settings *settings = &configuration->log;
-    td_err err;
+    bool is_file = settings->target == TD_LOG_FILE;
 
     if (td_log_open(&(td_log_options){.target = (td_log_target)settings->target,
                                       .level = (td_log_level)settings->level,
-                                      .path = settings->target == TD_LOG_FILE ? settings->file : NULL},
-                    &err) < 0) {
-        source_prefix(configuration, "log", "file", &err);
-        td_log_at(TD_LOG_ERROR, "master", "%s", err.text);
-    }
+                                      .path = is_file ? settings->file : NULL},
+                    err) == 0)
+        return 0;
+    source_prefix(configuration, "log", is_file ? "file" : "target", err);
+    if (is_file)
+        return err->code;
+    td_log_at(TD_LOG_ERROR, "master", "%s; lines go where they went before", err->text);
+    return 0;
 }
 
 static void
@@ -198,6 +202,7 @@ fail_next(int status, const char *format, ...)
 {
     struct generation *failed = master.next;
     char text[TD_ERR_TEXT_SIZE + 1024];
+    td_err err;
     va_list args;
 
     va_start(args, format);
@@ -208,7 +213,8 @@ fail_next(int status, const char *format, ...)
     if (master.current != NULL) {
         td_log_at(TD_LOG_ERROR, "master", "reload failed: %s", text);
         notify_send("READY=1\nSTATUS=reload failed: %s", text);
-        open_log(master.current->configuration);
+        if (open_log(master.current->configuration, &err) < 0)
+            td_log_at(TD_LOG_ERROR, "master", "%s", err.text);
     } else {
         td_log_at(TD_LOG_CRITICAL, "master", "%s", text);
         notify_send("STATUS=%s", text);
@@ -343,8 +349,9 @@ begin_next(td_err *err)
     if (rc < 0)
         return rc;
     master.generations++;
-    open_log(master.next->configuration);
-    rc = open_pid_file(master.next->configuration, err);
+    rc = open_log(master.next->configuration, err);
+    if (rc == 0)
+        rc = open_pid_file(master.next->configuration, err);
     if (rc == 0)
         rc = generation_open_access_log(master.next, err);
     if (rc == 0)

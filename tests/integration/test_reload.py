@@ -123,6 +123,8 @@ class FailedReload(unittest.TestCase):
         with harness.Daemon(["faults"]) as daemon:
             daemon.write_ini("[application]\nnonsense = 1\n")
             self.fails(daemon, r"tornadod\.ini:\d+: 'nonsense' is no key")
+            daemon.write_ini("[log]\ntarget = file\nfile = none/log\n")
+            self.fails(daemon, r"tornadod\.ini:\d+: log file .*/none/log: No such file or directory")
             daemon.write_ini("[listen:c]\naddress = 127.0.0.3:1\n[listen:d]\naddress = 192.0.2.1:1\n")
             self.fails(daemon, "listen 192.0.2.1:1: Cannot assign requested address")
             with self.assertRaises(ConnectionRefusedError):  # nothing is left of the other one

@@ -73,6 +73,21 @@ START_TEST(a_tcp_socket_has_what_its_connections_need)
 }
 END_TEST
 
+START_TEST(what_may_change_while_it_listens_does)
+{
+    td_listener_settings settings = settings_for("127.0.0.1:0");
+    struct listener *listener = open_listener(&settings, 1);
+
+    settings.defer_accept = false;
+    ck_assert_int_eq(listener_adapt(listener, &settings, 1, &err), 0);
+    ck_assert_int_eq(option_of(listener->fds[0], IPPROTO_TCP, TCP_DEFER_ACCEPT), 0);
+    settings.defer_accept = true;
+    ck_assert_int_eq(listener_adapt(listener, &settings, 1, &err), 0);
+    ck_assert_int_gt(option_of(listener->fds[0], IPPROTO_TCP, TCP_DEFER_ACCEPT), 0);
+    listener_close(&listener);
+}
+END_TEST
+
 START_TEST(reuseport_is_a_socket_for_each_worker_and_never_fewer)
 {
     td_listener_settings settings = settings_for("127.0.0.1:0");
@@ -166,6 +181,7 @@ fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_tcp_socket_has_what_its_connections_need);
+    tcase_add_test(tcase, what_may_change_while_it_listens_does);
     tcase_add_test(tcase, reuseport_is_a_socket_for_each_worker_and_never_fewer);
     ADD_TABLE(tcase, a_busy_port_is_told, reuseports);
     tcase_add_test(tcase, a_unix_socket_has_its_mode_and_goes_with_us);
