@@ -158,7 +158,7 @@ class FailedReload(unittest.TestCase):
             "load = wait": r"not ready within start_timeout \(1000 ms\): it was in handler unloadable",
             "start = spin": r"not ready within start_timeout \(1000 ms\): it was in handler unloadable",
         }
-        with harness.Daemon(["faults"], tornadod="start_timeout = 1s") as daemon:
+        with harness.Daemon(["faults"], tornadod="workers = 1\nstart_timeout = 1s") as daemon:
             daemon.install("unloadable")
             for setting, pattern in cases.items():
                 with self.subTest(setting):
