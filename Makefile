@@ -25,7 +25,7 @@ BUILD_PACKAGES := gcc libc6-dev pkg-config libev-dev libhttp-parser-dev libinih-
                   libxxhash-dev
 TEST_PACKAGES := check libsubunit-dev python3 g++ curl gdb strace valgrind
 FUZZ_PACKAGES := clang
-BENCH_PACKAGES := python3 wrk nginx-light h2o lighttpd kore python3-tornado
+BENCH_PACKAGES := python3 wrk nginx-light h2o lighttpd kore python3-tornado librsvg2-bin
 
 # ---- flags
 
@@ -76,7 +76,7 @@ build/.packages-%: .ci/packages Makefile
 	@flock build .ci/packages $($(shell echo $* | tr a-z A-Z)_PACKAGES)
 	@touch $@
 
-# The rules of one flavour: everything under the directory $1, made by the compiler $2 with the flags $3.
+# The rules of one flavour: all under the directory $1, made by the compiler $2 with the flags $3.
 define FLAVOUR
 $1/obj/%.o: %.c Makefile | build/.packages-build
 	@mkdir -p $$(@D)
@@ -90,8 +90,8 @@ $1/libtornado.a: $$(LIB:%=$1/obj/%.o)
 	@rm -f $$@
 	$$(RUN)ar rcs $$@ $$^
 $1/libtornado.so.1: $$(LIB:%=$1/obj/%.o) build/libtornado.map
-	$$(RUN)$2 -shared -Wl,-soname,libtornado.so.1 -Wl,--version-script=build/libtornado.map -Wl,--no-undefined-version \
-	    -Wl,-Bsymbolic -Wl,-z,defs $$(LDFLAGS_ALL) $3 -o $$@ $$(LIB:%=$1/obj/%.o) $$(LIBS)
+	$$(RUN)$2 -shared -Wl,-soname,libtornado.so.1 -Wl,--version-script=build/libtornado.map \
+	    -Wl,--no-undefined-version -Wl,-Bsymbolic -Wl,-z,defs $$(LDFLAGS_ALL) $3 -o $$@ $$(LIB:%=$1/obj/%.o) $$(LIBS)
 $1/libtornado.so: $1/libtornado.so.1
 	$$(RUN)ln -sf libtornado.so.1 $$@
 
@@ -119,7 +119,8 @@ $1/tests/unit/%: tests/unit/%.c Makefile $1/libtornado.a | build/.packages-test
 $1/daemon.a: $$(DAEMON:%=$1/obj/%.o)
 	@rm -f $$@
 	$$(RUN)ar rcs $$@ $$(filter-out %/main.o,$$^)
-$1/tests/unit/test_daemon_%: tests/unit/test_daemon_%.c Makefile $1/daemon.a $1/libtornado.a | build/.packages-test
+$1/tests/unit/test_daemon_%: tests/unit/test_daemon_%.c Makefile $1/daemon.a $1/libtornado.a \
+                             | build/.packages-test
 	@mkdir -p $$(@D)
 	$$(RUN)$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) -pie $$(LDFLAGS_ALL) $3 -o $$@ $$< $1/daemon.a \
 	    $1/libtornado.a -lcheck -lsubunit -lrt $$(LIBS)
