@@ -1,6 +1,7 @@
 /*
- * No printf: a line is made for every request, and what does not change within a second (the date) is
- * made once a second.  Every field has a bound, and the bounds together stay below ACCESSLINE_MAX.
+ * No printf: a line is made for every request, and what does not change within a second (the date)
+ * is made once a second.  Every field has a bound, and the bounds together stay below
+ * ACCESSLINE_MAX.
  */
 #include "daemon/accessline.h"
 
@@ -44,15 +45,17 @@ put_duration(char *at, int64_t duration_ns)
     return put_two_digits(at, (int)(hundredths % 100));
 }
 
-/* True when none of the eight bytes is a control byte, '"', '\' or DEL; false may be a false alarm. */
+/* True when none of the eight bytes is to be escaped; false may be a false alarm. */
 static inline bool
 is_plain_word(uint64_t word)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
-    uint64_t quote = word ^ (ones * '"'), backslash = word ^ (ones * '\\'), del = word ^ (ones * 0x7f);
+    uint64_t quote = word ^ (ones * '"'), backslash = word ^ (ones * '\\'),
+             del = word ^ (ones * 0x7f);
 
-    /* In each: the top bit of a byte is set where it is below 0x20, or equal to what it was XORed with. */
-    uint64_t hits = ((word - ones * 0x20) | (quote - ones) | (backslash - ones) | (del - ones) | word);
+    /* The top bit of a byte is set where it is below 0x20, or was equal to what is XORed. */
+    uint64_t hits =
+        ((word - ones * 0x20) | (quote - ones) | (backslash - ones) | (del - ones) | word);
     return (hits & tops) == 0;
 }
 
@@ -134,7 +137,7 @@ format_tornado(const td_request *request, int64_t duration_ns, time_t now, char 
     return TD_PUT(at, "ms\n");
 }
 
-/* ---- combined: 1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200 45 "referer" "agent" */
+/* ---- combined: 1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200 45 "-" "agent" */
 
 static char *
 put_combined_date(char *at, time_t now)
@@ -202,6 +205,7 @@ put_json_text(char *at, td_str member, td_str value, size_t max)
 
     if (value.ptr == NULL)
         return at;
+    td_buf_reserve(&escaped, 1); /* of an empty value nothing is appended */
     td_json_escape(&escaped, td_str_make(value.ptr, len));
     while (escaped.len > max) { /* half a text is cut cleanly, half an escape is not */
         td_buf_consume(&escaped, escaped.len);
@@ -228,7 +232,8 @@ format_json(const td_request *request, int64_t duration_ns, time_t now, char *at
 {
     at = put_json_date(at, now);
     at = td_put_decimal(at, (uint64_t)request->status);
-    at = put_json_text(at, TD_STR(",\"method\":\""), or_dash(request->head.method_name), METHOD_MAX);
+    at =
+        put_json_text(at, TD_STR(",\"method\":\""), or_dash(request->head.method_name), METHOD_MAX);
     at = put_json_text(at, TD_STR(",\"uri\":\""), or_dash(request->head.target), URI_MAX);
     at = TD_PUT(at, ",\"remote_ip\":\"");
     at = put_peer(at, request);
@@ -238,8 +243,8 @@ format_json(const td_request *request, int64_t duration_ns, time_t now, char *at
     at = put_duration(at, duration_ns);
     at = put_json_text(at, TD_STR(",\"host\":\""), request->head.host, HOST_MAX);
     at = put_json_header(at, TD_STR(",\"referer\":\""), request, TD_STR("Referer"), FIELD_MAX);
-    at = put_json_header(at, TD_STR(",\"user_agent\":\""), request, TD_STR("User-Agent"),
-                         FIELD_MAX);
+    at =
+        put_json_header(at, TD_STR(",\"user_agent\":\""), request, TD_STR("User-Agent"), FIELD_MAX);
     return TD_PUT(at, "}\n");
 }
 

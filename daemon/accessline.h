@@ -11,13 +11,13 @@
 #define ACCESSLINE_MAX 12288 /* bytes, the newline included; longer fields are cut */
 
 /*
- * Write the line for a request that was answered at `now`, and its newline; returns its length.  What
- * the client sent is escaped (BEHAVIOUR section 23); a head that was refused shows "-".
+ * Write the line for a request that was answered at `now`, and its newline; returns its length.
+ * What the client sent is escaped (BEHAVIOUR section 23); a head that was refused shows "-".
  */
 size_t accessline_format(td_access_format format, const td_request *request, int64_t duration_ns,
                          time_t now, char out[ACCESSLINE_MAX]);
 
-/* How much of a Tornado line is what the log itself puts in front: "[I 241121 19:42:50 access] ". */
+/* Of a Tornado line, what the log itself puts in front: "[I 241121 19:42:50 access] ". */
 #define ACCESSLINE_PREFIX 27
 
 #endif

@@ -1,10 +1,10 @@
 /*
  * One writer (the loop) and one reader (the thread), so two counters that only grow are all the
- * agreement they need.  The ring is mapped twice, one image behind the other: a line or a chunk that
- * crosses its end is contiguous all the same.
+ * agreement they need.  The ring is mapped twice, one image behind the other: a line or a chunk
+ * that crosses its end is contiguous all the same.
  *
- * The thread sleeps until it is woken: when a line has been waiting for FLUSH_MS, or when a quarter of
- * the ring is full.  So there is one timer and one wake-up for many lines, and none for none.
+ * The thread sleeps until it is woken: when a line has been waiting for FLUSH_MS, or when a quarter
+ * of the ring is full.  So there is one timer and one wake-up for many lines, and none for none.
  */
 #include "daemon/accesslog.h"
 

@@ -1,7 +1,7 @@
 /*
  * The access log of one worker.  The loop writes lines into a ring in memory, a thread of its own
- * writes the ring out, so a full disk or a reader that sleeps never holds a request up: what does not
- * fit is dropped and counted.  No system call a request.
+ * writes the ring out, so a full disk or a reader that sleeps never holds a request up: what does
+ * not fit is dropped and counted.  No system call a request.
  */
 #ifndef DAEMON_ACCESSLOG_H
 #define DAEMON_ACCESSLOG_H

@@ -14,7 +14,7 @@
 #include "daemon/checker.h"
 #include "daemon/generation.h"
 
-/* Wait for the checker for as long as it may take, then end it.  Returns true when it had to be ended. */
+/* Wait for the checker for as long as it may take, then end it: that returns true. */
 static bool
 wait_for(pid_t pid, int64_t timeout_ms, const sigset_t *child_signal, int *status_out)
 {

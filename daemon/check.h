@@ -1,4 +1,4 @@
-/* `tornadod -t` and its kin: everything up to the first fork of a worker, then tell what was found. */
+/* `tornadod -t` and its kin: everything up to the first worker, then tell what was found. */
 #ifndef DAEMON_CHECK_H
 #define DAEMON_CHECK_H
 

@@ -1,7 +1,7 @@
 /*
- * The results go into memory behind a descriptor and are read when the child is dead, so nothing that
- * it does can make the master wait.  Which file it has reached stands in shared memory: that is who
- * is to blame when it crashes or never comes back.
+ * The results go into memory behind a descriptor and are read when the child is dead, so nothing
+ * that it does can make the master wait.  Which file it has reached stands in shared memory: that
+ * is who is to blame when it crashes or never comes back.
  */
 #include "daemon/checker.h"
 
@@ -68,12 +68,12 @@ note_instance(struct check *check, const td_instance *instance)
 {
     const td_plugin *plugin = instance->plugin;
 
-    manifest_put_instance(&check->results,
-                          &(struct manifest_instance){.name = instance->name,
-                                                      .file = instance->file,
-                                                      .plugin = plugin->name,
-                                                      .version = plugin->version,
-                                                      .application = instance->section->application});
+    manifest_put_instance(&check->results, &(struct manifest_instance){
+                                               .name = instance->name,
+                                               .file = instance->file,
+                                               .plugin = plugin->name,
+                                               .version = plugin->version,
+                                               .application = instance->section->application});
     for (const td_shared *shared = plugin->shared; shared != NULL && shared->name != NULL; shared++)
         manifest_put_shared(&check->results, &(struct manifest_shared){.instance = instance->index,
                                                                        .name = shared->name,
@@ -211,8 +211,8 @@ read_results(int fd, td_arena *arena, struct manifest *out)
         return TD_EBADMSG;
     char *bytes = td_xmalloc((size_t)st.st_size + 1);
     ssize_t n = pread(fd, bytes, (size_t)st.st_size, 0);
-    int rc = n == st.st_size ? manifest_read(arena, td_str_make(bytes, (size_t)n), out)
-                             : TD_EBADMSG;
+    int rc =
+        n == st.st_size ? manifest_read(arena, td_str_make(bytes, (size_t)n), out) : TD_EBADMSG;
     free(bytes);
     return rc;
 }

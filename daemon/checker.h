@@ -1,6 +1,7 @@
 /*
- * The checker: a child that is thrown away after it has loaded every handler of a plan, to see whether
- * a worker could.  It has the rights of a worker and not much time; what it found is a manifest.
+ * The checker: a child that is thrown away after it has loaded every handler of a plan, to see
+ * whether a worker could.  It has the rights of a worker and not much time; what it found is a
+ * manifest.
  */
 #ifndef DAEMON_CHECKER_H
 #define DAEMON_CHECKER_H
@@ -20,12 +21,12 @@ struct checker {
 };
 
 /* Fork one.  The caller reaps it, and kills it when it takes too long. */
-int checker_start(struct checker *checker, const struct plan *plan,
-                  const struct identity *identity, td_err *err);
+int checker_start(struct checker *checker, const struct plan *plan, const struct identity *identity,
+                  td_err *err);
 
 /*
- * It has been reaped with this status.  0 and a manifest without failures, or an error; then there may
- * be more than one in out->failures.  Frees what checker_start took.
+ * It has been reaped with this status.  0 and a manifest without failures, or an error; then there
+ * may be more than one in out->failures.  Frees what checker_start took.
  */
 int checker_finish(struct checker *checker, int status, bool timed_out, const struct plan *plan,
                    td_arena *arena, struct manifest *out, td_err *err);

@@ -1,6 +1,6 @@
 /*
- * Packets and not a stream, so that a message is never half there.  What a worker sends is data of a
- * process that may have gone mad: sizes and types are checked, texts are ended.
+ * Packets and not a stream, so that a message is never half there.  What a worker sends is data of
+ * a process that may have gone mad: sizes and types are checked, texts are ended.
  */
 #include "daemon/control.h"
 
@@ -128,7 +128,7 @@ receive_packet(int fd, struct packet *packet, struct control_message *out)
 int
 control_receive(int fd, struct control_message *out)
 {
-    struct packet packet;
+    struct packet packet = {0};
     int rc;
 
     do {

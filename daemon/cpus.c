@@ -50,8 +50,7 @@ limit_by_v2(const char *root, const char *group, int count)
     double quota, period;
 
     snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cpu.max", group);
-    if (!read_file(root, path, text, sizeof(text)) ||
-        sscanf(text, "%lf %lf", &quota, &period) != 2)
+    if (!read_file(root, path, text, sizeof(text)) || sscanf(text, "%lf %lf", &quota, &period) != 2)
         return count;
     return lesser(count, quota, period);
 }
@@ -70,7 +69,7 @@ limit_by_v1(const char *root, const char *group, int count)
     return lesser(count, strtod(quota, NULL), strtod(period, NULL));
 }
 
-/* A group is bound by those above it too; within a container the outer ones are simply not there. */
+/* A group is bound by those above it too; in a container the outer ones are simply not there. */
 static int
 limit_by_ancestors(const char *root, char *group, int count,
                    int (*limit)(const char *root, const char *group, int count))

@@ -1,8 +1,8 @@
 /*
- * The handler runs on a stack of its own, for the other one may be what overflowed.  It writes what is
- * certain first and takes the risks (walking the stack, the access log) last: a second fault in here ends the process
- * by the default action, and the master still has what was written until then.  An alarm ends it
- * should it hang.
+ * The handler runs on a stack of its own, for the other one may be what overflowed.  It writes what
+ * is certain first and takes the risks (walking the stack, the access log) last: a second fault in
+ * here ends the process by the default action, and the master still has what was written until
+ * then.  An alarm ends it should it hang.
  */
 #include "daemon/crash.h"
 
@@ -94,7 +94,8 @@ crash_install(struct slot *slot)
 
     own_slot = slot;
     backtrace(warm_up, 2); /* loads what it needs now, not on the day of the crash */
-    stack.ss_sp = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    stack.ss_sp =
+        mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (stack.ss_sp == MAP_FAILED)
         return;
     sigaltstack(&stack, NULL);

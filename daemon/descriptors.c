@@ -1,6 +1,6 @@
 /*
- * A child of fork has every descriptor of the master, also the ends of its siblings' channels, whose
- * closing is how they learn that the master has gone.
+ * A child of fork has every descriptor of the master, also the ends of its siblings' channels,
+ * whose closing is how they learn that the master has gone.
  */
 #include "daemon/descriptors.h"
 

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-/* Close all but 0, 1, 2 and these; numbers below zero and repeated ones do no harm.  Sorts `keep`. */
+/* Close all but 0, 1, 2 and these; those below zero and repeated ones do no harm.  Sorts `keep`. */
 void descriptors_close_others(int *keep, size_t count);
 
 #endif

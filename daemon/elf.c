@@ -161,8 +161,8 @@ elf_check(const char *bytes, size_t size, td_err *err)
         return td_err_set(err, TD_EPLUGIN, "is cut off or damaged");
     if (dynamic.needs == 0)
         return 0;
-    const char *strings = to_offset(&image, dynamic.strings, &strings_at) &&
-                                  strings_at <= size && dynamic.strings_size > 0 &&
+    const char *strings = to_offset(&image, dynamic.strings, &strings_at) && strings_at <= size &&
+                                  dynamic.strings_size > 0 &&
                                   dynamic.strings_size <= size - strings_at
                               ? bytes + strings_at
                               : NULL;

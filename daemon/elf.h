@@ -6,8 +6,8 @@
 #include <tornado/error.h>
 
 /*
- * TD_EPLUGIN when the bytes are no shared object for this machine, or need a version of libtornado's
- * symbols that handlers may not have: TORNADO_PRIVATE, or one that is newer than ours.
+ * TD_EPLUGIN when the bytes are no shared object for this machine, or need a version of
+ * libtornado's symbols that handlers may not have: TORNADO_PRIVATE, or one that is newer than ours.
  */
 int elf_check(const char *bytes, size_t size, td_err *err);
 

@@ -40,8 +40,7 @@ generation_load(const struct options *options, uint32_t number, struct generatio
     generation->directory = plan_directory(&generation->arena, generation->configuration);
     generation->seats_count =
         settings->workers != 0 ? (size_t)settings->workers : (size_t)cpus_available();
-    generation->seats =
-        TD_ARENA_ARRAY(&generation->arena, struct seat, generation->seats_count);
+    generation->seats = TD_ARENA_ARRAY(&generation->arena, struct seat, generation->seats_count);
     for (size_t i = 0; i < generation->seats_count; i++)
         seat_init(&generation->seats[i], generation, (uint32_t)i);
     *out = generation;
@@ -67,7 +66,8 @@ generation_open_access_log(struct generation *generation, td_err *err)
 
     if (settings->access == TD_ACCESS_OFF || settings->access_file == NULL)
         return 0;
-    int fd = open(settings->access_file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    int fd =
+        open(settings->access_file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
     if (fd < 0) {
         td_err_errno(err, "access_file = %s", settings->access_file);
         return source_prefix(generation->configuration, "log", "access_file", err);

@@ -1,6 +1,6 @@
 /*
- * A generation: the workers that serve one state of the settings and of the handlers.  A reload makes
- * a new one beside the old, so nothing in a generation ever changes.
+ * A generation: the workers that serve one state of the settings and of the handlers.  A reload
+ * makes a new one beside the old, so nothing in a generation ever changes.
  */
 #ifndef DAEMON_GENERATION_H
 #define DAEMON_GENERATION_H
@@ -21,7 +21,7 @@
 #include "daemon/seat.h"
 
 struct generation {
-    td_list link; /* of the draining ones */
+    td_list link;    /* of the draining ones */
     uint32_t number; /* from 1 */
     td_arena arena;
     const td_configuration *configuration;

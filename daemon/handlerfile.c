@@ -23,8 +23,7 @@
 #endif
 
 static int
-check_writers(const struct stat *st, const char *name, const struct identity *identity,
-              td_err *err)
+check_writers(const struct stat *st, const char *name, const struct identity *identity, td_err *err)
 {
     if (st->st_uid != 0 && st->st_uid != geteuid() && st->st_uid != identity->uid)
         return td_err_set(err, TD_EPLUGIN,

@@ -2,7 +2,8 @@
  * Handler files on disk: who may have written them, and a copy of our own of what was accepted.
  *
  * The copy is sealed memory, so whatever happens to the file afterwards (overwritten in place, cut,
- * removed) workers keep running what was checked, and one that is started later loads the same bytes.
+ * removed) workers keep running what was checked, and one that is started later loads the same
+ * bytes.
  */
 #ifndef DAEMON_HANDLERFILE_H
 #define DAEMON_HANDLERFILE_H

@@ -55,8 +55,8 @@ apply_option(td_arena *arena, const td_option *option, const td_handler_settings
     if (store_value(arena, option, text, settings + option->offset, err) == 0)
         return 0;
     if (given != NULL)
-        return td_err_prefix(err, "%s: %s = %s", td_source_text(arena, given->source),
-                             option->name, text);
+        return td_err_prefix(err, "%s: %s = %s", td_source_text(arena, given->source), option->name,
+                             text);
     return td_err_prefix(err, "handler %s: default of its option %s = %s", section->name,
                          option->name, text);
 }
@@ -83,8 +83,8 @@ refuse_unknown(td_arena *arena, const td_plugin *plugin, const td_handler_settin
         const char *nearest = td_nearest(setting->key, names, count);
         return td_err_set(err, TD_ECONFIG, "%s: [handler:%s] does not know %s%s%s%s",
                           td_source_text(arena, setting->source), section->name, setting->key,
-                          nearest != NULL ? "; did you mean " : "",
-                          nearest != NULL ? nearest : "", nearest != NULL ? "?" : "");
+                          nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "",
+                          nearest != NULL ? "?" : "");
     }
     return 0;
 }

@@ -1,7 +1,8 @@
 /*
- * What a socket needs is set before it listens, so that accepted ones inherit it and no worker makes
- * a system call for it.  With reuseport the kernel spreads connections over the sockets of a group by
- * a hash; a socket that goes away takes its queue along, hence they are the master's and only grow.
+ * What a socket needs is set before it listens, so that accepted ones inherit it and no worker
+ * makes a system call for it.  With reuseport the kernel spreads connections over the sockets of a
+ * group by a hash; a socket that goes away takes its queue along, hence they are the master's and
+ * only grow.
  */
 #include "daemon/listener.h"
 
@@ -127,8 +128,9 @@ fail_close:
 }
 
 /*
- * Whoever runs as the same user could join our group of sockets, or we theirs.  A first bind without
- * SO_REUSEPORT fails where another daemon sits on the address, as it does without reuseport.
+ * Whoever runs as the same user could join our group of sockets, or we theirs.  A first bind
+ * without SO_REUSEPORT fails where another daemon sits on the address, as it does without
+ * reuseport.
  */
 static int
 find_free_address(struct listener *listener, const td_listener_settings *settings, td_err *err)

@@ -1,6 +1,6 @@
 /*
- * Listening sockets.  The master opens and keeps them over all generations of workers, so the kernel's
- * queue of a socket outlives every worker that accepts from it.
+ * Listening sockets.  The master opens and keeps them over all generations of workers, so the
+ * kernel's queue of a socket outlives every worker that accepts from it.
  */
 #ifndef DAEMON_LISTENER_H
 #define DAEMON_LISTENER_H
@@ -13,19 +13,19 @@
 
 /* One [listen:NAME]: a socket for all workers or, with reuseport, one for each slot. */
 struct listener {
-    char *address;      /* as the setting has it: two listeners with the same are the same */
-    char *url;          /* "http://127.0.0.1:8888", the port as it came out */
+    char *address; /* as the setting has it: two listeners with the same are the same */
+    char *url;     /* "http://127.0.0.1:8888", the port as it came out */
     struct sockaddr_storage bound; /* the address that the first socket really got */
     socklen_t bound_len;
     int *fds;
     size_t fds_count;
     bool reuseport;
-    unsigned users;     /* generations that serve it */
+    unsigned users; /* generations that serve it */
 };
 
-/* Bind and listen; workers_count sockets with reuseport.  `-errno` with "listen ADDRESS: reason". */
-int listener_open(const td_listener_settings *settings, size_t workers_count,
-                  struct listener **out, td_err *err);
+/* Bind and listen; workers_count sockets with reuseport.  -errno with "listen ADDRESS: reason". */
+int listener_open(const td_listener_settings *settings, size_t workers_count, struct listener **out,
+                  td_err *err);
 
 /*
  * Another generation with these settings takes the open listener over: more sockets where it wants

@@ -12,7 +12,7 @@
 #include "daemon/master.h"
 #include "daemon/options.h"
 
-#define DESCRIPTORS_MAX (1u << 20) /* some containers say 1,073,741,816, and tables are sized by it */
+#define DESCRIPTORS_MAX (1u << 20) /* some containers allow 1,073,741,816 */
 
 /* A descriptor that is missing would be somebody's socket later on. */
 static void

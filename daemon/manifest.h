@@ -13,13 +13,13 @@
 #include "base/buf.h"
 
 struct manifest_instance {
-    const char *name, *file;       /* of the instance, of its file */
-    const char *plugin, *version;  /* as the handler calls itself; version may be NULL */
+    const char *name, *file;      /* of the instance, of its file */
+    const char *plugin, *version; /* as the handler calls itself; version may be NULL */
     const char *application;
 };
 
 struct manifest_route {
-    uint32_t instance, route; /* as in td_activity, both from 1 */
+    uint32_t instance, route;                   /* as in td_activity, both from 1 */
     const char *mount, *hosts, *pattern, *name; /* name may be NULL */
 };
 
@@ -44,11 +44,11 @@ void manifest_put_shared(td_buf *to, const struct manifest_shared *shared);
 void manifest_put_failure(td_buf *to, const char *text);
 void manifest_put_end(td_buf *to);
 
-/* TD_EBADMSG for anything that those above do not write, and without an end.  Copies into the arena. */
+/* TD_EBADMSG for what those above do not write, and without an end.  Copies into the arena. */
 int manifest_read(td_arena *arena, td_str bytes, struct manifest *out);
 
 /* NULL: there is none. */
-const struct manifest_route *manifest_find_route(const struct manifest *manifest,
-                                                 uint32_t instance, uint32_t route);
+const struct manifest_route *manifest_find_route(const struct manifest *manifest, uint32_t instance,
+                                                 uint32_t route);
 
 #endif

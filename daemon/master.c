@@ -1,11 +1,11 @@
 /*
- * The master's life is a sequence of generations.  One that is to come goes through three phases: its
- * handlers are checked in a child, its first worker (the canary) loads and starts them, the others
- * follow.  Only when all are ready does the one that serves begin to drain, so there is always a
- * generation that accepts; and one that fails on its way leaves the old one as it was.
+ * The master's life is a sequence of generations.  One that is to come goes through three phases:
+ * its handlers are checked in a child, its first worker (the canary) loads and starts them, the
+ * others follow.  Only when all are ready does the one that serves begin to drain, so there is
+ * always a generation that accepts; and one that fails on its way leaves the old one as it was.
  *
- * Signals come through a descriptor and are blocked from before the first fork on, so none is lost and
- * none interrupts; children unblock them when they have handlers of their own.
+ * Signals come through a descriptor and are blocked from before the first fork on, so none is lost
+ * and none interrupts; children unblock them when they have handlers of their own.
  */
 #include "daemon/master.h"
 
@@ -49,8 +49,8 @@ static struct {
     struct generation *current; /* serves; NULL before the first one does, and when stopping */
     struct generation *next;    /* is to come; NULL: none */
     enum phase phase;
-    td_list draining;           /* oldest first */
-    uint32_t generations;       /* there ever were */
+    td_list draining;     /* oldest first */
+    uint32_t generations; /* there ever were */
 
     struct checker checker;
     bool checker_timed_out;
@@ -160,8 +160,8 @@ force_oldest(void)
 {
     size_t count = 0;
 
-    TD_LIST_FOREACH(link, &master.draining)
-    count++;
+    TD_LIST_FOREACH (link, &master.draining)
+        count++;
     if (count > DRAINING_MAX)
         signal_workers(TD_CONTAINER_OF(master.draining.next, struct generation, link), SIGKILL);
 }
@@ -289,8 +289,8 @@ share_memory(struct generation *generation, td_err *err)
 
     for (size_t i = 0; rc == 0 && i < manifest->shared_count; i++) {
         const struct manifest_shared *shared = &manifest->shared[i];
-        rc = shared_want(manifest->instances[shared->instance - 1].name, shared->name,
-                         shared->size, generation->number, err);
+        rc = shared_want(manifest->instances[shared->instance - 1].name, shared->name, shared->size,
+                         generation->number, err);
     }
     return rc;
 }
@@ -408,8 +408,7 @@ complete_next(void)
         finish_first();
     td_log_at(TD_LOG_INFO, "master", "generation %u serves: %zu worker%s, %zu handler%s",
               master.current->number, master.current->seats_count,
-              master.current->seats_count == 1 ? "" : "s",
-              master.current->manifest.instances_count,
+              master.current->seats_count == 1 ? "" : "s", master.current->manifest.instances_count,
               master.current->manifest.instances_count == 1 ? "" : "s");
     if (old != NULL)
         drain(old, CONTROL_DRAIN);
@@ -537,8 +536,7 @@ find_seat(pid_t pid)
 
     if (seat == NULL)
         seat = find_in(master.next, pid);
-    TD_LIST_FOREACH(link, &master.draining)
-    {
+    TD_LIST_FOREACH (link, &master.draining) {
         if (seat == NULL)
             seat = find_in(TD_CONTAINER_OF(link, struct generation, link), pid);
     }
@@ -570,8 +568,8 @@ static void
 stop(void)
 {
     if (master.stopping) {
-        TD_LIST_FOREACH(link, &master.draining)
-        signal_workers(TD_CONTAINER_OF(link, struct generation, link), SIGKILL);
+        TD_LIST_FOREACH (link, &master.draining)
+            signal_workers(TD_CONTAINER_OF(link, struct generation, link), SIGKILL);
         return;
     }
     master.stopping = true;
@@ -616,8 +614,8 @@ reopen_logs(void)
         td_log_at(TD_LOG_ERROR, "master", "%s; the old one goes on", err.text);
     reopen_logs_of(master.current);
     reopen_logs_of(master.next);
-    TD_LIST_FOREACH(link, &master.draining)
-    reopen_logs_of(TD_CONTAINER_OF(link, struct generation, link));
+    TD_LIST_FOREACH (link, &master.draining)
+        reopen_logs_of(TD_CONTAINER_OF(link, struct generation, link));
     td_log_at(TD_LOG_INFO, "master", "logs opened anew");
 }
 

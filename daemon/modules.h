@@ -6,8 +6,8 @@
 #include "daemon/scoreboard.h"
 
 /*
- * Note what is loaded now.  name_of gives a better name than the path that the dynamic linker knows,
- * or NULL.
+ * Note what is loaded now.  name_of gives a better name than the path that the dynamic linker
+ * knows, or NULL.
  */
 void modules_note(const char *(*name_of)(void *arg, const char *path), void *arg);
 

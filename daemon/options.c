@@ -1,6 +1,6 @@
 /*
- * The command line.  What concerns the service is a setting, not an option: --set gives any of them,
- * so there is one list of names to learn.
+ * The command line.  What concerns the service is a setting, not an option: --set gives any of
+ * them, so there is one list of names to learn.
  */
 #include "daemon/options.h"
 
@@ -13,6 +13,7 @@ static const char short_options[] = ":c:tTvh";
 
 enum { LONG_SET = 256, LONG_ROUTES };
 
+/* clang-format off */
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
     {"test", no_argument, NULL, 't'},
@@ -23,6 +24,7 @@ static const struct option long_options[] = {
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
+/* clang-format on */
 
 static const char help[] =
     "Usage: tornadod [-c FILE] [--set SECTION.KEY=VALUE]... [-t | -T | --routes]\n"
@@ -90,8 +92,7 @@ options_parse(int argc, char **argv, struct options *out, td_err *err)
 
     opterr = 0;
     optind = 0; /* glibc: start afresh, also when called again */
-    while (rc == 0 &&
-           (option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1)
+    while (rc == 0 && (option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1)
         rc = apply_option(&options, option, argv, err);
     if (rc == 0 && optind < argc)
         rc = td_err_set(err, TD_EINVAL, "%s: no such argument; see tornadod --help", argv[optind]);

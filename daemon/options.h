@@ -18,8 +18,8 @@ enum action {
 
 struct options {
     enum action action;
-    const char *path;        /* -c; NULL: no file, defaults alone */
-    const char **overrides;  /* --set, in order; malloced by options_parse, the texts are argv's */
+    const char *path;       /* -c; NULL: no file, defaults alone */
+    const char **overrides; /* --set, in order; malloced by options_parse, the texts are argv's */
     size_t overrides_count;
 };
 

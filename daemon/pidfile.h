@@ -1,6 +1,7 @@
 /*
- * The pid file: locked as long as the daemon lives, so a stale one is no obstacle and a second daemon
- * on the same file is refused.  Its content is for people and scripts; we never trust one to kill.
+ * The pid file: locked as long as the daemon lives, so a stale one is no obstacle and a second
+ * daemon on the same file is refused.  Its content is for people and scripts; we never trust one to
+ * kill.
  */
 #ifndef DAEMON_PIDFILE_H
 #define DAEMON_PIDFILE_H

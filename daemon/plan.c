@@ -144,8 +144,8 @@ is_directory(const char *path)
 }
 
 /*
- * A build tree runs in place and an installation wherever it was put: what belongs to the program is
- * found from where the program is.
+ * A build tree runs in place and an installation wherever it was put: what belongs to the program
+ * is found from where the program is.
  */
 const char *
 plan_directory(td_arena *arena, const td_configuration *configuration)

@@ -1,7 +1,7 @@
 /*
- * dlopen of /proc/self/fd/N runs what the master accepted and nothing else.  Each struct of the file
- * is copied by the size it had there into one of today's size: fields that it does not know are zero,
- * which is what every new field has to mean "as before" by.
+ * dlopen of /proc/self/fd/N runs what the master accepted and nothing else.  Each struct of the
+ * file is copied by the size it had there into one of today's size: fields that it does not know
+ * are zero, which is what every new field has to mean "as before" by.
  */
 #include "daemon/plugin.h"
 

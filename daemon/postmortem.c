@@ -1,4 +1,4 @@
-/* The slot was written by a process that went mad, so nothing in it is believed before it is checked. */
+/* The slot was written by a process that went mad, so nothing in it is believed unchecked. */
 #include "daemon/postmortem.h"
 
 #include <inttypes.h>

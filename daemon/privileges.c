@@ -1,6 +1,6 @@
 /*
- * The order matters: groups while we are still root, then gid, then uid; each is read back, because a
- * service that only believes it has dropped its rights is worse than one that never tried.
+ * The order matters: groups while we are still root, then gid, then uid; each is read back, because
+ * a service that only believes it has dropped its rights is worse than one that never tried.
  */
 #include "daemon/privileges.h"
 

@@ -14,8 +14,9 @@ struct identity {
 };
 
 /*
- * Who the children are to be: `user` (name or number) and `group` (NULL: the user's first one), both
- * NULL: nobody changes.  Asked for a change without being root: TD_ECONFIG, unless it is us already.
+ * Who the children are to be: `user` (name or number) and `group` (NULL: the user's first one),
+ * both NULL: nobody changes.  Asked for a change without being root: TD_ECONFIG, unless it is us
+ * already.
  */
 int privileges_resolve(const char *user, const char *group, struct identity *out, td_err *err);
 
@@ -26,8 +27,8 @@ int privileges_resolve(const char *user, const char *group, struct identity *out
 int privileges_drop(const struct identity *identity, td_err *err);
 
 /*
- * Be sent `signal` when the parent dies; after privileges_drop, which clears it.  Returns false when
- * the parent has died already.
+ * Be sent `signal` when the parent dies; after privileges_drop, which clears it.  Returns false
+ * when the parent has died already.
  */
 bool privileges_tie_to_parent(pid_t parent, int signal);
 

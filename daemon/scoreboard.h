@@ -1,7 +1,7 @@
 /*
- * The scoreboard: memory that the master shares with its workers, a slot each.  A worker writes what
- * it is doing, and when it crashes, how; the master reads the slot of a dead one.  To the master all
- * of it is hostile: it is copied, then checked.
+ * The scoreboard: memory that the master shares with its workers, a slot each.  A worker writes
+ * what it is doing, and when it crashes, how; the master reads the slot of a dead one.  To the
+ * master all of it is hostile: it is copied, then checked.
  */
 #ifndef DAEMON_SCOREBOARD_H
 #define DAEMON_SCOREBOARD_H
@@ -24,8 +24,8 @@ struct crash_frame {
 
 /* Filled in by the fatal-signal handler, in this order; whatever it does not reach stays zero. */
 struct crash_report {
-    int32_t signal;  /* 0: no crash was written down */
-    int32_t code;    /* si_code */
+    int32_t signal; /* 0: no crash was written down */
+    int32_t code;   /* si_code */
     uint64_t address;
     uint32_t is_overflow;
     struct crash_frame at;
@@ -38,7 +38,7 @@ struct slot {
     _Alignas(64) td_activity activity;
     uint32_t starting; /* index of the instance whose load or start hook runs; 0: none */
     uint64_t requests; /* answered */
-    pid_t pid;         /* these three for whoever looks at the board; the master knows them itself */
+    pid_t pid; /* these three for whoever looks at the board; the master knows them itself */
     uint32_t generation, worker;
     struct crash_report crash;
 };

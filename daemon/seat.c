@@ -10,8 +10,8 @@
 #include "daemon/worker.h"
 
 #define LIFE_GOOD_NS TD_NS_PER_S /* ready for that long: whatever ended it was not its start */
-#define PAUSE_FIRST_MS 50 /* doubles from failure to failure */
-#define PAUSE_DOUBLINGS_MAX 7 /* 6.4 s */
+#define PAUSE_FIRST_MS 50        /* doubles from failure to failure */
+#define PAUSE_DOUBLINGS_MAX 7    /* 6.4 s */
 
 static struct ev_loop *loop;
 static const struct seat_events *events;
@@ -111,7 +111,8 @@ choose_sockets(const struct seat *seat, size_t *count_out)
     for (size_t i = 0; i < configuration->listeners_count; i++) {
         const struct listener *listener = generation->listeners[i];
         size_t step = listener->reuseport ? generation->seats_count : 1;
-        for (size_t j = listener->reuseport ? seat->number : 0; j < listener->fds_count; j += step) {
+        for (size_t j = listener->reuseport ? seat->number : 0; j < listener->fds_count;
+             j += step) {
             sockets = td_xrealloc(sockets, (count + 1) * sizeof(*sockets));
             sockets[count++] = (struct worker_socket){.fd = listener->fds[j],
                                                       .settings = &configuration->listeners[i]};
@@ -200,8 +201,8 @@ seat_clear(struct seat *seat)
 int
 seat_respawn(struct seat *seat)
 {
-    unsigned doublings = seat->failures > PAUSE_DOUBLINGS_MAX ? PAUSE_DOUBLINGS_MAX
-                                                              : seat->failures - 1;
+    unsigned doublings =
+        seat->failures > PAUSE_DOUBLINGS_MAX ? PAUSE_DOUBLINGS_MAX : seat->failures - 1;
     int pause_ms = seat->failures == 0 ? 0 : PAUSE_FIRST_MS << doublings;
 
     ev_timer_set(&seat->respawn, pause_ms / 1000., 0.);

@@ -17,14 +17,14 @@ struct generation;
 
 struct seat {
     struct generation *generation;
-    uint32_t number; /* from 0 */
-    pid_t pid;       /* 0: nobody sits here */
-    bool ready;      /* it has said so */
+    uint32_t number;  /* from 0 */
+    pid_t pid;        /* 0: nobody sits here */
+    bool ready;       /* it has said so */
     int64_t ready_ns; /* when, monotonic */
     struct slot *slot;
-    ev_io control;     /* fd -1: closed */
-    ev_timer respawn;  /* runs while nobody sits here and somebody is to */
-    unsigned failures; /* in a row: lives that ended early */
+    ev_io control;                 /* fd -1: closed */
+    ev_timer respawn;              /* runs while nobody sits here and somebody is to */
+    unsigned failures;             /* in a row: lives that ended early */
     char reason[TD_ERR_TEXT_SIZE]; /* what the worker said before it failed; empty: nothing */
 };
 
@@ -48,7 +48,7 @@ int seat_spawn(struct seat *seat, td_err *err);
 void seat_bury(struct seat *seat);
 void seat_clear(struct seat *seat);
 
-/* Spawn again: at once after a life of a second or more, else after a pause, which is returned (ms). */
+/* Spawn again: at once after a good life, else after a pause, whose milliseconds are returned. */
 int seat_respawn(struct seat *seat);
 void seat_cancel_respawn(struct seat *seat);
 

@@ -19,8 +19,7 @@ static td_list regions = {&regions, &regions};
 static struct region *
 find(const char *instance, const char *name, size_t size)
 {
-    TD_LIST_FOREACH(link, &regions)
-    {
+    TD_LIST_FOREACH (link, &regions) {
         struct region *region = TD_CONTAINER_OF(link, struct region, link);
         if (region->size == size && strcmp(region->instance, instance) == 0 &&
             strcmp(region->name, name) == 0)
@@ -33,8 +32,9 @@ int
 shared_want(const char *instance, const char *name, uint64_t size, uint32_t number, td_err *err)
 {
     if (size == 0 || size > SHARED_SIZE_MAX)
-        return td_err_set(err, TD_EPLUGIN, "handler %s: shared memory %s: size %llu is not in 1..2^40",
-                          instance, name, (unsigned long long)size);
+        return td_err_set(err, TD_EPLUGIN,
+                          "handler %s: shared memory %s: size %llu is not in 1..2^40", instance,
+                          name, (unsigned long long)size);
     struct region *region = find(instance, name, size);
     if (region == NULL) {
         void *address = mmap(NULL, size, PROT_READ | PROT_WRITE,

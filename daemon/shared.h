@@ -1,7 +1,7 @@
 /*
- * Memory that the workers of an instance share (TD_SHARED of <tornado/plugin.h>).  The master makes it
- * before it forks, so it has the same address everywhere, and keeps it over reloads as long as the
- * instance wants a region of that name and size.
+ * Memory that the workers of an instance share (TD_SHARED of <tornado/plugin.h>).  The master makes
+ * it before it forks, so it has the same address everywhere, and keeps it over reloads as long as
+ * the instance wants a region of that name and size.
  */
 #ifndef DAEMON_SHARED_H
 #define DAEMON_SHARED_H

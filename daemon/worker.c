@@ -5,8 +5,8 @@
  *
  * It leaves when the master says so, when somebody sends it TERM, or when the master is gone; the
  * last is noticed twice, by the end of the control channel and by the parent-death signal.  However
- * long the handlers take, the time to leave is bounded; what the worker cannot end itself (a handler
- * that spins) the master kills.
+ * long the handlers take, the time to leave is bounded; what the worker cannot end itself (a
+ * handler that spins) the master kills.
  */
 #include "daemon/worker.h"
 
@@ -52,9 +52,9 @@ struct worker {
     unsigned queue_polls;
     td_timer queues, deadline, handlers;
 
-    td_coroutine *hooks;   /* that runs drain hooks; NULL: none does */
+    td_coroutine *hooks; /* that runs drain hooks; NULL: none does */
     bool hooks_done;
-    td_err failure;        /* why it cannot start; code 0: it can */
+    td_err failure; /* why it cannot start; code 0: it can */
 
     ev_io control;
     ev_signal terminate;
@@ -182,14 +182,14 @@ create_servers(struct worker *worker)
         const td_listener_settings *settings = options->sockets[i].settings;
         worker->servers[i] = td_httpserver_create(
             worker->loop,
-            &(td_httpserver_options){.fd = options->sockets[i].fd,
-                                     .settings = settings,
-                                     .delegate = &td_application_delegate,
-                                     .delegate_arg =
-                                         site_application(&worker->site, settings->application),
-                                     .log_request = on_answered,
-                                     .log_arg = worker,
-                                     .body_memory = (size_t)worker->configuration->tornadod.body_memory});
+            &(td_httpserver_options){
+                .fd = options->sockets[i].fd,
+                .settings = settings,
+                .delegate = &td_application_delegate,
+                .delegate_arg = site_application(&worker->site, settings->application),
+                .log_request = on_answered,
+                .log_arg = worker,
+                .body_memory = (size_t)worker->configuration->tornadod.body_memory});
         td_httpserver_start(worker->servers[i]);
     }
 }
@@ -339,8 +339,8 @@ connections_wait(const struct worker *worker)
 }
 
 /*
- * The last one to close a listening socket resets what waits in its queue, so that is accepted first.
- * Not for ever: clients may be faster than we are.
+ * The last one to close a listening socket resets what waits in its queue, so that is accepted
+ * first. Not for ever: clients may be faster than we are.
  */
 static void
 drain_when_queues_are_empty(void *arg)
@@ -471,7 +471,7 @@ close_unneeded(const struct worker_options *options)
 static void
 set_signals(struct worker *worker)
 {
-    static const int ignored[] = {SIGINT,  SIGQUIT, SIGHUP,  SIGUSR1, SIGUSR2,
+    static const int ignored[] = {SIGINT,  SIGQUIT, SIGHUP,   SIGUSR1, SIGUSR2,
                                   SIGTTIN, SIGTTOU, SIGWINCH, SIGPIPE};
     sigset_t none;
 
@@ -565,9 +565,9 @@ open_loop(struct worker *worker)
 {
     const td_tornadod_settings *settings = &worker->configuration->tornadod;
 
-    td_coroutine_configure(&(td_coroutine_options){
-        .stack_size = (size_t)settings->coroutine_stack,
-        .coroutines_max = (size_t)settings->max_coroutines});
+    td_coroutine_configure(
+        &(td_coroutine_options){.stack_size = (size_t)settings->coroutine_stack,
+                                .coroutines_max = (size_t)settings->max_coroutines});
     return td_ioloop_create(&worker->loop, &worker->failure);
 }
 

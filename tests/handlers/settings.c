@@ -46,12 +46,13 @@ static const td_handler_class Show = {.get = show}, Count = {.get = count};
 
 TD_PLUGIN(.name = "settings", .version = "1.0",
           .urls = TD_URLS(TD_URL("/show", &Show), TD_URL("/count", &Count)),
-          .options = TD_OPTIONS(
-              struct settings, TD_OPT_STRING(struct settings, greeting, "Hello", "what to say"),
-              TD_OPT_INT(struct settings, count, "3", -10, 10, "how often"),
-              TD_OPT_SIZE(struct settings, size, "64k", 1, 1 << 20, "how much"),
-              TD_OPT_TIME(struct settings, pause, "1s", 0, 60000, "how long"),
-              TD_OPT_BOOL(struct settings, loud, "off", "how loud"),
-              TD_OPT_STRING(struct settings, needed, NULL, "what only you can know")),
+          .options = TD_OPTIONS(struct settings,
+                                TD_OPT_STRING(struct settings, greeting, "Hello", "what to say"),
+                                TD_OPT_INT(struct settings, count, "3", -10, 10, "how often"),
+                                TD_OPT_SIZE(struct settings, size, "64k", 1, 1 << 20, "how much"),
+                                TD_OPT_TIME(struct settings, pause, "1s", 0, 60000, "how long"),
+                                TD_OPT_BOOL(struct settings, loud, "off", "how loud"),
+                                TD_OPT_STRING(struct settings, needed, NULL,
+                                              "what only you can know")),
           .shared = (const td_shared[]){{"counters", sizeof(struct counters)}, {NULL, 0}},
           .load = load);

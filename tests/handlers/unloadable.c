@@ -1,6 +1,6 @@
 /*
- * Goal: everything that can be wrong with a handler before it serves.  What it is to do wrong stands in
- * its settings for load and start, in the environment for what happens at dlopen.
+ * Goal: everything that can be wrong with a handler before it serves.  What it is to do wrong
+ * stands in its settings for load and start, in the environment for what happens at dlopen.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* Goal: each format is what its readers expect, and nothing that a client sends can break out of it. */
+/* Goal: each format is what its readers expect, and nothing that a client sends can break out of
+ * it. */
 #include "daemon/accessline.h"
 
 #include <stdio.h>
@@ -18,8 +19,11 @@ plain_request(void)
 {
     return (td_request){
         .peer = {.address = {127, 0, 0, 1}, .address_len = 4},
-        .head = {.raw = TD_STR("x"), .method_name = TD_STR("GET"), .target = TD_STR("/a?b=c"),
-                 .host = TD_STR("example.org"), .minor = 1},
+        .head = {.raw = TD_STR("x"),
+                 .method_name = TD_STR("GET"),
+                 .target = TD_STR("/a?b=c"),
+                 .host = TD_STR("example.org"),
+                 .minor = 1},
         .status = 200,
         .body_sent = 45,
     };
@@ -42,13 +46,18 @@ static const struct {
     int64_t duration_ns;
     const char *line;
 } plain[] = {
-    {TD_ACCESS_TORNADO, 200, 1234567, "[I 241121 20:23:55 access] 200 GET /a?b=c (127.0.0.1) 1.23ms\n"},
+    {TD_ACCESS_TORNADO, 200, 1234567,
+     "[I 241121 20:23:55 access] 200 GET /a?b=c (127.0.0.1) 1.23ms\n"},
     {TD_ACCESS_TORNADO, 304, 0, "[I 241121 20:23:55 access] 304 GET /a?b=c (127.0.0.1) 0.00ms\n"},
-    {TD_ACCESS_TORNADO, 404, 9999, "[W 241121 20:23:55 access] 404 GET /a?b=c (127.0.0.1) 0.00ms\n"},
-    {TD_ACCESS_TORNADO, 500, 12345678901, "[E 241121 20:23:55 access] 500 GET /a?b=c (127.0.0.1) 12345.67ms\n"},
-    {TD_ACCESS_COMBINED, 200, 1, "127.0.0.1 - - [21/Nov/2024:20:23:55 +0100] \"GET /a?b=c HTTP/1.1\" 200 45 \"-\" \"-\"\n"},
-    {TD_ACCESS_JSON, 200, 1234567, "{\"time\":\"2024-11-21T19:23:55Z\",\"status\":200,\"method\":\"GET\",\"uri\":\"/a?b=c\","
-                            "\"remote_ip\":\"127.0.0.1\",\"bytes\":45,\"duration_ms\":1.23,\"host\":\"example.org\"}\n"},
+    {TD_ACCESS_TORNADO, 404, 9999,
+     "[W 241121 20:23:55 access] 404 GET /a?b=c (127.0.0.1) 0.00ms\n"},
+    {TD_ACCESS_TORNADO, 500, 12345678901,
+     "[E 241121 20:23:55 access] 500 GET /a?b=c (127.0.0.1) 12345.67ms\n"},
+    {TD_ACCESS_COMBINED, 200, 1,
+     "127.0.0.1 - - [21/Nov/2024:20:23:55 +0100] \"GET /a?b=c HTTP/1.1\" 200 45 \"-\" \"-\"\n"},
+    {TD_ACCESS_JSON, 200, 1234567,
+     "{\"time\":\"2024-11-21T19:23:55Z\",\"status\":200,\"method\":\"GET\",\"uri\":\"/a?b=c\","
+     "\"remote_ip\":\"127.0.0.1\",\"bytes\":45,\"duration_ms\":1.23,\"host\":\"example.org\"}\n"},
 };
 
 START_TEST(plain_requests_read_as_expected)
@@ -81,9 +90,10 @@ START_TEST(a_refused_head_has_dashes)
                      "[W 241121 20:23:55 access] 400 - - (unix:) 0.00ms\n");
     ck_assert_str_eq(line_of(TD_ACCESS_COMBINED, &request, 0),
                      "unix: - - [21/Nov/2024:20:23:55 +0100] \"-\" 400 0 \"-\" \"-\"\n");
-    ck_assert_str_eq(line_of(TD_ACCESS_JSON, &request, 0),
-                     "{\"time\":\"2024-11-21T19:23:55Z\",\"status\":400,\"method\":\"-\",\"uri\":\"-\","
-                     "\"remote_ip\":\"unix:\",\"bytes\":0,\"duration_ms\":0.00}\n");
+    ck_assert_str_eq(
+        line_of(TD_ACCESS_JSON, &request, 0),
+        "{\"time\":\"2024-11-21T19:23:55Z\",\"status\":400,\"method\":\"-\",\"uri\":\"-\","
+        "\"remote_ip\":\"unix:\",\"bytes\":0,\"duration_ms\":0.00}\n");
 }
 END_TEST
 
@@ -100,8 +110,8 @@ START_TEST(every_byte_is_escaped_wherever_it_stands)
             request.head.target = td_str_make(target, 16);
             const char *uri = strstr(line_of(TD_ACCESS_TORNADO, &request, 0), " GET ") + 5;
             bool is_escaped = byte < 0x20 || byte == 0x7f || byte == '"' || byte == '\\';
-            int len = is_escaped ? snprintf(expected, sizeof(expected), "%.*s\\x%02x%.*s (", (int)at,
-                                            target, byte, 15 - (int)at, target + at + 1)
+            int len = is_escaped ? snprintf(expected, sizeof(expected), "%.*s\\x%02x%.*s (",
+                                            (int)at, target, byte, 15 - (int)at, target + at + 1)
                                  : snprintf(expected, sizeof(expected), "%.16s (", target);
             ck_assert_msg(strncmp(uri, expected, (size_t)len) == 0, "byte %d at %zu: %s", byte, at,
                           uri);

@@ -1,4 +1,5 @@
-/* Goal: every line is written once and whole, and a target that does not take them holds nobody up. */
+/* Goal: every line is written once and whole, and a target that does not take them holds nobody up.
+ */
 #include "daemon/accesslog.h"
 
 #include <fcntl.h>
@@ -38,7 +39,8 @@ teardown(void)
 static void
 create_log(int fd)
 {
-    const struct accesslog_options options = {.format = TD_ACCESS_TORNADO, .fd = fd, .ring_size = RING};
+    const struct accesslog_options options = {
+        .format = TD_ACCESS_TORNADO, .fd = fd, .ring_size = RING};
 
     ck_assert_int_eq(accesslog_create(loop, &options, &log_under_test, NULL), 0);
 }
@@ -52,7 +54,8 @@ open_file(const char *name)
     return open(path, O_RDWR | O_CREAT | O_APPEND, 0644);
 }
 
-/* Requests number first..last, each with its number in the target; returns the bytes of their lines. */
+/* Requests number first..last, each with its number in the target; returns the bytes of their
+ * lines. */
 static off_t
 add_requests(int first, int last)
 {
@@ -63,7 +66,8 @@ add_requests(int first, int last)
 
     request.head.method_name = TD_STR("GET");
     for (int i = first; i <= last; i++) {
-        request.head.target = td_str_make(target, (size_t)snprintf(target, sizeof(target), "/%d/", i));
+        request.head.target =
+            td_str_make(target, (size_t)snprintf(target, sizeof(target), "/%d/", i));
         accesslog_add(log_under_test, &request, 0);
         bytes += (off_t)(others + request.head.target.len);
     }

@@ -1,4 +1,5 @@
-/* Goal: messages and descriptors arrive whole, strangers' packets do not, and the end is noticed. */
+/* Goal: messages and descriptors arrive whole, strangers' packets do not, and the end is noticed.
+ */
 #include "daemon/control.h"
 
 #include <errno.h>

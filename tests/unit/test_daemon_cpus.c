@@ -7,8 +7,8 @@
 #include "tests/unit/unit.h"
 
 static const struct {
-    const char *groups;           /* /proc/self/cgroup */
-    const char *files[3][2];      /* below the root: path, content */
+    const char *groups;      /* /proc/self/cgroup */
+    const char *files[3][2]; /* below the root: path, content */
     int mask, cpus;
 } machines[] = {
     {"0::/\n", {{NULL}}, 4, 4},
@@ -21,20 +21,25 @@ static const struct {
     {"0::/\n", {{"/sys/fs/cgroup/cpu.max", "200000 0\n"}}, 4, 4},
     {"0::/a/b\n", {{"/sys/fs/cgroup/a/b/cpu.max", "300000 100000\n"}}, 4, 3},
     {"0::/a/b\n",
-     {{"/sys/fs/cgroup/a/b/cpu.max", "300000 100000\n"}, {"/sys/fs/cgroup/a/cpu.max", "100000 100000\n"}},
-     4, 1},
+     {{"/sys/fs/cgroup/a/b/cpu.max", "300000 100000\n"},
+      {"/sys/fs/cgroup/a/cpu.max", "100000 100000\n"}},
+     4,
+     1},
     {"5:cpu,cpuacct:/a\n0::/\n",
      {{"/sys/fs/cgroup/cpu/a/cpu.cfs_quota_us", "200000\n"},
       {"/sys/fs/cgroup/cpu/a/cpu.cfs_period_us", "100000\n"}},
-     4, 2},
+     4,
+     2},
     {"5:cpuacct,cpu:/a\n",
      {{"/sys/fs/cgroup/cpu/a/cpu.cfs_quota_us", "-1\n"},
       {"/sys/fs/cgroup/cpu/a/cpu.cfs_period_us", "100000\n"}},
-     4, 4},
+     4,
+     4},
     {"5:cpuset:/a\n",
      {{"/sys/fs/cgroup/cpu/a/cpu.cfs_quota_us", "200000\n"},
       {"/sys/fs/cgroup/cpu/a/cpu.cfs_period_us", "100000\n"}},
-     4, 4},
+     4,
+     4},
     {"garbage\n::\n:\n", {{NULL}}, 3, 3},
     {"", {{NULL}}, 1, 1},
 };

@@ -181,7 +181,8 @@ END_TEST
 
 START_TEST(the_list_is_sorted_and_has_only_handlers)
 {
-    static const char *const names[] = {"b.so", "a.so", ".hidden.so", "c.so.new", "README", ".so", "so"};
+    static const char *const names[] = {"b.so",   "a.so", ".hidden.so", "c.so.new",
+                                        "README", ".so",  "so"};
     const char *const *found;
     size_t count;
     td_arena arena;

@@ -1,4 +1,5 @@
-/* Goal: sockets are bound as the settings say, a dead daemon's is replaced, a living one's is not. */
+/* Goal: sockets are bound as the settings say, a dead daemon's is replaced, a living one's is not.
+ */
 #include "daemon/listener.h"
 
 #include <errno.h>
@@ -32,7 +33,8 @@ teardown(void)
 static td_listener_settings
 settings_for(const char *address)
 {
-    return (td_listener_settings){.name = "test", .address = address, .backlog = 16, .mode = 0640, .defer_accept = true};
+    return (td_listener_settings){
+        .name = "test", .address = address, .backlog = 16, .mode = 0640, .defer_accept = true};
 }
 
 static struct listener *

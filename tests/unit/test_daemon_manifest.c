@@ -9,8 +9,10 @@ static td_arena arena;
 static void
 put_example(td_buf *to)
 {
-    manifest_put_instance(to, &(struct manifest_instance){"hello", "hello.so", "hello", "1.0", "default"});
-    manifest_put_route(to, &(struct manifest_route){1, 7, "/", ".*", "/hello/(?<name>[^/]+)", "greet"});
+    manifest_put_instance(
+        to, &(struct manifest_instance){"hello", "hello.so", "hello", "1.0", "default"});
+    manifest_put_route(to,
+                       &(struct manifest_route){1, 7, "/", ".*", "/hello/(?<name>[^/]+)", "greet"});
     manifest_put_instance(to, &(struct manifest_instance){"b", "b.so", "b", NULL, "other"});
     manifest_put_route(to, &(struct manifest_route){2, 1, "/b", "x", "/", NULL});
     manifest_put_shared(to, &(struct manifest_shared){2, "counters", UINT64_C(1) << 33});

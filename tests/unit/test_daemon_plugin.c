@@ -1,7 +1,7 @@
 /*
- * Goal: a descriptor of an older minor loads with what it does not know left out, one that cannot be
- * right is refused with the reason; a file that is no handler is told from one that is, wherever it
- * is cut.
+ * Goal: a descriptor of an older minor loads with what it does not know left out, one that cannot
+ * be right is refused with the reason; a file that is no handler is told from one that is, wherever
+ * it is cut.
  */
 #include "daemon/plugin.h"
 
@@ -37,8 +37,12 @@ struct settings {
     bool loud;
 };
 
-static const td_handler_class Greet = {.get = greet, .flags = TD_CANCEL_ON_CLOSE}, Other = {.post = greet};
-static const td_url urls[] = {{"/a", &Greet, "a", NULL}, {"/b", &Other, NULL, &Other}, {"/c", &Greet, NULL, NULL}, {.pattern = NULL}};
+static const td_handler_class Greet = {.get = greet, .flags = TD_CANCEL_ON_CLOSE},
+                              Other = {.post = greet};
+static const td_url urls[] = {{"/a", &Greet, "a", NULL},
+                              {"/b", &Other, NULL, &Other},
+                              {"/c", &Greet, NULL, NULL},
+                              {.pattern = NULL}};
 
 static const td_option options[] = {
     TD_OPT_STRING(struct settings, greeting, "Hello", "what to say"),
@@ -108,20 +112,76 @@ static const td_option bad_options[][2] = {
     {{"max_body_size", "1", "", 0, 0, 0, TD_OPTION_STRING}, {.name = NULL}},
 };
 
-static void set_major(td_plugin *p) { p->abi_major++; }
-static void set_minor(td_plugin *p) { p->abi_minor++; }
-static void set_small(td_plugin *p) { p->plugin_size = 8; }
-static void set_large(td_plugin *p) { p->url_size += 8; }
-static void set_class(td_plugin *p) { p->class_size = 0; }
-static void set_option_size(td_plugin *p) { p->option_size += 8; }
-static void set_no_name(td_plugin *p) { p->name = NULL; }
-static void set_empty_name(td_plugin *p) { p->name = ""; }
-static void set_no_class(td_plugin *p) { p->urls = no_class; }
-static void set_type(td_plugin *p) { p->options = bad_options[0]; }
-static void set_past_end(td_plugin *p) { p->options = bad_options[1]; }
-static void set_far_away(td_plugin *p) { p->options = bad_options[2]; }
-static void set_our_key(td_plugin *p) { p->options = bad_options[3]; }
-static void set_our_limit(td_plugin *p) { p->options = bad_options[4]; }
+static void
+set_major(td_plugin *p)
+{
+    p->abi_major++;
+}
+static void
+set_minor(td_plugin *p)
+{
+    p->abi_minor++;
+}
+static void
+set_small(td_plugin *p)
+{
+    p->plugin_size = 8;
+}
+static void
+set_large(td_plugin *p)
+{
+    p->url_size += 8;
+}
+static void
+set_class(td_plugin *p)
+{
+    p->class_size = 0;
+}
+static void
+set_option_size(td_plugin *p)
+{
+    p->option_size += 8;
+}
+static void
+set_no_name(td_plugin *p)
+{
+    p->name = NULL;
+}
+static void
+set_empty_name(td_plugin *p)
+{
+    p->name = "";
+}
+static void
+set_no_class(td_plugin *p)
+{
+    p->urls = no_class;
+}
+static void
+set_type(td_plugin *p)
+{
+    p->options = bad_options[0];
+}
+static void
+set_past_end(td_plugin *p)
+{
+    p->options = bad_options[1];
+}
+static void
+set_far_away(td_plugin *p)
+{
+    p->options = bad_options[2];
+}
+static void
+set_our_key(td_plugin *p)
+{
+    p->options = bad_options[3];
+}
+static void
+set_our_limit(td_plugin *p)
+{
+    p->options = bad_options[4];
+}
 
 static const struct {
     void (*spoil)(td_plugin *plugin);
@@ -205,12 +265,11 @@ static const struct {
     unsigned char byte;
     const char *error;
 } spoilt[] = {
-    {0, 'X', "is not a shared object"},
-    {4, 1, "another kind of machine"},  /* EI_CLASS: 32 bits */
-    {5, 2, "another kind of machine"},  /* EI_DATA: big-endian */
-    {18, 8, "another kind of machine"}, /* e_machine: MIPS */
-    {16, 2, "link it with -shared"},    /* e_type: ET_EXEC */
-    {39, 0xff, "cut off or damaged"},   /* e_phoff */
+    {0, 'X', "is not a shared object"}, {4, 1, "another kind of machine"}, /* EI_CLASS: 32 bits */
+    {5, 2, "another kind of machine"},                                     /* EI_DATA: big-endian */
+    {18, 8, "another kind of machine"},                                    /* e_machine: MIPS */
+    {16, 2, "link it with -shared"},                                       /* e_type: ET_EXEC */
+    {39, 0xff, "cut off or damaged"},                                      /* e_phoff */
 };
 
 START_TEST(what_is_no_shared_object_is_told)

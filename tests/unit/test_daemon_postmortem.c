@@ -36,7 +36,8 @@ static const struct {
     {{.crash = {.signal = SIGABRT, .code = SI_TKILL, .at = {"libc.so.6", 0x8a000}}},
      "SIGABRT in libc.so.6+0x8a000"},
     {{.crash = {.signal = SIGSEGV, .code = SEGV_ACCERR, .is_overflow = 1, .at = {"a.so", 1}}},
-     "overflowed the stack of its coroutine (see coroutine_stack), SIGSEGV at address 0x0 in a.so+0x1"},
+     "overflowed the stack of its coroutine (see coroutine_stack), SIGSEGV at address 0x0 in "
+     "a.so+0x1"},
     {{.crash = {.signal = 77777, .at = {"a\nb", 1}}}, "SIG? in a\\x0ab+0x1"},
 };
 
