@@ -91,7 +91,8 @@ $1/libtornado.a: $$(LIB:%=$1/obj/%.o)
 	$$(RUN)ar rcs $$@ $$^
 $1/libtornado.so.1: $$(LIB:%=$1/obj/%.o) build/libtornado.map
 	$$(RUN)$2 -shared -Wl,-soname,libtornado.so.1 -Wl,--version-script=build/libtornado.map \
-	    -Wl,--no-undefined-version -Wl,-Bsymbolic -Wl,-z,defs $$(LDFLAGS_ALL) $3 -o $$@ $$(LIB:%=$1/obj/%.o) $$(LIBS)
+	    -Wl,--no-undefined-version -Wl,-Bsymbolic -Wl,-z,defs $$(LDFLAGS_ALL) $3 -o $$@ \
+	    $$(LIB:%=$1/obj/%.o) $$(LIBS)
 $1/libtornado.so: $1/libtornado.so.1
 	$$(RUN)ln -sf libtornado.so.1 $$@
 
@@ -224,7 +225,7 @@ install: all
 	install -d $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(DOCDIR)
 	install -m 644 $(wildcard */*.5) $(DESTDIR)$(MANDIR)/man5
 	install -m 644 $(wildcard */*.8) $(DESTDIR)$(MANDIR)/man8
-	install -m 644 LICENSE README.md conf/tornadod.ini $(DESTDIR)$(DOCDIR)
+	install -m 644 LICENSE README.md lib/tornado/HANDLERS.md conf/tornadod.ini $(DESTDIR)$(DOCDIR)
 	install -d $(DESTDIR)$(SYSCONFDIR) \
 	    $(addprefix $(DESTDIR)$(LIBDIR)/,systemd/system sysusers.d tmpfiles.d)
 	test -e $(DESTDIR)$(SYSCONFDIR)/tornadod.ini || \
@@ -236,8 +237,8 @@ install: all
 # What is configured stays.
 .PHONY: uninstall
 uninstall:
-	rm -f $(addprefix $(DESTDIR),$(SBINDIR)/tornadod $(LIBDIR)/libtornado.so $(LIBDIR)/libtornado.so.1 \
-	    $(HANDLERS:handlers/%=$(HANDLERDIR)/%) $(LIBDIR)/pkgconfig/tornado.pc \
+	rm -f $(addprefix $(DESTDIR),$(SBINDIR)/tornadod $(LIBDIR)/libtornado.so \
+	    $(LIBDIR)/libtornado.so.1 $(HANDLERS:handlers/%=$(HANDLERDIR)/%) $(LIBDIR)/pkgconfig/tornado.pc \
 	    $(GDBDIR)/libtornado.so.1-gdb.py $(patsubst %,$(MANDIR)/man5/%,$(notdir $(wildcard */*.5))) \
 	    $(patsubst %,$(MANDIR)/man8/%,$(notdir $(wildcard */*.8))) \
 	    $(LIBDIR)/systemd/system/tornadod.service \

@@ -51,7 +51,8 @@ def main():
         return 0
     each = (instructions(2 * REQUESTS) - instructions(REQUESTS)) / REQUESTS
     good = each <= LIMIT
-    print(f"{'INFO' if good else 'FAIL'} {each:.0f} user instructions a request of {len(REQUEST)} bytes; at most {LIMIT}")
+    print(f"{'INFO' if good else 'FAIL'} {each:.0f} user instructions a request of "
+          f"{len(REQUEST)} bytes; at most {LIMIT}")
     print(f"{int(good)} passed, {int(not good)} failed, 0 skipped")
     return 0 if good else 1
 
