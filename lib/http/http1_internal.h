@@ -27,6 +27,13 @@ typedef enum http1_closing {
     HTTP1_CLOSE_GENTLY /* once all is sent: shut down our side, drop what still comes, then close */
 } http1_closing;
 
+/* What is left to send of a file. */
+typedef struct http1_range {
+    td_file *file;
+    uint64_t offset, left;
+    bool tried; /* it has had its slice of this turn */
+} http1_range;
+
 struct td_http1connection {
     td_transport transport;
     td_http1context *context;
@@ -38,6 +45,7 @@ struct td_http1connection {
     td_buf in;               /* received, not taken yet */
     td_buf out;              /* answered, not sent yet */
     td_str stable;           /* behind out: bytes that stay where they are until done */
+    http1_range *range;      /* behind stable, or NULL; in the request's arena */
     td_chunked *chunked;     /* of a chunked request body; in the request's arena */
     uint64_t body_left;      /* of a request body with Content-Length */
     uint64_t out_left;       /* of the Content-Length we told */
@@ -56,7 +64,7 @@ struct td_http1connection {
     bool keep;               /* the connection outlives this answer; decided with its head */
     bool above_high_water;   /* the delegate is owed a call of writable */
     /*
-     * Invariants: stable.len > 0 implies that the request is not done; broken or closing implies
+     * Invariants: stable.len > 0 or a range implies that the request is not done; broken or closing implies
      * that no further request is taken; body_left and chunked mean something only in HTTP1_BODY.
      */
 };
@@ -74,12 +82,21 @@ typedef struct http1_turn {
 extern http1_turn td_http1_turn;
 
 #define HTTP1_TURN_BYTES (64 * 1024) /* of answers in one turn; then the others' go */
+#define HTTP1_SLICE (256 * 1024)     /* bytes of a file in one turn */
 #define HTTP1_DRAIN_MAX (64 * 1024)  /* of an unwanted body, to keep the connection */
 
 /* Of http1writer.c. */
 extern const td_message_writer td_http1_writer;
 void td_http1_send(td_http1connection *conn); /* try to send all there is; may set broken */
-size_t td_http1_unsent(const td_http1connection *conn);
+size_t td_http1_unsent(const td_http1connection *conn); /* bytes in memory */
+void td_http1_drop_range(td_http1connection *conn); /* what of a file is not sent is lost */
+
+/* Something waits for the kernel to take it. */
+static inline bool
+http1_is_waiting(const td_http1connection *conn)
+{
+    return conn->out.len > 0 || conn->stable.len > 0 || conn->range != NULL;
+}
 
 /* Answer from the connection itself and close; the request may be half parsed. */
 void td_http1_refuse(td_http1connection *conn, int status, const char *why);

@@ -79,6 +79,7 @@ close_connection(td_http1connection *conn)
 {
     td_http1context *context = conn->context;
 
+    td_http1_drop_range(conn);
     if (has_request(conn))
         lose_request(conn);
     forget_request(conn);
@@ -415,7 +416,7 @@ take_body(td_http1connection *conn, const char *bytes, size_t len)
 static bool
 is_complete(const td_http1connection *conn)
 {
-    if (!conn->answered || conn->stable.len > 0 || conn->out.len > 0)
+    if (!conn->answered || http1_is_waiting(conn))
         return false;
     return conn->phase == HTTP1_HANDLING || conn->phase == HTTP1_SENDING ||
            conn->closing != HTTP1_STAY || (conn->phase == HTTP1_BODY && !conn->keep);
@@ -518,7 +519,11 @@ settle(td_http1connection *conn)
         close_connection(conn);
         return;
     }
-    waiting = conn->out.len > 0 || conn->stable.len > 0;
+    waiting = http1_is_waiting(conn);
+    if (conn->range != NULL)
+        conn->range->tried = false;
+    if (!waiting && conn->phase == HTTP1_SENDING) /* all of it left just now */
+        td_ioloop_post(conn->context->loop, &conn->resume);
     if (conn->closing != HTTP1_STAY && conn->phase == HTTP1_IDLE && !waiting) {
         conn->transport.ops->shutdown(&conn->transport);
         if (conn->closing == HTTP1_CLOSE && conn->in.len == 0) {

@@ -7,6 +7,7 @@
  * the caller says that the bytes stay, else by copy.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <strings.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -57,12 +58,20 @@ parts_consume(struct iovec *parts, int count, size_t sent)
     }
 }
 
+static void
+count_sent(td_http1connection *conn, size_t n)
+{
+    if (__builtin_add_overflow(conn->window_sent, (uint32_t)n, &conn->window_sent))
+        conn->window_sent = UINT32_MAX;
+}
+
 /* One attempt.  Returns false when the connection broke. */
 static bool
 write_parts(td_http1connection *conn, struct iovec *parts, int count)
 {
-    bool last = conn->closing != HTTP1_STAY && conn->phase == HTTP1_IDLE;
-    ssize_t n = conn->transport.ops->writev(&conn->transport, parts, count, last);
+    bool ends = conn->closing != HTTP1_STAY && conn->phase == HTTP1_IDLE;
+    ssize_t n = conn->transport.ops->writev(&conn->transport, parts, count,
+                                            ends || conn->range != NULL);
 
     if (n < 0 && n != -EAGAIN) {
         conn->broken = true;
@@ -70,8 +79,7 @@ write_parts(td_http1connection *conn, struct iovec *parts, int count)
     }
     if (n > 0) {
         parts_consume(parts, count, (size_t)n);
-        if (__builtin_add_overflow(conn->window_sent, (uint32_t)n, &conn->window_sent))
-            conn->window_sent = UINT32_MAX;
+        count_sent(conn, (size_t)n);
     }
     return true;
 }
@@ -98,6 +106,59 @@ send_turn(td_http1connection *conn, td_str bytes, bool stable)
 }
 
 void
+td_http1_drop_range(td_http1connection *conn)
+{
+    http1_range *range = conn->range;
+
+    if (range == NULL)
+        return;
+    conn->range = NULL;
+    conn->request->body_sent -= range->left;
+    td_file_unref(range->file);
+}
+
+/* The head told a length that cannot be kept any more: who asked can only be cut off. */
+static void
+lose_file(td_http1connection *conn, ssize_t n)
+{
+    td_log_at(TD_LOG_ERROR, "http", "%.*s: %" PRIu64 " bytes were still to come of a file: %s: closed",
+              TD_STR_FMT(conn->request->head.target), conn->range->left,
+              n == 0 ? "it has become shorter" : strerror((int)-n));
+    conn->broken = true;
+}
+
+/*
+ * One slice a turn (BEHAVIOUR section 13): a fast client would else have the worker for itself.  What
+ * is not in the page cache is read from the disk meanwhile, and the worker waits for it.
+ */
+static void
+send_slice(td_http1connection *conn)
+{
+    http1_range *range = conn->range;
+    size_t size = range->left < HTTP1_SLICE ? (size_t)range->left : HTTP1_SLICE;
+    ssize_t n;
+
+    if (range->tried)
+        return;
+    range->tried = true;
+    n = conn->transport.ops->sendfile(&conn->transport, range->file->fd, (off_t)range->offset,
+                                      size);
+    if (n == -EAGAIN)
+        return;
+    if (n == -EPIPE || n == -ECONNRESET) {
+        conn->broken = true;
+    } else if (n <= 0) {
+        lose_file(conn, n);
+    } else {
+        count_sent(conn, (size_t)n);
+        range->offset += (uint64_t)n;
+        range->left -= (uint64_t)n;
+        if (range->left == 0)
+            td_http1_drop_range(conn);
+    }
+}
+
+void
 td_http1_send(td_http1connection *conn)
 {
     if (conn->broken) {
@@ -120,6 +181,8 @@ td_http1_send(td_http1connection *conn)
     } else if (td_http1_turn.owner == conn) {
         send_turn(conn, td_str_make(NULL, 0), false);
     }
+    if (conn->range != NULL && !conn->broken && conn->out.len == 0 && conn->stable.len == 0)
+        send_slice(conn);
 }
 
 /* Where the next bytes of conn's output are to be appended. */
@@ -376,6 +439,16 @@ emit_chunk(td_http1connection *conn, td_str bytes)
     td_buf_append(output(conn), TD_STR("\r\n"));
 }
 
+/* RFC 9112 section 6.2: what comes after the length told would be taken for the next answer. */
+static int
+refuse_excess(td_request *request)
+{
+    td_log_at(TD_LOG_ERROR, "http", "more body than its Content-Length for %.*s: closed",
+              TD_STR_FMT(request->head.target));
+    td_http1_writer.abort(request);
+    return TD_EINVAL;
+}
+
 static int
 http1_body(td_request *request, td_str bytes, bool stable)
 {
@@ -383,16 +456,12 @@ http1_body(td_request *request, td_str bytes, bool stable)
 
     if (conn == NULL || conn->broken)
         return TD_ECLOSED;
-    if (!conn->head_sent || conn->answered)
+    if (!conn->head_sent || conn->answered || conn->range != NULL)
         return TD_EINVAL;
     if (conn->no_body || bytes.len == 0)
         return 0;
-    if (conn->out_sized && bytes.len > conn->out_left) {
-        td_log_at(TD_LOG_ERROR, "http", "more body than its Content-Length for %.*s: closed",
-                  TD_STR_FMT(request->head.target));
-        td_http1_writer.abort(request);
-        return TD_EINVAL;
-    }
+    if (conn->out_sized && bytes.len > conn->out_left)
+        return refuse_excess(request);
     request->body_sent += bytes.len;
     if (conn->out_chunked) {
         emit_chunk(conn, bytes);
@@ -400,6 +469,27 @@ http1_body(td_request *request, td_str bytes, bool stable)
         conn->out_left -= conn->out_sized ? bytes.len : 0;
         emit_body(conn, bytes, stable);
     }
+    return conn->broken ? TD_ECLOSED : 0;
+}
+
+static int
+http1_file(td_request *request, td_file *file, uint64_t offset, uint64_t length)
+{
+    td_http1connection *conn = request->connection;
+
+    if (conn == NULL || conn->broken)
+        return TD_ECLOSED;
+    if (!conn->head_sent || conn->answered || conn->range != NULL || conn->out_chunked)
+        return TD_EINVAL;
+    if (conn->no_body || length == 0)
+        return 0;
+    if (conn->out_sized && length > conn->out_left)
+        return refuse_excess(request);
+    conn->out_left -= conn->out_sized ? length : 0;
+    request->body_sent += length;
+    conn->range = td_arena_alloc_raw(&request->arena, sizeof(*conn->range));
+    *conn->range = (http1_range){td_file_ref(file), offset, length, false};
+    td_http1_send(conn);
     return conn->broken ? TD_ECLOSED : 0;
 }
 
@@ -461,6 +551,7 @@ const td_message_writer td_http1_writer = {
     .inform = http1_inform,
     .head = http1_head,
     .body = http1_body,
+    .file = http1_file,
     .flush = http1_flush,
     .finish = http1_finish,
     .abort = http1_abort,

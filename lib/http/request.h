@@ -21,6 +21,7 @@
 #include <tornado/str.h>
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/file.h"
 #include "http/headers.h"
 #include "http/parser.h"
 
@@ -79,6 +80,13 @@ typedef struct td_message_writer {
      */
     int (*body)(td_request *request, td_str bytes, bool stable);
 
+    /*
+     * The last piece of a body whose length was told: `length` bytes of the file from offset on.
+     * Holds a reference to the file until they are sent or lost.  They leave in slices, and the loop
+     * serves others in between.  A file that has become shorter closes the connection.
+     */
+    int (*file)(td_request *request, td_file *file, uint64_t offset, uint64_t length);
+
     int (*flush)(td_request *request); /* send what there is; see td_request_pending */
     int (*finish)(td_request *request);
     void (*abort)(td_request *request); /* close so that the client can tell it is truncated */
@@ -126,7 +134,9 @@ td_request_ref(td_request *request)
 }
 TD_PRIVATE void td_request_unref(td_request *request);
 
-TD_PRIVATE size_t td_request_pending(const td_request *request); /* response bytes not yet in the kernel */
+/* Response bytes that wait in memory: not yet in the kernel, and not of a file. */
+TD_PRIVATE size_t td_request_pending(const td_request *request);
+
 TD_PRIVATE bool td_request_is_closed(const td_request *request); /* the client has gone */
 TD_PRIVATE void td_request_resume_body(td_request *request);
 

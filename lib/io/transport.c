@@ -2,6 +2,7 @@
 #include "io/transport.h"
 
 #include <errno.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,18 +19,30 @@ plain_read(td_transport *t, void *to, size_t size)
 
 /*
  * MSG_NOSIGNAL: a client that has gone is no reason for a SIGPIPE, whatever its disposition is.
- * MSG_MORE: the last bytes and the FIN are one segment, and one wake of the client.
+ * MSG_MORE: the last bytes and the FIN, or a head and its file, are one segment, and one wake of the
+ * client.
  */
 static ssize_t
-plain_writev(td_transport *t, const struct iovec *parts, int count, bool last)
+plain_writev(td_transport *t, const struct iovec *parts, int count, bool more)
 {
-    const int flags = MSG_NOSIGNAL | (last ? MSG_MORE : 0);
+    const int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
     const struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
     ssize_t n;
 
     do
         n = count == 1 ? send(t->watcher.fd, parts->iov_base, parts->iov_len, flags)
                        : sendmsg(t->watcher.fd, &message, flags);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+static ssize_t
+plain_sendfile(td_transport *t, int fd, off_t offset, size_t size)
+{
+    ssize_t n;
+
+    do
+        n = sendfile(t->watcher.fd, fd, &offset, size);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }
@@ -46,7 +59,13 @@ plain_close(td_transport *t)
     close(t->watcher.fd);
 }
 
-static const td_transport_ops plain = {plain_read, plain_writev, plain_shutdown, plain_close};
+static const td_transport_ops plain = {
+    .read = plain_read,
+    .writev = plain_writev,
+    .sendfile = plain_sendfile,
+    .shutdown = plain_shutdown,
+    .close = plain_close,
+};
 
 /* EV_ERROR (no memory to watch) comes with both events; the attempts say the rest. */
 static void

@@ -24,8 +24,11 @@ typedef struct td_transport td_transport;
 typedef struct td_transport_ops {
     ssize_t (*read)(td_transport *t, void *to, size_t size); /* bytes, 0 at the end, -errno */
 
-    /* Bytes, -errno.  last: shutdown or close follows at once, so that both may leave together. */
-    ssize_t (*writev)(td_transport *t, const struct iovec *parts, int count, bool last);
+    /* Bytes, -errno.  more: other bytes or the end follow at once, so that both may leave together. */
+    ssize_t (*writev)(td_transport *t, const struct iovec *parts, int count, bool more);
+
+    /* Bytes, 0 where the file has ended, -errno.  The process ignores SIGPIPE. */
+    ssize_t (*sendfile)(td_transport *t, int fd, off_t offset, size_t size);
     void (*shutdown)(td_transport *t); /* of the sending side */
     void (*close)(td_transport *t);    /* frees what the kind holds; the fd too */
 } td_transport_ops;

@@ -3,16 +3,69 @@
  * each conversation is held in one piece and then cut at every byte.
  */
 #include <check.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/log.h"
 #include "http/http1connection.h"
 #include "io/ioloop.h"
+
+/* ---- the kernel, more or less willing */
+
+static struct {
+    int sendmsgs;        /* calls of send and sendmsg */
+    bool refuses_odd;    /* every other one finds no room */
+    int sendfiles;
+    size_t slice_max;    /* most bytes that were asked for in one */
+} kernel;
+
+static bool
+refuses(void)
+{
+    if (!kernel.refuses_odd || ++kernel.sendmsgs % 2 == 0)
+        return false;
+    errno = EAGAIN;
+    return true;
+}
+
+__attribute__((visibility("default"))) ssize_t
+send(int fd, const void *bytes, size_t len, int flags)
+{
+    ssize_t (*real)(int, const void *, size_t, int);
+
+    *(void **)&real = dlsym(RTLD_NEXT, "send");
+    return refuses() ? -1 : real(fd, bytes, len, flags);
+}
+
+__attribute__((visibility("default"))) ssize_t
+sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    ssize_t (*real)(int, const struct msghdr *, int);
+
+    *(void **)&real = dlsym(RTLD_NEXT, "sendmsg");
+    return refuses() ? -1 : real(fd, message, flags);
+}
+
+__attribute__((visibility("default"))) ssize_t
+sendfile(int out, int in, off_t *offset, size_t size)
+{
+    ssize_t (*real)(int, int, off_t *, size_t);
+
+    *(void **)&real = dlsym(RTLD_NEXT, "sendfile");
+    kernel.sendfiles++;
+    if (size > kernel.slice_max)
+        kernel.slice_max = size;
+    return real(out, in, offset, size);
+}
 
 /* ---- a delegate that answers by path */
 
@@ -21,10 +74,14 @@ static struct {
     td_request *later;     /* "/later": answered by hand */
     td_request *streamed;  /* "/stream" */
     uint64_t body_bytes;   /* of its body */
+    uint64_t body_sent;    /* of the last answer */
     bool pause;            /* its next piece pauses */
 } seen;
 
 static char big[300000];
+static td_file *file; /* holds FILE_SIZE bytes: the last digits of their offsets */
+
+#define FILE_SIZE 2000003
 
 static void
 answer(td_request *request, int status, td_str body, bool sized)
@@ -38,6 +95,20 @@ answer(td_request *request, int status, td_str body, bool sized)
                      0);
     request->writer->body(request, body, true);
     request->writer->finish(request);
+}
+
+static int
+answer_file(td_request *request, int64_t told, uint64_t offset, uint64_t length)
+{
+    td_headers headers = {NULL, 0, 0};
+    td_str none = {NULL, 0};
+    int rc;
+
+    ck_assert_int_eq(request->writer->head(request, 200, none, &headers, told), 0);
+    rc = request->writer->file(request, file, offset, length);
+    if (rc == 0)
+        rc = request->writer->finish(request);
+    return rc;
 }
 
 static void
@@ -86,6 +157,14 @@ finish(void *arg, td_request *request)
         answer(request, 200, request->body, true);
     } else if (td_str_equal(path, TD_STR("/big"))) {
         answer(request, 200, td_str_make(big, sizeof(big)), true);
+    } else if (td_str_equal(path, TD_STR("/file"))) {
+        ck_assert_int_eq(answer_file(request, FILE_SIZE - 3, 3, FILE_SIZE - 3), 0);
+    } else if (td_str_equal(path, TD_STR("/file-of-one"))) {
+        ck_assert_int_eq(answer_file(request, 1, 7, 1), 0);
+    } else if (td_str_equal(path, TD_STR("/file-of-none"))) {
+        ck_assert_int_eq(answer_file(request, 0, 7, 0), 0);
+    } else if (td_str_equal(path, TD_STR("/file-excess"))) {
+        ck_assert_int_eq(answer_file(request, 1, 0, 2), TD_EINVAL);
     } else if (td_str_equal(path, TD_STR("/204"))) {
         answer(request, 204, TD_STR("dropped"), false);
     } else {
@@ -113,8 +192,8 @@ static void
 done(void *arg, td_request *request)
 {
     (void)arg;
-    (void)request;
     seen.done++;
+    seen.body_sent = request->body_sent;
 }
 
 static const td_message_delegate delegate = {
@@ -147,6 +226,8 @@ setup(void)
     td_err err;
 
     memset(&seen, 0, sizeof(seen));
+    memset(&kernel, 0, sizeof(kernel));
+    signal(SIGPIPE, SIG_IGN);
     memset(big, 'b', sizeof(big));
     ck_assert_int_eq(td_ioloop_create(&loop, &err), 0);
     settings = (td_listener_settings){.name = "test", .limits = *td_limits_defaults()};
@@ -223,6 +304,7 @@ receive_all(int fd, char *out, size_t size)
 
 #define OK(rest) "HTTP/1.1 200 OK\r\nServer: x\r\nDate: -\r\n" rest
 #define OK2 OK("Content-Length: 2\r\n\r\nok")
+#define FILE_OK(rest) "HTTP/1.1 200 OK\r\nDate: -\r\n" rest
 #define HOST "Host: h\r\n"
 
 static const struct conversation {
@@ -267,6 +349,17 @@ static const struct conversation {
      "HTTP/1.1 100 Continue\r\n\r\n" OK("Content-Length: 1\r\n\r\na"), 0, true},
     {"no 100 without a body", "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 0\r\nExpect: 100-continue\r\n\r\n",
      OK("Content-Length: 0\r\n\r\n"), 0, true},
+    {"of a file", "GET /file-of-one HTTP/1.1\r\n" HOST "\r\n",
+     FILE_OK("Content-Length: 1\r\n\r\n7"), 0, true},
+    {"HEAD of a file", "HEAD /file-of-one HTTP/1.1\r\n" HOST "\r\nGET / HTTP/1.1\r\n" HOST "\r\n",
+     FILE_OK("Content-Length: 1\r\n\r\n") OK2, 0, true},
+    {"files among other answers, 9112 9.3.2",
+     "GET / HTTP/1.1\r\n" HOST "\r\nGET /file-of-one HTTP/1.1\r\n" HOST "\r\n"
+     "GET /file-of-none HTTP/1.1\r\n" HOST "\r\nGET /file-of-one HTTP/1.0\r\n\r\n",
+     OK2 FILE_OK("Content-Length: 1\r\n\r\n7") FILE_OK("Content-Length: 0\r\n\r\n")
+     FILE_OK("Content-Length: 1\r\n\r\n7"), 0, false},
+    {"more of a file than was told, 9112 6.2",
+     "GET /file-excess HTTP/1.1\r\n" HOST "\r\n", FILE_OK("Content-Length: 1\r\n\r\n"), 0, false},
     {"no 100 to 1.0", "POST /echo HTTP/1.0\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\na",
      OK("Content-Length: 1\r\n\r\na"), 0, false},
     {"another expectation", "GET / HTTP/1.1\r\n" HOST "Expect: sun\r\n\r\n", NULL, 417, false},
@@ -456,6 +549,195 @@ START_TEST(slow_reader_gets_all_of_a_big_body)
 }
 END_TEST
 
+/* The kernel may find room for the rest between two attempts of the same turn. */
+START_TEST(rest_that_leaves_at_the_second_attempt_ends_the_answer)
+{
+    const char *sent = "GET /big HTTP/1.1\r\n" HOST "\r\nGET / HTTP/1.1\r\n" HOST "\r\n";
+    static char got[sizeof(big) + 1024];
+    int fd;
+
+    start();
+    fd = connect_client();
+    got[0] = '\0';
+    kernel.refuses_odd = true;
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    for (int i = 0; i < 100 && seen.done < 2; i++) {
+        turn();
+        receive_all(fd, got, sizeof(got));
+    }
+    ck_assert_int_eq(seen.done, 2);
+    close(fd);
+    turn();
+}
+END_TEST
+
+/* ---- files */
+
+static int
+ask_for_file(const char *path)
+{
+    char head[64];
+    int fd, len = snprintf(head, sizeof(head), "GET %s HTTP/1.1\r\n" HOST "\r\n", path);
+
+    start();
+    fd = connect_client();
+    ck_assert_int_eq(write(fd, head, (size_t)len), len);
+    return fd;
+}
+
+/* A head has ended and digits follow, beginning with that of the offset 3. */
+static size_t
+check_digits(const char *got, size_t len)
+{
+    const char *body = strstr(got, "\r\n\r\n") + 4;
+    const size_t n = len - (size_t)(body - got);
+
+    for (size_t i = 0; i < n; i++)
+        ck_assert_int_eq(body[i], (char)('0' + (i + 3) % 10));
+    return n;
+}
+
+START_TEST(file_leaves_in_slices_and_others_are_served_in_between)
+{
+    static char got[FILE_SIZE + 1024];
+    char other[256];
+    int fd = ask_for_file("/file"), small = connect_client(), rounds = 0;
+
+    memset(got, 0, sizeof(got));
+    for (size_t len = 0; seen.done < 1 || len == 0; rounds++) {
+        const int before = kernel.sendfiles;
+        ssize_t n;
+
+        ck_assert_int_eq(write(small, "GET / HTTP/1.1\r\n" HOST "\r\n", 27), 27);
+        ev_run(td_ioloop_ev(loop), EVRUN_NOWAIT);
+        ck_assert_int_le(kernel.sendfiles, before + 1);
+        ck_assert_int_gt(read(small, other, sizeof(other)), 0);
+        seen.done -= 1; /* that of the small one */
+        n = read(fd, got + len, sizeof(got) - len);
+        len += n > 0 ? (size_t)n : 0;
+        ck_assert_int_lt(rounds, 1000);
+    }
+    receive_all(fd, got, sizeof(got));
+    ck_assert_uint_eq(kernel.slice_max, 256 * 1024);
+    ck_assert_int_ge(rounds, FILE_SIZE / (256 * 1024));
+    ck_assert_uint_eq(check_digits(got, strlen(got)), FILE_SIZE - 3);
+    ck_assert_uint_eq(file->references, 1);
+    close(fd);
+    close(small);
+    turn();
+}
+END_TEST
+
+START_TEST(file_that_shrinks_closes_the_connection)
+{
+    static char got[FILE_SIZE + 1024];
+    int fd = ask_for_file("/file");
+    bool ended = false;
+
+    memset(got, 0, sizeof(got));
+    turn();
+    ck_assert_int_eq(ftruncate(file->fd, 1000000), 0);
+    for (int i = 0; i < 100 && !ended; i++) {
+        turn();
+        ended = receive_all(fd, got, sizeof(got));
+    }
+    ck_assert(ended);
+    ck_assert_uint_eq(check_digits(got, strlen(got)), 1000000 - 3);
+    ck_assert_int_eq(seen.done, 1);
+    ck_assert_uint_eq(seen.body_sent, 1000000 - 3);
+    ck_assert_uint_eq(file->references, 1);
+    close(fd);
+}
+END_TEST
+
+START_TEST(client_that_leaves_lets_go_of_the_file)
+{
+    char got[1000];
+    int fd = ask_for_file("/file");
+
+    turn();
+    ck_assert_int_eq(read(fd, got, sizeof(got)), sizeof(got));
+    ck_assert_uint_eq(file->references, 2);
+    close(fd);
+    turn();
+    ck_assert_int_eq(seen.done, 1);
+    ck_assert_int_eq(seen.closed, 0); /* it was answered */
+    ck_assert_uint_lt(seen.body_sent, FILE_SIZE - 3);
+    ck_assert_uint_eq(file->references, 1);
+}
+END_TEST
+
+START_TEST(slow_reader_of_a_file_is_closed)
+{
+    int fd;
+
+    settings.limits.send_min_rate = 1 << 30;
+    fd = ask_for_file("/file");
+    turn();
+    ck_assert_uint_eq(file->references, 2);
+    context.sending.timer.deadline_ns = 0;
+    TD_LIST_FOREACH(link, &context.sending.head)
+        TD_CONTAINER_OF(link, td_deadline, link)->at_ns = 0;
+    context.sending.timer.fn(context.sending.timer.arg);
+    ck_assert_uint_eq(file->references, 1);
+    close(fd);
+}
+END_TEST
+
+START_TEST(file_may_be_answered_with_later)
+{
+    static char got[FILE_SIZE + 1024];
+    int fd = ask_for_file("/later");
+
+    memset(got, 0, sizeof(got));
+    turn();
+    ck_assert_int_eq(answer_file(seen.later, FILE_SIZE - 3, 3, FILE_SIZE - 3), 0);
+    ck_assert_int_eq(seen.later->writer->body(seen.later, TD_STR("x"), true), TD_EINVAL);
+    while (seen.done < 1) {
+        turn();
+        receive_all(fd, got, sizeof(got));
+    }
+    receive_all(fd, got, sizeof(got));
+    ck_assert_uint_eq(check_digits(got, strlen(got)), FILE_SIZE - 3);
+    close(fd);
+    turn();
+}
+END_TEST
+
+START_TEST(file_needs_a_length)
+{
+    td_headers headers = {NULL, 0, 0};
+    td_str none = {NULL, 0};
+    int fd = ask_for_file("/later");
+
+    turn();
+    ck_assert_int_eq(seen.later->writer->file(seen.later, file, 0, 1), TD_EINVAL);
+    ck_assert_int_eq(seen.later->writer->head(seen.later, 200, none, &headers, -1), 0);
+    ck_assert_int_eq(seen.later->writer->file(seen.later, file, 0, 1), TD_EINVAL);
+    ck_assert_uint_eq(file->references, 1);
+    close(fd);
+    turn();
+}
+END_TEST
+
+static void
+setup_file(void)
+{
+    static char digits[FILE_SIZE];
+
+    for (size_t i = 0; i < FILE_SIZE; i++)
+        digits[i] = (char)('0' + i % 10);
+    file = td_file_create(memfd_create("file", MFD_CLOEXEC));
+    ck_assert_int_eq(write(file->fd, digits, FILE_SIZE), FILE_SIZE);
+    td_log_set_fd(memfd_create("log", MFD_CLOEXEC));
+}
+
+static void
+teardown_file(void)
+{
+    td_file_unref(file);
+}
+
 START_TEST(streamed_body_pauses_and_resumes)
 {
     const char *sent = "POST /stream HTTP/1.1\r\n" HOST "Content-Length: 6\r\n\r\nabc";
@@ -530,6 +812,7 @@ main(void)
     SRunner *runner;
     int failed;
 
+    tcase_add_checked_fixture(tcase, setup_file, teardown_file);
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, conversation_does_not_depend_on_cuts, 0,
@@ -541,6 +824,13 @@ main(void)
     tcase_add_test(tcase, client_that_leaves_is_told_once);
     tcase_add_test(tcase, later_answer_goes_out_and_the_next_request_is_served);
     tcase_add_test(tcase, slow_reader_gets_all_of_a_big_body);
+    tcase_add_test(tcase, rest_that_leaves_at_the_second_attempt_ends_the_answer);
+    tcase_add_test(tcase, file_leaves_in_slices_and_others_are_served_in_between);
+    tcase_add_test(tcase, file_that_shrinks_closes_the_connection);
+    tcase_add_test(tcase, client_that_leaves_lets_go_of_the_file);
+    tcase_add_test(tcase, slow_reader_of_a_file_is_closed);
+    tcase_add_test(tcase, file_may_be_answered_with_later);
+    tcase_add_test(tcase, file_needs_a_length);
     tcase_add_test(tcase, streamed_body_pauses_and_resumes);
     tcase_add_test(tcase, answers_close_while_draining);
     tcase_add_test(tcase, oldest_incomplete_head_is_evicted);

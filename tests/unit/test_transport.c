@@ -4,7 +4,9 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include "tests/unit/on_loop.h"
 
@@ -99,6 +101,41 @@ START_TEST(a_write_to_a_full_or_closed_peer_returns)
 }
 END_TEST
 
+START_TEST(a_file_goes_from_its_offset_until_it_ends)
+{
+    const int fd = memfd_create("file", MFD_CLOEXEC);
+    char got[16];
+
+    ck_assert_int_eq(write(fd, "abcdef", 6), 6);
+    ck_assert_int_eq(transport.ops->sendfile(&transport, fd, 1, 3), 3);
+    ck_assert_int_eq(transport.ops->sendfile(&transport, fd, 4, 100), 2);
+    ck_assert_int_eq(transport.ops->sendfile(&transport, fd, 6, 100), 0);
+    ck_assert_int_eq(lseek(fd, 0, SEEK_CUR), 6); /* others may share it */
+    ck_assert_int_eq(read(peer, got, sizeof(got)), 5);
+    ck_assert_mem_eq(got, "bcdef", 5);
+    ck_assert_int_eq(transport.ops->sendfile(&transport, -1, 0, 1), -EBADF);
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_file_to_a_full_or_closed_peer_returns)
+{
+    const int fd = memfd_create("file", MFD_CLOEXEC);
+    ssize_t n;
+
+    signal(SIGPIPE, SIG_IGN);
+    ck_assert_int_eq(ftruncate(fd, 1 << 20), 0);
+    do
+        n = transport.ops->sendfile(&transport, fd, 0, 1 << 20);
+    while (n > 0);
+    ck_assert_int_eq(n, -EAGAIN);
+    close(peer);
+    ck_assert_int_eq(transport.ops->sendfile(&transport, fd, 0, 1), -EPIPE);
+    peer = -1;
+    close(fd);
+}
+END_TEST
+
 START_TEST(a_shutdown_ends_the_sending_side_alone)
 {
     char byte;
@@ -174,6 +211,8 @@ fill(TCase *tcase)
     tcase_add_test(tcase, a_read_gives_bytes_then_again_then_the_end);
     tcase_add_test(tcase, a_write_takes_one_part_or_several);
     tcase_add_test(tcase, a_write_to_a_full_or_closed_peer_returns);
+    tcase_add_test(tcase, a_file_goes_from_its_offset_until_it_ends);
+    tcase_add_test(tcase, a_file_to_a_full_or_closed_peer_returns);
     tcase_add_test(tcase, a_shutdown_ends_the_sending_side_alone);
     tcase_add_test(tcase, only_what_is_watched_is_told);
     tcase_add_test(tcase, interest_that_stays_or_comes_back_costs_no_system_call);
