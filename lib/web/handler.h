@@ -55,6 +55,7 @@ struct td_handler {
     struct td_handler_wait *wait; /* NULL: has neither waited nor put its end off */
     struct td_arguments *arguments; /* NULL: nobody has asked */
     td_str *texts;               /* of the request, with a NUL behind; NULL: nobody has asked */
+    struct td_visitor *visitor;  /* NULL: no cookie was set, and nothing else of visitor.h needed */
     void *user_data;
     td_header inline_headers[TD_HANDLER_HEADERS]; /* the only field that is not zeroed */
 };
@@ -112,5 +113,12 @@ void td_response_abort(td_handler *h);  /* so that the client can tell that it i
 void td_response_fail(td_handler *h, int status); /* the error page, by the class's write_error */
 void td_response_fail_plainly(td_handler *h, int status, bool with_body); /* without its code */
 void td_response_release(td_handler *h); /* memory that is not the arena's */
+
+/* 0, or what a function that changes status or headers has to return. */
+int td_response_check_open(td_handler *h, const char *function);
+
+/* ---- cookies.c */
+
+void td_response_add_cookies(td_handler *h); /* to the headers; h->visitor is not NULL */
 
 #endif

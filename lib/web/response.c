@@ -41,9 +41,8 @@ td_response_release(td_handler *h)
     h->body_len = h->body_size = 0;
 }
 
-/* 0, or what a function that changes status or headers has to return. */
-static int
-check_open(td_handler *h, const char *function)
+int
+td_response_check_open(td_handler *h, const char *function)
 {
     if (!td_handler_usable(h, function))
         return TD_EINVAL;
@@ -67,7 +66,7 @@ is_reason(td_str s)
 int
 td_set_status(td_handler *h, int status, const char *reason)
 {
-    int rc = check_open(h, "td_set_status");
+    int rc = td_response_check_open(h, "td_set_status");
 
     if (rc < 0)
         return rc;
@@ -139,7 +138,7 @@ static int
 take_line(td_handler *h, const char *function, const char *name, const char *value,
           td_header *line_out)
 {
-    int rc = check_open(h, function);
+    int rc = td_response_check_open(h, function);
 
     if (rc < 0)
         return rc;
@@ -184,7 +183,7 @@ int
 td_clear_header(td_handler *h, const char *name)
 {
     const td_str key = td_str_of(name);
-    int rc = check_open(h, "td_clear_header");
+    int rc = td_response_check_open(h, "td_clear_header");
 
     if (rc < 0)
         return rc;
@@ -198,7 +197,7 @@ td_clear_header(td_handler *h, const char *name)
 int
 td_clear(td_handler *h)
 {
-    int rc = check_open(h, "td_clear");
+    int rc = td_response_check_open(h, "td_clear");
 
     if (rc == 0)
         td_response_init(h);
@@ -416,6 +415,8 @@ write_head(td_handler *h, int64_t length)
     } else if (TD_UNLIKELY(h->content_length >= 0)) {
         length = h->content_length;
     }
+    if (TD_UNLIKELY(h->visitor != NULL))
+        td_response_add_cookies(h);
     h->headers_written = true;
     if (TD_UNLIKELY(h->wait != NULL))
         td_handler_head_written(h);
@@ -534,7 +535,7 @@ td_is_finished(td_handler *h)
 int
 td_redirect_status(td_handler *h, const char *url, int status)
 {
-    int rc = check_open(h, "td_redirect");
+    int rc = td_response_check_open(h, "td_redirect");
 
     if (rc == TD_ECLOSED)
         td_handler_owes_nothing(h);

@@ -113,6 +113,27 @@ redirect(td_handler *h)
     td_redirect(h, "/elsewhere?a=b", false);
 }
 
+static void
+get_cookie(td_handler *h)
+{
+    const td_str value = td_get_cookie(h, td_path_argument_at(h, 0).ptr);
+
+    td_set_header(h, "Content-Type", "application/octet-stream");
+    td_writef(h, "[%.*s]", TD_STR_FMT(td_str_is_null(value) ? TD_STR("none") : value));
+}
+
+/* The same cookie again and again, of which the last one counts; with a failure or not. */
+static void
+set_cookies(td_handler *h)
+{
+    td_set_cookie(h, "a", "first", &TD_COOKIE(.secure = true));
+    td_set_cookie(h, "a", td_path_argument_at(h, 1).ptr, &TD_COOKIE(.max_age = 60));
+    td_clear_cookie(h, "a", NULL);
+    td_set_cookie(h, "a", td_path_argument_at(h, 1).ptr, &TD_COOKIE(.httponly = true));
+    if (td_path_argument_at(h, 0).ptr[0] == '4')
+        td_raise(h, 403, "as asked");
+}
+
 static const td_handler_class Hello = {.get = hello};
 static const td_handler_class Plaintext = {.get = plaintext};
 static const td_handler_class Echo = {.get = echo, .head = echo, .post = echo, .put = echo,
@@ -130,6 +151,8 @@ static const td_handler_class Raise = {.get = raise_status, .post = raise_status
 static const td_handler_class Length = {.get = length};
 static const td_handler_class OwnHeaders = {.get = own_headers};
 static const td_handler_class Redirect = {.get = redirect};
+static const td_handler_class GetCookie = {.get = get_cookie};
+static const td_handler_class SetCookies = {.get = set_cookies};
 static const td_handler_class Small = {.post = body_length, .max_body_size = 10};
 
 TD_PLUGIN(.name = "conformance", .version = "1.0",
@@ -142,4 +165,6 @@ TD_PLUGIN(.name = "conformance", .version = "1.0",
                           TD_URL("/status/([0-9]+)/body", &StatusWithBody),
                           TD_URL("/raise/([0-9]+)", &Raise), TD_URL("/length/(.*)", &Length),
                           TD_URL("/own-headers", &OwnHeaders), TD_URL("/redirect", &Redirect),
+                          TD_URL("/cookie/(.+)", &GetCookie),
+                          TD_URL("/set-cookies/(200|403)/(.*)", &SetCookies),
                           TD_URL("/small", &Small)));

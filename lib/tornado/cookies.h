@@ -1,0 +1,55 @@
+/*
+ * Cookies (BEHAVIOUR section 14): those that the client sent, and those that the response sets.
+ *
+ * A cookie that is set is sent with the headers of the response, an error page's too; it cannot be
+ * read back in the same request.  Signed ones carry their name, their time and a signature, in
+ * Tornado's format (version 2): the client can read them but not change them.
+ */
+#ifndef TORNADO_COOKIES_H
+#define TORNADO_COOKIES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <tornado/abi.h>
+#include <tornado/handler.h>
+#include <tornado/str.h>
+
+/* Given as &TD_COOKIE(.max_age = 3600, .secure = true); NULL: none of it. */
+typedef struct td_cookie_options {
+    size_t size;          /* set by TD_COOKIE */
+    const char *domain;   /* NULL: the host of the request alone */
+    const char *path;     /* NULL: "/" */
+    int64_t expires;      /* Unix time in seconds; 0: when the browser ends */
+    int64_t max_age;      /* seconds; 0: says nothing; negative: it ends at once */
+    const char *samesite; /* "Strict", "Lax", "None" (which wants .secure); NULL: says nothing */
+    bool httponly;        /* hidden from scripts */
+    bool secure;          /* sent over TLS only */
+} td_cookie_options;
+
+#ifndef __cplusplus
+#define TD_COOKIE(...) ((td_cookie_options){.size = sizeof(td_cookie_options), __VA_ARGS__})
+#else
+inline const td_cookie_options &td_cookie_options_of(const td_cookie_options &o) { return o; }
+#define TD_COOKIE(...)                                                                             \
+    td_cookie_options_of(td_cookie_options{.size = sizeof(td_cookie_options), ##__VA_ARGS__})
+#endif
+
+/*
+ * The value of the last cookie of that name, unquoted; the null string: there is none.  Raises 431
+ * when the Cookie lines are larger than max_cookie_size.
+ */
+TD_API td_str td_get_cookie(td_handler *h, const char *name);
+
+/*
+ * Set a cookie, in place of one of the same name that was set before.  Strings are copied.  name: a
+ * token; value: no control bytes and no blanks, quoted where it has to be; TD_EINVAL for what no
+ * browser would take, and once the headers have been sent.
+ */
+TD_API int td_set_cookie(td_handler *h, const char *name, const char *value,
+                         const td_cookie_options *options);
+
+/* Tell the client to forget it: path, domain, samesite and secure as they were when it was set. */
+TD_API int td_clear_cookie(td_handler *h, const char *name, const td_cookie_options *options);
+
+#endif

@@ -1,0 +1,254 @@
+/*
+ * Goal: what handlers do with cookies is what BEHAVIOUR section 14 says: read over several lines,
+ * sent once each at the head of the response, error pages included, and refused when it is too late.
+ */
+#include "web_fixture.h"
+
+static td_method_fn *act;
+
+static void
+do_act(td_handler *h)
+{
+    act(h);
+}
+
+static const td_handler_class Act = {.get = do_act, .post = do_act, .name = "Act"};
+static const td_url urls[] = {TD_URL("/", &Act), {.pattern = NULL}};
+
+static web_exchange *
+request(const char *method, const char *lines, td_method_fn *fn)
+{
+    act = fn;
+    return web_request(method, "/", lines);
+}
+
+static void
+setup(void)
+{
+    web_setup();
+    web_serve(urls);
+}
+
+#define DEFAULT_LINES "Server: x\nContent-Type: text/html; charset=UTF-8\n"
+
+static int rc[8];
+
+/* ---- reading */
+
+static void
+write_cookie(td_handler *h)
+{
+    const td_str value = td_get_cookie(h, "a");
+
+    td_writef(h, "[%s]", td_str_is_null(value) ? "none" : value.ptr);
+}
+
+static const struct {
+    const char *lines, *body;
+} requests[] = {
+    {"", "[none]"},
+    {"Cookie: a=1\r\n", "[1]"},
+    {"Cookie: a=\"x\\054y\"\r\n", "[x,y]"},
+    {"Cookie: a=1\r\ncookie: b=2\r\n", "[1]"},
+    {"Cookie: b=1\r\nCookie: a=2\r\n", "[2]"},
+    {"Cookie: a=1\r\nCookie: a=2\r\n", "[2]"},
+    {"Cookie:\r\n", "[none]"},
+};
+
+START_TEST(cookies_of_all_lines_are_read)
+{
+    web_exchange *x = request("GET", requests[_i].lines, write_cookie);
+
+    ck_assert_str_eq(x->body, requests[_i].body);
+    web_done(x);
+}
+END_TEST
+
+static const struct {
+    size_t first, second; /* bytes of two Cookie lines */
+    int status;
+} sizes[] = {{4096, 0, 200}, {16384 - 100, 100, 200}, {16384, 0, 200}, {16385, 0, 431},
+             {10000, 10000, 431}};
+
+START_TEST(more_than_max_cookie_size_is_431)
+{
+    static char head[65536];
+    web_exchange *x = web_route_to("GET", "/", "");
+    td_headers *headers = &x->request->head.headers;
+
+    memset(head, 'x', sizeof(head));
+    td_headers_add(headers, &x->request->arena, TD_STR("Cookie"),
+                   td_str_make(head, sizes[_i].first));
+    td_headers_add(headers, &x->request->arena, TD_STR("Cookie"),
+                   td_str_make(head, sizes[_i].second));
+    act = write_cookie;
+    web_execute(x);
+    ck_assert_int_eq(x->status, sizes[_i].status);
+    ck_assert(!strstr(web_log(), "max_cookie_size") == (sizes[_i].status == 200));
+    web_done(x);
+}
+END_TEST
+
+/* ---- setting */
+
+static void
+set_cookies(td_handler *h)
+{
+    char name[] = "a", value[] = "1", path[] = "/x";
+
+    rc[0] = td_set_cookie(h, name, value, &TD_COOKIE(.path = path));
+    name[0] = value[0] = path[1] = '-'; /* all were copied */
+    rc[1] = td_set_cookie(h, "b", "2", NULL);
+    rc[2] = td_set_cookie(h, "c", "3", NULL);
+    rc[3] = td_set_cookie(h, "b", "4", &TD_COOKIE(.httponly = true)); /* replaces, options too */
+    ck_assert(td_str_is_null(td_get_cookie(h, "b")));
+}
+
+START_TEST(a_later_cookie_replaces_one_of_the_same_name)
+{
+    web_exchange *x = request("POST", "", set_cookies);
+
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(rc[i], 0);
+    ck_assert_str_eq(x->headers, DEFAULT_LINES "Set-Cookie: a=1; Path=/x\n"
+                                               "Set-Cookie: c=3; Path=/\n"
+                                               "Set-Cookie: b=4; HttpOnly; Path=/\n");
+    web_done(x);
+}
+END_TEST
+
+static void
+clear_cookie(td_handler *h)
+{
+    td_set_cookie(h, "a", "1", NULL);
+    td_clear_cookie(h, "a", &TD_COOKIE(.path = "/p", .max_age = 5, .secure = true));
+}
+
+START_TEST(a_cleared_cookie_is_empty_and_long_gone)
+{
+    char date[TD_HTTP_DATE_LEN + 1], expected[256];
+    web_exchange *x = request("POST", "", clear_cookie);
+
+    td_http_date_format(td_clock_cached_wall - 365 * 86400, date);
+    snprintf(expected, sizeof(expected),
+             DEFAULT_LINES "Set-Cookie: a=\"\"; expires=%s; Path=/p; Secure\n", date);
+    ck_assert_str_eq(x->headers, expected);
+    web_done(x);
+}
+END_TEST
+
+static void
+set_and_raise(td_handler *h)
+{
+    td_set_cookie(h, "a", "1", NULL);
+    td_set_header(h, "X-Never", "sent");
+    td_raise(h, 403, "no");
+}
+
+static void
+set_and_clear(td_handler *h)
+{
+    td_set_cookie(h, "a", "1", NULL);
+    td_set_header(h, "X-Never", "sent");
+    td_clear(h);
+}
+
+START_TEST(cookies_are_kept_where_headers_are_forgotten)
+{
+    static td_method_fn *const methods[] = {set_and_raise, set_and_clear};
+    web_exchange *x = request("POST", "", methods[_i]);
+
+    ck_assert_int_eq(x->status, _i == 0 ? 403 : 200);
+    ck_assert_str_eq(x->headers, DEFAULT_LINES "Set-Cookie: a=1; Path=/\n");
+    web_done(x);
+}
+END_TEST
+
+static void
+set_and_redirect(td_handler *h)
+{
+    td_set_cookie(h, "a", "1", NULL);
+    td_redirect(h, "/", false);
+}
+
+START_TEST(a_redirect_has_them)
+{
+    web_exchange *x = request("GET", "", set_and_redirect);
+
+    ck_assert_ptr_nonnull(strstr(x->headers, "Set-Cookie: a=1; Path=/\n"));
+    web_done(x);
+}
+END_TEST
+
+static void
+set_wrongly(td_handler *h)
+{
+    td_cookie_options untold = {.path = "/"};
+
+    rc[0] = td_set_cookie(h, "a b", "1", NULL);
+    rc[1] = td_set_cookie(h, "a", "1\r\nX: y", NULL);
+    rc[2] = td_set_cookie(h, NULL, "1", NULL);
+    rc[3] = td_set_cookie(h, "a", NULL, NULL);
+    rc[4] = td_set_cookie(h, "a", "1", &untold);
+    rc[5] = td_clear_cookie(h, "a", &TD_COOKIE(.path = ";"));
+    ck_assert(td_str_is_null(td_get_cookie(h, NULL)));
+    td_flush(h);
+    rc[6] = td_set_cookie(h, "a", "1", NULL);
+    rc[7] = td_clear_cookie(h, "a", NULL);
+}
+
+START_TEST(what_is_wrong_or_too_late_is_refused)
+{
+    web_exchange *x = request("POST", "", set_wrongly);
+    const char *log = web_log();
+
+    for (int i = 0; i < 8; i++)
+        ck_assert_int_eq(rc[i], TD_EINVAL);
+    ck_assert_str_eq(x->headers, DEFAULT_LINES);
+    ck_assert(strstr(log, "Act: td_set_cookie: the name is no token"));
+    ck_assert(strstr(log, "Act: td_set_cookie: a control byte or a blank is in the value"));
+    ck_assert(strstr(log, "Act: td_set_cookie: options are written as &TD_COOKIE(...)"));
+    ck_assert(strstr(log, "Act: td_set_cookie: the headers have been sent"));
+    ck_assert(strstr(log, "Act: td_clear_cookie: the headers have been sent"));
+    web_done(x);
+}
+END_TEST
+
+static void
+set_by_an_older_caller(td_handler *h)
+{
+    td_cookie_options options = TD_COOKIE(.path = "/x", .secure = true);
+
+    options.size = offsetof(td_cookie_options, secure); /* as if it had no such field */
+    td_set_cookie(h, "a", "1", &options);
+}
+
+START_TEST(options_count_as_far_as_the_caller_knew_them)
+{
+    web_exchange *x = request("POST", "", set_by_an_older_caller);
+
+    ck_assert_str_eq(x->headers, DEFAULT_LINES "Set-Cookie: a=1; Path=/x\n");
+    web_done(x);
+}
+END_TEST
+
+int
+main(void)
+{
+    Suite *suite = suite_create("visitor");
+    TCase *tcase = tcase_create("visitor");
+
+    tcase_add_checked_fixture(tcase, setup, web_teardown);
+    tcase_add_loop_test(tcase, cookies_of_all_lines_are_read, 0,
+                        sizeof(requests) / sizeof(requests[0]));
+    tcase_add_loop_test(tcase, more_than_max_cookie_size_is_431, 0,
+                        sizeof(sizes) / sizeof(sizes[0]));
+    tcase_add_test(tcase, a_later_cookie_replaces_one_of_the_same_name);
+    tcase_add_test(tcase, a_cleared_cookie_is_empty_and_long_gone);
+    tcase_add_loop_test(tcase, cookies_are_kept_where_headers_are_forgotten, 0, 2);
+    tcase_add_test(tcase, a_redirect_has_them);
+    tcase_add_test(tcase, what_is_wrong_or_too_late_is_refused);
+    tcase_add_test(tcase, options_count_as_far_as_the_caller_knew_them);
+    suite_add_tcase(suite, tcase);
+    return web_main(suite);
+}
