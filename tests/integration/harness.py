@@ -166,17 +166,10 @@ class Daemon:
 
     def _listening(self):
         """{listener: (ip, port)}, by asking the kernel which sockets the master listens on."""
-        inodes = set()
-        for fd in os.listdir(f"/proc/{self.master}/fd"):
-            with contextlib.suppress(OSError):
-                inodes.add(os.readlink(f"/proc/{self.master}/fd/{fd}"))
         ports = {}
-        with open("/proc/net/tcp", encoding="ascii") as table:
-            for row in list(table)[1:]:
-                fields = row.split()
-                if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
-                    ip, port = fields[1].split(":")
-                    ports[socket.inet_ntoa(bytes.fromhex(ip)[::-1])] = int(port, 16)
+        for address in listening_sockets(self.master):
+            ip, port = address.split(":")
+            ports[socket.inet_ntoa(bytes.fromhex(ip)[::-1])] = int(port, 16)
         return {name: (f"127.0.0.{number}", ports[f"127.0.0.{number}"])
                 for number, name in enumerate(self.listeners, 1)
                 if f"127.0.0.{number}" in ports}
@@ -193,10 +186,15 @@ class Daemon:
         return children(self.master)
 
     def reload(self):
-        """HUP, and wait until the new generation serves."""
+        """HUP, and wait until the new generation serves and the one before accepts no more."""
+        before = self.workers()
         os.kill(self.master, signal.SIGHUP)
         self.notifications.wait("RELOADING=1", self.process)
         self.notifications.wait("READY=1", self.process)
+        deadline = time.monotonic() + DEADLINE
+        while any(listening_sockets(worker) for worker in before):
+            assert time.monotonic() < deadline, "the old workers go on accepting"
+            time.sleep(0.001)
 
     def stop(self, signum=signal.SIGTERM):
         """Send the signal to the master and return the exit status of the program."""
@@ -269,6 +267,18 @@ def run(*args, env=None, **more):
 def children(pid):
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
         return [int(child) for child in file.read().split()]
+
+
+def listening_sockets(pid):
+    """The TCP sockets that the process listens on, as /proc/net/tcp writes addresses; none when it has gone."""
+    inodes = set()
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                inodes.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        rows = [row.split() for row in list(table)[1:]]
+    return [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes]
 
 
 class ProtocolError(AssertionError):
