@@ -23,7 +23,7 @@ MAKEFLAGS += -j$(shell nproc) --no-builtin-rules
 
 BUILD_PACKAGES := gcc libc6-dev pkg-config libev-dev libhttp-parser-dev libinih-dev libpcre2-dev \
                   libxxhash-dev
-TEST_PACKAGES := check libsubunit-dev python3 g++ curl gdb strace valgrind
+TEST_PACKAGES := check libsubunit-dev python3 python3-tornado g++ curl gdb strace valgrind
 FUZZ_PACKAGES := clang
 BENCH_PACKAGES := python3 wrk nginx-light h2o lighttpd kore python3-tornado librsvg2-bin
 

@@ -68,18 +68,26 @@ TD_API td_str td_path_argument(td_handler *h, const char *name);
 TD_API td_str td_path_argument_at(td_handler *h, unsigned index); /* positional or named, from 0 */
 
 /*
- * The last value of that name; stripped of white space at both ends, control bytes replaced by
- * spaces.  td_get_argument raises 400 "Missing argument NAME" when it is not there; invalid UTF-8
- * raises 400 in all of them.  (Bodies join in once forms are parsed.)
+ * The last value of that name in the query and in a form (urlencoded or multipart) in the body, where
+ * a form comes after the query; stripped of white space at both ends, control bytes replaced by
+ * spaces.  Those without a default raise 400 "Missing argument NAME" when it is not there; invalid
+ * UTF-8 raises 400 in all of them; more arguments than max_fields raise 413.
+ *
+ * A form that is broken is answered 400 before prepare.  See <tornado/forms.h> for numbers and files.
  */
 TD_API td_str td_get_argument(td_handler *h, const char *name);
 TD_API td_str td_get_argument_default(td_handler *h, const char *name, const char *default_value);
 TD_API td_str td_get_query_argument(td_handler *h, const char *name);
 TD_API td_str td_get_query_argument_default(td_handler *h, const char *name,
                                             const char *default_value);
+TD_API td_str td_get_body_argument(td_handler *h, const char *name);
+TD_API td_str td_get_body_argument_default(td_handler *h, const char *name,
+                                           const char *default_value);
 
 /* All values in order.  Returns how many there are; *values_out has that many. */
 TD_API size_t td_get_arguments(td_handler *h, const char *name, const td_str **values_out);
+TD_API size_t td_get_query_arguments(td_handler *h, const char *name, const td_str **values_out);
+TD_API size_t td_get_body_arguments(td_handler *h, const char *name, const td_str **values_out);
 
 /* ---- the response */
 

@@ -1,14 +1,18 @@
 /*
- * What was asked: the fields of the request, path arguments, query arguments (BEHAVIOUR section 7).
+ * What was asked: the fields of the request, path arguments, arguments (BEHAVIOUR section 7).
  *
  * A head is bytes of a peer without a NUL; what is asked for is copied once, with one behind.  The
- * query is split when the first argument is asked for, and a value decoded when it is.
+ * query is split when the first argument is asked for, a form before prepare (forms.c), and a value
+ * decoded when it is asked for.
  */
 #include <ctype.h>
+#include <locale.h>
+#include <math.h>
+#include <stdlib.h>
 #include "base/clock.h"
 #include "base/escape.h"
-#include "base/log.h"
-#include "web/handler.h"
+#include "base/value.h"
+#include "web/forms.h"
 
 static const td_str none = {NULL, 0};
 
@@ -202,18 +206,20 @@ td_path_argument(td_handler *h, const char *name)
     return none;
 }
 
-/* ---- query arguments */
+/* ---- arguments of the query and of the body */
 
-struct argument {
-    td_str name;
-    td_str raw;   /* as it was sent */
-    td_str value; /* decoded; the null string until somebody has asked for it */
+/* Which lists are meant; both, in this order, make td_get_argument. */
+enum source {
+    QUERY = 1,
+    BODY = 2,
 };
 
-struct td_arguments {
-    size_t count;
-    struct argument items[];
-};
+td_arguments *
+td_arguments_create(td_handler *h, size_t count_max)
+{
+    return td_arena_alloc(&h->request->arena,
+                          sizeof(td_arguments) + count_max * sizeof(td_argument));
+}
 
 /* Take what stands before the next `separator` off the front. */
 static td_str
@@ -228,44 +234,59 @@ next_part(td_str *rest, char separator)
 }
 
 static size_t
-count_pairs(td_str query)
+count_pairs(td_str text)
 {
     size_t count = 0;
 
-    while (query.len > 0)
-        count += next_part(&query, '&').len > 0;
+    while (text.len > 0)
+        count += next_part(&text, '&').len > 0;
     return count;
 }
 
-static struct td_arguments *
-parse(td_handler *h)
+td_arguments *
+td_arguments_split(td_handler *h, td_str text, size_t count_max)
 {
-    td_arena *arena = &h->request->arena;
-    td_str query = h->request->head.query;
-    const size_t count = count_pairs(query);
-    struct td_arguments *arguments;
+    const size_t count = count_pairs(text);
+    td_arguments *arguments;
 
-    if (count > (size_t)h->request->limits->max_fields)
-        td_handler_raise_quietly(h, 413, "more arguments than max_fields");
-    arguments = td_arena_alloc(arena, sizeof(*arguments) + count * sizeof(struct argument));
-    while (query.len > 0) {
-        td_str value = next_part(&query, '&');
+    if (count > count_max)
+        return NULL;
+    arguments = td_arguments_create(h, count);
+    while (text.len > 0) {
+        td_str value = next_part(&text, '&');
 
         if (value.len == 0)
             continue;
-        struct argument *argument = &arguments->items[arguments->count++];
+        td_argument *argument = &arguments->items[arguments->count++];
 
-        argument->name = td_url_unescape(arena, next_part(&value, '='), true);
+        argument->name = td_url_unescape(&h->request->arena, next_part(&value, '='), true);
         argument->raw = value;
     }
     return arguments;
 }
 
-static struct td_arguments *
-arguments_of(td_handler *h)
+/* Those of the body were counted before prepare. */
+static td_arguments *
+split_query(td_handler *h)
 {
+    const size_t others = h->form != NULL ? h->form->fields->count : 0;
+    td_arguments *arguments = td_arguments_split(
+        h, h->request->head.query, (size_t)h->request->limits->max_fields - others);
+
+    if (arguments == NULL)
+        td_handler_raise_quietly(h, 413, "more arguments than max_fields");
+    return arguments;
+}
+
+static td_arguments *
+arguments_of(td_handler *h, enum source source)
+{
+    static td_arguments nothing;
+
+    if (source == BODY)
+        return h->form != NULL ? h->form->fields : &nothing;
     if (h->arguments == NULL)
-        h->arguments = parse(h);
+        h->arguments = split_query(h);
     return h->arguments;
 }
 
@@ -315,15 +336,23 @@ strip(td_str s)
     return s;
 }
 
+/* What was sent, as a copy of ours with a NUL behind it. */
 static td_str
-value_of(td_handler *h, struct argument *argument)
+decoded(td_handler *h, const td_argument *argument)
+{
+    return argument->is_plain ? td_str_dup(&h->request->arena, argument->raw)
+                              : td_url_unescape(&h->request->arena, argument->raw, true);
+}
+
+static td_str
+value_of(td_handler *h, td_argument *argument)
 {
     td_str s;
     char *bytes;
 
     if (!td_str_is_null(argument->value))
         return argument->value;
-    s = td_url_unescape(&h->request->arena, argument->raw, true);
+    s = decoded(h, argument);
     if (!td_utf8_is_valid(s))
         td_handler_raise_quietly(h, 400, "argument is not UTF-8");
     bytes = (char *)(uintptr_t)s.ptr; /* it is our copy */
@@ -336,65 +365,269 @@ value_of(td_handler *h, struct argument *argument)
     return s;
 }
 
-static struct argument *
-last_of(td_handler *h, td_str name)
+static td_argument *
+last_of(td_arguments *arguments, td_str name)
 {
-    struct td_arguments *arguments = arguments_of(h);
-
     for (size_t i = arguments->count; i-- > 0;)
         if (td_str_equal(arguments->items[i].name, name))
             return &arguments->items[i];
     return NULL;
 }
 
-td_str
-td_get_query_argument_default(td_handler *h, const char *name, const char *default_value)
+/* The null string: there is none, or `function` may not be called here. */
+static td_str
+find(td_handler *h, unsigned sources, const char *name, const char *function)
 {
-    struct argument *argument;
+    td_argument *argument = NULL;
 
-    if (!td_handler_usable(h, "td_get_argument"))
+    if (!td_handler_usable(h, function))
         return none;
-    argument = last_of(h, td_str_of(name));
-    return argument != NULL ? value_of(h, argument) : td_str_of(default_value);
+    if (sources & BODY)
+        argument = last_of(arguments_of(h, BODY), td_str_of(name));
+    if (argument == NULL && (sources & QUERY))
+        argument = last_of(arguments_of(h, QUERY), td_str_of(name));
+    return argument != NULL ? value_of(h, argument) : none;
 }
 
-td_str
-td_get_query_argument(td_handler *h, const char *name)
+static td_str
+find_or_raise(td_handler *h, unsigned sources, const char *name, const char *function)
 {
-    td_str value = td_get_query_argument_default(h, name, NULL);
+    td_str value = find(h, sources, name, function);
 
-    if (td_str_is_null(value) && h != NULL)
+    if (td_str_is_null(value) && h != NULL && td_handler_thread)
         td_handler_raise_quietly(h, 400, "Missing argument %s", name);
     return value;
 }
 
-td_str
-td_get_argument_default(td_handler *h, const char *name, const char *default_value)
+static td_str
+find_or_default(td_handler *h, unsigned sources, const char *name, const char *default_value,
+                const char *function)
 {
-    return td_get_query_argument_default(h, name, default_value);
+    td_str value = find(h, sources, name, function);
+
+    return td_str_is_null(value) ? td_str_of(default_value) : value;
 }
 
 td_str
 td_get_argument(td_handler *h, const char *name)
 {
-    return td_get_query_argument(h, name);
+    return find_or_raise(h, QUERY | BODY, name, "td_get_argument");
+}
+
+td_str
+td_get_argument_default(td_handler *h, const char *name, const char *default_value)
+{
+    return find_or_default(h, QUERY | BODY, name, default_value, "td_get_argument_default");
+}
+
+td_str
+td_get_query_argument(td_handler *h, const char *name)
+{
+    return find_or_raise(h, QUERY, name, "td_get_query_argument");
+}
+
+td_str
+td_get_query_argument_default(td_handler *h, const char *name, const char *default_value)
+{
+    return find_or_default(h, QUERY, name, default_value, "td_get_query_argument_default");
+}
+
+td_str
+td_get_body_argument(td_handler *h, const char *name)
+{
+    return find_or_raise(h, BODY, name, "td_get_body_argument");
+}
+
+td_str
+td_get_body_argument_default(td_handler *h, const char *name, const char *default_value)
+{
+    return find_or_default(h, BODY, name, default_value, "td_get_body_argument_default");
+}
+
+/* ---- all of one name */
+
+static size_t
+collect(td_handler *h, td_arguments *arguments, const char *name, td_str *values)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < arguments->count; i++)
+        if (td_str_equal(arguments->items[i].name, td_str_of(name)))
+            values[count++] = value_of(h, &arguments->items[i]);
+    return count;
+}
+
+static size_t
+find_all(td_handler *h, unsigned sources, const char *name, const td_str **values_out,
+         const char *function)
+{
+    static td_arguments nothing;
+    td_arguments *query, *body;
+    td_str *values;
+    size_t count;
+
+    if (!td_handler_usable(h, function))
+        return 0;
+    query = sources & QUERY ? arguments_of(h, QUERY) : &nothing;
+    body = sources & BODY ? arguments_of(h, BODY) : &nothing;
+    values = TD_ARENA_ARRAY(&h->request->arena, td_str, query->count + body->count);
+    count = collect(h, query, name, values);
+    count += collect(h, body, name, values + count);
+    if (values_out != NULL)
+        *values_out = values;
+    return count;
 }
 
 size_t
 td_get_arguments(td_handler *h, const char *name, const td_str **values_out)
 {
-    struct td_arguments *arguments;
-    td_str *values;
-    size_t count = 0;
+    return find_all(h, QUERY | BODY, name, values_out, "td_get_arguments");
+}
 
-    if (!td_handler_usable(h, "td_get_arguments"))
-        return 0;
-    arguments = arguments_of(h);
-    values = TD_ARENA_ARRAY(&h->request->arena, td_str, arguments->count);
-    for (size_t i = 0; i < arguments->count; i++)
-        if (td_str_equal(arguments->items[i].name, td_str_of(name)))
-            values[count++] = value_of(h, &arguments->items[i]);
-    if (values_out != NULL)
-        *values_out = values;
-    return count;
+size_t
+td_get_query_arguments(td_handler *h, const char *name, const td_str **values_out)
+{
+    return find_all(h, QUERY, name, values_out, "td_get_query_arguments");
+}
+
+size_t
+td_get_body_arguments(td_handler *h, const char *name, const td_str **values_out)
+{
+    return find_all(h, BODY, name, values_out, "td_get_body_arguments");
+}
+
+/* ---- arguments that are no text */
+
+/* What kinds have in common: parse `text` into *out; 0, or the error that is logged. */
+typedef int parse_fn(const char *text, const int64_t range[2], void *out, td_err *err);
+
+/* False: it is not there, and need not be. */
+static bool
+convert(td_handler *h, const char *name, bool is_required, const char *function, parse_fn *parse,
+        const int64_t range[2], void *out)
+{
+    const td_str text = is_required ? find_or_raise(h, QUERY | BODY, name, function)
+                                    : find(h, QUERY | BODY, name, function);
+    td_err err;
+
+    if (td_str_is_null(text))
+        return false;
+    if (parse(text.ptr, range, out, &err) < 0)
+        td_handler_raise_quietly(h, 400, "Argument %s: %s", name, err.text);
+    return true;
+}
+
+static int
+parse_int(const char *text, const int64_t range[2], void *out, td_err *err)
+{
+    return td_value_parse_int(text, range[0], range[1], out, err);
+}
+
+static int
+parse_bool(const char *text, const int64_t range[2], void *out, td_err *err)
+{
+    (void)range;
+    return td_value_parse_bool(text, out, err);
+}
+
+static const char *
+skip_digits(const char *p)
+{
+    while (td_byte_is(*p, TD_BYTE_DIGIT))
+        p++;
+    return p;
+}
+
+/* [ "-" / "+" ] ( 1*DIGIT [ "." *DIGIT ] / "." 1*DIGIT ) [ "e" [ "-" / "+" ] 1*DIGIT ] */
+static bool
+is_decimal(const char *text)
+{
+    const char *whole = text + (*text == '-' || *text == '+'), *p = skip_digits(whole);
+    size_t digits = (size_t)(p - whole);
+
+    if (*p == '.') {
+        const char *fraction = p + 1;
+
+        p = skip_digits(fraction);
+        digits += (size_t)(p - fraction);
+    }
+    if (digits > 0 && (*p == 'e' || *p == 'E')) {
+        const char *exponent = p + 1 + (p[1] == '-' || p[1] == '+');
+
+        p = skip_digits(exponent);
+        digits = (size_t)(p - exponent);
+    }
+    return digits > 0 && *p == '\0';
+}
+
+static int
+parse_double(const char *text, const int64_t range[2], void *out, td_err *err)
+{
+    static locale_t plain; /* a handler may have set a locale with another decimal point */
+    double value;
+
+    (void)range;
+    if (plain == NULL)
+        plain = newlocale(LC_ALL_MASK, "C", NULL);
+    value = is_decimal(text) ? strtod_l(text, NULL, plain) : NAN;
+    if (!isfinite(value))
+        return td_err_set(err, TD_EBADMSG, "'%s' is not a number", text);
+    *(double *)out = value;
+    return 0;
+}
+
+int64_t
+td_get_argument_int(td_handler *h, const char *name, int64_t min, int64_t max)
+{
+    int64_t value = 0;
+
+    convert(h, name, true, "td_get_argument_int", parse_int, (const int64_t[]){min, max}, &value);
+    return value;
+}
+
+int64_t
+td_get_argument_int_default(td_handler *h, const char *name, int64_t min, int64_t max,
+                            int64_t default_value)
+{
+    int64_t value = default_value;
+
+    convert(h, name, false, "td_get_argument_int_default", parse_int, (const int64_t[]){min, max},
+            &value);
+    return value;
+}
+
+bool
+td_get_argument_bool(td_handler *h, const char *name)
+{
+    bool value = false;
+
+    convert(h, name, true, "td_get_argument_bool", parse_bool, NULL, &value);
+    return value;
+}
+
+bool
+td_get_argument_bool_default(td_handler *h, const char *name, bool default_value)
+{
+    bool value = default_value;
+
+    convert(h, name, false, "td_get_argument_bool_default", parse_bool, NULL, &value);
+    return value;
+}
+
+double
+td_get_argument_double(td_handler *h, const char *name)
+{
+    double value = 0;
+
+    convert(h, name, true, "td_get_argument_double", parse_double, NULL, &value);
+    return value;
+}
+
+double
+td_get_argument_double_default(td_handler *h, const char *name, double default_value)
+{
+    double value = default_value;
+
+    convert(h, name, false, "td_get_argument_double_default", parse_double, NULL, &value);
+    return value;
 }

@@ -12,7 +12,7 @@
  */
 #include "base/clock.h"
 #include "base/log.h"
-#include "web/handler.h"
+#include "web/forms.h"
 
 struct td_handler_wait {
     td_handler *handler;
@@ -294,6 +294,8 @@ run_method(void *arg)
     const td_route *route = td_handler_route(h);
 
     begin(h);
+    if (TD_UNLIKELY(td_form_may_be_there(h->request)))
+        td_form_parse(h);
     if (route->class->prepare != NULL && !h->finished)
         route->class->prepare(h);
     if (!h->finished)

@@ -1,6 +1,6 @@
 /*
- * Goal: what a handler asks of its request is what was sent: fields, path arguments, and query
- * arguments by the rules of BEHAVIOUR section 7.
+ * Goal: what a handler asks of its request is what was sent: fields, path arguments, and arguments
+ * of the query and of forms by the rules of BEHAVIOUR section 7.
  */
 #include <http/parser.h>
 #include "web_fixture.h"
@@ -41,6 +41,7 @@ checked(td_str s)
 
 static const char *asked;
 static td_str got;
+static int field_index;
 
 static void
 ask(td_handler *h)
@@ -180,6 +181,286 @@ START_TEST(more_than_max_fields_is_413)
 }
 END_TEST
 
+/* ---- arguments of a form in the body */
+
+static const char urlencoded[] = "Content-Type: application/x-www-form-urlencoded\r\n";
+
+static web_exchange *
+post(const char *target, const char *lines, td_str body)
+{
+    char more[512];
+    web_exchange *x;
+
+    snprintf(more, sizeof(more), "%sContent-Length: %zu\r\n", lines, body.len);
+    x = web_route_to("POST", target, more);
+    x->request->body = body;
+    web_execute(x);
+    return x;
+}
+
+START_TEST(a_field_of_a_form_is_an_argument)
+{
+    web_exchange *x;
+
+    asked = lookups[_i].name;
+    act = ask;
+    x = post("/", urlencoded, td_str_of(lookups[_i].query));
+    ck_assert_int_eq(x->status, lookups[_i].value != NULL ? 200 : 400);
+    ck_assert_str_eq(got.ptr, lookups[_i].value != NULL ? lookups[_i].value : "raised");
+    web_done(x);
+}
+END_TEST
+
+static const struct {
+    const char *lines, *body;
+    int status;
+    const char *seen; /* a, of the body */
+} bodies[] = {
+    {"Content-Type: application/x-www-form-urlencoded\r\n", "a=1", 200, "1"},
+    {"Content-Type: application/x-www-form-urlencoded; charset=utf-8\r\n", "a=1", 200, "1"},
+    {"content-type: Application/X-WWW-Form-URLencoded\r\n", "a=1", 200, "1"},
+    {"Content-Type: application/x-www-form-urlencoded\r\n", "", 200, "none"},
+    {"Content-Type: text/plain\r\n", "a=1", 200, "none"},
+    {"Content-Type: application/x-www\r\n", "a=1", 200, "none"},
+    {"", "a=1", 200, "none"},
+    {"Content-Type: application/x-www-form-urlencoded\r\nContent-Encoding: gzip\r\n", "a=1", 400,
+     "raised"},
+    {"Content-Type: application/x-www-form-urlencoded\r\nContent-Encoding:\r\n", "a=1", 400,
+     "raised"},
+    {"Content-Type: text/plain\r\nContent-Encoding: gzip\r\n", "a=1", 200, "none"},
+};
+
+static void
+ask_body_argument(td_handler *h)
+{
+    got = td_str_dup(&web_arena, checked(td_get_body_argument_default(h, "a", "none")));
+}
+
+START_TEST(a_body_is_a_form_by_its_content_type)
+{
+    web_exchange *x;
+
+    got = TD_STR("raised");
+    act = ask_body_argument;
+    x = post("/", bodies[_i].lines, td_str_of(bodies[_i].body));
+    ck_assert_int_eq(x->status, bodies[_i].status);
+    ck_assert_str_eq(got.ptr, bodies[_i].seen);
+    if (bodies[_i].status == 400)
+        ck_assert(strstr(web_log(), "form: it has a Content-Encoding"));
+    web_done(x);
+}
+END_TEST
+
+static void
+ask_sources(td_handler *h)
+{
+    const td_str *values;
+
+    ck_assert_str_eq(td_get_argument(h, "a").ptr, "body");
+    ck_assert_str_eq(td_get_query_argument(h, "a").ptr, "query");
+    ck_assert_str_eq(td_get_body_argument(h, "a").ptr, "body");
+    ck_assert_str_eq(td_get_argument(h, "q").ptr, "1");
+    ck_assert_str_eq(td_get_argument(h, "b").ptr, "2");
+    ck_assert_ptr_null(td_get_body_argument_default(h, "q", NULL).ptr);
+    ck_assert_ptr_null(td_get_query_argument_default(h, "b", NULL).ptr);
+    ck_assert_uint_eq(td_get_arguments(h, "a", &values), 3);
+    ck_assert_str_eq(values[0].ptr, "query");
+    ck_assert_str_eq(values[1].ptr, "first");
+    ck_assert_str_eq(values[2].ptr, "body");
+    ck_assert_uint_eq(td_get_query_arguments(h, "a", &values), 1);
+    ck_assert_uint_eq(td_get_body_arguments(h, "a", &values), 2);
+    ck_assert_str_eq(values[0].ptr, "first");
+    td_get_body_argument(h, "q");
+}
+
+START_TEST(the_body_comes_after_the_query)
+{
+    web_exchange *x;
+
+    act = ask_sources;
+    x = post("/?a=query&q=1", urlencoded, TD_STR("a=first&b=2&a=body"));
+    ck_assert_int_eq(x->status, 400);
+    ck_assert(strstr(web_log(), "Missing argument q"));
+    web_done(x);
+}
+END_TEST
+
+static td_str
+form_of(size_t count)
+{
+    char *text = td_arena_alloc(&web_arena, 2 * count + 1);
+
+    for (size_t i = 0; i < count; i++)
+        memcpy(text + 2 * i, "b&", 2);
+    return td_str_make(text, 2 * count);
+}
+
+static const struct {
+    size_t in_body;
+    const char *target;
+    int status;
+    const char *log;
+} counts[] = {
+    {1000, "/", 200, ""},
+    {1001, "/", 413, "form: more fields than max_fields"},
+    {999, "/?a", 200, ""},
+    {1000, "/?a", 413, "more arguments than max_fields"},
+};
+
+static void
+ask_both(td_handler *h)
+{
+    td_get_arguments(h, "a", NULL);
+}
+
+START_TEST(max_fields_counts_query_and_body)
+{
+    web_exchange *x;
+
+    act = ask_both;
+    x = post(counts[_i].target, urlencoded, form_of(counts[_i].in_body));
+    ck_assert_int_eq(x->status, counts[_i].status);
+    ck_assert(strstr(web_log(), counts[_i].log));
+    web_done(x);
+}
+END_TEST
+
+/* ---- arguments that are no text */
+
+static int64_t min = -10, max = 10;
+static const struct {
+    const char *value;
+    bool is_good;
+    int64_t number;
+} integers[] = {
+    {"0", true, 0},    {"10", true, 10},   {"-10", true, -10}, {"007", true, 7}, {"+++7+", true, 7},
+    {"11", false, 0},  {"-11", false, 0},  {"", false, 0},     {"-", false, 0},  {"1x", false, 0},
+    {"1.0", false, 0}, {"%2B1", false, 0}, {"1+1", false, 0},  {"--1", false, 0}, {"1%00", true, 1},
+    {"99999999999999999999", false, 0},    {"0x1", false, 0},
+};
+
+static int64_t got_int;
+static bool got_bool;
+static double got_double;
+
+static void
+ask_int(td_handler *h)
+{
+    ck_assert_int_eq(td_get_argument_int_default(h, "none", min, max, 42), 42);
+    got_int = td_get_argument_int(h, "a", min, max);
+    ck_assert_int_eq(td_get_argument_int_default(h, "a", min, max, 42), got_int);
+}
+
+static void
+check_typed(const char *value, bool is_good)
+{
+    char target[128];
+    web_exchange *x;
+
+    snprintf(target, sizeof(target), "/?a=%s", value);
+    x = web_get(target);
+    ck_assert_int_eq(x->status, is_good ? 200 : 400);
+    if (!is_good)
+        ck_assert(strstr(web_log(), "Argument a: '"));
+    web_done(x);
+}
+
+START_TEST(an_integer_is_in_its_range_or_400)
+{
+    act = ask_int;
+    check_typed(integers[_i].value, integers[_i].is_good);
+    ck_assert_int_eq(got_int, integers[_i].number);
+}
+END_TEST
+
+static const struct {
+    const char *value;
+    bool is_good, is_on;
+} switches[] = {
+    {"on", true, true},   {"ON", true, true},    {"true", true, true}, {"1", true, true},
+    {"yes", true, true},  {"off", true, false},  {"0", true, false},   {"False", true, false},
+    {"no", true, false},  {"", false, false},    {"2", false, false},  {"onn", false, false},
+};
+
+static void
+ask_bool(td_handler *h)
+{
+    ck_assert(td_get_argument_bool_default(h, "none", true));
+    got_bool = td_get_argument_bool(h, "a");
+    ck_assert(td_get_argument_bool_default(h, "a", !got_bool) == got_bool);
+}
+
+START_TEST(a_switch_is_a_word_or_400)
+{
+    act = ask_bool;
+    check_typed(switches[_i].value, switches[_i].is_good);
+    ck_assert(got_bool == switches[_i].is_on);
+}
+END_TEST
+
+static const struct {
+    const char *value;
+    bool is_good;
+    double number;
+} doubles[] = {
+    {"0", true, 0},        {"1.5", true, 1.5},    {"-1.5", true, -1.5}, {"%2B1.5", true, 1.5},
+    {".5", true, .5},      {"5.", true, 5},       {"1e3", true, 1000},  {"1E%2B3", true, 1000},
+    {"25e-1", true, 2.5},  {"1e-999", true, 0},   {"", false, 0},       {".", false, 0},
+    {"-", false, 0},       {"1e", false, 0},      {"1e-", false, 0},    {"1e999", false, 0},
+    {"inf", false, 0},     {"nan", false, 0},     {"0x10", false, 0},   {"1,5", false, 0},
+    {"1.5x", false, 0},    {"1 5", false, 0},     {"--1", false, 0},    {"e5", false, 0},
+};
+
+static void
+ask_double(td_handler *h)
+{
+    ck_assert_double_eq(td_get_argument_double_default(h, "none", 4.5), 4.5);
+    got_double = td_get_argument_double(h, "a");
+    ck_assert_double_eq(td_get_argument_double_default(h, "a", 4.5), got_double);
+}
+
+START_TEST(a_number_is_decimal_and_finite_or_400)
+{
+    char value[32];
+
+    snprintf(value, sizeof(value), "%s", doubles[_i].value);
+    for (char *p = value; *p != '\0'; p++)
+        if (*p == ' ')
+            *p = '+';
+    act = ask_double;
+    check_typed(value, doubles[_i].is_good);
+    ck_assert_double_eq(got_double, doubles[_i].number);
+}
+END_TEST
+
+static void
+ask_missing(td_handler *h)
+{
+    switch (field_index) {
+    case 0:
+        td_get_argument_int(h, "needle", 0, 1);
+        break;
+    case 1:
+        td_get_argument_bool(h, "needle");
+        break;
+    default:
+        td_get_argument_double(h, "needle");
+    }
+}
+
+START_TEST(a_missing_number_is_named_in_the_log)
+{
+    web_exchange *x;
+
+    field_index = _i;
+    act = ask_missing;
+    x = web_get("/");
+    ck_assert_int_eq(x->status, 400);
+    ck_assert(strstr(web_log(), "Missing argument needle"));
+    web_done(x);
+}
+END_TEST
+
 /* ---- path arguments */
 
 static void
@@ -240,7 +521,6 @@ static const struct {
     {"GET http://y:2/a?b HTTP/1.1\r\nHost: x:1\r\n\r\n", td_request_host, "y:2"},
     {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", td_request_body, ""},
 };
-static int field_index;
 
 static void
 ask_field(td_handler *h)
@@ -311,6 +591,14 @@ main(void)
     tcase_add_test(tcase, a_default_takes_the_place_of_what_is_missing);
     tcase_add_test(tcase, all_values_come_in_order);
     tcase_add_test(tcase, more_than_max_fields_is_413);
+    tcase_add_loop_test(tcase, a_field_of_a_form_is_an_argument, 0, COUNT(lookups));
+    tcase_add_loop_test(tcase, a_body_is_a_form_by_its_content_type, 0, COUNT(bodies));
+    tcase_add_test(tcase, the_body_comes_after_the_query);
+    tcase_add_loop_test(tcase, max_fields_counts_query_and_body, 0, COUNT(counts));
+    tcase_add_loop_test(tcase, an_integer_is_in_its_range_or_400, 0, COUNT(integers));
+    tcase_add_loop_test(tcase, a_switch_is_a_word_or_400, 0, COUNT(switches));
+    tcase_add_loop_test(tcase, a_number_is_decimal_and_finite_or_400, 0, COUNT(doubles));
+    tcase_add_loop_test(tcase, a_missing_number_is_named_in_the_log, 0, 3);
     tcase_add_test(tcase, path_arguments_are_found_by_name_and_by_place);
     tcase_add_loop_test(tcase, the_fields_are_as_they_were_sent, 0, COUNT(fields));
     tcase_add_test(tcase, headers_of_one_name_are_joined);
