@@ -58,6 +58,7 @@ struct td_http1connection {
     uint8_t closing;         /* http1_closing */
     bool broken;             /* to be closed at the end of the turn, whatever is unsent */
     bool body_paused;        /* the delegate wants no more for now */
+    bool begun;              /* the delegate knows of a request that is not done */
     bool head_sent, answered;
     bool refused;            /* answered by the connection itself */
     bool out_chunked, out_sized, no_body; /* framing of the answer */

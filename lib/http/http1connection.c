@@ -24,6 +24,7 @@
 #define LINGER_MS 2000
 #define WARM_MS 1000
 #define RATE_WINDOW_MS 10000
+#define BODY_FIRST (16 * 1024) /* bytes of room for a buffered body before any of it has come */
 
 static char read_buffer[READ_SIZE];
 static uint64_t requests_total; /* of this worker */
@@ -59,6 +60,7 @@ lose_request(td_http1connection *conn)
     td_request *request = conn->request;
     td_http1context *context = conn->context;
 
+    conn->begun = false;
     request->connection = NULL;
     if (!conn->answered)
         context->delegate->closed(context->delegate_arg, request);
@@ -67,20 +69,13 @@ lose_request(td_http1connection *conn)
     forget_request(conn);
 }
 
-/* True while the delegate knows of a request that is not done. */
-static bool
-has_request(const td_http1connection *conn)
-{
-    return conn->request != NULL && conn->phase >= HTTP1_BODY && conn->phase <= HTTP1_SENDING;
-}
-
 static void
 close_connection(td_http1connection *conn)
 {
     td_http1context *context = conn->context;
 
     td_http1_drop_range(conn);
-    if (has_request(conn))
+    if (conn->begun)
         lose_request(conn);
     forget_request(conn);
     if (td_http1_turn.owner == conn)
@@ -102,9 +97,12 @@ end_request(td_http1connection *conn)
 {
     td_request *request = conn->request;
     td_http1context *context = conn->context;
+    /* The client may promise to send no more after a message, but not in the middle of one. */
+    const bool is_last = conn->phase != HTTP1_BODY && !request->head.keep_alive;
 
     log_request(conn);
-    if (conn->phase != HTTP1_HEAD) { /* else it was refused before the delegate knew of it */
+    if (conn->begun) {
+        conn->begun = false;
         if (conn->refused)
             context->delegate->closed(context->delegate_arg, request);
         context->delegate->done(context->delegate_arg, request);
@@ -117,8 +115,7 @@ end_request(td_http1connection *conn)
     if (context->no_idle && conn->closing == HTTP1_STAY)
         conn->closing = HTTP1_CLOSE_GENTLY;
     if (!conn->keep && conn->closing == HTTP1_STAY)
-        conn->closing = request != conn->request || request->head.keep_alive ? HTTP1_CLOSE_GENTLY
-                                                                             : HTTP1_CLOSE;
+        conn->closing = is_last ? HTTP1_CLOSE : HTTP1_CLOSE_GENTLY;
     if (conn->closing != HTTP1_STAY)
         forget_request(conn);
     else
@@ -190,6 +187,22 @@ wants_continue(const td_http1connection *conn)
 static td_deadlines *
 body_timeout(td_http1context *context, int64_t duration_ms);
 
+/*
+ * Room for n more bytes of a buffered body.  It grows by half, so that a large body is copied a
+ * bounded number of times, and with what has come: the length that a client tells costs it nothing.
+ */
+static bool
+make_room(td_http1connection *conn, size_t n)
+{
+    td_request *request = conn->request;
+    const size_t need = request->body_buf.len + n;
+    size_t room = need > request->body_buf.size ? need + need / 2 : need;
+
+    if (!request->head.chunked && room > (size_t)request->head.content_length)
+        room = (size_t)request->head.content_length;
+    return td_request_reserve_body(request, room, conn->context->body_memory);
+}
+
 /* A body is to come.  Returns false when it was refused. */
 static bool
 begin_body(td_http1connection *conn)
@@ -209,7 +222,8 @@ begin_body(td_http1connection *conn)
             return false;
         }
         if (request->body_mode == TD_BODY_BUFFERED &&
-            !td_request_reserve_body(request, conn->body_left, context->body_memory)) {
+            (!td_request_body_fits(request, conn->body_left, context->body_memory) ||
+             !make_room(conn, conn->body_left < BODY_FIRST ? conn->body_left : BODY_FIRST))) {
             td_http1_refuse(conn, 503, "body_memory is used up");
             return false;
         }
@@ -247,6 +261,7 @@ begin_request(td_http1connection *conn)
         return;
     if (!has_body)
         conn->phase = HTTP1_HANDLING;
+    conn->begun = true;
     context->delegate->headers_received(context->delegate_arg, request);
     if (conn->broken)
         return;
@@ -326,11 +341,7 @@ take_data(td_http1connection *conn, td_str data)
         }
         return true;
     }
-    /* Grow by half, so that a body of many chunks is copied a bounded number of times. */
-    size_t need = request->body_buf.len + data.len;
-    size_t room = need > request->body_buf.size ? need + need / 2 : need;
-
-    if (!td_request_reserve_body(request, room, context->body_memory)) {
+    if (!make_room(conn, data.len)) {
         td_http1_refuse(conn, 503, "body_memory is used up");
         return false;
     }
@@ -478,17 +489,23 @@ begin_linger(td_http1connection *conn)
     td_deadline_start(&conn->context->lingering, &conn->deadline, td_now_ns());
 }
 
+/*
+ * Between requests nothing is read before what came earlier is served and its answers are sent: who
+ * pipelines for ever does not fill our memory, and who has sent all his requests and then ended his
+ * side gets all his answers, for the end is seen last.
+ */
 static bool
 wants_input(const td_http1connection *conn)
 {
     switch ((http1_phase)conn->phase) {
     case HTTP1_IDLE:
+        return conn->closing == HTTP1_STAY && conn->in.len == 0 && !http1_is_waiting(conn);
     case HTTP1_HEAD:
         return conn->closing == HTTP1_STAY;
     case HTTP1_BODY:
         return conn->closing == HTTP1_STAY && !conn->body_paused;
     case HTTP1_HANDLING:
-        return conn->in.len < PIPELINE_MAX; /* also to hear that the client leaves */
+        return !conn->answered && conn->in.len < PIPELINE_MAX; /* also to hear the client leave */
     case HTTP1_SENDING:
         return false;
     case HTTP1_LINGER:
@@ -505,6 +522,17 @@ tell_writable(td_http1connection *conn)
         return;
     conn->above_high_water = false;
     conn->context->delegate->writable(conn->context->delegate_arg, conn->request);
+}
+
+/* While a handler works its own time-out counts; while the client takes answers, send_min_rate. */
+static void
+settle_deadline(td_http1connection *conn, bool waiting)
+{
+    if (conn->phase == HTTP1_HANDLING || conn->phase == HTTP1_SENDING ||
+        (conn->phase == HTTP1_IDLE && waiting))
+        td_deadline_stop(&conn->deadline);
+    else if (conn->phase == HTTP1_IDLE && !td_list_is_linked(&conn->deadline.link))
+        td_deadline_start(&conn->context->warm, &conn->deadline, td_now_ns());
 }
 
 /* The end of each turn: send, wait for what must be waited for, close what is to be closed. */
@@ -538,8 +566,7 @@ settle(td_http1connection *conn)
     } else if (!waiting) {
         td_deadline_stop(&conn->sending);
     }
-    if (conn->phase == HTTP1_HANDLING || conn->phase == HTTP1_SENDING)
-        td_deadline_stop(&conn->deadline);
+    settle_deadline(conn, waiting);
     td_transport_watch(&conn->transport, conn->context->loop,
                        (waiting ? TD_WRITABLE : 0) | (wants_input(conn) ? TD_READABLE : 0));
 }
@@ -584,14 +611,29 @@ receive_linger(td_http1connection *conn)
         conn->broken = true;
 }
 
+/* How much of a body with a length can be received before it has to grow; one byte is the NUL's. */
+static size_t
+body_room(const td_http1connection *conn)
+{
+    const td_buf *body = &conn->request->body_buf;
+    const size_t room = body->size - body->start - body->len - 1;
+
+    return room < conn->body_left ? room : (size_t)conn->body_left;
+}
+
 /* A buffered body with a length goes straight to where it will lie. */
 static void
 receive_body(td_http1connection *conn)
 {
     td_buf *body = &conn->request->body_buf;
-    char *to = td_buf_reserve(body, conn->body_left);
-    ssize_t n = conn->transport.ops->read(&conn->transport, to, conn->body_left);
+    ssize_t n;
 
+    if (body_room(conn) == 0 && !make_room(conn, BODY_FIRST)) {
+        td_http1_refuse(conn, 503, "body_memory is used up");
+        serve_kept(conn);
+        return;
+    }
+    n = conn->transport.ops->read(&conn->transport, td_buf_reserve(body, 0), body_room(conn));
     if (n == -EAGAIN)
         return;
     if (n <= 0) {
@@ -662,7 +704,7 @@ on_resume(void *arg)
     td_http1connection *conn = arg;
 
     td_http1_turn.active = conn;
-    if (!conn->broken && has_request(conn))
+    if (!conn->broken && conn->begun)
         tell_writable(conn);
     if (!conn->broken && conn->phase == HTTP1_BODY && !conn->body_paused && !conn->answered &&
         conn->chunked == NULL && conn->body_left == 0)
@@ -708,6 +750,13 @@ connection_of(td_deadline *deadline)
 }
 
 static void
+close_now(td_http1connection *conn)
+{
+    conn->broken = true;
+    settle(conn);
+}
+
+static void
 refuse_late(td_http1connection *conn, const char *why)
 {
     td_http1_turn.active = conn;
@@ -719,23 +768,22 @@ refuse_late(td_http1connection *conn, const char *why)
     settle(conn);
 }
 
+/* Who has sent only empty lines is idle: an answer would be taken for that of the next request. */
 static void
 head_expired(td_deadline *deadline)
 {
-    refuse_late(connection_of(deadline), "header_timeout");
+    td_http1connection *conn = connection_of(deadline);
+
+    if (is_in_request(conn))
+        refuse_late(conn, "header_timeout");
+    else
+        close_now(conn);
 }
 
 static void
 body_expired(td_deadline *deadline)
 {
     refuse_late(connection_of(deadline), "body_timeout");
-}
-
-static void
-close_now(td_http1connection *conn)
-{
-    conn->broken = true;
-    settle(conn);
 }
 
 static void

@@ -50,16 +50,28 @@ td_request_unref(td_request *request)
 }
 
 bool
+td_request_body_fits(const td_request *request, uint64_t size, size_t memory_max)
+{
+    const size_t others = body_memory - request->body_buf.size;
+
+    return others <= memory_max && size < memory_max - others;
+}
+
+bool
 td_request_reserve_body(td_request *request, size_t size, size_t memory_max)
 {
     const size_t before = request->body_buf.size;
+    td_buf larger = {0};
 
     size++; /* for the NUL behind it */
     if (request->body_buf.start + size <= before)
         return true;
     if (body_memory - before + size > memory_max)
         return false;
-    td_buf_reserve(&request->body_buf, size - request->body_buf.len);
+    td_buf_reserve(&larger, size); /* of a new buffer: exactly as much as was counted */
+    td_buf_append(&larger, td_buf_str(&request->body_buf));
+    td_buf_release(&request->body_buf);
+    request->body_buf = larger;
     body_memory += request->body_buf.size - before;
     return true;
 }

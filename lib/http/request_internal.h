@@ -13,6 +13,9 @@ td_request *td_request_create(void); /* one reference, the connection's */
 /* As new, for the next request of the connection; nobody else holds a reference. */
 void td_request_reset(td_request *request);
 
+/* Whether a body of that size may come, as far as can be told before it does. */
+bool td_request_body_fits(const td_request *request, uint64_t size, size_t memory_max);
+
 /*
  * Room in body_buf for `size` bytes in all; false when the buffered bodies of this worker would pass
  * memory_max bytes together.

@@ -127,6 +127,8 @@ headers_received(void *arg, td_request *request)
     seen.begun++;
     if (td_str_equal(request->head.path, TD_STR("/early")))
         answer(request, 404, TD_STR("no"), true);
+    else if (td_str_equal(request->head.path, TD_STR("/early/7000")))
+        answer(request, 404, td_str_make(big, 7000), true);
 }
 
 static bool
@@ -165,6 +167,8 @@ finish(void *arg, td_request *request)
         ck_assert_int_eq(answer_file(request, 0, 7, 0), 0);
     } else if (td_str_equal(path, TD_STR("/file-excess"))) {
         ck_assert_int_eq(answer_file(request, 1, 0, 2), TD_EINVAL);
+    } else if (td_str_equal(path, TD_STR("/7000"))) {
+        answer(request, 200, td_str_make(big, 7000), true);
     } else if (td_str_equal(path, TD_STR("/204"))) {
         answer(request, 204, TD_STR("dropped"), false);
     } else {
@@ -212,6 +216,7 @@ static td_ioloop *loop;
 static td_listener_settings settings;
 static td_http1context context;
 static int connections;
+static int send_buffer; /* of the server's sockets, in bytes; 0: as it comes */
 
 static void
 connection_closed(td_http1connection *conn)
@@ -228,6 +233,7 @@ setup(void)
     memset(&seen, 0, sizeof(seen));
     memset(&kernel, 0, sizeof(kernel));
     signal(SIGPIPE, SIG_IGN);
+    send_buffer = 0;
     memset(big, 'b', sizeof(big));
     ck_assert_int_eq(td_ioloop_create(&loop, &err), 0);
     settings = (td_listener_settings){.name = "test", .limits = *td_limits_defaults()};
@@ -271,6 +277,8 @@ connect_client(void)
     td_peer peer = {.address_len = 0};
 
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    if (send_buffer > 0)
+        setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer));
     connections++;
     td_http1connection_open(&context, pair[0], &peer);
     return pair[1];
@@ -804,6 +812,229 @@ START_TEST(oldest_incomplete_head_is_evicted)
 }
 END_TEST
 
+/* Let all time-outs of 10 ms be over. */
+static void
+pass_time(void)
+{
+    usleep(30 * 1000);
+    turn();
+}
+
+/* How often `what` is in `text`. */
+static int
+occurrences(const char *text, const char *what)
+{
+    int n = 0;
+
+    while ((text = strstr(text, what)) != NULL) {
+        text += strlen(what);
+        n++;
+    }
+    return n;
+}
+
+enum { ENDS_ITS_SIDE = 1 };
+
+START_TEST(waiting_answers_outlast_idleness_and_a_half_close)
+{
+    const char *request = "GET /7000 HTTP/1.1\r\n" HOST "\r\n";
+    static char got[41 * 7200];
+
+    settings.limits.keepalive_timeout_ms = 10;
+    send_buffer = 1;
+    start();
+    for (int count = 1; count <= 40; count += 3) {
+        int fd = connect_client();
+
+        for (int i = 0; i < count; i++)
+            ck_assert_int_gt(write(fd, request, strlen(request)), 0);
+        if (_i == ENDS_ITS_SIDE)
+            shutdown(fd, SHUT_WR);
+        turn();
+        pass_time();
+        got[0] = '\0';
+        for (bool ended = false; !ended; turn())
+            ended = receive_all(fd, got, sizeof(got));
+        ck_assert_int_eq(occurrences(got, "HTTP/1.1 200 OK"), count);
+        ck_assert_uint_eq(strspn(strrchr(got, '\n') + 1, "b"), 7000);
+        close(fd);
+        turn();
+    }
+    ck_assert_int_eq(seen.closed, 0);
+}
+END_TEST
+
+START_TEST(no_time_out_counts_once_the_last_answer_waits)
+{
+    const char *sent = "POST /early/7000 HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n1";
+    char got[8192] = "";
+    int fd;
+
+    settings.limits.body_timeout_ms = 10;
+    send_buffer = 1;
+    start();
+    fd = connect_client();
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    turn();
+    pass_time();
+    for (bool ended = false; !ended; turn())
+        ended = receive_all(fd, got, sizeof(got));
+    ck_assert_uint_eq(strspn(strrchr(got, '\n') + 1, "b"), 7000);
+    ck_assert_int_eq(seen.begun, seen.done);
+    close(fd);
+    turn();
+}
+END_TEST
+
+START_TEST(refused_head_behind_waiting_answers_is_not_the_delegates)
+{
+    const char *sent = "GET /7000 HTTP/1.1\r\n" HOST "\r\nGET /\r\n\r\n";
+    static char got[16384];
+    int fd;
+
+    settings.limits.max_pipelined = 1;
+    send_buffer = 1;
+    start();
+    fd = connect_client();
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    got[0] = '\0';
+    for (bool ended = false; !ended; turn())
+        ended = receive_all(fd, got, sizeof(got));
+    ck_assert_int_eq(occurrences(got, "HTTP/1.1 200 OK"), 1);
+    ck_assert_int_eq(occurrences(got, "HTTP/1.1 400 Bad Request"), 1);
+    ck_assert_int_eq(seen.begun, 1);
+    ck_assert_int_eq(seen.done, 1);
+    ck_assert_int_eq(seen.closed, 0);
+    close(fd);
+    turn();
+}
+END_TEST
+
+START_TEST(endless_pipelining_is_read_as_it_is_served)
+{
+    const char *request = "GET / HTTP/1.1\r\n" HOST "\r\n";
+    enum { ROUNDS = 500, REQUESTS = 400, KERNEL_MAX = 1024 * 1024 };
+    static char sent[REQUESTS * 32], got[65536];
+    size_t written = 0;
+    ssize_t n;
+    int fd;
+
+    for (int i = 0; i < REQUESTS; i++)
+        strcat(sent, request);
+    start();
+    fd = connect_client();
+    for (int i = 0; i < ROUNDS; i++) {
+        const size_t done = written % strlen(sent);
+
+        n = write(fd, sent + done, strlen(sent) - done);
+        written += n > 0 ? (size_t)n : 0;
+        turn();
+        while (read(fd, got, sizeof(got)) > 0)
+            continue;
+    }
+    ck_assert_uint_lt(written - (size_t)seen.done * strlen(request), KERNEL_MAX);
+    close(fd);
+    turn();
+}
+END_TEST
+
+START_TEST(only_empty_lines_are_not_answered)
+{
+    char got[512] = "";
+    int fd;
+
+    settings.limits.header_timeout_ms = 10;
+    start();
+    fd = connect_client();
+    ck_assert_int_eq(write(fd, "\r\n", 2), 2);
+    turn();
+    pass_time();
+    ck_assert(receive_all(fd, got, sizeof(got)));
+    ck_assert_str_eq(got, "");
+    close(fd);
+}
+END_TEST
+
+START_TEST(told_lengths_take_no_body_memory)
+{
+    enum { CLIENTS = 60 };
+    const char *told = "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1048576\r\n\r\n";
+    const char *sent = "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc";
+    char got[512] = "";
+    int fds[CLIENTS], fd;
+
+    context.body_memory = 3 * (1048576 + 1);
+    start();
+    for (int i = 0; i < CLIENTS; i++) {
+        fds[i] = connect_client();
+        ck_assert_int_gt(write(fds[i], told, strlen(told)), 0);
+    }
+    turn();
+    fd = connect_client();
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    turn();
+    receive_all(fd, got, sizeof(got));
+    ck_assert_str_eq(got, OK("Content-Length: 3\r\n\r\nabc"));
+    close(fd);
+    for (int i = 0; i < CLIENTS; i++)
+        close(fds[i]);
+    turn();
+}
+END_TEST
+
+START_TEST(bodies_that_come_share_the_body_memory)
+{
+    const char *head = "POST /big HTTP/1.1\r\n" HOST "Content-Length: 1048576\r\n\r\n";
+    char got[2][512] = {"", ""};
+    size_t left[2] = {1048576 - 1, 1048576 - 1};
+    int fds[2];
+
+    context.body_memory = 1536 * 1024;
+    start();
+    for (int i = 0; i < 2; i++) {
+        fds[i] = connect_client();
+        ck_assert_int_gt(write(fds[i], head, strlen(head)), 0);
+    }
+    turn();
+    for (int round = 0; round < 100; round++)
+        for (int i = 0; i < 2; i++) {
+            size_t some = left[i] < 16384 ? left[i] : 16384;
+            ssize_t n = send(fds[i], big, some, MSG_NOSIGNAL);
+
+            left[i] -= n > 0 ? (size_t)n : 0;
+            turn();
+            receive_all(fds[i], got[i], sizeof(got[i]));
+        }
+    ck_assert_int_eq(seen.begun, 2);
+    ck_assert_int_eq(occurrences(got[0], "503 Service") + occurrences(got[1], "503 Service"), 1);
+    ck_assert_int_eq(seen.closed, 1);
+    for (int i = 0; i < 2; i++)
+        close(fds[i]);
+    turn();
+}
+END_TEST
+
+START_TEST(unread_body_is_waited_for_though_the_client_closes)
+{
+    const char *sent = "POST /early HTTP/1.1\r\n" HOST
+                       "Connection: close\r\nContent-Length: 300000\r\n\r\n";
+    char got[512] = "";
+    int fd;
+
+    start();
+    fd = connect_client();
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    turn();
+    ck_assert_int_gt(send(fd, big, 50000, MSG_NOSIGNAL), 0);
+    turn();
+    ck_assert_int_gt(send(fd, big, 50000, MSG_NOSIGNAL), 0);
+    ck_assert(receive_all(fd, got, sizeof(got)));
+    ck_assert_int_eq(occurrences(got, "HTTP/1.1 404 "), 1);
+    close(fd);
+    turn();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -834,6 +1065,15 @@ main(void)
     tcase_add_test(tcase, streamed_body_pauses_and_resumes);
     tcase_add_test(tcase, answers_close_while_draining);
     tcase_add_test(tcase, oldest_incomplete_head_is_evicted);
+    tcase_add_loop_test(tcase, waiting_answers_outlast_idleness_and_a_half_close, 0,
+                        ENDS_ITS_SIDE + 1);
+    tcase_add_test(tcase, no_time_out_counts_once_the_last_answer_waits);
+    tcase_add_test(tcase, refused_head_behind_waiting_answers_is_not_the_delegates);
+    tcase_add_test(tcase, endless_pipelining_is_read_as_it_is_served);
+    tcase_add_test(tcase, only_empty_lines_are_not_answered);
+    tcase_add_test(tcase, told_lengths_take_no_body_memory);
+    tcase_add_test(tcase, bodies_that_come_share_the_body_memory);
+    tcase_add_test(tcase, unread_body_is_waited_for_though_the_client_closes);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
