@@ -78,10 +78,7 @@ class Reload(unittest.TestCase):
             daemon.notifications.wait("READY=1", daemon.process)
             daemon.write_ini("[application]\nserver_header = last\n")
             daemon.reload()
-            while True:
-                with connect_to_newest(daemon) as conn:
-                    if conn.request("GET", "/pid").header("Server") == "last":
-                        break
+            while daemon.get("/pid").header("Server") != "last":
                 daemon.notifications.wait("READY=1", daemon.process)
 
     def test_the_third_generation_that_drains_makes_the_first_one_go(self):
