@@ -60,6 +60,7 @@ struct accesslog {
     _Atomic int next_fd; /* -1: none */
     _Atomic bool ending;
     _Atomic bool writing; /* the thread is awake */
+    _Atomic int error;    /* why the last write failed; 0: it did not, or the reader is slow */
 };
 
 /* ---- the thread */
@@ -105,6 +106,8 @@ write_chunk(accesslog *log, const char *bytes, size_t len)
 
     if (n <= 0) {
         /* Full, or gone: keep it and try again; meanwhile the ring fills and drops. */
+        atomic_store_explicit(&log->error, n == 0 || errno == EAGAIN ? 0 : errno,
+                              memory_order_relaxed);
         if (n < 0 && errno == EAGAIN)
             wait_ms(log->fd, POLLOUT, RETRY_MS);
         else if (n == 0 || errno != EINTR)
@@ -173,15 +176,26 @@ wake_thread(accesslog *log)
 static void
 tell_drops(accesslog *log)
 {
-    int64_t now_ns = td_now_ns();
+    int error = atomic_load_explicit(&log->error, memory_order_relaxed);
 
-    if (log->dropped == log->dropped_told ||
-        (log->told_ns != 0 && now_ns - log->told_ns < DROPS_TOLD_MS * TD_NS_PER_MS))
+    if (log->dropped == log->dropped_told)
         return;
-    td_log_at(TD_LOG_WARNING, "access", "%llu lines dropped: what reads the access log is too slow",
-              (unsigned long long)(log->dropped - log->dropped_told));
+    td_log_at(TD_LOG_WARNING, "access", "%llu lines of the access log dropped: %s",
+              (unsigned long long)(log->dropped - log->dropped_told),
+              error != 0 ? strerror(error) : "what reads it is too slow");
     log->dropped_told = log->dropped;
-    log->told_ns = now_ns;
+    log->told_ns = td_now_ns();
+}
+
+/* Those that nobody will write any more. */
+static uint64_t
+lines_left(const accesslog *log)
+{
+    uint64_t tail = atomic_load(&log->written), count = 0;
+
+    for (; tail < log->head; tail++)
+        count += log->ring[tail & (log->size - 1)] == '\n';
+    return count;
 }
 
 static void
@@ -190,7 +204,8 @@ on_flush(void *arg)
     accesslog *log = arg;
 
     wake_thread(log);
-    tell_drops(log);
+    if (log->told_ns == 0 || td_now_ns() - log->told_ns >= DROPS_TOLD_MS * TD_NS_PER_MS)
+        tell_drops(log);
 }
 
 void
@@ -336,13 +351,16 @@ accesslog_destroy(accesslog **log_ref)
         return;
     *log_ref = NULL;
     td_timer_stop(log->loop, &log->flush);
-    tell_drops(log);
     atomic_store(&log->ending, true);
     eventfd_write(log->wake, 1);
     clock_gettime(CLOCK_REALTIME, &deadline);
     deadline.tv_sec += LAST_WORDS_S;
-    if (pthread_timedjoin_np(log->thread, NULL, &deadline) != 0)
+    if (pthread_timedjoin_np(log->thread, NULL, &deadline) != 0) {
+        log->dropped += lines_left(log);
+        tell_drops(log);
         return; /* it waits for a reader that does not come; the process ends without it */
+    }
+    tell_drops(log);
     if (log->own_fd)
         close(log->fd);
     munmap(log->ring, 2 * log->size);

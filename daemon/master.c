@@ -150,7 +150,8 @@ on_drain_limit(struct ev_loop *loop, ev_timer *timer, int events)
 
     (void)loop;
     (void)events;
-    td_log_at(TD_LOG_WARNING, "master", "generation %u: %zu workers did not leave in time; killed",
+    td_log_at(TD_LOG_WARNING, "master",
+              "generation %u: workers that did not leave within drain_timeout are killed: %zu",
               generation->number, generation_workers(generation));
     signal_workers(generation, SIGKILL);
 }

@@ -167,7 +167,7 @@ class Stuck(unittest.TestCase):
             with Load(daemon.addresses["default"], "/pid?" + "x" * 4000, keep=8, fresh=0) as load:
                 load.wait_for(2000)  # 8 MB, into a pipe of 64 KiB and a ring of 1 MiB
                 self.assertEqual((load.lost, load.reused), ([], 0))
-                daemon.wait_log(r"access\] \d+ lines dropped")
+                daemon.wait_log(r"access\] \d+ lines of the access log dropped: what reads it is too slow")
                 os.close(reader)
                 load.wait_for(500)
             self.assertEqual((load.lost, load.reused), ([], 0))
@@ -179,9 +179,11 @@ class Stuck(unittest.TestCase):
         with harness.Daemon(["faults"], ini="[log]\naccess_file = /dev/full\n") as daemon:
             with Load(daemon.addresses["default"], "/pid?" + "x" * 4000, keep=8, fresh=0) as load:
                 load.wait_for(1000)
-                daemon.wait_log(r"access\] \d+ lines dropped")
+                daemon.wait_log(r"access\] \d+ lines of the access log dropped: No space left on device")
             self.assertEqual((load.lost, load.reused), ([], 0))
             self.assertEqual(daemon.stop(), 0)
+            told = re.findall(r"(\d+) lines of the access log dropped", daemon.log.text())
+            self.assertEqual(sum(map(int, told)), load.complete)  # every one is accounted for
 
 
 if __name__ == "__main__":

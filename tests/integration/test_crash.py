@@ -123,7 +123,7 @@ class Misbehaviour(unittest.TestCase):
             with daemon.connect() as conn:
                 conn.send(GET % b"/spin")
                 self.assertEqual(daemon.stop(), 0)
-        self.assertRegex(daemon.log.text(), "did not leave in time; killed")
+        self.assertRegex(daemon.log.text(), "workers that did not leave within drain_timeout are killed: 1")
 
 
 if __name__ == "__main__":
