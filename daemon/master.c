@@ -388,7 +388,7 @@ finish_first(void)
     td_err err;
 
     tell_listeners(master.current);
-    if (geteuid() == 0 && !master.current->identity.change)
+    if (master.current->identity.uid == 0)
         td_log_at(TD_LOG_WARNING, "master",
                   "running as root, and so do the handlers: set user in [tornadod]");
     if (master.pid_fd >= 0 && pidfile_write(master.pid_fd, master.pid_path, &err) < 0)

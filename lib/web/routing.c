@@ -291,10 +291,11 @@ compare_groups(const void *a_, const void *b_)
 }
 
 static int
-compile_hosts(struct group *group, td_err *err)
+compile_hosts(td_router *router, struct group *group, td_err *err)
 {
     int code;
     PCRE2_SIZE offset;
+    const td_source *source = &group->first->section->source; /* without a file in a test */
     char message[128];
 
     if (is_any_host(group->hosts))
@@ -307,8 +308,11 @@ compile_hosts(struct group *group, td_err *err)
         return 0;
     }
     pcre2_get_error_message(code, (PCRE2_UCHAR *)message, sizeof(message));
-    return td_err_set(err, TD_EPLUGIN, "%s: hosts '%s': %s at offset %zu", group->first->name,
-                      group->hosts, message, (size_t)offset);
+    td_err_set(err, TD_EPLUGIN, "[handler:%s] hosts '%s': %s at offset %zu", group->first->name,
+               group->hosts, message, (size_t)offset);
+    if (source->file != NULL)
+        td_err_prefix(err, "%s", td_source_text(&router->arena, *source));
+    return err->code;
 }
 
 static struct group *
@@ -340,7 +344,7 @@ make_groups(td_router *router, td_route *const *routes, size_t count, td_err *er
         }
     }
     for (size_t i = 0; i < router->groups_count; i++) {
-        int rc = compile_hosts(&router->groups[i], err);
+        int rc = compile_hosts(router, &router->groups[i], err);
 
         if (rc < 0)
             return rc;

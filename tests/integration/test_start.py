@@ -14,6 +14,10 @@ class Refused(unittest.TestCase):
          r"tornadod\.ini:9: log file /.*/none/log: No such file or directory"),
         ("workers = 1", "[log]\naccess_file = none/log\n",
          r"tornadod\.ini:8: access_file = /.*/none/log: No such file or directory"),
+        ("workers = 1", "[listen:x]\naddress = 127.0.0.1:9\napplication = none\n",
+         r"tornadod\.ini:9: there is no section \[application:none\]"),
+        ("workers = 1", "[handler:faults]\nhosts = (\n",
+         r"tornadod\.ini:7: \[handler:faults\] hosts '\(': missing closing parenthesis"),
         ("workers = 1", "[handler:gone]\n", r"tornadod\.ini:7: \[handler:gone\]: .*gone\.so: No such file"),
     )
 
@@ -25,7 +29,7 @@ class Refused(unittest.TestCase):
     def test_settings(self):
         for keys, ini, pattern in self.CASES:
             with self.subTest(pattern):
-                daemon = harness.Daemon([], ini=ini, tornadod=keys)
+                daemon = harness.Daemon(["faults"], ini=ini, tornadod=keys)
                 self.addCleanup(daemon.close)
                 self.refused(pattern, "-c", daemon.ini_path)
 

@@ -248,7 +248,7 @@ START_TEST(a_wrong_host_pattern_is_told)
 
     mount("one", urls, (td_handler_settings){.hosts = "("});
     ck_assert_int_eq(td_application_seal(web_app, &err), TD_EPLUGIN);
-    ck_assert_str_eq(err.text, "one: hosts '(': missing closing parenthesis at offset 1");
+    ck_assert_str_eq(err.text, "[handler:one] hosts '(': missing closing parenthesis at offset 1");
 }
 END_TEST
 
