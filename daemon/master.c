@@ -80,7 +80,8 @@ tell_status(void)
                     wanted == 1 ? "s" : "", master.current->number);
 }
 
-/* A file that cannot be opened is a setting that is wrong; syslog or the journal may be back soon. */
+/* A file that cannot be opened is a setting that is wrong; syslog or the journal may be back soon.
+ */
 static int
 open_log(const td_configuration *configuration, td_err *err)
 {
@@ -257,20 +258,6 @@ on_check_limit(struct ev_loop *loop, ev_timer *timer, int events)
 }
 
 static void
-on_canary_limit(struct ev_loop *loop, ev_timer *timer, int events)
-{
-    struct generation *generation = timer->data;
-    struct seat *canary = &generation->seats[0];
-    td_str doing = postmortem_describe(&generation->arena, canary->slot, &generation->manifest);
-
-    (void)loop;
-    (void)events;
-    fail_next(EX_CONFIG, "the first worker was not ready within start_timeout (%lld ms)%s%s",
-              (long long)generation->configuration->tornadod.start_timeout_ms,
-              doing.len > 0 ? ": it was in " : "", doing.len > 0 ? doing.ptr : "");
-}
-
-static void
 on_fill_limit(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct generation *generation = timer->data;
@@ -316,7 +303,7 @@ on_checked(int status)
         return;
     }
     master.phase = PHASE_CANARY;
-    start_limit(generation, on_canary_limit);
+    ev_timer_stop(master.loop, &generation->limit); /* the seat has one of its own */
 }
 
 static int

@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "daemon/generation.h"
+#include "daemon/postmortem.h"
 #include "daemon/worker.h"
 
 #define LIFE_GOOD_NS TD_NS_PER_S /* ready for that long: whatever ended it was not its start */
@@ -37,6 +39,7 @@ on_message(struct seat *seat, const struct control_message *message)
     } else if (message->type == CONTROL_READY && !seat->ready) {
         seat->ready = true;
         seat->ready_ns = td_clock_ns();
+        ev_timer_stop(loop, &seat->limit);
         events->ready(seat);
     }
 }
@@ -88,6 +91,26 @@ try_again(struct ev_loop *unused, ev_timer *timer, int revents)
     events->respawn_failed(seat, &err);
 }
 
+/* A hook that waits for what does not come is ended like one that does not come back. */
+static void
+on_limit(struct ev_loop *unused, ev_timer *timer, int revents)
+{
+    struct seat *seat = timer->data;
+    const struct generation *generation = seat->generation;
+    td_arena arena;
+
+    (void)unused;
+    (void)revents;
+    td_arena_init(&arena);
+    td_str doing = postmortem_describe(&arena, seat->slot, &generation->manifest);
+    snprintf(seat->reason, sizeof(seat->reason),
+             "worker %u was not ready within start_timeout (%lld ms)%s%s", seat->number,
+             (long long)generation->configuration->tornadod.start_timeout_ms,
+             doing.len > 0 ? ": it was in " : "", doing.ptr);
+    td_arena_fini(&arena);
+    kill(seat->pid, SIGKILL);
+}
+
 void
 seat_init(struct seat *seat, struct generation *generation, uint32_t number)
 {
@@ -95,6 +118,8 @@ seat_init(struct seat *seat, struct generation *generation, uint32_t number)
     seat->number = number;
     ev_io_init(&seat->control, on_control, -1, EV_READ);
     seat->control.data = seat;
+    ev_timer_init(&seat->limit, on_limit, 0., 0.);
+    seat->limit.data = seat;
     ev_timer_init(&seat->respawn, try_again, 0., 0.);
     seat->respawn.data = seat;
 }
@@ -166,6 +191,10 @@ seat_spawn(struct seat *seat, td_err *err)
     seat->slot->generation = seat->generation->number;
     ev_io_set(&seat->control, ours, EV_READ);
     ev_io_start(loop, &seat->control);
+    ev_now_update(loop);
+    ev_timer_set(&seat->limit,
+                 (double)seat->generation->configuration->tornadod.start_timeout_ms / 1000., 0.);
+    ev_timer_start(loop, &seat->limit);
     return 0;
 
 fail_pair:
@@ -179,6 +208,7 @@ fail_slot:
 void
 seat_bury(struct seat *seat)
 {
+    ev_timer_stop(loop, &seat->limit);
     ev_io_stop(loop, &seat->control);
     close(seat->control.fd);
     ev_io_set(&seat->control, -1, EV_READ);

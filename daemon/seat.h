@@ -23,9 +23,10 @@ struct seat {
     int64_t ready_ns; /* when, monotonic */
     struct slot *slot;
     ev_io control;                 /* fd -1: closed */
+    ev_timer limit;                /* runs until it is ready */
     ev_timer respawn;              /* runs while nobody sits here and somebody is to */
     unsigned failures;             /* in a row: lives that ended early */
-    char reason[TD_ERR_TEXT_SIZE]; /* what the worker said before it failed; empty: nothing */
+    char reason[TD_ERR_TEXT_SIZE]; /* why it ends, when that is known; else empty */
 };
 
 /* Who is told, with the seat as it is then. */

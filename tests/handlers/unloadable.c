@@ -2,6 +2,7 @@
  * Goal: everything that can be wrong with a handler before it serves.  What it is to do wrong
  * stands in its settings for load and start, in the environment for what happens at dlopen.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tornado/tornado.h>
@@ -9,6 +10,7 @@
 
 struct settings {
     const char *load, *start, *drain, *stop;
+    const char *later; /* a file; once it is there, load does what stands in it */
 };
 
 static void
@@ -34,12 +36,27 @@ construct(void)
     misbehave(getenv("UNLOADABLE_CONSTRUCTOR"), "constructor");
 }
 
+static void
+misbehave_later(const char *path)
+{
+    char how[16] = "";
+    FILE *file = fopen(path, "r");
+
+    if (file == NULL)
+        return;
+    if (fgets(how, sizeof(how), file) == NULL)
+        how[0] = '\0';
+    fclose(file);
+    misbehave(how, "later");
+}
+
 static int
 load(td_instance *instance, void **state_out, td_err *err)
 {
     const struct settings *settings = td_instance_settings(instance);
 
     misbehave(settings->load, "load");
+    misbehave_later(settings->later);
     *state_out = instance;
     if (strcmp(settings->load, "fail") == 0)
         return td_err_set(err, TD_ENOTFOUND, "the database is not there");
@@ -81,5 +98,6 @@ TD_PLUGIN(.name = "unloadable", .version = "1.0", .urls = TD_URLS(TD_URL("/unloa
           .options = TD_OPTIONS(struct settings, TD_OPT_STRING(struct settings, load, "well", ""),
                                 TD_OPT_STRING(struct settings, start, "well", ""),
                                 TD_OPT_STRING(struct settings, drain, "well", ""),
-                                TD_OPT_STRING(struct settings, stop, "well", "")),
+                                TD_OPT_STRING(struct settings, stop, "well", ""),
+                                TD_OPT_STRING(struct settings, later, "", "")),
           .load = load, .start = start, .drain = drain, .stop = stop);

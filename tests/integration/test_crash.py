@@ -88,6 +88,23 @@ class Crash(unittest.TestCase):
             self.assertEqual(pauses, [50, 100, 200, 400])
             daemon.notifications.wait("STATUS=degraded: 0 of 1 workers serve", daemon.process)
 
+    def test_one_that_cannot_start_any_more_is_tried_again_and_again(self):
+        with harness.Daemon(["faults", "unloadable"], tornadod="workers = 2\nstart_timeout = 500ms",
+                            ini="[handler:unloadable]\nlater = trouble\n") as daemon:
+            for trouble, said in (("crash", r"worker \d .* crashed: SIGABRT .*handler unloadable"),
+                                  ("wait", r"worker \d was not ready within start_timeout \(500 ms\): "
+                                           r"it was in handler unloadable .*; the next one in \d+ ms")):
+                with self.subTest(trouble):
+                    with open(f"{daemon.folder}/trouble", "w", encoding="ascii") as file:
+                        file.write(trouble)
+                    lines = len(daemon.log.lines)
+                    os.kill(daemon.workers()[0], signal.SIGKILL)
+                    daemon.wait_log(said, lines)
+                    daemon.notifications.wait("STATUS=degraded: 1 of 2 workers serve", daemon.process)
+                    self.assertEqual(daemon.get("/pid").status, 200)  # by the other one
+                    os.unlink(f"{daemon.folder}/trouble")
+                    daemon.notifications.wait("STATUS=2 workers serve, generation 1", daemon.process)
+
     def test_after_a_good_life_the_next_one_comes_without_a_pause(self):
         with harness.Daemon(["faults"]) as daemon:
             born = time.monotonic()
