@@ -8,6 +8,7 @@ import os
 import resource
 import socket
 import stat
+import time
 import unittest
 
 import harness
@@ -135,6 +136,9 @@ class Descriptors(unittest.TestCase):
             self.assertLess(len(told), 10, told)
             for conn in crowd:
                 conn.close()
+            deadline = time.monotonic() + harness.DEADLINE
+            while len(os.listdir(f"/proc/{worker}/fd")) > self.LIMIT // 2:  # until it has noticed
+                self.assertLess(time.monotonic(), deadline)
             for _ in range(20):
                 self.assertEqual(daemon.get("/pid").status, 200)
 
