@@ -118,6 +118,7 @@ td_limits_unset(td_limits *limits)
 struct loading {
     td_arena *arena;
     td_configuration *configuration;
+    td_application_settings *applications; /* those of the configuration */
     td_err *err;
 };
 
@@ -281,6 +282,7 @@ parse_value(td_arena *arena, const td_setting_row *row, const char *text, td_sou
     case TD_KIND_ADDRESS:
         return parse_address(text, field, err);
     case TD_KIND_TEXT:
+    case TD_KIND_SECRET:
         *(const char **)field = text[0] == '\0' && row->default_text == NULL ? NULL : text;
         return 0;
     case TD_KIND_PATH:
@@ -627,7 +629,7 @@ fill_applications(struct loading *l)
     td_application_settings *application = TD_ARENA_ARRAY(l->arena, td_application_settings, count);
     int rc = 0;
 
-    l->configuration->applications = application;
+    l->configuration->applications = l->applications = application;
     l->configuration->applications_count = count;
     for (td_ini_section *s = l->configuration->ini.sections; s != NULL && rc == 0; s = s->next) {
         if (!is_of_kind(kind, s))
@@ -723,6 +725,36 @@ check_application(struct loading *l, int kind, const char *name, const char *app
                        "there is no section [application:%s]; did you mean application = %s?",
                        application, nearest);
     return fail_at(l, source, "there is no section [application:%s]", application);
+}
+
+/* The secret from where it is, while there still is the right to read it. */
+static int
+take_cookie_secrets(struct loading *l, td_application_settings *application)
+{
+    const bool from_file = application->cookie_secret_file != NULL;
+    const char *key = from_file ? "cookie_secret_file" : "cookie_secret";
+    const td_source source = source_of(l, TD_SECTION_APPLICATION, application->name, key);
+    td_secrets *secrets = &application->cookie_secrets;
+    td_err err;
+    int rc = 0;
+
+    if (from_file && application->cookie_secret != NULL)
+        return fail_at(l, source, "cookie_secret_file: there is a cookie_secret, too");
+    if (from_file)
+        rc = td_secrets_read(l->arena, application->cookie_secret_file, secrets, &err);
+    else if (application->cookie_secret != NULL)
+        rc = td_secrets_parse(l->arena, td_str_of(application->cookie_secret), secrets, &err);
+    return rc < 0 ? fail_at(l, source, "%s: %s", key, err.text) : 0;
+}
+
+static int
+take_secrets(struct loading *l)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < l->configuration->applications_count && rc == 0; i++)
+        rc = take_cookie_secrets(l, &l->applications[i]);
+    return rc;
 }
 
 /* Port 0 is a different one each time. */
@@ -833,7 +865,7 @@ take_override(struct loading *l, const char *text)
 
 static int (*const steps[])(struct loading *) = {
     check_sections, fill_tornadod, fill_log,        fill_listeners, fill_applications,
-    fill_handlers,  check_log,     check_listeners, check_handlers,
+    fill_handlers,  check_log,     check_listeners, check_handlers, take_secrets,
 };
 
 int

@@ -15,6 +15,7 @@
 #include <tornado/error.h>
 #include "base/arena.h"
 #include "base/ini.h"
+#include "base/secrets.h"
 #include "base/value.h"
 
 #define TD_UNSET INT64_C(-1) /* of a limit that this scope does not set; 0 means "no limit" where allowed */
@@ -33,13 +34,14 @@ TD_PRIVATE void td_limits_overlay(td_limits *limits, const td_limits *narrower);
 TD_PRIVATE void td_limits_unset(td_limits *limits);        /* all TD_UNSET */
 TD_PRIVATE const td_limits *td_limits_defaults(void);
 
-/* What a row of each kind is in C.  TEXT, PATH: NULL when unset and without a default. */
+/* What a row of each kind is in C.  TEXT, SECRET, PATH: NULL when unset and without a default. */
 #define TD_SETTING_COUNT(field) int64_t field;
 #define TD_SETTING_SIZE(field) int64_t field;  /* bytes */
 #define TD_SETTING_TIME(field) int64_t field;  /* milliseconds */
 #define TD_SETTING_MODE(field) int64_t field;  /* permission bits */
 #define TD_SETTING_BOOL(field) bool field;
 #define TD_SETTING_TEXT(field) const char *field;
+#define TD_SETTING_SECRET(field) const char *field;
 #define TD_SETTING_PATH(field) const char *field;    /* absolute */
 #define TD_SETTING_ADDRESS(field) const char *field; /* td_value_parse_address takes it */
 #define TD_SETTING_CHOICE(field) int field;          /* index of the word: an enum in that order */
@@ -77,6 +79,7 @@ typedef struct td_application_settings {
 #define TD_APPLICATION(field, key, kind, default_, bounds, text) TD_SETTING_##kind(field)
 #include "base/options.def"
     td_limits limits; /* what this section sets */
+    td_secrets cookie_secrets; /* out of cookie_secret or the file */
 } td_application_settings;
 
 /* A key that options.def does not know, in a [handler:NAME] section: the handler's own option. */
@@ -117,7 +120,10 @@ TD_PRIVATE int td_settings_load(td_arena *arena, const char *path, const char *c
 /* What a [handler:NAME] without a key holds, for a file that has no section.  In the arena. */
 TD_PRIVATE const td_handler_settings *td_handler_settings_default(td_arena *arena, const char *name);
 
-/* The effective settings as an ini that loads to the same, with the source of each value behind it. */
+/*
+ * The effective settings as an ini that loads to the same, with the source of each value behind it;
+ * secrets are left out.
+ */
 TD_PRIVATE void td_settings_print(const td_configuration *configuration, FILE *out);
 
 /* conf/tornadod.ini: every setting, its default, commented out, with what it is for. */

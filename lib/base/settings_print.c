@@ -57,6 +57,11 @@ print_value(FILE *out, const td_setting_row *row, const void *field)
     case TD_KIND_CHOICE:
         fputs(row->choices[*(const int *)field], out);
         return true;
+    case TD_KIND_SECRET:
+        if (*(const char *const *)field == NULL)
+            return false;
+        fputs("(not shown)", out);
+        return true;
     case TD_KIND_TEXT:
     case TD_KIND_PATH:
     case TD_KIND_ADDRESS:
@@ -101,8 +106,9 @@ static void
 print_row(struct printing *p, const td_setting_row *row, const void *field, td_source source)
 {
     const bool is_unset = row->default_text == NULL && *(const char *const *)field == NULL;
+    const bool is_comment = is_unset || row->kind == TD_KIND_SECRET;
 
-    fprintf(p->out, "%s%s = ", is_unset ? ";" : "", row->key);
+    fprintf(p->out, "%s%s = ", is_comment ? ";" : "", row->key);
     print_value(p->out, row, field);
     print_source(p->out, source);
 }

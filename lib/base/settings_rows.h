@@ -14,6 +14,7 @@ typedef enum td_setting_kind {
     TD_KIND_MODE,
     TD_KIND_BOOL,
     TD_KIND_TEXT,
+    TD_KIND_SECRET,
     TD_KIND_PATH,
     TD_KIND_ADDRESS,
     TD_KIND_CHOICE,

@@ -15,12 +15,14 @@
 #include <tornado/handler.h>
 #include <tornado/str.h>
 
+#define TD_COOKIE_SESSION INT64_C(-1) /* .expires: when the browser ends */
+
 /* Given as &TD_COOKIE(.max_age = 3600, .secure = true); NULL: none of it. */
 typedef struct td_cookie_options {
     size_t size;          /* set by TD_COOKIE */
     const char *domain;   /* NULL: the host of the request alone */
     const char *path;     /* NULL: "/" */
-    int64_t expires;      /* Unix time in seconds; 0: when the browser ends */
+    int64_t expires;      /* Unix time in seconds; 0: TD_COOKIE_SESSION, of a signed one 30 days */
     int64_t max_age;      /* seconds; 0: says nothing; negative: it ends at once */
     const char *samesite; /* "Strict", "Lax", "None" (which wants .secure); NULL: says nothing */
     bool httponly;        /* hidden from scripts */
@@ -51,5 +53,22 @@ TD_API int td_set_cookie(td_handler *h, const char *name, const char *value,
 
 /* Tell the client to forget it: path, domain, samesite and secure as they were when it was set. */
 TD_API int td_clear_cookie(td_handler *h, const char *name, const td_cookie_options *options);
+
+/* ---- signed cookies: all raise 500 when the application has no cookie_secret(_file) */
+
+/*
+ * The value that td_set_signed_cookie was given; the null string: there is none, it was changed, or
+ * it was signed more than max_age_days ago (0: 31).  Raises 431 like td_get_cookie.
+ */
+TD_API td_str td_get_signed_cookie(td_handler *h, const char *name, double max_age_days);
+
+/* Any bytes may be in the value.  As td_set_cookie otherwise; expires in 30 days. */
+TD_API int td_set_signed_cookie(td_handler *h, const char *name, td_str value,
+                                const td_cookie_options *options);
+
+/* The same without cookies, for a link or a form: text, and back.  name tells what it is for. */
+TD_API td_str td_create_signed_value(td_handler *h, const char *name, td_str value);
+TD_API td_str td_decode_signed_value(td_handler *h, const char *name, td_str text,
+                                     double max_age_days);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "base/escape.h"
 #include "base/log.h"
+#include "http/signer.h"
 #include "web/application_internal.h"
 #include "web/handler.h"
 
@@ -260,6 +261,7 @@ td_application_destroy(td_application **app_)
         td_deadlines_fini(&timeout->list);
         free(timeout);
     }
+    td_signer_destroy(&app->signer);
     td_router_destroy(&app->router);
     for (size_t i = 0; i < app->routes_count; i++)
         td_urlspec_fini(&app->routes[i]->spec);

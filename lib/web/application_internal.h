@@ -29,6 +29,7 @@ struct td_application {
     td_route none;                 /* what no route serves: error pages only */
     td_route everything;           /* OPTIONS * */
     struct td_request_timeout *timeouts;
+    struct td_signer *signer;      /* NULL: nobody has signed, or there is no secret */
 };
 
 td_deadlines *td_application_request_timeouts(td_application *app, int64_t duration_ms,

@@ -5,9 +5,12 @@
 #include <time.h>
 #include "base/clock.h"
 #include "http/cookies.h"
+#include "http/signer.h"
 #include "web/visitor.h"
 
 #define SECONDS_PER_DAY 86400
+#define SIGNED_DAYS 30        /* that a signed cookie lasts */
+#define SIGNED_DAYS_MAX 31    /* that its signature is good for */
 
 struct td_visitor *
 td_visitor_of(td_handler *h)
@@ -89,11 +92,14 @@ static int
 set_cookie(td_handler *h, const char *function, td_str name, td_str value,
            const td_cookie_options *options)
 {
-    const char *fault = td_cookie_fault(name, value, options);
+    td_cookie_options told = *options;
+    const char *fault = td_cookie_fault(name, value, &told);
 
     if (fault != NULL)
         return td_handler_misuse(h, function, fault);
-    store_cookie(h, name, td_cookie_format(&h->request->arena, name, value, options));
+    if (told.expires == TD_COOKIE_SESSION)
+        told.expires = 0;
+    store_cookie(h, name, td_cookie_format(&h->request->arena, name, value, &told));
     return 0;
 }
 
@@ -130,4 +136,91 @@ td_response_add_cookies(td_handler *h)
     for (const struct td_new_cookie *cookie = h->visitor->cookies; cookie != NULL;
          cookie = cookie->next)
         td_headers_add(&h->headers, &h->request->arena, TD_STR("Set-Cookie"), cookie->line);
+}
+
+/* ---- signed ones */
+
+/* Made when it is first wanted.  Raises 500 when there is no secret. */
+static const td_signer *
+signer_of(td_handler *h, const char *function)
+{
+    const td_application_settings *settings = h->app->settings;
+
+    if (TD_LIKELY(h->app->signer != NULL))
+        return h->app->signer;
+    if (settings->cookie_secrets.count == 0)
+        td_raise(h, 500, "%s: there is no cookie_secret_file in [application:%s]", function,
+                 settings->name);
+    h->app->signer = td_signer_create(&settings->cookie_secrets);
+    return h->app->signer;
+}
+
+static td_str
+sign(td_handler *h, const char *function, const char *name, td_str value)
+{
+    return td_signer_sign(signer_of(h, function), &h->request->arena, td_str_of(name), value,
+                          td_clock_cached_wall);
+}
+
+static td_str
+verify(td_handler *h, const char *function, const char *name, td_str text, double max_age_days)
+{
+    return td_signer_verify(signer_of(h, function), &h->request->arena, td_str_of(name), text,
+                            max_age_days != 0 ? max_age_days : SIGNED_DAYS_MAX,
+                            td_clock_cached_wall);
+}
+
+/* As td_handler_usable, for a function that also wants a name. */
+static bool
+is_usable(td_handler *h, const char *function, const char *name)
+{
+    if (!td_handler_usable(h, function))
+        return false;
+    if (name != NULL)
+        return true;
+    td_handler_misuse(h, function, "there is no name");
+    return false;
+}
+
+td_str
+td_create_signed_value(td_handler *h, const char *name, td_str value)
+{
+    if (!is_usable(h, "td_create_signed_value", name))
+        return td_str_make(NULL, 0);
+    return sign(h, "td_create_signed_value", name, value);
+}
+
+td_str
+td_decode_signed_value(td_handler *h, const char *name, td_str text, double max_age_days)
+{
+    if (!is_usable(h, "td_decode_signed_value", name))
+        return td_str_make(NULL, 0);
+    return verify(h, "td_decode_signed_value", name, text, max_age_days);
+}
+
+td_str
+td_get_signed_cookie(td_handler *h, const char *name, double max_age_days)
+{
+    if (!is_usable(h, "td_get_signed_cookie", name))
+        return td_str_make(NULL, 0);
+    return verify(h, "td_get_signed_cookie", name, td_get_cookie(h, name), max_age_days);
+}
+
+int
+td_set_signed_cookie(td_handler *h, const char *name, td_str value,
+                     const td_cookie_options *given)
+{
+    td_cookie_options options;
+    int rc = td_response_check_open(h, "td_set_signed_cookie");
+
+    if (rc == 0)
+        rc = take_options(h, "td_set_signed_cookie", given, &options);
+    if (rc < 0)
+        return rc;
+    if (!is_usable(h, "td_set_signed_cookie", name))
+        return TD_EINVAL;
+    if (options.expires == 0)
+        options.expires = td_clock_cached_wall + SIGNED_DAYS * SECONDS_PER_DAY;
+    return set_cookie(h, "td_set_signed_cookie", td_str_of(name),
+                      sign(h, "td_set_signed_cookie", name, value), &options);
 }

@@ -232,6 +232,87 @@ START_TEST(options_count_as_far_as_the_caller_knew_them)
 }
 END_TEST
 
+/* ---- signing */
+
+static void
+give_secret(void)
+{
+    static const td_secret secret = {0, {"It's a secret to everybody", 26}};
+
+    web_app_settings.cookie_secrets = (td_secrets){&secret, 1, false};
+}
+
+static void
+sign_and_read(td_handler *h)
+{
+    const td_str text = td_create_signed_value(h, "key", TD_STR("a\0b"));
+
+    ck_assert(td_str_equal(td_decode_signed_value(h, "key", text, 0), TD_STR("a\0b")));
+    ck_assert(td_str_equal(td_decode_signed_value(h, "key", text, 1), TD_STR("a\0b")));
+    ck_assert(td_str_is_null(td_decode_signed_value(h, "kez", text, 0)));
+    ck_assert(td_str_is_null(td_decode_signed_value(h, "key", text, -1)));
+    ck_assert(td_str_is_null(td_decode_signed_value(h, "key", TD_STR(""), 0)));
+    ck_assert(td_str_is_null(td_get_signed_cookie(h, "key", 0)));
+    ck_assert(td_str_is_null(td_get_signed_cookie(h, NULL, 0)));
+    ck_assert(td_str_is_null(td_create_signed_value(h, NULL, text)));
+    ck_assert_int_eq(td_set_signed_cookie(h, NULL, text, NULL), TD_EINVAL);
+    ck_assert_int_eq(td_set_signed_cookie(h, "a b", text, NULL), TD_EINVAL);
+    td_write_text(h, "done");
+}
+
+START_TEST(what_is_signed_is_read_under_its_name_and_in_its_time)
+{
+    give_secret();
+    web_exchange *x = request("GET", "", sign_and_read);
+
+    ck_assert_str_eq(x->body, "done");
+    ck_assert(strstr(web_log(), "Act: td_get_signed_cookie: there is no name"));
+    web_done(x);
+}
+END_TEST
+
+static void
+set_signed(td_handler *h)
+{
+    td_set_signed_cookie(h, "a", TD_STR("1"), NULL);
+    td_set_signed_cookie(h, "b", TD_STR("1"), &TD_COOKIE(.expires = TD_COOKIE_SESSION));
+    td_set_signed_cookie(h, "c", TD_STR("1"), &TD_COOKIE(.expires = 784111777, .secure = true));
+}
+
+START_TEST(a_signed_cookie_lasts_30_days_unless_told_otherwise)
+{
+    char date[TD_HTTP_DATE_LEN + 1];
+
+    give_secret();
+    web_exchange *x = request("GET", "", set_signed);
+    const char *a = strstr(x->headers, "Set-Cookie: a="), *b = strstr(a, "Set-Cookie: b="),
+               *c = strstr(b, "Set-Cookie: c=");
+
+    td_http_date_format(td_clock_cached_wall + 30 * 86400, date);
+    ck_assert(strstr(a, date) != NULL && strstr(a, date) < b);
+    ck_assert(strstr(b, "expires") > c);
+    ck_assert(strstr(c, "expires=Sun, 06 Nov 1994 08:49:37 GMT; Path=/; Secure\n"));
+    web_done(x);
+}
+END_TEST
+
+static void
+get_signed(td_handler *h)
+{
+    td_get_signed_cookie(h, "a", 0);
+}
+
+START_TEST(without_a_secret_it_is_500)
+{
+    static td_method_fn *const methods[] = {set_signed, get_signed};
+    web_exchange *x = request("GET", "", methods[_i]);
+
+    ck_assert_int_eq(x->status, 500);
+    ck_assert(strstr(web_log(), "there is no cookie_secret_file in [application:default]"));
+    web_done(x);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -249,6 +330,9 @@ main(void)
     tcase_add_test(tcase, a_redirect_has_them);
     tcase_add_test(tcase, what_is_wrong_or_too_late_is_refused);
     tcase_add_test(tcase, options_count_as_far_as_the_caller_knew_them);
+    tcase_add_test(tcase, what_is_signed_is_read_under_its_name_and_in_its_time);
+    tcase_add_test(tcase, a_signed_cookie_lasts_30_days_unless_told_otherwise);
+    tcase_add_loop_test(tcase, without_a_secret_it_is_500, 0, 2);
     suite_add_tcase(suite, tcase);
     return web_main(suite);
 }
