@@ -135,6 +135,9 @@ generation_listen(struct generation *generation, td_err *err)
     for (size_t i = 0; i < configuration->listeners_count; i++) {
         int rc = obtain(&configuration->listeners[i], generation->seats_count,
                         &generation->listeners[i], err);
+        if (rc == 0 && generation->identity.change)
+            rc = listener_give(generation->listeners[i], generation->identity.uid,
+                               generation->identity.gid, err);
         if (rc < 0) {
             generation_release_listeners(generation);
             return rc;

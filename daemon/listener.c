@@ -244,6 +244,16 @@ listener_adapt(struct listener *listener, const td_listener_settings *settings,
     return open_sockets(listener, settings, listener->reuseport ? workers_count : 1, err);
 }
 
+int
+listener_give(const struct listener *listener, uid_t uid, gid_t gid, td_err *err)
+{
+    const char *path = socket_path(&listener->bound);
+
+    if (path != NULL && lchown(path, uid, gid) < 0)
+        return td_err_errno(err, "listen %s: owner", listener->address);
+    return 0;
+}
+
 void
 listener_close(struct listener **listener)
 {

@@ -34,6 +34,9 @@ int listener_open(const td_listener_settings *settings, size_t workers_count, st
 int listener_adapt(struct listener *listener, const td_listener_settings *settings,
                    size_t workers_count, td_err *err);
 
+/* A unix socket belongs to whom workers run as, so that a proxy in their group gets in.  -errno. */
+int listener_give(const struct listener *listener, uid_t uid, gid_t gid, td_err *err);
+
 void listener_close(struct listener **listener); /* removes the name of a unix socket */
 
 #endif

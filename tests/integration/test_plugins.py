@@ -216,6 +216,15 @@ class Unprivileged(unittest.TestCase):
             daemon.reload()
             self.assertEqual(daemon.get("/pid").status, 200)
 
+    def test_a_unix_socket_is_the_users(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with harness.Daemon(["faults"], listeners={}, tornadod="workers = 1\nuser = nobody",
+                                ini=f"[listen:u]\naddress = unix:{folder}/socket\n") as daemon:
+                for _ in range(2):
+                    owner = os.stat(f"{folder}/socket")
+                    self.assertEqual((owner.st_uid, owner.st_gid), (65534, 65534))
+                    daemon.reload()
+
     def test_a_user_that_is_not_there(self):
         daemon = harness.Daemon([], tornadod="user = nosuchuser")
         self.addCleanup(daemon.close)
