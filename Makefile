@@ -85,6 +85,8 @@ $1/obj/%.o: %.S Makefile | build/.packages-build
 	@mkdir -p $$(@D)
 	$$(RUN)$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $3 -c -o $$@ $$<
 
+$1/obj/lib/web/mimetable.o: conf/mime.types
+
 # The archive is for the unit tests: it reaches what the shared library hides.
 $1/libtornado.a: $$(LIB:%=$1/obj/%.o)
 	@rm -f $$@
@@ -184,6 +186,7 @@ FUZZ_SECONDS ?= 60
 build/fuzz/%: tests/fuzz/fuzz_%.c $(LIB:%=build/fuzz/obj/%.o)
 	$(RUN)clang $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(FUZZ_FLAGS) -fsanitize=fuzzer -pie $(LDFLAGS_ALL) \
 	    -o $@ $(filter %.c %.o,$^) $(LIBS)
+build/fuzz/obj/lib/web/mimetable.o: conf/mime.types
 build/fuzz/obj/%.o: %.c Makefile | build/.packages-build build/.packages-fuzz
 	@mkdir -p $(@D)
 	$(RUN)clang $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(FUZZ_FLAGS) -c -o $@ $<

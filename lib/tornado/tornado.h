@@ -12,6 +12,7 @@
 #include <tornado/ioloop.h>
 #include <tornado/log.h>
 #include <tornado/plugin.h>
+#include <tornado/static.h>
 #include <tornado/str.h>
 
 #endif

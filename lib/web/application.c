@@ -7,7 +7,9 @@
 #include "base/log.h"
 #include "http/signer.h"
 #include "web/application_internal.h"
+#include "web/filecache.h"
 #include "web/handler.h"
+#include "web/static.h"
 
 static const td_handler_class no_class;
 
@@ -209,8 +211,10 @@ collect_methods(td_application *app)
 int
 td_application_seal(td_application *app, td_err *err)
 {
-    int rc;
+    int rc = td_static_mount(app, err);
 
+    if (rc < 0)
+        return rc;
     if (app->routes_count > 0)
         qsort(app->routes, app->routes_count, sizeof(*app->routes), compare_routes);
     rc = refuse_twins(app, err);
@@ -262,6 +266,7 @@ td_application_destroy(td_application **app_)
         free(timeout);
     }
     td_signer_destroy(&app->signer);
+    td_filecache_destroy(&app->files);
     td_router_destroy(&app->router);
     for (size_t i = 0; i < app->routes_count; i++)
         td_urlspec_fini(&app->routes[i]->spec);
@@ -278,6 +283,8 @@ td_application_each_route(const td_application *app,
 {
     for (size_t i = 0; i < app->routes_count; i++) {
         const td_route *route = app->routes[i];
+        if (route->instance->index == 0)
+            continue; /* of the application's own settings */
         const td_route_info info = {
             .instance = route->instance,
             .mount = route->instance->section->mount,

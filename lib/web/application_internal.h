@@ -30,6 +30,7 @@ struct td_application {
     td_route everything;           /* OPTIONS * */
     struct td_request_timeout *timeouts;
     struct td_signer *signer;      /* NULL: nobody has signed, or there is no secret */
+    struct td_filecache *files;    /* static files; made when sealed */
 };
 
 td_deadlines *td_application_request_timeouts(td_application *app, int64_t duration_ms,

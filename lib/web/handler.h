@@ -110,6 +110,11 @@ TD_NORETURN void td_handler_raise_quietly(td_handler *h, int status, const char 
 
 void td_response_init(td_handler *h);   /* status, headers, body as td_clear leaves them */
 int td_response_finish(td_handler *h);  /* 0 or TD_ECLOSED */
+
+/* End a response that has not begun with a body that is not the handler's own.  The same. */
+int td_response_finish_bytes(td_handler *h, td_str bytes);
+int td_response_finish_file(td_handler *h, td_file *file, uint64_t offset, uint64_t length);
+
 void td_response_abort(td_handler *h);  /* so that the client can tell that it is truncated */
 void td_response_fail(td_handler *h, int status); /* the error page, by the class's write_error */
 void td_response_fail_plainly(td_handler *h, int status, bool with_body); /* without its code */

@@ -11,6 +11,7 @@
 #include <xxhash.h>
 #include "base/escape.h"
 #include "base/log.h"
+#include "web/conditional.h"
 #include "web/handler.h"
 
 #define BODY_FIRST 128     /* bytes of room for the first write */
@@ -341,46 +342,13 @@ add_etag(td_handler *h)
     td_headers_add(&h->headers, &h->request->arena, TD_STR("Etag"), td_str_make(etag, 34));
 }
 
-/* Take the next `*` or entity tag (without its W/) off the front; the null string: no more. */
-static td_str
-next_tag(td_str *list)
-{
-    const char *p = list->ptr, *end = p + list->len;
-    td_str tag = {NULL, 0};
-
-    while (p < end && *p != '*' && *p != '"')
-        p++;
-    if (p < end && *p == '*') {
-        tag = td_str_make(p, 1);
-    } else if (p < end) {
-        const char *close = memchr(p + 1, '"', (size_t)(end - p - 1));
-
-        if (close != NULL)
-            tag = td_str_make(p, (size_t)(close + 1 - p));
-    }
-    *list = td_str_is_null(tag) ? td_str_make(end, 0)
-                                : td_str_make(tag.ptr + tag.len, (size_t)(end - tag.ptr) - tag.len);
-    return tag;
-}
-
-/* RFC 9110 section 13.1.2, with weak comparison; `*` counts only where it stands first. */
+/* RFC 9110 section 13.1.2 */
 static bool
 is_known_to_client(td_handler *h)
 {
     const td_header *etag = td_headers_find(&h->headers, TD_STR("Etag"));
-    td_str list = h->match->if_none_match, tag, ours;
 
-    if (etag == NULL)
-        return false;
-    ours = etag->value;
-    ours = next_tag(&ours);
-    tag = next_tag(&list);
-    if (td_str_equal(tag, TD_STR("*")))
-        return true;
-    for (; !td_str_is_null(tag); tag = next_tag(&list))
-        if (td_str_equal(tag, ours))
-            return true;
-    return false;
+    return etag != NULL && td_etag_is_in(etag->value, h->match->if_none_match, true);
 }
 
 /* ---- to the writer */
@@ -481,6 +449,41 @@ td_response_finish(td_handler *h)
     if (TD_UNLIKELY(h->wait != NULL))
         td_handler_response_ended(h);
     return rc;
+}
+
+/* The body is there: file or bytes, whichever is not null. */
+static int
+finish_with(td_handler *h, td_str bytes, td_file *file, uint64_t offset, uint64_t length)
+{
+    td_request *request = h->request;
+    int rc = TD_ECLOSED;
+
+    h->body_len = 0;
+    h->content_length = -1;
+    if (!h->closed)
+        rc = write_head(h, (int64_t)length);
+    if (rc == 0 && request->head.method != TD_METHOD_HEAD && !has_no_body(h->status))
+        rc = file != NULL ? request->writer->file(request, file, offset, length)
+                          : request->writer->body(request, bytes, false);
+    if (rc == 0)
+        rc = request->writer->finish(request);
+    h->finished = true;
+    if (h->wait != NULL)
+        td_handler_response_ended(h);
+    td_handler_owes_nothing(h);
+    return rc;
+}
+
+int
+td_response_finish_bytes(td_handler *h, td_str bytes)
+{
+    return finish_with(h, bytes, NULL, 0, bytes.len);
+}
+
+int
+td_response_finish_file(td_handler *h, td_file *file, uint64_t offset, uint64_t length)
+{
+    return finish_with(h, td_str_make(NULL, 0), file, offset, length);
 }
 
 void

@@ -23,7 +23,7 @@
 /* One request and what was answered to it. */
 typedef struct web_exchange {
     td_request *request;
-    int heads, flushes, finishes, aborts;
+    int heads, files, flushes, finishes, aborts;
     int status;
     char reason[64];
     char headers[2048]; /* "Name: value\n" each */
@@ -85,6 +85,22 @@ web_body(td_request *request, td_str bytes, bool stable)
 }
 
 static int
+web_file(td_request *request, td_file *file, uint64_t offset, uint64_t length)
+{
+    web_exchange *x = web_exchange_of(request);
+
+    if (x->gone)
+        return TD_ECLOSED;
+    ck_assert_int_eq(x->heads, 1);
+    ck_assert_uint_le(x->body_len + length, sizeof(x->body));
+    ck_assert_int_eq(pread(file->fd, x->body + x->body_len, length, (off_t)offset),
+                     (ssize_t)length);
+    x->body_len += length;
+    x->files++;
+    return 0;
+}
+
+static int
 web_flush(td_request *request)
 {
     web_exchange *x = web_exchange_of(request);
@@ -111,7 +127,12 @@ web_abort(td_request *request)
 }
 
 static const td_message_writer web_writer = {
-    .head = web_head, .body = web_body, .flush = web_flush, .finish = web_finish, .abort = web_abort,
+    .head = web_head,
+    .body = web_body,
+    .file = web_file,
+    .flush = web_flush,
+    .finish = web_finish,
+    .abort = web_abort,
 };
 
 /* ---- the log */

@@ -1,0 +1,208 @@
+/* Values that cannot be understood are treated as if they were not there, as the RFC wants it. */
+#include "web/conditional.h"
+
+#include "base/clock.h"
+#include "base/escape.h"
+
+/* ---- entity tags */
+
+/*
+ * Take the next `*` or entity tag (without its W/) off the front; the null string: no more.
+ *
+ *   entity-tag = [ weak ] opaque-tag
+ *   weak       = %s"W/"
+ *   opaque-tag = DQUOTE *etagc DQUOTE
+ */
+static td_str
+next_tag(td_str *list, bool *is_weak_out)
+{
+    const char *p = list->ptr, *end = p + list->len;
+    td_str tag = {NULL, 0};
+
+    while (p < end && *p != '*' && *p != '"')
+        p++;
+    *is_weak_out = p - list->ptr >= 2 && p[-1] == '/' && p[-2] == 'W';
+    if (p < end && *p == '*') {
+        tag = td_str_make(p, 1);
+    } else if (p < end) {
+        const char *close = memchr(p + 1, '"', (size_t)(end - p - 1));
+
+        if (close != NULL)
+            tag = td_str_make(p, (size_t)(close + 1 - p));
+    }
+    *list = td_str_is_null(tag) ? td_str_make(end, 0)
+                                : td_str_make(tag.ptr + tag.len, (size_t)(end - tag.ptr) - tag.len);
+    return tag;
+}
+
+bool
+td_etag_is_in(td_str etag, td_str list, bool weakly)
+{
+    bool ours_is_weak, is_weak;
+    const td_str ours = next_tag(&etag, &ours_is_weak);
+    td_str tag = next_tag(&list, &is_weak);
+
+    if (td_str_equal(tag, TD_STR("*")))
+        return true;
+    for (; !td_str_is_null(tag); tag = next_tag(&list, &is_weak))
+        if (td_str_equal(tag, ours) && (weakly || (!is_weak && !ours_is_weak)))
+            return true;
+    return false;
+}
+
+/* ---- ranges */
+
+/* Take 1*DIGIT off the front; too large a number is as large as it can be. */
+static bool
+take_number(td_str *s, uint64_t *out)
+{
+    uint64_t number = 0;
+    bool fits = true;
+    size_t i = 0;
+
+    for (; i < s->len && td_byte_is(s->ptr[i], TD_BYTE_DIGIT); i++)
+        fits = fits && !__builtin_mul_overflow(number, 10, &number) &&
+               !__builtin_add_overflow(number, (uint64_t)(s->ptr[i] - '0'), &number);
+    *s = td_str_make(s->ptr + i, s->len - i);
+    *out = fits ? number : UINT64_MAX;
+    return i > 0;
+}
+
+static bool
+take_byte(td_str *s, char byte)
+{
+    if (s->len == 0 || s->ptr[0] != byte)
+        return false;
+    *s = td_str_make(s->ptr + 1, s->len - 1);
+    return true;
+}
+
+static int
+piece(uint64_t first, uint64_t length, uint64_t size, td_byte_range *out)
+{
+    if (length == size)
+        return 200;
+    *out = (td_byte_range){first, length};
+    return 206;
+}
+
+/*
+ *   ranges-specifier = range-unit "=" range-set
+ *   int-range        = first-pos "-" [ last-pos ]
+ *   suffix-range     = "-" suffix-length
+ *
+ * One with last-pos < first-pos is invalid (section 14.1.1), hence as if it was not there.
+ */
+int
+td_range_parse(td_str value, uint64_t size, td_byte_range *range_out)
+{
+    uint64_t first, last = UINT64_MAX;
+    td_str unit, rest;
+
+    value = td_str_trim(value);
+    unit = td_str_make(value.ptr, value.len < 6 ? value.len : 6);
+    if (!td_str_equal_nocase(unit, TD_STR("bytes=")))
+        return 200;
+    rest = td_str_trim(td_str_make(value.ptr + 6, value.len - 6));
+    if (take_byte(&rest, '-')) {
+        if (!take_number(&rest, &last) || rest.len > 0)
+            return 200;
+        if (last == 0)
+            return 416;
+        return last >= size ? 200 : piece(size - last, last, size, range_out);
+    }
+    if (!take_number(&rest, &first) || !take_byte(&rest, '-'))
+        return 200;
+    if (rest.len > 0 && (!take_number(&rest, &last) || rest.len > 0 || last < first))
+        return 200;
+    if (first >= size)
+        return 416;
+    if (last >= size)
+        last = size - 1;
+    return piece(first, last - first + 1, size, range_out);
+}
+
+/* ---- preconditions */
+
+enum field { IF_MATCH, IF_UNMODIFIED_SINCE, IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE, IF_RANGE };
+
+static const td_str names[] = {
+    [IF_MATCH] = {"If-Match", 8},
+    [IF_UNMODIFIED_SINCE] = {"If-Unmodified-Since", 19},
+    [IF_NONE_MATCH] = {"If-None-Match", 13},
+    [IF_MODIFIED_SINCE] = {"If-Modified-Since", 17},
+    [RANGE] = {"Range", 5},
+    [IF_RANGE] = {"If-Range", 8},
+};
+
+#define FIELDS_COUNT (sizeof(names) / sizeof(names[0]))
+
+/* Most requests have none of them: one look at all lines says so. */
+static bool
+is_conditional(const td_headers *headers)
+{
+    for (size_t i = 0; i < headers->count; i++) {
+        const td_str name = headers->items[i].name;
+        const char initial = (char)(name.ptr[0] | 0x20);
+
+        if ((initial == 'i' && name.len >= 8 && name.ptr[2] == '-') ||
+            (initial == 'r' && name.len == 5))
+            return true;
+    }
+    return false;
+}
+
+static bool
+is_modified_since(td_str value, time_t modified, bool otherwise)
+{
+    time_t since;
+
+    return td_http_date_parse(value, &since) == 0 ? modified > since : otherwise;
+}
+
+/*
+ * RFC 9110 section 13.1.5.  A date is a strong validator only when the file cannot have changed
+ * again in the same second.
+ */
+static bool
+is_same_as(td_str if_range, const td_validators *validators)
+{
+    time_t date;
+
+    if (memchr(if_range.ptr, '"', if_range.len) != NULL)
+        return td_etag_is_in(validators->etag, if_range, false);
+    return td_http_date_parse(if_range, &date) == 0 && date == validators->modified &&
+           date < td_clock_cached_wall - 1;
+}
+
+int
+td_conditional_status(td_request *request, const td_validators *validators,
+                      td_byte_range *range_out)
+{
+    td_str values[FIELDS_COUNT];
+
+    if (!is_conditional(&request->head.headers))
+        return 200;
+    for (size_t i = 0; i < FIELDS_COUNT; i++)
+        values[i] = td_headers_get(&request->head.headers, &request->arena, names[i]);
+
+    if (!td_str_is_null(values[IF_MATCH])) {
+        if (!td_etag_is_in(validators->etag, values[IF_MATCH], false))
+            return 412;
+    } else if (!td_str_is_null(values[IF_UNMODIFIED_SINCE])) {
+        if (is_modified_since(values[IF_UNMODIFIED_SINCE], validators->modified, false))
+            return 412;
+    }
+    if (!td_str_is_null(values[IF_NONE_MATCH])) {
+        if (td_etag_is_in(validators->etag, values[IF_NONE_MATCH], true))
+            return 304;
+    } else if (!td_str_is_null(values[IF_MODIFIED_SINCE])) {
+        if (!is_modified_since(values[IF_MODIFIED_SINCE], validators->modified, true))
+            return 304;
+    }
+    if (td_str_is_null(values[RANGE]) || request->head.method != TD_METHOD_GET)
+        return 200; /* section 14.2: Range is defined for GET alone */
+    if (!td_str_is_null(values[IF_RANGE]) && !is_same_as(values[IF_RANGE], validators))
+        return 200;
+    return td_range_parse(values[RANGE], validators->size, range_out);
+}

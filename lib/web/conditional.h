@@ -1,0 +1,46 @@
+/*
+ * Conditional requests and ranges (RFC 9110 sections 13 and 14, BEHAVIOUR sections 11 and 13), of
+ * header values alone.
+ */
+#ifndef TORNADO_WEB_CONDITIONAL_H
+#define TORNADO_WEB_CONDITIONAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+#include <tornado/abi.h>
+#include <tornado/str.h>
+#include "http/request.h"
+
+/*
+ * True when a list of entity tags begins with `*` or names `etag`.  weakly: W/ makes no difference
+ * (If-None-Match); else a weak tag matches nothing (If-Match).
+ */
+TD_PRIVATE bool td_etag_is_in(td_str etag, td_str list, bool weakly);
+
+/* A piece of a body. */
+typedef struct td_byte_range {
+    uint64_t first, length;
+} td_byte_range;
+
+/*
+ * What a Range of that value means for `size` bytes: 206 and the piece; 416; or 200: there is no
+ * such piece, it is not to be understood, it is more than one, or it is all of them.
+ */
+TD_PRIVATE int td_range_parse(td_str value, uint64_t size, td_byte_range *range_out);
+
+/* What tells one version of a file from another. */
+typedef struct td_validators {
+    td_str etag;     /* strong */
+    time_t modified; /* Last-Modified */
+    uint64_t size;   /* bytes */
+} td_validators;
+
+/*
+ * The status of the answer to a GET or HEAD that has such a file: 200, 206 (and the piece), 304, 412
+ * or 416, in the order of RFC 9110 section 13.2.2.
+ */
+TD_PRIVATE int td_conditional_status(td_request *request, const td_validators *validators,
+                                     td_byte_range *range_out);
+
+#endif

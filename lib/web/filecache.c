@@ -1,0 +1,311 @@
+/*
+ * Opening below a root, and the table of what was found.
+ *
+ * The root is opened by its name and reopened every recheck_ms, so that one that was replaced (a link
+ * to the current release) is noticed.  Everything here may wait for the disk, as short as that
+ * mostly is.
+ */
+#include "web/filecache.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define ATTEMPTS_MAX 16 /* while others rename what is on the way (EAGAIN) */
+
+struct td_root {
+    struct td_root *next;
+    char *name;
+    td_symlinks symlinks;
+    int fd;            /* -1: not open */
+    int64_t opened_ns;
+    td_table files;    /* path -> td_cached_file */
+};
+
+struct td_filecache {
+    struct td_root *roots; /* a few */
+    td_list files;         /* the one used least recently first */
+    size_t count, files_max;
+    int64_t recheck_ns;
+    td_arena arena;
+    td_mimetypes types;
+};
+
+/* ---- files */
+
+static void
+let_go(td_cached_file *file)
+{
+    if (file->file != NULL)
+        td_file_unref(file->file);
+    free(file->bytes);
+    file->file = NULL;
+    file->bytes = NULL;
+}
+
+static void
+forget(td_filecache *cache, td_cached_file *file)
+{
+    if (td_list_is_linked(&file->link)) {
+        td_list_remove(&file->link);
+        td_table_remove(&file->root->files, file->path);
+        cache->count--;
+    }
+    let_go(file);
+    free(file);
+}
+
+static void
+keep(td_filecache *cache, td_cached_file *file)
+{
+    while (cache->count >= cache->files_max && cache->count > 0)
+        forget(cache, TD_CONTAINER_OF(cache->files.next, td_cached_file, link));
+    if (cache->files_max == 0)
+        return;
+    td_table_set(&file->root->files, file->path, file);
+    td_list_append(&cache->files, &file->link);
+    cache->count++;
+}
+
+/* The path lies behind the struct, with a NUL. */
+static td_cached_file *
+create_file(struct td_root *root, td_str path)
+{
+    td_cached_file *file = td_xcalloc(1, sizeof(*file) + path.len + 1);
+    char *copy = (char *)(file + 1);
+
+    memcpy(copy, path.ptr, path.len);
+    file->root = root;
+    file->path = td_str_make(copy, path.len);
+    return file;
+}
+
+/* ---- what the kernel says */
+
+/* Opened for reading; a FIFO or a terminal does not make us wait. */
+static int
+open_below(const struct td_root *root, const char *path)
+{
+    static const uint64_t resolve[] = {
+        [TD_SYMLINKS_INSIDE] = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+        [TD_SYMLINKS_NEVER] = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
+        [TD_SYMLINKS_ANYWHERE] = RESOLVE_NO_MAGICLINKS,
+    };
+    const struct open_how how = {.flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+                                 .resolve = resolve[root->symlinks]};
+    long fd;
+    int attempts = 0;
+
+    do
+        fd = syscall(SYS_openat2, root->fd, path[0] != '\0' ? path : ".", &how, sizeof(how));
+    while (fd < 0 && (errno == EINTR || errno == EAGAIN) && ++attempts < ATTEMPTS_MAX);
+    return fd >= 0 ? (int)fd : -errno;
+}
+
+static bool
+is_same(const td_cached_file *file, const struct stat *st)
+{
+    return file->inode == st->st_ino && file->device == st->st_dev &&
+           file->size == (uint64_t)st->st_size && file->changed.tv_sec == st->st_mtim.tv_sec &&
+           file->changed.tv_nsec == st->st_mtim.tv_nsec && !file->is_directory;
+}
+
+/* A small file goes into memory; one that has just become shorter stays a descriptor. */
+static void
+take_bytes(td_cached_file *file, int fd)
+{
+    char *bytes;
+
+    if (file->size <= TD_FILECACHE_SMALL) {
+        bytes = td_xmalloc(TD_FILECACHE_SMALL);
+        if (pread(fd, bytes, TD_FILECACHE_SMALL, 0) == (ssize_t)file->size) {
+            file->bytes = td_xrealloc(bytes, file->size > 0 ? file->size : 1);
+            close(fd);
+            return;
+        }
+        free(bytes);
+    }
+    file->file = td_file_create(fd);
+}
+
+static void
+describe(td_filecache *cache, td_cached_file *file, const struct stat *st)
+{
+    const int64_t facts[] = {(int64_t)st->st_mtim.tv_sec * TD_NS_PER_S + st->st_mtim.tv_nsec,
+                             st->st_size, (int64_t)st->st_ino};
+    const XXH128_hash_t hash = XXH3_128bits(facts, sizeof(facts));
+    char text[40];
+
+    file->is_directory = S_ISDIR(st->st_mode);
+    file->size = file->is_directory ? 0 : (uint64_t)st->st_size;
+    file->modified = st->st_mtim.tv_sec;
+    file->changed = st->st_mtim;
+    file->device = st->st_dev;
+    file->inode = st->st_ino;
+    file->content_type = td_mimetypes_find(&cache->types, file->path);
+    snprintf(text, sizeof(text), "\"%016llx%016llx\"", (unsigned long long)hash.high64,
+             (unsigned long long)hash.low64);
+    memcpy(file->etag, text, sizeof(file->etag));
+    td_http_date_format(file->modified, file->last_modified);
+}
+
+/* Look at the path anew.  0; or an error, and the file is as it was. */
+static int
+look(td_filecache *cache, td_cached_file *file)
+{
+    struct stat st;
+    int fd = open_below(file->root, file->path.ptr);
+
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))) {
+        close(fd);
+        return TD_EINVAL;
+    }
+    file->checked_ns = td_now_ns();
+    if (is_same(file, &st)) {
+        close(fd);
+        return 0;
+    }
+    let_go(file);
+    describe(cache, file, &st);
+    if (file->is_directory)
+        close(fd);
+    else
+        take_bytes(file, fd);
+    return 0;
+}
+
+/* ---- roots */
+
+static struct td_root *
+root_of(td_filecache *cache, const char *name, td_symlinks symlinks)
+{
+    struct td_root *root = cache->roots;
+
+    while (root != NULL && (root->symlinks != symlinks || strcmp(root->name, name) != 0))
+        root = root->next;
+    if (root != NULL)
+        return root;
+    root = td_xcalloc(1, sizeof(*root));
+    root->name = td_xstrdup(name);
+    root->symlinks = symlinks;
+    root->fd = -1;
+    td_table_init(&root->files);
+    root->next = cache->roots;
+    return cache->roots = root;
+}
+
+static int
+open_root(td_filecache *cache, struct td_root *root)
+{
+    int fd;
+
+    if (root->fd >= 0 && td_now_ns() - root->opened_ns < cache->recheck_ns)
+        return 0;
+    fd = open(root->name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (root->fd >= 0)
+        close(root->fd);
+    root->fd = fd;
+    root->opened_ns = td_now_ns();
+    return 0;
+}
+
+/* ---- the whole */
+
+int
+td_filecache_open(td_filecache *cache, const char *root_name, td_symlinks symlinks, td_str path,
+                  td_cached_file **out)
+{
+    struct td_root *root = root_of(cache, root_name, symlinks);
+    td_cached_file *file = td_table_get(&root->files, path);
+    int rc;
+
+    if (file != NULL && td_now_ns() - file->checked_ns < cache->recheck_ns) {
+        td_list_remove(&file->link);
+        td_list_append(&cache->files, &file->link);
+        *out = file;
+        return 0;
+    }
+    rc = open_root(cache, root);
+    if (rc == 0 && file == NULL) {
+        file = create_file(root, path);
+        rc = look(cache, file);
+        if (rc == 0)
+            keep(cache, file);
+    } else if (rc == 0) {
+        rc = look(cache, file);
+    }
+    if (rc < 0 && file != NULL)
+        forget(cache, file);
+    if (rc == 0)
+        *out = file;
+    return rc;
+}
+
+void
+td_filecache_done(td_filecache *cache, td_cached_file *file)
+{
+    if (!td_list_is_linked(&file->link))
+        forget(cache, file);
+}
+
+size_t
+td_filecache_count(const td_filecache *cache)
+{
+    return cache->count;
+}
+
+int
+td_filecache_create(td_filecache **out, size_t files_max, int64_t recheck_ms,
+                    const char *mime_types, td_err *err)
+{
+    td_filecache *cache = td_xcalloc(1, sizeof(*cache));
+    int rc;
+
+    td_arena_init(&cache->arena);
+    rc = td_mimetypes_init(&cache->types, &cache->arena, mime_types, err);
+    if (rc < 0) {
+        td_arena_fini(&cache->arena);
+        free(cache);
+        return rc;
+    }
+    td_list_init(&cache->files);
+    cache->files_max = files_max;
+    cache->recheck_ns = recheck_ms * TD_NS_PER_MS;
+    *out = cache;
+    return 0;
+}
+
+void
+td_filecache_destroy(td_filecache **cache_)
+{
+    td_filecache *cache = *cache_;
+
+    if (cache == NULL)
+        return;
+    while (!td_list_is_empty(&cache->files))
+        forget(cache, TD_CONTAINER_OF(cache->files.next, td_cached_file, link));
+    while (cache->roots != NULL) {
+        struct td_root *root = cache->roots;
+
+        cache->roots = root->next;
+        if (root->fd >= 0)
+            close(root->fd);
+        td_table_fini(&root->files);
+        free(root->name);
+        free(root);
+    }
+    td_mimetypes_fini(&cache->types);
+    td_arena_fini(&cache->arena);
+    free(cache);
+    *cache_ = NULL;
+}

@@ -1,0 +1,64 @@
+/*
+ * td_filecache: what a worker knows of the files below some directories.
+ *
+ * A file is opened below its root by the kernel (openat2), whatever its path and the links on it are,
+ * and described by what was opened, so there is no gap between the check and the use.  What is known
+ * is kept: bytes of a small file, a descriptor of a large one, that a directory is one.  It is good
+ * for recheck_ms, then the path is opened again; what is still the same file stays.  Errors are not
+ * kept.  The files used least recently go when there are too many.
+ */
+#ifndef TORNADO_WEB_FILECACHE_H
+#define TORNADO_WEB_FILECACHE_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include <time.h>
+#include <tornado/static.h>
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/list.h"
+#include "web/mimetypes.h"
+
+#define TD_FILECACHE_SMALL (16 * 1024) /* bytes of a file that is kept in memory */
+
+typedef struct td_filecache td_filecache;
+
+typedef struct td_cached_file {
+    bool is_directory; /* then the rest is empty */
+    td_file *file;     /* NULL: `bytes` are all of it */
+    char *bytes;
+    uint64_t size;
+    time_t modified;
+    td_str content_type;
+    char etag[34];     /* quoted; of time, size and inode */
+    char last_modified[TD_HTTP_DATE_LEN + 1];
+
+    /* The cache's own. */
+    td_list link;         /* in the order of use; unlinked: the cache does not know it */
+    struct td_root *root;
+    td_str path;
+    dev_t device;
+    ino_t inode;
+    struct timespec changed;
+    int64_t checked_ns;
+} td_cached_file;
+
+/* files_max: how many are kept.  mime_types: a file, or NULL. */
+TD_PRIVATE int td_filecache_create(td_filecache **out, size_t files_max, int64_t recheck_ms,
+                                   const char *mime_types, td_err *err);
+TD_PRIVATE void td_filecache_destroy(td_filecache **cache);
+
+/*
+ * path: relative, without empty, "." and ".." segments; empty: the root itself; with a NUL behind.
+ *
+ * 0; -errno as open says it, among them -EXDEV and -ELOOP for a link that is not to be followed; or
+ * TD_EINVAL for what is neither a file nor a directory.  What is found is good until the next call or
+ * td_filecache_done, whatever comes first.
+ */
+TD_PRIVATE int td_filecache_open(td_filecache *cache, const char *root, td_symlinks symlinks,
+                                 td_str path, td_cached_file **out);
+TD_PRIVATE void td_filecache_done(td_filecache *cache, td_cached_file *file);
+
+TD_PRIVATE size_t td_filecache_count(const td_filecache *cache);
+
+#endif

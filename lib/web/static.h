@@ -1,0 +1,13 @@
+/* The static files of an application's own settings. */
+#ifndef TORNADO_WEB_STATIC_H
+#define TORNADO_WEB_STATIC_H
+
+#include "web/application_internal.h"
+
+/*
+ * Mount what static_path asks for, before the application is sealed.  TD_ECONFIG: the directory, the
+ * prefix or the table of types cannot be used.
+ */
+int td_static_mount(td_application *app, td_err *err);
+
+#endif
