@@ -74,7 +74,8 @@ note_instance(struct check *check, const td_instance *instance)
                                                .plugin = plugin->name,
                                                .version = plugin->version,
                                                .application = instance->section->application});
-    for (const td_shared *shared = plugin->shared; shared != NULL && shared->name != NULL; shared++)
+    for (const td_shared_memory *shared = plugin->shared; shared != NULL && shared->name != NULL;
+         shared++)
         manifest_put_shared(&check->results, &(struct manifest_shared){.instance = instance->index,
                                                                        .name = shared->name,
                                                                        .size = shared->size});

@@ -16,6 +16,7 @@
 
 #define URLS_MAX 100000
 #define OPTIONS_MAX 1000
+#define SHARED_MAX 1000
 
 /* The end of each struct as it was in 1.0; smaller ones are garbage. */
 #define SIZE_UP_TO(type, field) (offsetof(type, field) + sizeof(((type *)NULL)->field))
@@ -23,6 +24,7 @@
 #define URL_SIZE_MIN SIZE_UP_TO(td_url, initialize_arg)
 #define CLASS_SIZE_MIN SIZE_UP_TO(td_handler_class, request_timeout_ms)
 #define OPTION_SIZE_MIN SIZE_UP_TO(td_option, type)
+#define SHARED_SIZE_MIN SIZE_UP_TO(td_shared_memory, size)
 
 /* Keys of [handler:NAME] that are the daemon's. */
 static const char *const own_keys[] = {
@@ -41,7 +43,8 @@ check_descriptor(const td_plugin *plugin, td_err *err)
     if (plugin->plugin_size < PLUGIN_SIZE_MIN || plugin->plugin_size > sizeof(td_plugin) ||
         plugin->url_size < URL_SIZE_MIN || plugin->url_size > sizeof(td_url) ||
         plugin->class_size < CLASS_SIZE_MIN || plugin->class_size > sizeof(td_handler_class) ||
-        plugin->option_size < OPTION_SIZE_MIN || plugin->option_size > sizeof(td_option))
+        plugin->option_size < OPTION_SIZE_MIN || plugin->option_size > sizeof(td_option) ||
+        plugin->shared_size < SHARED_SIZE_MIN || plugin->shared_size > sizeof(td_shared_memory))
         return td_err_set(err, TD_EPLUGIN,
                           "its tornado_plugin is damaged: the sizes in it cannot be (write it with "
                           "TD_PLUGIN)");
@@ -148,6 +151,25 @@ translate_options(td_arena *arena, const td_plugin *old, const td_option **out, 
     return 0;
 }
 
+static int
+translate_shared(td_arena *arena, const td_plugin *old, const td_shared_memory **out, td_err *err)
+{
+    size_t count = 0;
+    const char *from = (const char *)old->shared;
+
+    while (from != NULL && count < SHARED_MAX &&
+           ((const td_shared_memory *)(const void *)(from + count * old->shared_size))->name != NULL)
+        count++;
+    if (count == SHARED_MAX)
+        return td_err_set(err, TD_EPLUGIN, "its .shared has no end (make it with TD_SHARED)");
+
+    td_shared_memory *shared = TD_ARENA_ARRAY(arena, td_shared_memory, count + 1);
+    for (size_t i = 0; i < count; i++)
+        memcpy(&shared[i], from + i * old->shared_size, old->shared_size);
+    *out = count > 0 ? shared : NULL;
+    return 0;
+}
+
 int
 plugin_translate(td_arena *arena, const char *file, const td_plugin *file_plugin,
                  const td_plugin **out, td_err *err)
@@ -157,12 +179,14 @@ plugin_translate(td_arena *arena, const char *file, const td_plugin *file_plugin
     td_plugin *plugin = TD_ARENA_NEW(arena, td_plugin);
     memcpy(plugin, file_plugin, file_plugin->plugin_size);
     if (translate_urls(arena, file_plugin, &plugin->urls, err) < 0 ||
-        translate_options(arena, file_plugin, &plugin->options, err) < 0)
+        translate_options(arena, file_plugin, &plugin->options, err) < 0 ||
+        translate_shared(arena, file_plugin, &plugin->shared, err) < 0)
         return td_err_prefix(err, "%s", file);
     plugin->plugin_size = sizeof(td_plugin);
     plugin->url_size = sizeof(td_url);
     plugin->class_size = sizeof(td_handler_class);
     plugin->option_size = sizeof(td_option);
+    plugin->shared_size = sizeof(td_shared_memory);
     *out = plugin;
     return 0;
 }

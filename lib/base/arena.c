@@ -195,6 +195,19 @@ td_arena_rewind(td_arena *arena, td_arena_mark mark)
     arena->end = mark.chunk != NULL ? (char *)mark.chunk + mark.chunk->size : NULL;
 }
 
+bool
+td_arena_has_mark(const td_arena *arena, td_arena_mark mark)
+{
+    const td_arena_chunk *chunk = arena->newest;
+
+    if (mark.chunk == NULL)
+        return mark.next == NULL;
+    while (chunk != NULL && chunk != mark.chunk)
+        chunk = chunk->older;
+    return chunk != NULL && mark.next > (const char *)chunk &&
+           mark.next <= (chunk == arena->newest ? arena->next : (const char *)chunk + chunk->size);
+}
+
 void *
 td_arena_alloc_slow(td_arena *arena, size_t size)
 {

@@ -42,6 +42,9 @@ TD_PRIVATE void td_arena_rewind(td_arena *arena, td_arena_mark mark);
 
 TD_PRIVATE void *td_arena_alloc_slow(td_arena *arena, size_t size); /* uninitialised; a new chunk */
 
+/* True when all that was allocated before the mark still is. */
+TD_PRIVATE bool td_arena_has_mark(const td_arena *arena, td_arena_mark mark);
+
 static inline td_arena_mark
 td_arena_mark_now(const td_arena *arena)
 {

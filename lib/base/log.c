@@ -305,6 +305,10 @@ td_log(td_log_level level, const char *format, ...)
     const char *module = td_log_current_module != NULL ? td_log_current_module() : NULL;
     va_list args;
 
+    if (format == NULL || (unsigned)level > TD_LOG_CRITICAL) {
+        format = "td_log: the level is none, or the format NULL";
+        level = TD_LOG_ERROR;
+    }
     va_start(args, format);
     td_log_vat(level, module != NULL ? module : "handler", format, args);
     va_end(args);

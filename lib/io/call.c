@@ -43,10 +43,13 @@ td_is_on_coroutine(const char *function)
     return false;
 }
 
+bool (*td_call_failed)(const td_activity *activity);
+
 void
 td_call_ended(const td_coroutine_task *task, td_coroutine_end end, const char *what)
 {
-    if (end == TD_COROUTINE_RAISED)
+    if (end == TD_COROUTINE_RAISED &&
+        (td_call_failed == NULL || !td_call_failed(&task->activity)))
         td_log_at(TD_LOG_ERROR, task->module != NULL ? task->module : "handler",
                   "%s: raised outside a request", what);
 }

@@ -27,12 +27,21 @@ bool td_is_open(int fd);
  */
 int64_t td_deadline_in_ms(int64_t delay_ms);
 
-/* For td_coroutine_task.ended of code that belongs to no request: a raise ends in the log. */
+/*
+ * For td_coroutine_task.ended of what a handler registered: a failure is that of the request for
+ * which it did, or ends in the log.
+ */
 void td_call_ended(const td_coroutine_task *task, td_coroutine_end end, const char *what);
+
+/* True when somebody may still look at how it ends. */
+bool td_future_is_wanted(const td_future *future);
 
 /* For td_ioloop_destroy: let go of what handlers have registered or combined. */
 void td_calls_close(td_ioloop *loop);
 void td_futures_close(void);
+
+/* Set by the upper layers: end the request of that activity with an error; false: it is over. */
+extern bool (*td_call_failed)(const td_activity *activity);
 
 #pragma GCC visibility pop
 

@@ -306,15 +306,29 @@ unwind(td_coroutine *co, td_coroutine_end end)
     leave(co); /* past a frame without unwind information */
 }
 
-void
-td_coroutine_raise(void)
+static TD_NORETURN void
+give_up(td_coroutine_end end)
 {
     td_coroutine *co = acting();
 
+    if (co == NULL && td_ioloop_current() == NULL)
+        pthread_exit(NULL); /* a handler's own thread: nothing else there is to leave */
     TD_ASSERT(co != NULL);
     if (co != scheduler.current)
         td_misuse("td_defer", "the action has raised");
-    unwind(co, TD_COROUTINE_RAISED);
+    unwind(co, end);
+}
+
+void
+td_coroutine_raise(void)
+{
+    give_up(TD_COROUTINE_RAISED);
+}
+
+void
+td_coroutine_leave(void)
+{
+    give_up(TD_COROUTINE_LEFT);
 }
 
 /* As after td_coroutine_raise: the frames are unwound, the coroutine has failed. */

@@ -21,6 +21,7 @@ typedef enum td_coroutine_end {
     TD_COROUTINE_RETURNED,
     TD_COROUTINE_RAISED,   /* by td_coroutine_raise, or a C++ exception that nobody caught */
     TD_COROUTINE_CANCELED, /* unwound at a wait */
+    TD_COROUTINE_LEFT,     /* by td_coroutine_leave */
 } td_coroutine_end;
 
 typedef struct td_coroutine_task {
@@ -92,6 +93,9 @@ TD_PRIVATE void td_coroutine_cancel(td_coroutine *co);
 
 /* Unwind the current coroutine: cleanups run, then ended(TD_COROUTINE_RAISED). */
 TD_PRIVATE TD_NORETURN void td_coroutine_raise(void);
+
+/* The same after whoever has to know was told: ended(TD_COROUTINE_LEFT). */
+TD_PRIVATE TD_NORETURN void td_coroutine_leave(void);
 
 /* Change what the current (or a waiting) coroutine is said to do from now on. */
 TD_PRIVATE void td_coroutine_set_activity(td_coroutine *co, const td_activity *activity,

@@ -309,6 +309,12 @@ td_future_error(td_future *future)
     return future->error;
 }
 
+bool
+td_future_is_wanted(const td_future *future)
+{
+    return future->references > 1 || !td_list_is_empty(&future->observers);
+}
+
 /* ---- td_await */
 
 struct awaiting {

@@ -139,8 +139,9 @@ spawned_ended(void *arg, td_coroutine_end end)
 {
     struct spawned *spawned = arg;
 
-    td_call_ended(&spawned->job.task, end, "td_spawn");
-    if (end == TD_COROUTINE_RETURNED)
+    if (!td_future_is_wanted(spawned->future))
+        td_call_ended(&spawned->job.task, end, "td_spawn");
+    else if (end == TD_COROUTINE_RETURNED)
         td_future_set_result(spawned->future, NULL);
     else
         td_future_set_error(spawned->future, TD_ECANCELED);

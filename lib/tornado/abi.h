@@ -27,6 +27,16 @@
 #define TD_API TD_EXTERN_C __attribute__((visibility("default")))
 #define TD_PRIVATE __attribute__((visibility("default")))
 
+/*
+ * Behind each field that authors may leave out: it is zero then, which always means "as usual", and
+ * no C++ compiler warns of it.
+ */
+#ifdef __cplusplus
+#define TD_ZERO = {}
+#else
+#define TD_ZERO
+#endif
+
 #define TD_PRINTF(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 #define TD_NORETURN __attribute__((noreturn))
 

@@ -31,16 +31,17 @@ typedef void td_method_fn(td_handler *h);
  * OPTIONS, which is answered 204 with Allow.  Order: initialize, prepare, the method, on_finish.
  */
 typedef struct td_handler_class {
-    td_method_fn *get, *head, *post, *put, *delete_, *patch, *options;
-    void (*initialize)(td_handler *h, const void *arg); /* arg: td_url.initialize_arg */
-    td_method_fn *prepare;             /* before any method; finishing here skips it */
-    td_method_fn *on_finish;           /* once, after the response, also when the client has left */
-    td_method_fn *on_connection_close; /* once, promptly, when the client leaves before the end */
-    void (*write_error)(td_handler *h, int status); /* the body of an error page; NULL: ours */
-    uint32_t flags;
-    const char *name;                   /* for the log; NULL: plugin and route */
-    int64_t max_body_size;              /* bytes; 0: the mount's */
-    int64_t request_timeout_ms;         /* 0: the mount's; -1: none */
+    td_method_fn *get TD_ZERO, *head TD_ZERO, *post TD_ZERO, *put TD_ZERO, *delete_ TD_ZERO,
+        *patch TD_ZERO, *options TD_ZERO;
+    void (*initialize)(td_handler *h, const void *arg) TD_ZERO; /* arg: td_url.initialize_arg */
+    td_method_fn *prepare TD_ZERO;   /* before any method; finishing here skips it */
+    td_method_fn *on_finish TD_ZERO; /* once, after the response, also when the client has left */
+    td_method_fn *on_connection_close TD_ZERO; /* once, promptly, if the client leaves before the end */
+    void (*write_error)(td_handler *h, int status) TD_ZERO; /* the body of an error page; NULL: ours */
+    uint32_t flags TD_ZERO;
+    const char *name TD_ZERO;            /* for the log; NULL: plugin and route */
+    int64_t max_body_size TD_ZERO;       /* bytes; 0: the mount's */
+    int64_t request_timeout_ms TD_ZERO;  /* 0: the mount's; -1: none */
 } td_handler_class;
 
 /* ---- the request */
@@ -116,16 +117,17 @@ TD_API int td_writef(td_handler *h, const char *format, ...) TD_PRINTF(2, 3);
 /*
  * Write one JSON object and set Content-Type: application/json; charset=UTF-8.  Pairs of a key and
  * a typed value: td_write_json(h, TD_JSON("name", "jack"), TD_JSON("age", 7));  C11 and C++.
- * Written as Python's json.dumps does; strings are escaped, "</" is written as "<\/".  In C `true`
- * is an int: TD_JSON("on", (bool)true).
+ * Written as Python's json.dumps does; strings (UTF-8) are escaped, "</" is written as "<\/"; NULL,
+ * the null string, NaN and infinities become null.  Integers are int64_t.  In C `true` is an int:
+ * TD_JSON("on", (bool)true).
  */
 typedef enum td_json_type {
     TD_JSON_STRING, TD_JSON_INT, TD_JSON_DOUBLE, TD_JSON_BOOL, TD_JSON_NULL, TD_JSON_RAW,
 } td_json_type;
 
-typedef struct td_json_pair {
+typedef struct td_json_pair { /* its size is part of the ABI */
     const char *key;
-    td_json_type type;
+    uint32_t type; /* td_json_type */
     td_str string; /* TD_JSON_RAW: JSON as it is */
     int64_t integer;
     double number;
@@ -167,13 +169,15 @@ td_json_bool(const char *key, bool value)
 #ifndef __cplusplus
 #define TD_JSON(key, value)                                                                        \
     _Generic((value),                                                                              \
-        char *: td_json_string, const char *: td_json_string, td_str: td_json_str,                 \
+        char *: td_json_string, const char *: td_json_string, void *: td_json_string,              \
+        td_str: td_json_str,                                                                       \
         bool: td_json_bool, float: td_json_double, double: td_json_double,                         \
         default: td_json_int)(key, value)
 #define td_write_json(h, ...)                                                                      \
     td_write_json_object(h, (const td_json_pair[]){__VA_ARGS__},                                   \
                          sizeof((td_json_pair[]){__VA_ARGS__}) / sizeof(td_json_pair))
 #else
+extern "C++" {
 inline td_json_pair TD_JSON(const char *key, const char *text) { return td_json_string(key, text); }
 inline td_json_pair TD_JSON(const char *key, char *text) { return td_json_string(key, text); }
 inline td_json_pair TD_JSON(const char *key, td_str value) { return td_json_str(key, value); }
@@ -189,6 +193,7 @@ template <class... Pairs> inline int td_write_json(td_handler *h, const Pairs &.
     const td_json_pair all[] = {pairs...};
 
     return td_write_json_object(h, all, sizeof...(pairs));
+}
 }
 #endif
 
@@ -221,7 +226,7 @@ TD_API int td_redirect_status(td_handler *h, const char *url, int status); /* 30
  * Leave the handler: error page of that status (400..599, others become 500), the text goes to the
  * log (format NULL: there is none). In a callback that was made for the request it leaves the
  * callback, and cancels a method that waits. Once the headers are sent there can be no page: the
- * connection closes.
+ * connection closes.  On another thread, which is misuse, it ends that thread.
  */
 TD_API TD_NORETURN void td_raise(td_handler *h, int status, const char *format, ...)
     TD_PRINTF(3, 4);
@@ -239,7 +244,26 @@ TD_API void *td_alloc(td_handler *h, size_t size);
 TD_API td_str td_sprintf(td_handler *h, const char *format, ...) TD_PRINTF(2, 3);
 TD_API td_str td_strdup(td_handler *h, td_str s);
 
-/* Keep the request's memory beyond its end; each ref wants one unref. */
+/*
+ * For long streams: memory that td_alloc, td_sprintf and td_strdup gave since the mark is taken back
+ * by the rewind.  What getters returned and what was set in the response stays.  Marks nest.  One
+ * that was made after what has been rewound to, or for another request, is TD_EINVAL.
+ *
+ *     const td_scope scope = td_scope_mark(h);
+ *     while (next_row(rows)) {
+ *         td_write(h, format_row(h, rows));
+ *         td_flush(h);
+ *         td_scope_rewind(h, scope);
+ *     }
+ */
+typedef struct td_scope { /* ours: only to be passed on */
+    void *chunk, *next;
+} td_scope;
+
+TD_API td_scope td_scope_mark(td_handler *h);
+TD_API int td_scope_rewind(td_handler *h, td_scope scope);
+
+/* Keep the request's memory beyond its end; each ref wants one unref (one more is misuse). */
 TD_API td_handler *td_handler_ref(td_handler *h);
 TD_API void td_handler_unref(td_handler *h);
 
@@ -249,10 +273,12 @@ TD_API void *td_user_data(td_handler *h);
 
 TD_API const void *td_settings(td_handler *h); /* of the instance; NULL without options */
 TD_API void *td_state(td_handler *h);          /* what load made */
+TD_API void *td_shared(td_handler *h, const char *name); /* see TD_SHARED; NULL: not declared */
 
 /*
- * The path of the route of that name in this application, with the groups of its pattern replaced
- * (escaped); the null string, and a log line, when there is none or the count differs.
+ * The path of the route of that name in this application (the instance's own before others'), with
+ * the count groups of its pattern replaced by args (escaped), from the arena of the request.  The
+ * null string, and a log line, when there is none or the count differs.
  */
 TD_API td_str td_reverse_url(td_handler *h, const char *name, const td_str *args, size_t count);
 

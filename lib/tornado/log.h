@@ -12,7 +12,10 @@ typedef enum td_log_level {
     TD_LOG_CRITICAL,
 } td_log_level;
 
-/* Format like printf, no newline at the end.  Control bytes in the result are written as \xNN. */
+/*
+ * Format like printf, no newline at the end.  Control bytes in the result are written as \xNN; past
+ * 4 KiB it is cut.  Never waits: what cannot be written at once is dropped, and counted in the log.
+ */
 TD_API void td_log(td_log_level level, const char *format, ...) TD_PRINTF(2, 3);
 
 #define td_log_debug(...) td_log(TD_LOG_DEBUG, __VA_ARGS__)

@@ -24,18 +24,29 @@ typedef struct td_instance td_instance; /* one instance in one worker */
  * the mount point on, with named groups ((?<n>...) or (?P<n>...)) or positional ones, not both.
  */
 typedef struct td_url {
-    const char *pattern;               /* NULL ends the list */
-    const td_handler_class *handler;
-    const char *name;                  /* for td_reverse_url; NULL: none */
-    const void *initialize_arg;        /* given to the class's initialize */
+    const char *pattern TD_ZERO; /* NULL ends the list */
+    const td_handler_class *handler TD_ZERO;
+    const char *name TD_ZERO;           /* for td_reverse_url; NULL: none */
+    const void *initialize_arg TD_ZERO; /* given to the class's initialize */
 } td_url;
 
+/*
+ * A list that ends in a zeroed element and lives as long as the file is loaded.  (A compound
+ * literal of C++ would not.)
+ */
 #ifdef __cplusplus
-#define TD_URL(pattern_, handler_, ...) td_url{.pattern = (pattern_), .handler = (handler_), ##__VA_ARGS__}
+#define TD_LIST_OF(type_, ...)                                                                     \
+    []() -> const type_ * {                                                                        \
+        static const type_ list[] = {__VA_ARGS__, {}};                                             \
+        return list;                                                                               \
+    }()
 #else
-#define TD_URL(pattern_, handler_, ...) {.pattern = (pattern_), .handler = (handler_), ##__VA_ARGS__}
-#define TD_URLS(...) ((const td_url[]){__VA_ARGS__, {.pattern = NULL}})
+#define TD_LIST_OF(type_, ...) ((const type_[]){__VA_ARGS__, {0}})
 #endif
+
+/* TD_URL(pattern, handler) or TD_URL(pattern, handler, .name = ..., .initialize_arg = ...) */
+#define TD_URL(pattern_, ...) {.pattern = (pattern_), .handler = __VA_ARGS__}
+#define TD_URLS(...) TD_LIST_OF(td_url, __VA_ARGS__)
 
 typedef enum td_option_type {
     TD_OPTION_END,    /* ends the list */
@@ -48,12 +59,12 @@ typedef enum td_option_type {
 
 /* One key that [handler:NAME] may hold; `offset` is where its value goes in the settings struct. */
 typedef struct td_option {
-    const char *name;
-    const char *default_value; /* as it would stand in the ini; NULL: the key is required */
-    const char *help;
-    int64_t min, max;          /* both 0: any */
-    uint32_t offset;
-    uint32_t type;             /* td_option_type */
+    const char *name TD_ZERO;
+    const char *default_value TD_ZERO; /* as it would stand in the ini; NULL: the key is required */
+    const char *help TD_ZERO;
+    int64_t min TD_ZERO, max TD_ZERO;  /* both 0: any; of sizes and times: any from 0 on */
+    uint32_t offset TD_ZERO;
+    uint32_t type TD_ZERO;             /* td_option_type */
 } td_option;
 
 /*
@@ -61,35 +72,55 @@ typedef struct td_option {
  *     .options = TD_OPTIONS(struct settings,
  *                           TD_OPT_STRING(struct settings, greeting, "Hello", "what to say"),
  *                           TD_OPT_TIME(struct settings, ping_ms, "10s", 100, 3600000, "pause")),
+ *
+ * The key is the field's name.  A field of another type than its option wants does not compile.
  */
 #define TD_OPT_STRING(struct_, field_, default_, help_)                                            \
-    {#field_, default_, help_, 0, 0, offsetof(struct_, field_), TD_OPTION_STRING}
+    {#field_, default_, help_, 0, 0, TD_OPTION_AT(struct_, field_, const char *), TD_OPTION_STRING}
 #define TD_OPT_BOOL(struct_, field_, default_, help_)                                              \
-    {#field_, default_, help_, 0, 0, offsetof(struct_, field_), TD_OPTION_BOOL}
+    {#field_, default_, help_, 0, 0, TD_OPTION_AT(struct_, field_, bool), TD_OPTION_BOOL}
 #define TD_OPT_INT(struct_, field_, default_, min_, max_, help_)                                   \
-    {#field_, default_, help_, min_, max_, offsetof(struct_, field_), TD_OPTION_INT}
+    {#field_, default_, help_, min_, max_, TD_OPTION_AT(struct_, field_, int64_t), TD_OPTION_INT}
 #define TD_OPT_SIZE(struct_, field_, default_, min_, max_, help_)                                  \
-    {#field_, default_, help_, min_, max_, offsetof(struct_, field_), TD_OPTION_SIZE}
+    {#field_, default_, help_, min_, max_, TD_OPTION_AT(struct_, field_, int64_t), TD_OPTION_SIZE}
 #define TD_OPT_TIME(struct_, field_, default_, min_, max_, help_)                                  \
-    {#field_, default_, help_, min_, max_, offsetof(struct_, field_), TD_OPTION_TIME}
-#ifndef __cplusplus
+    {#field_, default_, help_, min_, max_, TD_OPTION_AT(struct_, field_, int64_t), TD_OPTION_TIME}
 #define TD_OPTIONS(struct_, ...)                                                                   \
-    ((const td_option[]){__VA_ARGS__, {.name = NULL}}), .settings_size = sizeof(struct_)
+    TD_LIST_OF(td_option, __VA_ARGS__), .settings_size = sizeof(struct_)
+
+/* The offset of a field that has the type that is wanted. */
+#ifdef __cplusplus
+extern "C++" {
+template <class Wanted, class Field>
+constexpr uint32_t
+td_option_at(size_t offset)
+{
+    static_assert(__is_same(Wanted, Field), "the field is not of the type that its option wants");
+    return static_cast<uint32_t>(offset);
+}
+}
+#define TD_OPTION_AT(struct_, field_, type_)                                                       \
+    td_option_at<type_, decltype(static_cast<struct_ *>(nullptr)->field_)>(                        \
+        offsetof(struct_, field_))
+#else
+#define TD_OPTION_AT(struct_, field_, type_)                                                       \
+    (uint32_t)(offsetof(struct_, field_) +                                                         \
+               0 * sizeof(char[_Generic(&((struct_ *)0)->field_, type_ * : 1)]))
 #endif
 
 /*
- * Memory shared by all workers, made by the master, zeroed, kept across reloads of the same size:
+ * Memory shared by all workers, made by the master and zeroed before the first of them starts.  A
+ * reload keeps it as long as instance, name and size stay the same.  td_shared gives its address, a
+ * whole page's; use atomics in it, and no pointers to elsewhere.
  *
  *     .shared = TD_SHARED({"hits", sizeof(struct hits)}),
  */
-typedef struct td_shared {
-    const char *name; /* NULL ends the list */
-    size_t size;      /* bytes */
-} td_shared;
+typedef struct td_shared_memory {
+    const char *name TD_ZERO; /* NULL ends the list */
+    size_t size TD_ZERO;      /* bytes */
+} td_shared_memory;
 
-#ifndef __cplusplus
-#define TD_SHARED(...) ((const td_shared[]){__VA_ARGS__, {NULL, 0}})
-#endif
+#define TD_SHARED(...) TD_LIST_OF(td_shared_memory, __VA_ARGS__)
 
 /*
  * Hooks run on a coroutine (td_await works) in this order, in each worker:
@@ -101,28 +132,45 @@ typedef struct td_shared {
  *   stop    after the last request: free what load made.
  */
 typedef struct td_plugin {
-    uint16_t abi_major, abi_minor;
-    uint16_t plugin_size, url_size, class_size, option_size; /* of the structs it was built with */
-    const char *name, *version;
-    const td_url *urls;
-    const td_option *options;
-    size_t settings_size; /* bytes of the struct that options fill in */
-    const td_shared *shared;
-    int (*load)(td_instance *instance, void **state_out, td_err *err);
-    int (*start)(td_instance *instance, td_err *err);
-    void (*drain)(td_instance *instance);
-    void (*stop)(td_instance *instance);
+    uint16_t abi_major TD_ZERO, abi_minor TD_ZERO;
+    /* Of the structs it was built with. */
+    uint16_t plugin_size TD_ZERO, url_size TD_ZERO, class_size TD_ZERO, option_size TD_ZERO;
+    uint16_t shared_size TD_ZERO, reserved TD_ZERO;
+    const char *name TD_ZERO, *version TD_ZERO; /* name: 1 byte or more; version NULL: none */
+    const td_url *urls TD_ZERO;
+    const td_option *options TD_ZERO;
+    size_t settings_size TD_ZERO; /* bytes of the struct that options fill in */
+    const td_shared_memory *shared TD_ZERO;
+    int (*load)(td_instance *instance, void **state_out, td_err *err) TD_ZERO;
+    int (*start)(td_instance *instance, td_err *err) TD_ZERO;
+    void (*drain)(td_instance *instance) TD_ZERO;
+    void (*stop)(td_instance *instance) TD_ZERO;
 } td_plugin;
 
+#define TD_PLUGIN_OF(...)                                                                          \
+    {.abi_major = TD_ABI_MAJOR,                                                                    \
+     .abi_minor = TD_ABI_MINOR,                                                                    \
+     .plugin_size = sizeof(td_plugin),                                                             \
+     .url_size = sizeof(td_url),                                                                   \
+     .class_size = sizeof(td_handler_class),                                                       \
+     .option_size = sizeof(td_option),                                                             \
+     .shared_size = sizeof(td_shared_memory),                                                      \
+     __VA_ARGS__}
+
+/*
+ * In C++ by way of a static one: what stands in the initialiser of a variable that has a linkage has
+ * one too, and the dynamic linker would unite the lists of all handlers.
+ */
+#ifdef __cplusplus
+#define TD_PLUGIN(...)                                                                             \
+    static const td_plugin td_plugin_here = TD_PLUGIN_OF(__VA_ARGS__);                             \
+    TD_EXTERN_C __attribute__((visibility("default"))) const td_plugin tornado_plugin;             \
+    const td_plugin tornado_plugin = td_plugin_here
+#else
 #define TD_PLUGIN(...)                                                                             \
     TD_EXTERN_C __attribute__((visibility("default"))) const td_plugin tornado_plugin;             \
-    const td_plugin tornado_plugin = {.abi_major = TD_ABI_MAJOR,                                   \
-                                      .abi_minor = TD_ABI_MINOR,                                   \
-                                      .plugin_size = sizeof(td_plugin),                            \
-                                      .url_size = sizeof(td_url),                                  \
-                                      .class_size = sizeof(td_handler_class),                      \
-                                      .option_size = sizeof(td_option),                            \
-                                      __VA_ARGS__}
+    const td_plugin tornado_plugin = TD_PLUGIN_OF(__VA_ARGS__)
+#endif
 
 /* All valid as long as the worker lives. */
 TD_API const char *td_instance_name(const td_instance *instance);

@@ -17,10 +17,11 @@ typedef struct td_str {
     size_t len;      /* bytes */
 } td_str;
 
+/* Of a string literal and nothing else: whatever else is a char * goes to td_str_of. */
 #ifdef __cplusplus
-#define TD_STR(literal) (td_str{(literal), sizeof(literal) - 1})
+#define TD_STR(literal) (td_str{"" literal, sizeof(literal) - 1})
 #else
-#define TD_STR(literal) ((td_str){(literal), sizeof(literal) - 1})
+#define TD_STR(literal) ((td_str){"" literal, sizeof(literal) - 1})
 #endif
 
 /* For printf: td_writef(h, "%.*s", TD_STR_FMT(name)). */

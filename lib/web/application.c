@@ -181,6 +181,7 @@ refuse_twins(td_application *app, td_err *err)
     return rc;
 }
 
+/* Instances of one file bear the same names: each is asked for its own first. */
 static void
 collect_names(td_application *app)
 {
@@ -191,12 +192,24 @@ collect_names(td_application *app)
         if (route->url->name == NULL)
             continue;
         before = td_table_set(&app->names, td_str_of(route->url->name), route);
-        if (before != NULL)
+        route->same_name = before;
+        if (before != NULL && (before->instance == route->instance ||
+                               before->instance->plugin != route->instance->plugin))
             td_log_at(TD_LOG_WARNING, route->instance->name,
                       "the name '%s' of route '%s' was that of '%s' in %s; it is this one's now",
                       route->url->name, route->url->pattern, before->url->pattern,
                       before->instance->name);
     }
+}
+
+const td_route *
+td_application_named(const td_application *app, const td_instance *instance, const char *name)
+{
+    const td_route *newest = td_table_get(&app->names, td_str_of(name)), *route = newest;
+
+    while (route != NULL && route->instance != instance)
+        route = route->same_name;
+    return route != NULL ? route : newest;
 }
 
 static void
@@ -247,7 +260,7 @@ td_application_create(const td_application_settings *settings)
     app->none = (td_route){.instance = &app->own, .class = &no_class};
     app->everything = (td_route){.instance = &app->own, .class = &no_class};
     app->everything.methods[TD_METHOD_OPTIONS] = answer_options_of_all;
-    td_handler_thread = true;
+    td_handlers_open();
     return app;
 }
 

@@ -22,7 +22,7 @@ struct td_application {
     td_route **routes;             /* in the order of matching once sealed */
     size_t routes_count, routes_size;
     td_router *router;
-    td_table names;                /* of routes -> td_route */
+    td_table names;                /* of routes -> td_route, the last that bears it */
     uint32_t methods_mask;         /* 1 << td_method of those that any route answers */
 
     td_instance own;               /* of the two routes that no plugin has */
@@ -32,6 +32,10 @@ struct td_application {
     struct td_signer *signer;      /* NULL: nobody has signed, or there is no secret */
     struct td_filecache *files;    /* static files; made when sealed */
 };
+
+/* The route of that name, one of the instance's own before others; NULL: there is none. */
+const td_route *td_application_named(const td_application *app, const td_instance *instance,
+                                     const char *name);
 
 td_deadlines *td_application_request_timeouts(td_application *app, int64_t duration_ms,
                                               void (*expired)(td_deadline *deadline));

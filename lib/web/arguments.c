@@ -164,7 +164,7 @@ td_request_header(td_handler *h, const char *name)
 {
     td_str value;
 
-    if (!td_handler_usable(h, "td_request_header"))
+    if (!td_handler_has(h, "td_request_header", name))
         return none;
     value = td_headers_get(&h->request->head.headers, &h->request->arena, td_str_of(name));
     return td_str_is_null(value) ? none : td_str_dup(&h->request->arena, value);
@@ -196,7 +196,7 @@ td_path_argument(td_handler *h, const char *name)
 {
     const td_urlspec *spec;
 
-    if (!td_handler_usable(h, "td_path_argument"))
+    if (!td_handler_has(h, "td_path_argument", name))
         return none;
     spec = &td_handler_route(h)->spec;
     for (unsigned i = 0; spec->names != NULL && i < spec->groups_count; i++)
@@ -380,7 +380,7 @@ find(td_handler *h, unsigned sources, const char *name, const char *function)
 {
     td_argument *argument = NULL;
 
-    if (!td_handler_usable(h, function))
+    if (!td_handler_has(h, function, name))
         return none;
     if (sources & BODY)
         argument = last_of(arguments_of(h, BODY), td_str_of(name));
@@ -394,7 +394,7 @@ find_or_raise(td_handler *h, unsigned sources, const char *name, const char *fun
 {
     td_str value = find(h, sources, name, function);
 
-    if (td_str_is_null(value) && h != NULL && td_handler_thread)
+    if (td_str_is_null(value) && h != NULL && name != NULL && td_handler_thread)
         td_handler_raise_quietly(h, 400, "Missing argument %s", name);
     return value;
 }
@@ -466,7 +466,7 @@ find_all(td_handler *h, unsigned sources, const char *name, const td_str **value
     td_str *values;
     size_t count;
 
-    if (!td_handler_usable(h, function))
+    if (!td_handler_has(h, function, name))
         return 0;
     query = sources & QUERY ? arguments_of(h, QUERY) : &nothing;
     body = sources & BODY ? arguments_of(h, BODY) : &nothing;

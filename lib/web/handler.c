@@ -12,6 +12,7 @@
  */
 #include "base/clock.h"
 #include "base/log.h"
+#include "io/call.h"
 #include "web/forms.h"
 
 struct td_handler_wait {
@@ -54,7 +55,7 @@ int
 td_handler_misuse(const td_handler *h, const char *function, const char *what)
 {
     if (h == NULL)
-        td_log_at(TD_LOG_ERROR, "web", "%s: %s", function, what);
+        td_log(TD_LOG_ERROR, "%s: %s", function, what);
     else
         td_log_at(TD_LOG_ERROR, td_handler_route(h)->instance->name, "%s: %s: %s", name_of(h),
                   function, what);
@@ -147,6 +148,30 @@ cancel(td_handler *h, int status)
         continue_sequence(h);
     else if (h->wait->sequence != NULL)
         td_coroutine_cancel(h->wait->sequence);
+}
+
+/* Code that was registered for a request has failed.  That of one which is over is not found. */
+static bool
+fail_request(const td_activity *activity)
+{
+    TD_LIST_FOREACH(link, &running)
+    {
+        td_handler *h = TD_CONTAINER_OF(link, struct td_handler_wait, link)->handler;
+
+        if (h->request->number != activity->request_no)
+            continue;
+        if (!h->finished)
+            cancel(h, 500);
+        return true;
+    }
+    return false;
+}
+
+void
+td_handlers_open(void)
+{
+    td_handler_thread = true;
+    td_call_failed = fail_request;
 }
 
 static void
@@ -547,7 +572,7 @@ give_up(td_handler *h, int status)
             td_ioloop_post(td_ioloop_current(), &wait_of(h)->again);
     }
     td_handler_owes_nothing(h);
-    td_coroutine_raise();
+    td_coroutine_leave();
 }
 
 void
@@ -616,22 +641,63 @@ td_asynchronous(td_handler *h)
 td_handler *
 td_handler_ref(td_handler *h)
 {
-    if (td_handler_usable(h, "td_handler_ref"))
-        td_request_ref(h->request);
+    if (!td_handler_usable(h, "td_handler_ref"))
+        return h;
+    h->references++;
+    td_request_ref(h->request);
     return h;
 }
 
 void
 td_handler_unref(td_handler *h)
 {
-    if (td_handler_usable(h, "td_handler_unref"))
-        td_request_unref(h->request);
+    if (!td_handler_usable(h, "td_handler_unref"))
+        return;
+    if (h->references == 0) {
+        td_handler_misuse(h, "td_handler_unref", "without a td_handler_ref before");
+        return;
+    }
+    h->references--;
+    td_request_unref(h->request);
+}
+
+/* Ours lies between the author's, so marks want an arena of their own. */
+static inline td_arena *
+arena_of(td_handler *h)
+{
+    return TD_LIKELY(h->scope == NULL) ? &h->request->arena : h->scope;
+}
+
+td_scope
+td_scope_mark(td_handler *h)
+{
+    td_arena_mark mark;
+
+    if (!td_handler_usable(h, "td_scope_mark"))
+        return (td_scope){NULL, NULL};
+    if (h->scope == NULL)
+        h->scope = TD_ARENA_NEW(&h->request->arena, td_arena);
+    mark = td_arena_mark_now(h->scope);
+    return (td_scope){mark.chunk, mark.next};
+}
+
+int
+td_scope_rewind(td_handler *h, td_scope scope)
+{
+    const td_arena_mark mark = {scope.chunk, scope.next};
+
+    if (!td_handler_usable(h, "td_scope_rewind"))
+        return TD_EINVAL;
+    if (h->scope == NULL || !td_arena_has_mark(h->scope, mark))
+        return td_handler_misuse(h, "td_scope_rewind", "the mark is not one of what is allocated");
+    td_arena_rewind(h->scope, mark);
+    return 0;
 }
 
 void *
 td_alloc(td_handler *h, size_t size)
 {
-    return td_handler_usable(h, "td_alloc") ? td_arena_alloc(&h->request->arena, size) : NULL;
+    return td_handler_usable(h, "td_alloc") ? td_arena_alloc(arena_of(h), size) : NULL;
 }
 
 td_str
@@ -640,10 +706,10 @@ td_sprintf(td_handler *h, const char *format, ...)
     va_list args;
     td_str text;
 
-    if (!td_handler_usable(h, "td_sprintf"))
+    if (!td_handler_has(h, "td_sprintf", format))
         return td_str_make(NULL, 0);
     va_start(args, format);
-    text = td_arena_vsprintf(&h->request->arena, format, args);
+    text = td_arena_vsprintf(arena_of(h), format, args);
     va_end(args);
     return text;
 }
@@ -653,7 +719,7 @@ td_strdup(td_handler *h, td_str s)
 {
     if (!td_handler_usable(h, "td_strdup") || td_str_is_null(s))
         return td_str_make(NULL, 0);
-    return td_str_dup(&h->request->arena, s);
+    return td_str_dup(arena_of(h), s);
 }
 
 void
@@ -681,6 +747,14 @@ td_state(td_handler *h)
     return td_handler_usable(h, "td_state") ? td_handler_route(h)->instance->state : NULL;
 }
 
+void *
+td_shared(td_handler *h, const char *name)
+{
+    if (!td_handler_has(h, "td_shared", name))
+        return NULL;
+    return td_instance_shared(td_handler_route(h)->instance, name);
+}
+
 td_str
 td_reverse_url(td_handler *h, const char *name, const td_str *args, size_t count)
 {
@@ -689,7 +763,9 @@ td_reverse_url(td_handler *h, const char *name, const td_str *args, size_t count
 
     if (!td_handler_usable(h, "td_reverse_url"))
         return path;
-    route = name != NULL ? td_table_get(&h->app->names, td_str_of(name)) : NULL;
+    route = name != NULL && (args != NULL || count == 0)
+                ? td_application_named(h->app, td_handler_route(h)->instance, name)
+                : NULL;
     if (route != NULL)
         path = td_urlspec_reverse(&route->spec, &h->request->arena, args, count);
     if (td_str_is_null(path))

@@ -58,6 +58,8 @@ struct td_handler {
     td_str *texts;               /* of the request, with a NUL behind; NULL: nobody has asked */
     struct td_visitor *visitor;  /* NULL: no cookie was set, and nothing else of visitor.h needed */
     void *user_data;
+    td_arena *scope;             /* for the author's memory since the first mark; NULL: none yet */
+    unsigned references;         /* that the author has taken */
     td_header inline_headers[TD_HANDLER_HEADERS]; /* the only field that is not zeroed */
 };
 
@@ -68,6 +70,9 @@ td_handler_route(const td_handler *h)
 }
 
 /* ---- handler.c */
+
+/* This thread, with its loop, is the one of all handlers. */
+void td_handlers_open(void);
 
 void td_handler_execute(td_application *app, td_request *request); /* the message is complete */
 
@@ -86,7 +91,7 @@ void td_handler_owes_nothing(td_handler *h);   /* the author has ended the respo
 /* For td_flush: until less is pending.  0 or TD_ECLOSED. */
 int td_handler_wait_writable(td_handler *h);
 
-/* One line, "HANDLER: function: what", and TD_EINVAL. */
+/* One line, "HANDLER: function: what", and TD_EINVAL.  h NULL: whatever handler runs. */
 int td_handler_misuse(const td_handler *h, const char *function, const char *what);
 
 /* Set on the thread of the loop, so that others are told that they may not come here. */
@@ -98,7 +103,19 @@ td_handler_usable(const td_handler *h, const char *function)
 {
     if (TD_LIKELY(h != NULL && td_handler_thread))
         return true;
-    td_handler_misuse(NULL, function, h == NULL ? "no handler" : "called on another thread");
+    td_handler_misuse(h, function, h == NULL ? "no handler" : "called on another thread");
+    return false;
+}
+
+/* The same of a function that needs one more pointer. */
+static inline bool
+td_handler_has(const td_handler *h, const char *function, const void *needed)
+{
+    if (!td_handler_usable(h, function))
+        return false;
+    if (TD_LIKELY(needed != NULL))
+        return true;
+    td_handler_misuse(h, function, "NULL is not allowed");
     return false;
 }
 

@@ -96,7 +96,7 @@ append_string(td_buf *out, td_str s)
 static void
 append_value(td_buf *out, const td_json_pair *pair)
 {
-    switch (pair->type) {
+    switch ((td_json_type)pair->type) {
     case TD_JSON_STRING:
         append_string(out, pair->string);
         break;
@@ -144,6 +144,8 @@ td_write_json_object(td_handler *h, const td_json_pair *pairs, size_t count)
 
     if (!td_handler_usable(h, "td_write_json"))
         return TD_EINVAL;
+    if (pairs == NULL && count > 0)
+        return td_handler_misuse(h, "td_write_json", "there are no pairs");
     for (size_t i = 0; i < count; i++)
         if (pairs[i].key == NULL)
             return td_handler_misuse(h, "td_write_json", "a key is NULL");

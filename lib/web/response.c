@@ -34,6 +34,8 @@ td_response_init(td_handler *h)
 void
 td_response_release(td_handler *h)
 {
+    if (h->scope != NULL)
+        td_arena_fini(h->scope);
     if (!h->body_on_heap)
         return;
     free(h->body);
@@ -188,6 +190,8 @@ td_clear_header(td_handler *h, const char *name)
 
     if (rc < 0)
         return rc;
+    if (!td_handler_has(h, "td_clear_header", name))
+        return TD_EINVAL;
     if (td_str_equal_nocase(key, TD_STR("Content-Length")))
         h->content_length = -1;
     if (td_headers_remove(&h->headers, key) && td_str_equal_nocase(key, TD_STR("Etag")))
@@ -273,14 +277,19 @@ td_write(td_handler *h, td_str bytes)
 
     if (TD_UNLIKELY(rc < 0))
         return rc;
-    if (bytes.len > 0)
-        append(h, bytes);
+    if (bytes.len == 0)
+        return 0;
+    if (TD_UNLIKELY(bytes.ptr == NULL))
+        return td_handler_misuse(h, "td_write", "the bytes are nowhere");
+    append(h, bytes);
     return 0;
 }
 
 int
 td_write_text(td_handler *h, const char *text)
 {
+    if (!td_handler_has(h, "td_write_text", text))
+        return TD_EINVAL;
     return td_write(h, td_str_of(text));
 }
 
@@ -293,6 +302,8 @@ td_writef(td_handler *h, const char *format, ...)
 
     if (rc < 0)
         return rc;
+    if (!td_handler_has(h, "td_writef", format))
+        return TD_EINVAL;
     body_room(h, 1);
     room = h->body_size - h->body_len;
     va_start(args, format);

@@ -20,6 +20,7 @@ typedef struct td_route {
     const char *hosts;           /* pattern of the host group */
     const td_instance *instance;
     const td_url *url;
+    const struct td_route *same_name; /* the one before that bears the name of this; NULL: none */
     const td_handler_class *class;
     uint32_t number;             /* 1-based in its instance: td_activity.route */
     uint32_t methods_mask;       /* 1 << td_method of those that are answered */

@@ -54,5 +54,5 @@ TD_PLUGIN(.name = "settings", .version = "1.0",
                                 TD_OPT_BOOL(struct settings, loud, "off", "how loud"),
                                 TD_OPT_STRING(struct settings, needed, NULL,
                                               "what only you can know")),
-          .shared = (const td_shared[]){{"counters", sizeof(struct counters)}, {NULL, 0}},
+          .shared = TD_SHARED({"counters", sizeof(struct counters)}),
           .load = load);

@@ -253,6 +253,37 @@ START_TEST(names_lead_back_to_paths_and_the_last_one_wins)
 }
 END_TEST
 
+static void
+reverse_own(td_handler *h)
+{
+    strcat(reversed, td_reverse_url(h, "own", NULL, 0).ptr);
+    strcat(reversed, " ");
+}
+
+START_TEST(instances_of_a_file_find_their_own_names_first)
+{
+    const td_handler_class Reverse = {.get = reverse_own};
+    const td_url urls[] = {TD_URL("/r", &Reverse, .name = "own"), {.pattern = NULL}};
+    const char *const mounts[] = {"/a", "/b", "/c"};
+    const td_plugin *plugin = NULL;
+    td_err err = {0};
+
+    for (size_t i = 0; i < 3; i++) {
+        td_instance *instance =
+            web_instance(mounts[i] + 1, urls, (td_handler_settings){.mount = mounts[i]});
+
+        plugin = instance->plugin = plugin != NULL ? plugin : instance->plugin;
+        td_application_mount(web_app, instance, &err);
+    }
+    ck_assert_int_eq(td_application_seal(web_app, &err), 0);
+    ck_assert_ptr_null(strstr(web_log(), "the name"));
+    web_done(web_get("/b/r"));
+    web_done(web_get("/a/r"));
+    web_done(web_get("/c/r"));
+    ck_assert_str_eq(reversed, "/b/r /a/r /c/r ");
+}
+END_TEST
+
 /* ---- limits */
 
 START_TEST(the_narrower_limit_wins)
@@ -339,6 +370,7 @@ main(void)
     tcase_add_test(tcase, a_bad_pattern_names_file_and_route);
     tcase_add_test(tcase, routes_are_listed_in_the_order_of_matching);
     tcase_add_test(tcase, names_lead_back_to_paths_and_the_last_one_wins);
+    tcase_add_test(tcase, instances_of_a_file_find_their_own_names_first);
     tcase_add_test(tcase, the_narrower_limit_wins);
     tcase_add_test(tcase, a_listener_without_narrower_limits_keeps_its_own);
     tcase_add_test(tcase, the_server_header_may_be_off);

@@ -61,6 +61,7 @@ good_plugin(void)
         .url_size = sizeof(td_url),
         .class_size = sizeof(td_handler_class),
         .option_size = sizeof(td_option),
+        .shared_size = sizeof(td_shared_memory),
         .name = "test",
         .urls = urls,
         .options = options,

@@ -405,6 +405,62 @@ START_TEST(a_response_may_be_finished_by_a_callback)
 }
 END_TEST
 
+/* As an exception does that nobody catches: it says nothing of the request. */
+static void
+fail_unattributed(void *arg)
+{
+    (void)arg;
+    td_coroutine_raise();
+}
+
+static void
+fail_in_callback_later(td_handler *h)
+{
+    (void)h;
+    td_add_callback(web_loop, fail_unattributed, NULL);
+    wait_at_gate();
+}
+
+static void
+fail_in_spawned(td_handler *h)
+{
+    (void)h;
+    td_future_unref(td_spawn(fail_unattributed, NULL));
+    wait_at_gate();
+}
+
+static void
+await_spawned(td_handler *h)
+{
+    rc[0] = td_await(td_spawn(fail_unattributed, NULL), NULL);
+    td_write_text(h, "handled");
+}
+
+START_TEST(a_failure_of_what_a_request_has_started_is_its_500)
+{
+    td_method_fn *const failing[] = {fail_in_callback_later, fail_in_spawned};
+
+    get = failing[_i];
+    web_exchange *x = web_get("/full");
+    WEB_UNTIL(td_handlers_running() == 0);
+    ck_assert_int_eq(x->status, 500);
+    ck_assert_str_eq(x->body, "my 500");
+    ck_assert_ptr_null(strstr(web_log(), "outside a request"));
+    web_done(x);
+}
+END_TEST
+
+START_TEST(one_that_is_awaited_is_told_and_decides)
+{
+    get = await_spawned;
+    web_exchange *x = web_get("/full");
+    WEB_UNTIL(td_handlers_running() == 0);
+    ck_assert_int_eq(rc[0], TD_ECANCELED);
+    ck_assert_str_eq(x->body, "handled");
+    web_done(x);
+}
+END_TEST
+
 START_TEST(putting_off_twice_is_misuse)
 {
     web_exchange *x;
@@ -879,7 +935,92 @@ START_TEST(other_threads_are_told_that_they_may_not)
     x = web_get("/plain");
     ck_assert_int_eq(rc[0], TD_EINVAL);
     ck_assert_str_eq(x->body, "");
-    ck_assert(strstr(web_log(), "td_write: called on another thread"));
+    ck_assert(strstr(web_log(), "Plain: td_write_text: called on another thread"));
+    web_done(x);
+}
+END_TEST
+
+static void *
+raise_elsewhere(void *arg)
+{
+    rc[1] = 1;
+    td_raise(arg, 500, "not here");
+}
+
+static void
+raise_on_a_thread(td_handler *h)
+{
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, raise_elsewhere, h);
+    pthread_join(thread, NULL);
+    td_write_text(h, "and goes on");
+}
+
+START_TEST(a_raise_on_another_thread_ends_the_thread)
+{
+    get = raise_on_a_thread;
+    web_exchange *x = web_get("/plain");
+    ck_assert_int_eq(rc[1], 1);
+    ck_assert_str_eq(x->body, "and goes on");
+    ck_assert(strstr(web_log(), "Plain: td_raise: called on another thread"));
+    web_done(x);
+}
+END_TEST
+
+static void
+unref_too_often(td_handler *h)
+{
+    td_handler_ref(h);
+    td_handler_unref(h);
+    td_handler_unref(h);
+    td_write_text(h, "still here");
+}
+
+START_TEST(one_reference_too_many_given_back_is_misuse)
+{
+    get = unref_too_often;
+    web_exchange *x = web_get("/plain");
+    ck_assert_str_eq(x->body, "still here");
+    ck_assert(strstr(web_log(), "Plain: td_handler_unref: without a td_handler_ref before"));
+    web_done(x);
+}
+END_TEST
+
+/* Memory of the scope comes again; that of before, of headers and of getters stays. */
+static void
+stream_rows(td_handler *h)
+{
+    const td_str before = td_sprintf(h, "before");
+    const td_scope scope = td_scope_mark(h);
+    const char *first = td_alloc(h, 100);
+    const td_scope inner = td_scope_mark(h);
+
+    for (int i = 0; i < 3; i++) {
+        memset(td_alloc(h, 9000), '!', 9000);
+        td_set_header(h, "X-Row", td_sprintf(h, "row %d of %s", i, td_request_path(h).ptr).ptr);
+        rc[0] |= td_scope_rewind(h, inner);
+    }
+    rc[1] = td_scope_rewind(h, scope);
+    rc[2] = td_alloc(h, 100) == first && first[99] == 0;
+    td_scope_rewind(h, scope);
+    rc[3] = td_scope_rewind(h, inner);
+    rc[4] = td_scope_rewind(NULL, scope);
+    td_write(h, before);
+    td_write(h, td_request_path(h));
+}
+
+START_TEST(a_scope_gives_memory_back_early)
+{
+    get = stream_rows;
+    web_exchange *x = web_get("/plain");
+    ck_assert_int_eq(rc[0], 0);
+    ck_assert_int_eq(rc[1], 0);
+    ck_assert_int_eq(rc[2], 1);
+    ck_assert_int_eq(rc[3], TD_EINVAL);
+    ck_assert_int_eq(rc[4], TD_EINVAL);
+    ck_assert_str_eq(x->body, "before/plain");
+    ck_assert(strstr(x->headers, "X-Row: row 2 of /plain\n"));
     web_done(x);
 }
 END_TEST
@@ -903,6 +1044,8 @@ main(void)
     tcase_add_loop_test(tcase, prepare_and_on_finish_may_wait, 0, 2);
     tcase_add_test(tcase, work_may_go_on_after_the_answer);
     tcase_add_test(tcase, a_response_may_be_finished_by_a_callback);
+    tcase_add_loop_test(tcase, a_failure_of_what_a_request_has_started_is_its_500, 0, 2);
+    tcase_add_test(tcase, one_that_is_awaited_is_told_and_decides);
     tcase_add_test(tcase, putting_off_twice_is_misuse);
     tcase_add_loop_test(tcase, a_callback_that_fails_fails_the_request, 0, 2);
     tcase_add_test(tcase, a_page_that_fails_in_a_callback_leaves_the_status);
@@ -922,6 +1065,9 @@ main(void)
     tcase_add_test(tcase, flush_tells_when_the_client_has_left);
     tcase_add_test(tcase, a_reference_keeps_the_memory);
     tcase_add_test(tcase, what_runs_is_known_after_a_crash);
+    tcase_add_test(tcase, a_raise_on_another_thread_ends_the_thread);
+    tcase_add_test(tcase, one_reference_too_many_given_back_is_misuse);
+    tcase_add_test(tcase, a_scope_gives_memory_back_early);
     tcase_add_test(tcase, other_threads_are_told_that_they_may_not);
     suite_add_tcase(suite, tcase);
     return web_main(suite);

@@ -185,9 +185,25 @@ await_raising(void *arg)
     ck_assert_int_eq(td_await(td_spawn(give_up, NULL), NULL), TD_ECANCELED);
 }
 
-START_TEST(one_that_raises_outside_a_request_is_logged)
+START_TEST(one_that_raises_tells_who_awaits_it)
 {
     on_coroutine(await_raising, NULL);
+    ck_assert_int_eq(logged("raised outside a request"), 0);
+    ck_assert_int_eq(logged("nobody looked"), 0);
+}
+END_TEST
+
+static void
+spawn_raising(void *arg)
+{
+    (void)arg;
+    td_future_unref(td_spawn(give_up, NULL));
+    td_sleep(1);
+}
+
+START_TEST(one_that_raises_with_nobody_looking_is_logged)
+{
+    on_coroutine(spawn_raising, NULL);
     ck_assert_int_eq(logged("tested] td_spawn: raised outside a request"), 1);
     ck_assert_int_eq(logged("nobody looked"), 0);
 }
@@ -250,7 +266,8 @@ fill(TCase *tcase)
     tcase_add_test(tcase, a_descriptor_is_waited_for_until_it_is_ready_or_the_time_is_up);
     tcase_add_test(tcase, a_cancelled_wait_for_a_descriptor_leaves_no_watcher);
     tcase_add_test(tcase, a_spawned_coroutine_begins_later_and_can_be_awaited);
-    tcase_add_test(tcase, one_that_raises_outside_a_request_is_logged);
+    tcase_add_test(tcase, one_that_raises_tells_who_awaits_it);
+    tcase_add_test(tcase, one_that_raises_with_nobody_looking_is_logged);
     tcase_add_test(tcase, cancelling_its_future_unwinds_it_or_keeps_it_from_beginning);
     tcase_add_test(tcase, one_that_the_loop_never_began_is_let_go_with_it);
     tcase_add_test(tcase, outside_a_coroutine_waiting_is_misuse);
