@@ -169,6 +169,7 @@ head_own(td_head *head, td_arena *arena)
 static void
 repeat_request(td_request *request)
 {
+    td_request_release_scope(request);
     td_arena_rewind(&request->arena, request->routed);
     request->handler = NULL;
     request->status = 0;

@@ -30,6 +30,7 @@ td_request_reset(td_request *request)
     const td_arena_mark empty = request->empty;
 
     td_request_release_body(request);
+    td_request_release_scope(request);
     memset(request, 0, sizeof(*request));
     request->arena = arena;
     request->empty = empty;
@@ -44,6 +45,7 @@ td_request_unref(td_request *request)
     if (--request->references > 0)
         return;
     td_request_release_body(request);
+    td_request_release_scope(request);
 
     td_arena arena = request->arena; /* the request lies in it */
     td_arena_fini(&arena);

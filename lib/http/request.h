@@ -120,6 +120,7 @@ struct td_request {
     const td_limits *limits; /* the listener's until route narrows them; NULL before */
     td_body_mode body_mode;
     void *handler;         /* the layer above's object for this request */
+    td_arena *scope;       /* in arena; given back before it; NULL: none */
 
     /* What was answered, for the access log. */
     int status;            /* 0: nothing yet */

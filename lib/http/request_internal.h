@@ -3,6 +3,7 @@
 #define TORNADO_HTTP_REQUEST_INTERNAL_H
 
 #include <sys/socket.h>
+#include "base/assert.h"
 #include "http/request.h"
 
 /* An IPv4 address that came through an IPv6 socket is an IPv4 address. */
@@ -22,5 +23,15 @@ bool td_request_body_fits(const td_request *request, uint64_t size, size_t memor
  */
 bool td_request_reserve_body(td_request *request, size_t size, size_t memory_max);
 void td_request_release_body(td_request *request);
+
+/* Before arena is rewound. */
+static inline void
+td_request_release_scope(td_request *request)
+{
+    if (TD_LIKELY(request->scope == NULL))
+        return;
+    td_arena_fini(request->scope);
+    request->scope = NULL;
+}
 
 #endif

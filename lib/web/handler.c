@@ -661,11 +661,11 @@ td_handler_unref(td_handler *h)
     td_request_unref(h->request);
 }
 
-/* Ours lies between the author's, so marks want an arena of their own. */
+/* Memory of ours lies between the author's, so from the first mark on theirs has its own arena. */
 static inline td_arena *
 arena_of(td_handler *h)
 {
-    return TD_LIKELY(h->scope == NULL) ? &h->request->arena : h->scope;
+    return TD_LIKELY(h->request->scope == NULL) ? &h->request->arena : h->request->scope;
 }
 
 td_scope
@@ -675,9 +675,9 @@ td_scope_mark(td_handler *h)
 
     if (!td_handler_usable(h, "td_scope_mark"))
         return (td_scope){NULL, NULL};
-    if (h->scope == NULL)
-        h->scope = TD_ARENA_NEW(&h->request->arena, td_arena);
-    mark = td_arena_mark_now(h->scope);
+    if (h->request->scope == NULL)
+        h->request->scope = TD_ARENA_NEW(&h->request->arena, td_arena);
+    mark = td_arena_mark_now(h->request->scope);
     return (td_scope){mark.chunk, mark.next};
 }
 
@@ -688,9 +688,9 @@ td_scope_rewind(td_handler *h, td_scope scope)
 
     if (!td_handler_usable(h, "td_scope_rewind"))
         return TD_EINVAL;
-    if (h->scope == NULL || !td_arena_has_mark(h->scope, mark))
+    if (h->request->scope == NULL || !td_arena_has_mark(h->request->scope, mark))
         return td_handler_misuse(h, "td_scope_rewind", "the mark is not one of what is allocated");
-    td_arena_rewind(h->scope, mark);
+    td_arena_rewind(h->request->scope, mark);
     return 0;
 }
 

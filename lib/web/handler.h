@@ -58,7 +58,6 @@ struct td_handler {
     td_str *texts;               /* of the request, with a NUL behind; NULL: nobody has asked */
     struct td_visitor *visitor;  /* NULL: no cookie was set, and nothing else of visitor.h needed */
     void *user_data;
-    td_arena *scope;             /* for the author's memory since the first mark; NULL: none yet */
     unsigned references;         /* that the author has taken */
     td_header inline_headers[TD_HANDLER_HEADERS]; /* the only field that is not zeroed */
 };

@@ -34,8 +34,6 @@ td_response_init(td_handler *h)
 void
 td_response_release(td_handler *h)
 {
-    if (h->scope != NULL)
-        td_arena_fini(h->scope);
     if (!h->body_on_heap)
         return;
     free(h->body);

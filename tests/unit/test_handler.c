@@ -1004,6 +1004,7 @@ stream_rows(td_handler *h)
     rc[1] = td_scope_rewind(h, scope);
     rc[2] = td_alloc(h, 100) == first && first[99] == 0;
     td_scope_rewind(h, scope);
+    td_alloc(h, 1);
     rc[3] = td_scope_rewind(h, inner);
     rc[4] = td_scope_rewind(NULL, scope);
     td_write(h, before);

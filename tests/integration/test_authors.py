@@ -1,0 +1,138 @@
+"""Goal: who writes handlers is kept from harm: the headers compile without a warning wherever they may
+be included, what would corrupt does not compile, misuse is refused under the handler's name, and
+C++ is a first-class guest.
+"""
+
+import itertools
+import shutil
+import subprocess
+import unittest
+
+import harness
+
+HANDLER = """
+#include <tornado/tornado.h>
+struct settings { const char *text; int64_t number, size, time; bool on; };
+static void
+get(td_handler *h)
+{
+    const td_str text = TD_STR("text");
+    td_write_json(h, TD_JSON("a", "b"), TD_JSON("c", text), TD_JSON("d", 1.5), TD_JSON("e", 7),
+                  TD_JSON("f", (bool)true), TD_JSON("g", (size_t)1));
+    td_writef(h, "%.*s", TD_STR_FMT(text));
+    td_write_text(h, td_strerror(TD_ECLOSED));
+}
+static int
+load(td_instance *instance, void **state_out, td_err *err)
+{
+    *state_out = td_instance_shared(instance, "hits");
+    return td_err_set(err, TD_ECONFIG, "no");
+}
+static const td_handler_class Get = {.get = get, .flags = TD_CANCEL_ON_CLOSE};
+TD_PLUGIN(.name = "all", .version = "1.0",
+          .urls = TD_URLS(TD_URL("/a", &Get), TD_URL("/b/(.*)", &Get, .name = "b")),
+          .options = TD_OPTIONS(struct settings, TD_OPT_STRING(struct settings, text, "x", "A text."),
+                                TD_OPT_INT(struct settings, number, "1", 0, 3, "A number."),
+                                TD_OPT_SIZE(struct settings, size, "1k", 0, 4096, "A size."),
+                                TD_OPT_TIME(struct settings, time, "1s", 0, 4096, "A time."),
+                                TD_OPT_BOOL(struct settings, on, "on", "A switch.")),
+          .shared = TD_SHARED({"hits", 64}), .load = load);
+"""
+
+C = [["gcc", "-x", "c", f"-std={std}"] for std in ("c11", "gnu11", "c17", "c2x")]
+CXX = [["g++", "-x", "c++", f"-std={std}"] for std in ("c++20", "gnu++20", "c++23")]
+CLANG = [["clang", "-x", "c", "-std=c11"], ["clang++", "-x", "c++", "-std=c++20"]]
+STRICT = ["-Wall", "-Wextra", "-pedantic", "-Wshadow", "-Wconversion", "-Werror", "-fsyntax-only"]
+
+
+def compiled(compiler, source, *flags):
+    return subprocess.run([*compiler, "-fexceptions", f"-I{harness.ROOT}/lib", *flags, "-"],
+                          input=source, capture_output=True, text=True, check=False,
+                          timeout=harness.DEADLINE)
+
+
+class Headers(unittest.TestCase):
+    def test_no_compiler_has_anything_to_say(self):
+        for compiler in C + CXX + CLANG:
+            if shutil.which(compiler[0]) is None:
+                continue
+            with self.subTest(" ".join(compiler)):
+                done = compiled(compiler, HANDLER, *STRICT)
+                self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_each_stands_alone_and_within_extern_c(self):
+        names = ("abi", "coroutine", "error", "future", "handler", "ioloop", "log", "plugin", "str")
+        for compiler, name in itertools.product((C[0], CXX[0]), names):
+            with self.subTest(f"{name}.h as {compiler[-1]}"):
+                include = f"#include <tornado/{name}.h>\nextern int not_empty;\n"
+                if compiler in CXX:
+                    include = 'extern "C" {\n' + include + "}\n"
+                done = compiled(compiler, include, *STRICT)
+                self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_what_would_corrupt_does_not_compile(self):
+        option = ("struct s {{ {0} field; }};\n"
+                  "const td_option list[] = {{TD_OPT_{1}(struct s, field, \"1\", {2}\"help\")}};\n")
+        cases = [option.format("int", "INT", "0, 9, "), option.format("int", "TIME", "0, 9, "),
+                 option.format("int64_t", "BOOL", ""), option.format("int64_t", "STRING", ""),
+                 option.format("char *", "STRING", ""), option.format("const char *", "SIZE", "0, 9, "),
+                 "td_str of(const char *text); td_str of(const char *text) { return TD_STR(text); }\n"]
+        good = option.format("int64_t", "INT", "0, 9, ")
+        for compiler in (C[0], CXX[0]):
+            done = compiled(compiler, "#include <tornado/tornado.h>\n" + good, "-fsyntax-only")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            for case in cases:
+                with self.subTest(case):
+                    done = compiled(compiler, "#include <tornado/tornado.h>\n" + case, "-fsyntax-only")
+                    self.assertNotEqual(done.returncode, 0)
+
+
+class Misuse(unittest.TestCase):
+    def test_each_function_refuses_and_names_the_handler(self):
+        with harness.Daemon(["misuse"]) as daemon:
+            workers = daemon.workers()
+            self.assertEqual(daemon.get("/misuse/x").body, b"done")
+            daemon.wait_log("misuse.*: td_asynchronous: the response has ended")
+            self.assertEqual(daemon.get("/raise").status, 500)
+            self.assertEqual(daemon.get("/defer").body, b"done")
+            daemon.wait_log(r"worker 0 misuse\] .*too late")
+            self.assertEqual(daemon.workers(), workers)
+        self.assertNotIn("NOT REFUSED", daemon.log.text())
+        named = [line for line in daemon.log.lines if "worker 0 misuse]" in line]
+        self.assertGreater(len(named), 150)
+
+
+class Cxx(unittest.TestCase):
+    def test_raising_and_throwing_unwind(self):
+        with harness.Daemon(["cxx"]) as daemon:
+            self.assertEqual(daemon.get("/below").status, 502)
+            for depth in range(3):
+                daemon.wait_log(f"cxx.*~depth {depth}")
+            self.assertEqual(daemon.get("/let-go").status, 500)
+            daemon.wait_log("cxx.*nobody caught std::runtime_error: disk full")
+            self.assertEqual(daemon.get("/handle").body, b'{"what": "handled", "on": true, '
+                             b'"pi": 3.5, "count": 3, "path": "/handle"}')
+            self.assertEqual(daemon.get("/long").status, 504)
+            daemon.wait_log("~waiting")
+            self.assertEqual(daemon.get("/fails").status, 500)
+            daemon.wait_log("nobody caught std::out_of_range: in a callback")
+            self.assertEqual(daemon.get("/finishes").body, b"from a lambda")
+        self.assertNotIn("outside a request", daemon.log.text())
+
+    def test_each_instance_and_each_file_has_its_own(self):
+        ini = "[handler:second]\nfile = cxx.so\nmount = /second\ngreeting = Servus\n[handler:cxx]\n"
+        with harness.Daemon(["cxx", "cxx_other"], ini=ini) as daemon:
+            for number in (1, 2):
+                self.assertEqual(daemon.get("/remember?name=a").body,
+                                 b'{"greeting": "Hi", "seen": %d, "hits": %d}' % (number, number))
+            self.assertEqual(daemon.get("/second/remember?name=b").body,
+                             b'{"greeting": "Servus", "seen": 1, "hits": 1}')
+            self.assertEqual(daemon.get("/other").body, b"other 7")
+            daemon.reload()
+            self.assertEqual(daemon.get("/remember?name=c").body,
+                             b'{"greeting": "Hi", "seen": 1, "hits": 3}')
+        self.assertNotIn("the name 'remember'", daemon.log.text())
+
+
+if __name__ == "__main__":
+    unittest.main()
