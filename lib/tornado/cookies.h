@@ -19,14 +19,14 @@
 
 /* Given as &TD_COOKIE(.max_age = 3600, .secure = true); NULL: none of it. */
 typedef struct td_cookie_options {
-    size_t size;          /* set by TD_COOKIE */
-    const char *domain;   /* NULL: the host of the request alone */
-    const char *path;     /* NULL: "/" */
-    int64_t expires;      /* Unix time in seconds; 0: TD_COOKIE_SESSION, of a signed one 30 days */
-    int64_t max_age;      /* seconds; 0: says nothing; negative: it ends at once */
-    const char *samesite; /* "Strict", "Lax", "None" (which wants .secure); NULL: says nothing */
-    bool httponly;        /* hidden from scripts */
-    bool secure;          /* sent over TLS only */
+    size_t size TD_ZERO;          /* set by TD_COOKIE */
+    const char *domain TD_ZERO;   /* NULL: the host of the request alone */
+    const char *path TD_ZERO;     /* NULL: "/" */
+    int64_t expires TD_ZERO;      /* Unix time, s; 0: TD_COOKIE_SESSION, of a signed one 30 days */
+    int64_t max_age TD_ZERO;      /* seconds; 0: says nothing; negative: it ends at once */
+    const char *samesite TD_ZERO; /* "Strict", "Lax", "None" (which wants .secure); NULL: says nothing */
+    bool httponly TD_ZERO;        /* hidden from scripts */
+    bool secure TD_ZERO;          /* sent over TLS only */
 } td_cookie_options;
 
 #ifndef __cplusplus
@@ -34,7 +34,7 @@ typedef struct td_cookie_options {
 #else
 inline const td_cookie_options &td_cookie_options_of(const td_cookie_options &o) { return o; }
 #define TD_COOKIE(...)                                                                             \
-    td_cookie_options_of(td_cookie_options{.size = sizeof(td_cookie_options), ##__VA_ARGS__})
+    td_cookie_options_of(td_cookie_options{.size = sizeof(td_cookie_options), __VA_ARGS__})
 #endif
 
 /*

@@ -49,7 +49,7 @@ td_get_cookie(td_handler *h, const char *name)
 {
     td_str value = {NULL, 0};
 
-    if (!td_handler_usable(h, "td_get_cookie"))
+    if (!td_handler_has(h, "td_get_cookie", name))
         return value;
     value = find_cookie(h, td_str_of(name));
     return td_str_is_null(value) ? value : td_cookie_unquote(&h->request->arena, value);
@@ -110,6 +110,8 @@ td_set_cookie(td_handler *h, const char *name, const char *value,
     td_cookie_options options;
     int rc = td_response_check_open(h, "td_set_cookie");
 
+    if (rc == 0 && !td_handler_has(h, "td_set_cookie", value))
+        rc = TD_EINVAL;
     if (rc == 0)
         rc = take_options(h, "td_set_cookie", given, &options);
     return rc < 0 ? rc : set_cookie(h, "td_set_cookie", td_str_of(name), td_str_of(value), &options);

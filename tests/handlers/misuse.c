@@ -64,6 +64,12 @@ without_a_handler(void)
     NOTHING(td_get_query_argument(h, "x"));
     NOTHING(td_get_query_argument_default(h, "x", "y"));
     EXPECT(td_get_arguments(h, "x", NULL) == 0);
+    EXPECT(td_get_argument_int(h, "x", 0, 9) == 0);
+    EXPECT(!td_get_argument_bool(h, "x"));
+    EXPECT(td_get_argument_double(h, "x") == 0);
+    NOTHING(td_get_cookie(h, "x"));
+    EXPECT(td_set_cookie(h, "a", "b", NULL) == TD_EINVAL);
+    EXPECT(td_clear_cookie(h, "a", NULL) == TD_EINVAL);
     EXPECT(td_set_status(h, 200, NULL) == TD_EINVAL);
     EXPECT(td_get_status(h) == TD_EINVAL);
     EXPECT(td_set_header(h, "A", "b") == TD_EINVAL);
@@ -109,6 +115,14 @@ with_wrong_arguments(td_handler *h)
     NOTHING(td_get_argument_default(h, null, "y"));
     NOTHING(td_get_query_argument(h, null));
     EXPECT(td_get_arguments(h, null, NULL) == 0);
+    EXPECT(td_get_argument_int(h, null, 0, 9) == 0);
+    EXPECT(!td_get_argument_bool(h, null));
+    EXPECT(td_get_argument_double(h, null) == 0);
+    NOTHING(td_get_cookie(h, null));
+    EXPECT(td_set_cookie(h, null, "b", NULL) == TD_EINVAL);
+    EXPECT(td_set_cookie(h, "a", null, NULL) == TD_EINVAL);
+    EXPECT(td_set_cookie(h, "a", "b", &(td_cookie_options){.size = 3}) == TD_EINVAL);
+    EXPECT(td_clear_cookie(h, null, NULL) == TD_EINVAL);
     EXPECT(td_set_status(h, 199, NULL) == TD_EINVAL);
     EXPECT(td_set_status(h, 1000, NULL) == TD_EINVAL);
     EXPECT(td_set_header(h, null, "b") == TD_EINVAL);
