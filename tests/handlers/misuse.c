@@ -60,9 +60,9 @@ without_a_handler(void)
     NOTHING(td_path_argument(h, "x"));
     NOTHING(td_path_argument_at(h, 0));
     NOTHING(td_get_argument(h, "x"));
-    NOTHING(td_get_argument_default(h, "x", "y"));
+    EXPECT(td_str_equal(td_get_argument_default(h, "x", "y"), TD_STR("y")));
     NOTHING(td_get_query_argument(h, "x"));
-    NOTHING(td_get_query_argument_default(h, "x", "y"));
+    EXPECT(td_str_equal(td_get_query_argument_default(h, "x", "y"), TD_STR("y")));
     EXPECT(td_get_arguments(h, "x", NULL) == 0);
     EXPECT(td_get_argument_int(h, "x", 0, 9) == 0);
     EXPECT(!td_get_argument_bool(h, "x"));
@@ -112,7 +112,7 @@ with_wrong_arguments(td_handler *h)
     NOTHING(td_path_argument(h, "none"));
     NOTHING(td_path_argument_at(h, 1000));
     NOTHING(td_get_argument(h, null));
-    NOTHING(td_get_argument_default(h, null, "y"));
+    EXPECT(td_str_equal(td_get_argument_default(h, null, "y"), TD_STR("y")));
     NOTHING(td_get_query_argument(h, null));
     EXPECT(td_get_arguments(h, null, NULL) == 0);
     EXPECT(td_get_argument_int(h, null, 0, 9) == 0);
