@@ -1,7 +1,5 @@
 /*
- * What clients fill in: arguments that are numbers or switches.
- *
- * All raise 400, with a line in the log that names the argument.
+ * What clients fill in: arguments that are numbers or switches, and files.
  */
 #ifndef TORNADO_FORMS_H
 #define TORNADO_FORMS_H
@@ -13,9 +11,12 @@
 #include <tornado/handler.h>
 #include <tornado/str.h>
 
+/* ---- numbers and switches */
+
 /*
- * td_get_argument as something else than text.  What is missing or is none is a 400; with a default,
- * what is missing is the default, and what is none is still a 400.
+ * td_get_argument as something else than text.  What is missing or is none raises 400, with a line in
+ * the log that names it; with a default, what is missing is the default, and what is none is still
+ * a 400.
  *
  *   int      digits, perhaps behind a '-'; min <= it <= max
  *   bool     on off true false yes no t f y n 1 0, in any case
@@ -29,5 +30,20 @@ TD_API bool td_get_argument_bool_default(td_handler *h, const char *name, bool d
 TD_API double td_get_argument_double(td_handler *h, const char *name);
 TD_API double td_get_argument_double_default(td_handler *h, const char *name,
                                              double default_value);
+
+/* ---- files: the parts of a multipart/form-data body that have a filename */
+
+typedef struct td_http_file {
+    td_str name;         /* of the field */
+    td_str filename;     /* as the client calls it; never use it as a path */
+    td_str content_type; /* as the client says, "application/unknown" if it says nothing */
+    td_str body;         /* in the body of the request, so without a NUL behind it */
+} td_http_file;
+
+/* The first file of that field, NULL: there is none.  Lives as long as the request. */
+TD_API const td_http_file *td_get_file(td_handler *h, const char *name);
+
+/* All files of that field in order, name NULL: of all fields.  Returns how many there are. */
+TD_API size_t td_get_files(td_handler *h, const char *name, const td_http_file **files_out);
 
 #endif

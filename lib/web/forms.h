@@ -8,6 +8,8 @@
 
 typedef struct td_form {
     td_arguments *fields; /* never NULL */
+    td_http_file *files;
+    size_t files_count;
 } td_form;
 
 /*

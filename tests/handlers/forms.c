@@ -54,6 +54,20 @@ last(td_handler *h)
     td_write(h, TD_STR("\n"));
 }
 
+/* A line for each: file name, content type, body. */
+static void
+files(td_handler *h)
+{
+    const td_http_file *found;
+    const size_t files_count = td_get_files(h, td_path_argument_at(h, 0).ptr, &found);
+
+    for (size_t i = 0; i < files_count; i++) {
+        write_all(h, &found[i].filename, 1);
+        write_all(h, &found[i].content_type, 1);
+        write_all(h, &found[i].body, 1);
+    }
+}
+
 static void
 count(td_handler *h)
 {
@@ -69,10 +83,12 @@ own_page(td_handler *h, int status)
 static const td_handler_class All = {.get = all, .post = all, .delete_ = all};
 static const td_handler_class OfQuery = {.post = of_query};
 static const td_handler_class OfBody = {.post = of_body};
+static const td_handler_class Files = {.post = files};
 static const td_handler_class Last = {.post = last};
 static const td_handler_class Count = {.post = count, .write_error = own_page};
 
 TD_PLUGIN(.name = "forms", .version = "1.0",
           .urls = TD_URLS(TD_URL("/all/(.*)", &All), TD_URL("/query/(.*)", &OfQuery),
                           TD_URL("/body/(.*)", &OfBody), TD_URL("/last/(.*)", &Last),
+                          TD_URL("/files/(.*)", &Files),
                           TD_URL("/count", &Count)));

@@ -1,0 +1,513 @@
+/*
+ * Where a body ends is a search for a line.  What may be the beginning of that line, cut off by the
+ * end of the input, is withheld; should it turn out to be data, its bytes are known, for they are
+ * those of the line, and nothing needs to be kept.  The line begins with CR and has no other in it
+ * (a header's value has none), so a mismatch never leads back, and the search is linear.
+ */
+#include <tornado/error.h>
+#include "base/assert.h"
+#include "base/escape.h"
+#include "http/headers.h"
+#include "http/multipart.h"
+
+enum state {
+    PREAMBLE,
+    HEAD,
+    BODY,
+    END,
+};
+
+static int
+refuse(td_multipart *m, int rc, int status, const char *what)
+{
+    m->status = status;
+    m->what = what;
+    return rc;
+}
+
+static int
+malformed(td_multipart *m, const char *what)
+{
+    return refuse(m, TD_EBADMSG, 400, what);
+}
+
+static td_str
+take(td_str *input, size_t len)
+{
+    const td_str front = td_str_make(input->ptr, len);
+
+    *input = td_str_make(input->ptr + len, input->len - len);
+    return front;
+}
+
+/* ---- parameters: *( OWS ";" OWS token OWS "=" OWS ( quoted-string / *( byte but ";" ) ) ) */
+
+/* What stands before the byte, without the blanks around it; the byte is taken, too. */
+static td_str
+take_before(td_str *rest, char byte)
+{
+    const char *at = rest->len > 0 ? memchr(rest->ptr, byte, rest->len) : NULL;
+    const td_str front = take(rest, at != NULL ? (size_t)(at - rest->ptr) : rest->len);
+
+    if (at != NULL)
+        take(rest, 1);
+    return td_str_trim(front);
+}
+
+/*
+ * rest->ptr[0] is the opening quote.  Browsers escape neither '\' nor anything else with it, so that
+ * it means something before '"' and '\' only.  Unescapes in place; false: no closing quote.
+ */
+static bool
+take_quoted(td_str *rest, td_str *value_out)
+{
+    char *const text = (char *)(uintptr_t)rest->ptr + 1; /* the buffer is the parser's own */
+    const size_t size = rest->len - 1;
+    size_t len = 0, i = 0;
+
+    for (; i < size && text[i] != '"'; i++) {
+        if (text[i] == '\\' && i + 1 < size && (text[i + 1] == '"' || text[i + 1] == '\\'))
+            i++;
+        text[len++] = text[i];
+    }
+    if (i == size)
+        return false;
+    *value_out = td_str_make(text, len);
+    take(rest, i + 2);
+    return true;
+}
+
+/* Take the next parameter.  1; 0: there is none left; TD_EBADMSG. */
+static int
+next_parameter(td_str *rest, td_str *name_out, td_str *value_out)
+{
+    *rest = td_str_trim(*rest);
+    while (rest->len > 0 && rest->ptr[0] == ';') { /* empty ones are passed over */
+        take(rest, 1);
+        *rest = td_str_trim(*rest);
+    }
+    if (rest->len == 0)
+        return 0;
+    if (memchr(rest->ptr, '=', rest->len) == NULL)
+        return TD_EBADMSG;
+    *name_out = take_before(rest, '=');
+    *rest = td_str_trim(*rest);
+    if (!td_is_token(*name_out))
+        return TD_EBADMSG;
+    if (rest->len == 0 || rest->ptr[0] != '"') {
+        *value_out = take_before(rest, ';');
+        return 1;
+    }
+    if (!take_quoted(rest, value_out))
+        return TD_EBADMSG;
+    return take_before(rest, ';').len == 0 ? 1 : TD_EBADMSG;
+}
+
+/* ---- the header of a part */
+
+static int
+hex_value(char digit)
+{
+    return digit <= '9' ? digit - '0' : (digit | 0x20) - 'a' + 10;
+}
+
+/* %XX to bytes, in place; those above 0x7f to UTF-8 where is_latin1.  False: it is no such text. */
+static bool
+decode_percent(td_str *text, bool is_latin1)
+{
+    char *const bytes = (char *)(uintptr_t)text->ptr;
+    size_t len = 0;
+
+    for (size_t i = 0; i < text->len; i++) {
+        unsigned char byte = (unsigned char)bytes[i];
+        const bool is_encoded = byte == '%';
+
+        if (is_encoded) {
+            if (text->len - i < 3 || !td_byte_is(bytes[i + 1], TD_BYTE_HEX) ||
+                !td_byte_is(bytes[i + 2], TD_BYTE_HEX))
+                return false;
+            byte = (unsigned char)(hex_value(bytes[i + 1]) << 4 | hex_value(bytes[i + 2]));
+            i += 2;
+        }
+        if (is_latin1 && byte >= 0x80) {
+            if (!is_encoded)
+                return false;
+            bytes[len++] = (char)(0xc0 | byte >> 6);
+            byte = 0x80 | (byte & 0x3f);
+        }
+        bytes[len++] = (char)byte;
+    }
+    *text = td_str_make(bytes, len);
+    return td_utf8_is_valid(*text) && td_is_field_value(*text);
+}
+
+/* ext-value = charset "'" [ language ] "'" value-chars (RFC 8187 section 3.2) */
+static bool
+decode_extended(td_str *value)
+{
+    td_str rest = *value;
+    const td_str charset = take_before(&rest, '\'');
+    const bool is_latin1 = td_str_equal_nocase(charset, TD_STR("iso-8859-1"));
+
+    if (!is_latin1 && !td_str_equal_nocase(charset, TD_STR("utf-8")))
+        return false;
+    if (rest.len == 0 || memchr(rest.ptr, '\'', rest.len) == NULL)
+        return false;
+    take_before(&rest, '\'');
+    *value = rest;
+    return decode_percent(value, is_latin1);
+}
+
+/* Null before, so that a second one is told. */
+static int
+set_once(td_multipart *m, td_str *field, td_str value)
+{
+    if (!td_str_is_null(*field))
+        return malformed(m, "a parameter of Content-Disposition comes twice");
+    *field = value;
+    return 0;
+}
+
+static int
+parse_disposition(td_multipart *m, td_str rest)
+{
+    td_str name, value, extended = {NULL, 0};
+    int rc;
+
+    if (!td_str_equal_nocase(take_before(&rest, ';'), TD_STR("form-data")))
+        return malformed(m, "Content-Disposition is not form-data");
+    while ((rc = next_parameter(&rest, &name, &value)) > 0) {
+        if (td_str_equal_nocase(name, TD_STR("name")))
+            rc = set_once(m, &m->name, value);
+        else if (td_str_equal_nocase(name, TD_STR("filename")))
+            rc = set_once(m, &m->filename, value);
+        else if (td_str_equal_nocase(name, TD_STR("filename*")))
+            rc = set_once(m, &extended, value);
+        if (rc < 0)
+            return rc;
+    }
+    if (rc < 0)
+        return malformed(m, "a parameter of Content-Disposition is broken");
+    if (m->name.len == 0)
+        return malformed(m, "a part has no name");
+    if (!td_str_is_null(extended)) {
+        if (!decode_extended(&extended))
+            return malformed(m, "filename* is broken or in an unknown charset");
+        m->filename = extended;
+    }
+    if (m->filename.len == 0) /* what browsers send where no file was chosen */
+        m->filename = td_str_make(NULL, 0);
+    return 0;
+}
+
+static int
+parse_line(td_multipart *m, td_str line, td_str *disposition)
+{
+    const char *colon = memchr(line.ptr, ':', line.len);
+    const td_str name = td_str_make(line.ptr, colon != NULL ? (size_t)(colon - line.ptr) : 0);
+    td_str value, *field;
+
+    if (!td_is_token(name)) /* a folded line, too */
+        return malformed(m, "a line of a part's header is not a name and a colon");
+    value = td_str_trim(td_str_make(colon + 1, line.len - name.len - 1));
+    if (!td_is_field_value(value))
+        return malformed(m, "the header of a part has a control byte");
+    if (td_str_equal_nocase(name, TD_STR("Content-Disposition")))
+        field = disposition;
+    else if (td_str_equal_nocase(name, TD_STR("Content-Type")))
+        field = &m->content_type;
+    else
+        return 0;
+    if (!td_str_is_null(*field))
+        return malformed(m, "a line of a part's header comes twice");
+    *field = value;
+    return 0;
+}
+
+/* m->head is complete, with the empty line at its end. */
+static int
+parse_head(td_multipart *m)
+{
+    td_str rest = td_buf_str(&m->head), disposition = {NULL, 0};
+
+    m->name = m->filename = m->content_type = disposition;
+    if (!td_utf8_is_valid(rest))
+        return malformed(m, "the header of a part is not UTF-8");
+    for (;;) {
+        const char *end = memmem(rest.ptr, rest.len, "\r\n", 2);
+        const td_str line = take(&rest, (size_t)(end - rest.ptr));
+        int rc;
+
+        if (line.len == 0)
+            break;
+        rc = parse_line(m, line, &disposition);
+        if (rc < 0)
+            return rc;
+        take(&rest, 2);
+    }
+    if (td_str_is_null(disposition))
+        return malformed(m, "a part has no Content-Disposition");
+    return parse_disposition(m, disposition);
+}
+
+static bool
+has_empty_line(td_str head)
+{
+    return (head.len == 2 && memcmp(head.ptr, "\r\n", 2) == 0) ||
+           (head.len >= 4 && memcmp(head.ptr + head.len - 4, "\r\n\r\n", 4) == 0);
+}
+
+/* 1: the header is complete; 0: more is wanted. */
+static int
+take_head(td_multipart *m, const td_multipart_limits *limits, td_str *input)
+{
+    while (input->len > 0) {
+        const char *lf = memchr(input->ptr, '\n', input->len);
+        const td_str piece =
+            take(input, lf != NULL ? (size_t)(lf - input->ptr) + 1 : input->len);
+
+        if (m->head.len + piece.len > limits->head_size_max)
+            return refuse(m, TD_ETOOBIG, 413,
+                          "the header of a part is larger than max_part_header_size");
+        td_buf_append(&m->head, piece);
+        if (lf != NULL && has_empty_line(td_buf_str(&m->head)))
+            return 1;
+    }
+    return 0;
+}
+
+/* ---- the delimiter */
+
+enum verdict {
+    NO,
+    CUT, /* it is, as far as the input goes */
+    YES,
+};
+
+/* Do the bytes (at least one) go on as the delimiter does from its byte `from` on? */
+static enum verdict
+judge(const td_multipart *m, td_str bytes, size_t from)
+{
+    const size_t left = m->line_len - from;
+
+    if (memcmp(bytes.ptr, m->line + from, bytes.len < left ? bytes.len : left) != 0)
+        return NO;
+    if (bytes.len <= left)
+        return CUT;
+    take(&bytes, left);
+    if (bytes.ptr[0] != '\r' && bytes.ptr[0] != '-')
+        return NO;
+    if (bytes.len == 1)
+        return CUT;
+    return bytes.ptr[1] == (bytes.ptr[0] == '\r' ? '\n' : '-') ? YES : NO;
+}
+
+/* How many bytes come before what is a delimiter line or may become one. */
+static size_t
+find_line(const td_multipart *m, td_str input)
+{
+    const char *const end = input.ptr + input.len, *p = input.ptr;
+
+    while (p < end && (p = memchr(p, '\r', (size_t)(end - p))) != NULL) {
+        if (judge(m, td_str_make(p, (size_t)(end - p)), 0) != NO)
+            return (size_t)(p - input.ptr);
+        p++;
+    }
+    return input.len;
+}
+
+/* Go on with the line of which m->matched bytes have come.  Unless NO, what belongs to it is taken. */
+static enum verdict
+go_on(td_multipart *m, td_str *input)
+{
+    enum verdict verdict;
+
+    if (input->len == 0)
+        return CUT;
+    if (m->matched > m->line_len) {
+        if (input->ptr[0] != (m->tail == '\r' ? '\n' : '-'))
+            return NO;
+        take(input, 1);
+        return YES;
+    }
+    verdict = judge(m, *input, m->matched);
+    if (verdict == NO)
+        return NO;
+    if (m->matched + input->len > m->line_len)
+        m->tail = input->ptr[m->line_len - m->matched];
+    if (verdict == CUT)
+        m->matched += take(input, input->len).len;
+    else
+        take(input, m->line_len - m->matched + 2);
+    return verdict;
+}
+
+/* It was not the line after all: the bytes that were withheld.  A CR behind it may begin the next. */
+static td_str
+give_back(td_multipart *m)
+{
+    td_str data = td_str_make(m->line + m->skipped, m->matched - m->skipped);
+
+    m->skipped = m->matched = 0;
+    if (data.len > 0 && data.ptr + data.len > m->line + m->line_len && m->tail == '\r') {
+        data.len--;
+        m->matched = 1;
+    }
+    return data;
+}
+
+enum found {
+    FOUND_MORE,
+    FOUND_DATA,
+    FOUND_NEXT, /* the delimiter line, and a part behind it */
+    FOUND_LAST, /* the last of them */
+};
+
+static enum found
+scan(td_multipart *m, td_str *input, td_str *data_out)
+{
+    for (;;) {
+        enum verdict verdict;
+
+        if (m->matched == 0) {
+            const size_t before = find_line(m, *input);
+
+            if (before > 0) {
+                *data_out = take(input, before);
+                return FOUND_DATA;
+            }
+        }
+        verdict = go_on(m, input);
+        if (verdict == CUT)
+            return FOUND_MORE;
+        if (verdict == YES) {
+            m->matched = m->skipped = 0;
+            return m->tail == '\r' ? FOUND_NEXT : FOUND_LAST;
+        }
+        *data_out = give_back(m);
+        if (data_out->len > 0)
+            return FOUND_DATA;
+    }
+}
+
+/* ---- all of it */
+
+static int
+begin_part(td_multipart *m, const td_multipart_limits *limits)
+{
+    if (m->parts == limits->parts_max)
+        return refuse(m, TD_ETOOBIG, 413, "more parts than max_parts");
+    m->parts++;
+    td_buf_consume(&m->head, m->head.len);
+    m->state = HEAD;
+    return 0;
+}
+
+static int
+next_of_preamble(td_multipart *m, const td_multipart_limits *limits, td_str *input)
+{
+    td_str ignored;
+
+    for (;;)
+        switch (scan(m, input, &ignored)) {
+        case FOUND_MORE:
+            return TD_MULTIPART_MORE;
+        case FOUND_DATA:
+            break;
+        case FOUND_NEXT:
+            return begin_part(m, limits);
+        case FOUND_LAST:
+            m->state = END;
+            return 0;
+        }
+}
+
+static int
+next_of_head(td_multipart *m, const td_multipart_limits *limits, td_str *input)
+{
+    int rc = take_head(m, limits, input);
+
+    if (rc <= 0)
+        return rc < 0 ? rc : TD_MULTIPART_MORE;
+    rc = parse_head(m);
+    if (rc < 0)
+        return rc;
+    m->state = BODY;
+    m->matched = m->skipped = 2; /* the CRLF of the empty line begins a delimiter, too */
+    return TD_MULTIPART_PART;
+}
+
+static int
+next_of_body(td_multipart *m, const td_multipart_limits *limits, td_str *input, td_str *data_out)
+{
+    int rc = 0;
+
+    switch (scan(m, input, data_out)) {
+    case FOUND_MORE:
+        return TD_MULTIPART_MORE;
+    case FOUND_DATA:
+        return TD_MULTIPART_DATA;
+    case FOUND_NEXT:
+        rc = begin_part(m, limits);
+        break;
+    case FOUND_LAST:
+        m->state = END;
+    }
+    return rc < 0 ? rc : TD_MULTIPART_PART_END;
+}
+
+int
+td_multipart_next(td_multipart *m, const td_multipart_limits *limits, td_str *input,
+                  td_str *data_out)
+{
+    if (m->state == PREAMBLE) {
+        const int rc = next_of_preamble(m, limits, input);
+
+        if (rc < 0 || m->state == PREAMBLE)
+            return rc;
+    }
+    switch ((enum state)m->state) {
+    case HEAD:
+        return next_of_head(m, limits, input);
+    case BODY:
+        return next_of_body(m, limits, input, data_out);
+    case END:
+        return TD_MULTIPART_END;
+    case PREAMBLE:
+        break;
+    }
+    TD_ASSERT(!"the preamble is over");
+}
+
+int
+td_multipart_init(td_multipart *m, td_str content_type)
+{
+    td_str rest, name, value, boundary = {NULL, 0};
+    int rc;
+
+    td_buf_append(&m->head, content_type); /* a copy to unescape in */
+    rest = td_buf_str(&m->head);
+    take_before(&rest, ';');
+    while ((rc = next_parameter(&rest, &name, &value)) > 0)
+        if (td_str_equal_nocase(name, TD_STR("boundary"))) {
+            if (!td_str_is_null(boundary))
+                return malformed(m, "two boundaries");
+            boundary = value;
+        }
+    if (rc < 0)
+        return malformed(m, "a parameter of Content-Type is broken");
+    if (boundary.len == 0 || boundary.len > TD_BOUNDARY_MAX)
+        return malformed(m, "no boundary of 1 to 70 bytes");
+    memcpy(m->line, "\r\n--", 4);
+    memcpy(m->line + 4, boundary.ptr, boundary.len);
+    m->line_len = 4 + boundary.len;
+    m->line[m->line_len] = '-';
+    m->matched = m->skipped = 2; /* the first line of all may be the delimiter */
+    return 0;
+}
+
+void
+td_multipart_fini(td_multipart *m)
+{
+    td_buf_release(&m->head);
+}
