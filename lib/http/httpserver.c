@@ -29,11 +29,14 @@ struct td_httpserver {
     td_callback tell_drained;
 };
 
+/* The request is nearly always there; closing before it was read would reset, and lose the answer. */
 static void
 refuse_connection(int fd)
 {
+    static char dropped[16 * 1024];
     td_str answer = td_http1_unavailable();
 
+    (void)!recv(fd, dropped, sizeof(dropped), MSG_DONTWAIT);
     (void)!send(fd, answer.ptr, answer.len, MSG_NOSIGNAL | MSG_DONTWAIT);
     shutdown(fd, SHUT_WR);
 }
