@@ -1,0 +1,88 @@
+"""Goal: every example of the guide for authors compiles without a warning, is served, and does what the
+guide says.
+"""
+
+import os
+import re
+import subprocess
+import unittest
+
+import harness
+
+FLAGS = ["-shared", "-fPIC", "-fexceptions", "-Wall", "-Wextra", "-Werror", f"-I{harness.ROOT}/lib",
+         f"-L{harness.BUILD}", "-ltornado"]
+HEAD = "#include <pthread.h>\n#include <stdlib.h>\n#include <tornado/tornado.h>\n"
+METHOD = re.compile(r"^(\w+)\(td_handler \*h\)$", re.M)
+
+
+def blocks(language):
+    with open(f"{harness.ROOT}/lib/tornado/HANDLERS.md", encoding="utf-8") as file:
+        return re.findall(rf"^```{language}\n(.*?)^```$", file.read(), re.M | re.S)
+
+
+def whole(source):
+    """A block that is no file yet gets what a file needs; its last function is its method."""
+    if "#include" not in source:
+        source = HEAD + source
+    if "TD_PLUGIN" not in source:
+        method = METHOD.findall(source)[-1]
+        source += (f"static const td_handler_class Example = {{.get = {method}}};\n"
+                   f'TD_PLUGIN(.name = "{method}", .version = "1.0",\n'
+                   f'          .urls = TD_URLS(TD_URL("/{method}", &Example)));\n')
+    return source
+
+
+def name_of(source):
+    return re.search(r'TD_PLUGIN\(\.name = "(\w+)"', source)[1]
+
+
+@unittest.skipIf(harness.SANITIZED, "examples are not sanitized")
+class HandlersMd(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = harness.Daemon([], ini="[application]\ncookie_secret = of the guide\n")
+        cls.addClassCleanup(cls.daemon.close)
+        examples = [("cc", "-std=gnu11", "c", whole(source)) for source in blocks("c")]
+        examples += [("c++", "-std=c++20", "c++", source) for source in blocks("cpp")]
+        for compiler, std, language, source in examples:
+            target = f"{cls.daemon.handlers}/{name_of(source)}.so"
+            assert not os.path.exists(target), f"two examples are called {name_of(source)}"
+            done = subprocess.run([compiler, std, "-x", language, "-", *FLAGS, "-o", target],
+                                  input=source, text=True, check=False, capture_output=True,
+                                  timeout=harness.DEADLINE)
+            assert done.returncode == 0, source + done.stderr
+            os.chmod(target, 0o755)
+        cls.daemon.start()
+
+    def test_it_does_what_the_guide_says(self):
+        rows = b"".join(b"row %d\n" % i for i in range(100000))
+        lines = b"".join(b"line %d\n" % i for i in range(1000))
+        count = b'{"upstream": "http://127.0.0.1:9000", "asked": %d}'
+        cases = {
+            "/greet/J%C3%BCrg": "Hello, J\u00fcrg\n".encode(),
+            "/search?q=x&images=on": b"page 1 of x by newest, with images\n",
+            "/slow": b"done\n", "/later": b"later\n", "/sum": b"5050\n", "/stream": lines,
+            "/rows": rows, "/choose_theme": b"It was none.\n",
+            "/come_back": b"Hello again, stranger\n", "/count": count % 1, "/hit": b"1\n",
+            "/shout?name=jack": b'{"hello": "jack!", "length": 4}',
+        }
+        for target, body in cases.items():
+            with self.subTest(target):
+                response = self.daemon.get(target)
+                self.assertEqual((response.status, response.body), (200, body))
+        self.assertEqual(self.daemon.get("/search").status, 400)
+        self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
+        self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
+        names = {f"{name[:-3]}" for name in os.listdir(self.daemon.handlers)}
+        self.assertEqual(len(names), len(cases), f"an example that is not asked: {sorted(names)}")
+
+    def test_its_settings_are_settings(self):
+        for ini in blocks("ini"):
+            if "[handler:" in ini:
+                self.daemon.write_ini(ini)
+                done = harness.run("-t", "-c", self.daemon.ini_path)
+                self.assertEqual(done.returncode, 0, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
