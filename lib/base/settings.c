@@ -727,6 +727,20 @@ check_application(struct loading *l, int kind, const char *name, const char *app
     return fail_at(l, source, "there is no section [application:%s]", application);
 }
 
+/* RFC 6265 section 4.1.1: cookie-name = token */
+static int
+check_cookie_name(struct loading *l, const td_application_settings *application)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                  "!#$%&'*+-.^_`|~";
+    const char *name = application->xsrf_cookie_name;
+
+    if (name[0] != '\0' && name[strspn(name, allowed)] == '\0')
+        return 0;
+    return fail_at(l, source_of(l, TD_SECTION_APPLICATION, application->name, "xsrf_cookie_name"),
+                   "xsrf_cookie_name: '%s' cannot be the name of a cookie", name);
+}
+
 /* The secret from where it is, while there still is the right to read it. */
 static int
 take_cookie_secrets(struct loading *l, td_application_settings *application)
@@ -748,12 +762,15 @@ take_cookie_secrets(struct loading *l, td_application_settings *application)
 }
 
 static int
-take_secrets(struct loading *l)
+finish_applications(struct loading *l)
 {
     int rc = 0;
 
-    for (size_t i = 0; i < l->configuration->applications_count && rc == 0; i++)
-        rc = take_cookie_secrets(l, &l->applications[i]);
+    for (size_t i = 0; i < l->configuration->applications_count && rc == 0; i++) {
+        rc = check_cookie_name(l, &l->applications[i]);
+        if (rc == 0)
+            rc = take_cookie_secrets(l, &l->applications[i]);
+    }
     return rc;
 }
 
@@ -865,7 +882,7 @@ take_override(struct loading *l, const char *text)
 
 static int (*const steps[])(struct loading *) = {
     check_sections, fill_tornadod, fill_log,        fill_listeners, fill_applications,
-    fill_handlers,  check_log,     check_listeners, check_handlers, take_secrets,
+    fill_handlers,  check_log,     check_listeners, check_handlers, finish_applications,
 };
 
 int

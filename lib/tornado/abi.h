@@ -4,7 +4,8 @@
  * A plugin loads when its major is ours and its minor is not above ours.  Fields are appended to
  * public structs, never moved or removed, without a new major; each addition is listed here.
  *
- *   1.0   the first.
+ *   1.0   the first.  It is not released yet, so what was added since stands here too:
+ *         td_handler_class.get_current_user, td_plugin.get_current_user.
  */
 #ifndef TORNADO_ABI_H
 #define TORNADO_ABI_H

@@ -25,6 +25,9 @@ typedef void td_method_fn(td_handler *h);
 
 /* td_handler_class.flags */
 #define TD_CANCEL_ON_CLOSE 1u /* unwind the handler at its wait when the client leaves */
+#define TD_CHECK_XSRF 2u      /* check XSRF tokens, whatever xsrf_cookies says (auth.h) */
+#define TD_SKIP_XSRF 4u       /* do not: clients here are no browsers, or have other tokens */
+#define TD_AUTHENTICATED 8u   /* without a user: GET and HEAD to login_url, others 403 (auth.h) */
 
 /*
  * What to do for each method; NULL: 405, except HEAD, which get serves then without its body, and
@@ -42,6 +45,7 @@ typedef struct td_handler_class {
     const char *name TD_ZERO;            /* for the log; NULL: plugin and route */
     int64_t max_body_size TD_ZERO;       /* bytes; 0: the mount's */
     int64_t request_timeout_ms TD_ZERO;  /* 0: the mount's; -1: none */
+    void *(*get_current_user)(td_handler *h) TD_ZERO; /* for td_current_user; NULL: the plugin's */
 } td_handler_class;
 
 /* ---- the request */

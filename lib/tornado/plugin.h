@@ -145,6 +145,7 @@ typedef struct td_plugin {
     int (*start)(td_instance *instance, td_err *err) TD_ZERO;
     void (*drain)(td_instance *instance) TD_ZERO;
     void (*stop)(td_instance *instance) TD_ZERO;
+    void *(*get_current_user)(td_handler *h) TD_ZERO; /* of classes that have none of their own */
 } td_plugin;
 
 #define TD_PLUGIN_OF(...)                                                                          \

@@ -3,6 +3,7 @@
 #define TORNADO_TORNADO_H
 
 #include <tornado/abi.h>
+#include <tornado/auth.h>
 #include <tornado/cookies.h>
 #include <tornado/coroutine.h>
 #include <tornado/error.h>

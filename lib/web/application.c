@@ -89,6 +89,16 @@ fill_limits(td_route *route, const td_application_settings *settings)
 }
 
 static void
+fill_checks(td_route *route, const td_application_settings *settings)
+{
+    const uint32_t flags = route->class->flags;
+
+    route->checks_xsrf = (flags & TD_CHECK_XSRF) != 0 ||
+                         (settings->xsrf_cookies && (flags & TD_SKIP_XSRF) == 0);
+    route->wants_user = (flags & TD_AUTHENTICATED) != 0;
+}
+
+static void
 add_route(td_application *app, td_route *route)
 {
     if (app->routes_count == app->routes_size) {
@@ -117,6 +127,7 @@ mount_url(td_application *app, const td_instance *instance, const td_url *url, u
     route->number = number;
     fill_methods(route, &app->arena);
     fill_limits(route, app->settings);
+    fill_checks(route, app->settings);
     add_route(app, route);
     return 0;
 }

@@ -321,8 +321,12 @@ run_method(void *arg)
     begin(h);
     if (TD_UNLIKELY(td_form_may_be_there(h->request)))
         td_form_parse(h);
+    if (TD_UNLIKELY(route->checks_xsrf) && !h->finished)
+        td_xsrf_check(h);
     if (route->class->prepare != NULL && !h->finished)
         route->class->prepare(h);
+    if (TD_UNLIKELY(route->wants_user) && !h->finished)
+        td_auth_check(h);
     if (!h->finished)
         route->methods[h->request->head.method](h);
     if (!h->finished && !h->asynchronous)

@@ -143,4 +143,9 @@ int td_response_check_open(td_handler *h, const char *function);
 
 void td_response_add_cookies(td_handler *h); /* to the headers; h->visitor is not NULL */
 
+/* ---- xsrf.c and auth.c: what has to be true before a method is called */
+
+void td_xsrf_check(td_handler *h); /* before prepare; raises 403 */
+void td_auth_check(td_handler *h); /* before the method; may end the response, raises 403 or 500 */
+
 #endif

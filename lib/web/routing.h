@@ -28,6 +28,7 @@ typedef struct td_route {
     td_str allow;                /* "GET, HEAD, OPTIONS" */
     td_limits limits;            /* what application, mount and class set */
     bool has_limits;             /* any of them is set */
+    bool checks_xsrf, wants_user; /* before its methods; see auth.h */
     struct td_effective_limits *effective;
 } td_route;
 

@@ -1,5 +1,5 @@
 /*
- * What is kept of who asks: the cookies to set, and later what they tell.  Most handlers never need
+ * What is kept of who asks: the cookies to set, the XSRF token, the user.  Most handlers never need
  * it; it is made when one does.
  */
 #ifndef TORNADO_WEB_VISITOR_H
@@ -17,9 +17,21 @@ struct td_new_cookie {
 
 struct td_visitor {
     struct td_new_cookie *cookies; /* in the order in which they were set, names differ */
+    td_str xsrf_token; /* bytes; the null string: not looked at yet */
+    int64_t xsrf_time; /* when the token was made */
+    bool xsrf_is_new;  /* the client has to be given it */
+    td_str xsrf_text;  /* the token as the handler gets it; the null string: not asked for */
+    bool user_is_known;
+    void *user; /* NULL: nobody; means something only once it is known */
 };
 
 /* In the arena of the request, zeroed at first. */
 struct td_visitor *td_visitor_of(td_handler *h);
+
+/* ---- xsrf.c: tokens as text; bytes and text in the arena */
+
+/* false: it can be nobody's token. */
+bool td_xsrf_decode(td_arena *arena, td_str text, td_str *token_out, int64_t *time_out);
+td_str td_xsrf_encode(td_arena *arena, td_str token, td_str mask, int64_t time); /* mask: 4 bytes */
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * Goal: no text that claims to be signed does harm, and only what we have signed is taken for it.
+ * Goal: no text that claims to be signed, or to be an XSRF token, does harm; only what we have signed
+ * is taken for it, and a token is the same under another mask.
  *
  * Input: a name, a line feed, a text, which is first read as signed and then signed itself.
  */
@@ -7,6 +8,7 @@
 #include <string.h>
 #include "base/assert.h"
 #include "http/signer.h"
+#include "web/visitor.h"
 
 #define NOW INT64_C(1300000000)
 
@@ -45,6 +47,20 @@ check_writing(const td_signer *signer, td_arena *arena, td_str name, td_str valu
     TD_ASSERT(td_str_is_null(td_signer_verify(signer, arena, name, text, 1, NOW + 86401)));
 }
 
+static void
+check_token(td_arena *arena, td_str text)
+{
+    td_str token, again;
+    int64_t made, made_again;
+
+    if (!td_xsrf_decode(arena, text, &token, &made))
+        return;
+    TD_ASSERT(token.len > 0 && token.len <= text.len);
+    text = td_xsrf_encode(arena, token, TD_STR("\x7f\x80\x00\xff"), made);
+    TD_ASSERT(td_xsrf_decode(arena, text, &again, &made_again));
+    TD_ASSERT(td_str_equal(again, token) && made_again == made);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -56,6 +72,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     td_arena arena;
 
     td_arena_init(&arena);
+    check_token(&arena, rest);
     for (int i = 0; i < 2; i++) {
         check_reading(signer_of(i), &arena, name, rest);
         check_writing(signer_of(i), &arena, name, rest);

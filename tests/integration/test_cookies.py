@@ -1,11 +1,12 @@
-"""Goal: cookies, plain and signed, pass between tornadod and Tornado in both directions, and secrets
-come from where the settings say.
+"""Goal: cookies, plain and signed, and XSRF tokens pass between tornadod and Tornado in both directions,
+users log in as there, and secrets come from where the settings say.
 """
 
 import os
 import random
 import time
 import unittest
+import unittest.mock
 from http.cookies import SimpleCookie
 from urllib.parse import quote
 
@@ -108,6 +109,136 @@ class Interchange(unittest.TestCase):
         self.assertEqual(self.read("key", old), b"None")
         self.assertEqual(self.read("key", young), b"a")
         self.assertEqual(self.read("key", foreign), b"None")
+
+
+def their_handler(uri="/", headers=None):
+    """A handler of Tornado for a POST with these headers."""
+    request = tornado.httputil.HTTPServerRequest(
+        method="POST", uri=uri, headers=tornado.httputil.HTTPHeaders(headers or {}),
+        connection=unittest.mock.Mock())
+    return tornado.web.RequestHandler(tornado.web.Application(), request)
+
+
+@unittest.skipIf(tornado is None, "there is no Tornado")
+class Xsrf(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = harness.Daemon(["cookies"], "[application]\nxsrf_cookies = on\n"
+                                                 f"cookie_secret = {SECRET}\n")
+        cls.daemon.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.__exit__(None, None, None)
+
+    def send(self, method, target, headers, body=b""):
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        with self.daemon.connect() as conn:
+            conn.send(f"{method} {target} HTTP/1.1\r\nHost: test\r\n{lines}"
+                      f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            return conn.response()
+
+    def test_our_token_satisfies_Tornado_and_us(self):
+        response = self.daemon.get("/token")
+        token = response.body.decode()
+        self.assertEqual(response.all("Set-Cookie"), [f"_xsrf={token}; Path=/"])
+        cookie = f"_xsrf={token}"
+        again = self.daemon.get("/token", headers=f"Cookie: {cookie}\r\n")
+        self.assertEqual(again.all("Set-Cookie"), [])
+        self.assertNotEqual(again.body.decode(), token)  # another mask
+        for text in (token, again.body.decode()):
+            their_handler(f"/?_xsrf={quote(text)}", {"Cookie": cookie}).check_xsrf_cookie()
+            for name in ("X-Xsrftoken", "X-Csrftoken"):
+                done = self.send("POST", "/token", {"Cookie": cookie, name: text})
+                self.assertEqual((done.status, done.body), (200, b"done"))
+            done = self.send("POST", f"/token?_xsrf={quote(text)}", {"Cookie": cookie})
+            self.assertEqual(done.status, 200)
+            done = self.send("POST", "/token", {
+                "Cookie": cookie, "Content-Type": "application/x-www-form-urlencoded"},
+                f"a=b&_xsrf={quote(text)}".encode())
+            self.assertEqual(done.status, 200)
+
+    def test_a_token_of_Tornado_satisfies_us(self):
+        for version in (1, 2):
+            theirs = their_handler()
+            theirs.application.settings["xsrf_cookie_version"] = version
+            token = theirs.xsrf_token.decode()
+            done = self.send("POST", "/token", {"Cookie": f"_xsrf={token}", "X-Xsrftoken": token})
+            self.assertEqual(done.status, 200)
+            ours = self.daemon.get("/token", headers=f"Cookie: _xsrf={token}\r\n")
+            self.assertEqual(ours.all("Set-Cookie"), [])
+            their_handler(f"/?_xsrf={quote(ours.body.decode())}",
+                          {"Cookie": f"_xsrf={token}"}).check_xsrf_cookie()
+
+    def test_both_agree_on_what_is_refused(self):
+        good = their_handler().xsrf_token.decode()
+        other = their_handler().xsrf_token.decode()
+        texts = [None, "", good, other, good[:-11], good + "|", "2|", "2|||", "3|a|b|1", "a", "ab",
+                 "zz", "2|00000000||1", "2|zzzzzzzz|ab|1", "2|00000000|ab|x", "2|00000000|ab|1",
+                 "2|00000000|abc|1", "02|ab", "99999999999999999999|a", "|", "1|ab"]
+        for cookie in texts:
+            for sent in texts:
+                with self.subTest(cookie=cookie, sent=sent):
+                    headers = {} if cookie is None else {"Cookie": f"_xsrf={cookie}"}
+                    if sent is not None:
+                        headers["X-Xsrftoken"] = sent
+                    try:
+                        their_handler("/", headers).check_xsrf_cookie()
+                        theirs = 200
+                    except tornado.web.HTTPError as e:
+                        theirs = e.status_code
+                    self.assertEqual(self.send("POST", "/token", headers).status, theirs)
+
+    def test_which_methods_and_handlers_are_checked(self):
+        for method in ("POST", "PUT", "DELETE", "PATCH"):
+            self.assertEqual(self.send(method, "/token", {}).status, 403)
+        self.assertEqual(self.daemon.get("/token").status, 200)
+        self.assertEqual(self.send("OPTIONS", "/token", {}).status, 204)
+        self.assertEqual(self.send("POST", "/hook", {}).status, 200)
+        self.assertEqual(self.send("POST", "/nowhere", {}).status, 404)
+        self.daemon.wait_log("Token: 403 POST /token .*: '_xsrf' argument missing from POST")
+
+    def test_the_form(self):
+        token = self.daemon.get("/token").body.decode()
+        form = self.daemon.get("/form", headers=f"Cookie: _xsrf={token}\r\n").body.decode()
+        self.assertRegex(form, r'^<input type="hidden" name="_xsrf" value="2\|[0-9a-f]{8}\|'
+                               r'[0-9a-f]{32}\|[0-9]+"/>$')
+
+
+class Users(unittest.TestCase):
+    def ask(self, daemon, target, headers="", method="GET"):
+        with daemon.connect() as conn:
+            conn.send(f"{method} {target} HTTP/1.1\r\nHost: here:81\r\n{headers}\r\n".encode())
+            return conn.response(method == "HEAD")
+
+    def daemon(self, login_url):
+        return harness.Daemon(["cookies"], f"[application]\ncookie_secret = x\n{login_url}\n")
+
+    def test_who_is_nobody_is_sent_to_log_in(self):
+        with self.daemon("login_url = /login") as daemon:
+            for method in ("GET", "HEAD"):
+                answer = self.ask(daemon, "/private?a=b%20c&d", method=method)
+                self.assertEqual((answer.status, answer.header("Location")),
+                                 (302, "/login?next=%2Fprivate%3Fa%3Db%2520c%26d"))
+            self.assertEqual(self.ask(daemon, "/private", "Content-Length: 0\r\n", "POST").status, 403)
+            self.assertEqual(self.ask(daemon, "/private", method="OPTIONS").status, 204)
+            user = cookie_of(daemon.get("/set-signed/user/jack"))[1]
+            answer = self.ask(daemon, "/private", f"Cookie: user={user}\r\n")
+            self.assertEqual((answer.status, answer.body), (200, b"Hello, jack"))
+
+    def test_a_login_page_elsewhere_is_told_the_whole_url(self):
+        with self.daemon("login_url = https://login.example/in") as daemon:
+            self.assertEqual(self.ask(daemon, "/private").header("Location"),
+                             "https://login.example/in?next=http%3A%2F%2Fhere%3A81%2Fprivate")
+
+    def test_a_login_page_with_arguments_is_left_as_it_is(self):
+        with self.daemon("login_url = /login?from=us") as daemon:
+            self.assertEqual(self.ask(daemon, "/private").header("Location"), "/login?from=us")
+
+    def test_without_a_login_page_the_handler_fails(self):
+        with self.daemon("") as daemon:
+            self.assertEqual(self.ask(daemon, "/private").status, 500)
+            daemon.wait_log(r"there is no login_url in \[application:default\]")
 
 
 class Secrets(unittest.TestCase):
