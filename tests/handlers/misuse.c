@@ -70,6 +70,14 @@ without_a_handler(void)
     NOTHING(td_get_cookie(h, "x"));
     EXPECT(td_set_cookie(h, "a", "b", NULL) == TD_EINVAL);
     EXPECT(td_clear_cookie(h, "a", NULL) == TD_EINVAL);
+    NOTHING(td_get_signed_cookie(h, "a", 0));
+    EXPECT(td_set_signed_cookie(h, "a", TD_STR("b"), NULL) == TD_EINVAL);
+    NOTHING(td_create_signed_value(h, "a", TD_STR("b")));
+    NOTHING(td_decode_signed_value(h, "a", TD_STR("b"), 0));
+    EXPECT(td_current_user(h) == NULL);
+    EXPECT(td_set_current_user(h, h) == TD_EINVAL);
+    NOTHING(td_xsrf_token(h));
+    NOTHING(td_xsrf_form_html(h));
     EXPECT(td_set_status(h, 200, NULL) == TD_EINVAL);
     EXPECT(td_get_status(h) == TD_EINVAL);
     EXPECT(td_set_header(h, "A", "b") == TD_EINVAL);
@@ -123,6 +131,10 @@ with_wrong_arguments(td_handler *h)
     EXPECT(td_set_cookie(h, "a", null, NULL) == TD_EINVAL);
     EXPECT(td_set_cookie(h, "a", "b", &(td_cookie_options){.size = 3}) == TD_EINVAL);
     EXPECT(td_clear_cookie(h, null, NULL) == TD_EINVAL);
+    NOTHING(td_get_signed_cookie(h, null, 0));
+    EXPECT(td_set_signed_cookie(h, null, TD_STR("b"), NULL) == TD_EINVAL);
+    NOTHING(td_create_signed_value(h, null, TD_STR("b")));
+    NOTHING(td_decode_signed_value(h, null, TD_STR("b"), 0));
     EXPECT(td_set_status(h, 199, NULL) == TD_EINVAL);
     EXPECT(td_set_status(h, 1000, NULL) == TD_EINVAL);
     EXPECT(td_set_header(h, null, "b") == TD_EINVAL);
