@@ -26,7 +26,7 @@ def whole(source):
         source = HEAD + source
     if "TD_PLUGIN" not in source:
         method = METHOD.findall(source)[-1]
-        source += (f"static const td_handler_class Example = {{.get = {method}}};\n"
+        source += (f"static const td_handler_class Example = {{.get = {method}, .post = {method}}};\n"
                    f'TD_PLUGIN(.name = "{method}", .version = "1.0",\n'
                    f'          .urls = TD_URLS(TD_URL("/{method}", &Example)));\n')
     return source
@@ -54,6 +54,14 @@ class HandlersMd(unittest.TestCase):
             os.chmod(target, 0o755)
         cls.daemon.start()
 
+    def uploaded(self):
+        body = (b'--x\r\nContent-Disposition: form-data; name="photo"; filename="a.png"\r\n'
+                b"Content-Type: image/png\r\n\r\nabc\r\n--x--\r\n")
+        with self.daemon.connect() as conn:
+            conn.send(b"POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n"
+                      b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" % len(body) + body)
+            return conn.response().body
+
     def test_it_does_what_the_guide_says(self):
         rows = b"".join(b"row %d\n" % i for i in range(100000))
         lines = b"".join(b"line %d\n" % i for i in range(1000))
@@ -70,11 +78,12 @@ class HandlersMd(unittest.TestCase):
             with self.subTest(target):
                 response = self.daemon.get(target)
                 self.assertEqual((response.status, response.body), (200, body))
+        self.assertEqual(self.uploaded(), b"3 bytes of image/png\n")
         self.assertEqual(self.daemon.get("/search").status, 400)
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
-        names = {f"{name[:-3]}" for name in os.listdir(self.daemon.handlers)}
-        self.assertEqual(len(names), len(cases), f"an example that is not asked: {sorted(names)}")
+        names = sorted(os.listdir(self.daemon.handlers))
+        self.assertEqual(len(names), len(cases) + 1, f"an example that is not asked: {names}")
 
     def test_its_settings_are_settings(self):
         for ini in blocks("ini"):
