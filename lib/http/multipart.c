@@ -485,6 +485,8 @@ td_multipart_init(td_multipart *m, td_str content_type)
     td_str rest, name, value, boundary = {NULL, 0};
     int rc;
 
+    if (content_type.len == 0)
+        return malformed(m, "no Content-Type");
     td_buf_append(&m->head, content_type); /* a copy to unescape in */
     rest = td_buf_str(&m->head);
     take_before(&rest, ';');

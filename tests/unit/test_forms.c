@@ -100,7 +100,7 @@ START_TEST(fields_are_arguments_and_files_are_files)
     web_exchange *x;
 
     act = ask;
-    x = post("/?a=query", TYPE, TD_STR(body));
+    x = post("/?a=query", TYPE, td_str_make(body, sizeof(body) - 1));
     ck_assert_str_eq(x->body, "asked");
     ck_assert_int_eq(prepared, 1);
     web_done(x);

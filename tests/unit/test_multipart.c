@@ -218,7 +218,7 @@ END_TEST
 START_TEST(the_body_of_a_part_is_one_piece_of_the_input)
 {
     static const char body[] = "--B\r\n" PART("a") "--Bx\r\n--B\r\r--Bz\r\n--\r\n--B--";
-    const struct saying s = saying_of(TYPE, TD_STR(body), 0, 0);
+    const struct saying s = saying_of(TYPE, td_str_make(body, sizeof(body) - 1), 0, 0);
 
     ck_assert_str_eq(s.text, "a=--Bx\r\n--B\r\r--Bz\r\n--;.");
     ck_assert_uint_eq(s.pieces, 1);
@@ -228,7 +228,7 @@ END_TEST
 START_TEST(a_zero_byte_is_data)
 {
     static const char body[] = "--B\r\n" PART("a") "x\0y\r\n--B--";
-    const struct saying s = saying_of(TYPE, TD_STR(body), 0, 0);
+    const struct saying s = saying_of(TYPE, td_str_make(body, sizeof(body) - 1), 0, 0);
 
     ck_assert_uint_eq(s.len, 7);
     ck_assert_int_eq(memcmp(s.text, "a=x\0y;.", 7), 0);
@@ -239,7 +239,7 @@ START_TEST(a_zero_byte_in_a_header_is_not)
 {
     static const char body[] = "--B\r\nContent-Disposition: form-data; name=\"a\0b\"\r\n\r\n";
 
-    ck_assert_str_eq(saying_of(TYPE, TD_STR(body), 0, 0).text,
+    ck_assert_str_eq(saying_of(TYPE, td_str_make(body, sizeof(body) - 1), 0, 0).text,
                      " 400 the header of a part has a control byte");
 }
 END_TEST
@@ -292,6 +292,7 @@ static const struct {
     {"multipart/form-data; boundary", NULL},
     {"multipart/form-data", NULL},
     {"multipart/form-data;;", NULL},
+    {"", NULL},
 };
 
 START_TEST(a_boundary_has_1_to_70_bytes)
