@@ -40,7 +40,8 @@ def name_of(source):
 class HandlersMd(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.daemon = harness.Daemon([], ini="[application]\ncookie_secret = of the guide\n")
+        cls.daemon = harness.Daemon([], ini="[application]\ncookie_secret = of the guide\n"
+                                                "login_url = /login\n")
         cls.addClassCleanup(cls.daemon.close)
         examples = [("cc", "-std=gnu11", "c", whole(source)) for source in blocks("c")]
         examples += [("c++", "-std=c++20", "c++", source) for source in blocks("cpp")]
@@ -62,6 +63,21 @@ class HandlersMd(unittest.TestCase):
                       b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" % len(body) + body)
             return conn.response().body
 
+    def logged_in(self):
+        """From the page that wants a user, by the form, back to it."""
+        self.assertEqual(self.daemon.get("/").header("Location"), "/login?next=%2F")
+        form = self.daemon.get("/login")
+        token = re.search(r'name="_xsrf" value="([^"]+)"', form.body.decode())[1]
+        with self.daemon.connect() as conn:
+            body = f"name=jack&_xsrf={token}"
+            conn.send(f"POST /login HTTP/1.1\r\nHost: test\r\nContent-Length: {len(body)}\r\n"
+                      "Content-Type: application/x-www-form-urlencoded\r\n"
+                      f"Cookie: {form.header('Set-Cookie')}\r\n\r\n{body}".encode())
+            answer = conn.response()
+        self.assertEqual(answer.header("Location"), "/")
+        user = answer.header("Set-Cookie").split(";")[0]
+        return self.daemon.get("/", headers=f"Cookie: {user}\r\n").body
+
     def test_it_does_what_the_guide_says(self):
         rows = b"".join(b"row %d\n" % i for i in range(100000))
         lines = b"".join(b"line %d\n" % i for i in range(1000))
@@ -79,11 +95,12 @@ class HandlersMd(unittest.TestCase):
                 response = self.daemon.get(target)
                 self.assertEqual((response.status, response.body), (200, body))
         self.assertEqual(self.uploaded(), b"3 bytes of image/png\n")
+        self.assertEqual(self.logged_in(), b"Welcome, jack")
         self.assertEqual(self.daemon.get("/search").status, 400)
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 1, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 2, f"an example that is not asked: {names}")
 
     def test_its_settings_are_settings(self):
         for ini in blocks("ini"):
