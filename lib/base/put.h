@@ -33,4 +33,17 @@ td_put_decimal(char *at, uint64_t number)
     return td_put(at, td_str_make(digits + start, TD_DECIMAL_MAX - start));
 }
 
+/* Two lower-case digits a byte. */
+static inline char *
+td_put_hex(char *at, td_str bytes)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < bytes.len; i++) {
+        *at++ = digits[(unsigned char)bytes.ptr[i] >> 4];
+        *at++ = digits[bytes.ptr[i] & 15];
+    }
+    return at;
+}
+
 #endif

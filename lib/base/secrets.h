@@ -1,6 +1,6 @@
 /*
- * Secrets to sign with, as they stand in a file: one, or several with versions, so that a new one can
- * take over while what was signed with an old one is still good.
+ * Secrets to sign with, as they stand in a file: one, or several with versions, so that a new one
+ * can take over while what was signed with an old one is still good.
  */
 #ifndef TORNADO_BASE_SECRETS_H
 #define TORNADO_BASE_SECRETS_H
@@ -27,8 +27,8 @@ typedef struct td_secrets {
 
 /*
  * One line, or lines of VERSION:SECRET, each version once; blanks around a line and empty lines do
- * not count.  A single line that begins with digits and a colon has a version.  Strings are borrowed.
- * TD_ECONFIG says which line is wrong, but not what is in it.
+ * not count.  A single line that begins with digits and a colon has a version.  Strings are
+ * borrowed.  TD_ECONFIG says which line is wrong, but not what is in it.
  */
 TD_PRIVATE int td_secrets_parse(td_arena *arena, td_str text, td_secrets *out, td_err *err);
 TD_PRIVATE int td_secrets_read(td_arena *arena, const char *path, td_secrets *out, td_err *err);

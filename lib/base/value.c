@@ -34,6 +34,22 @@ take_number(const char **text, int64_t *out)
 
 /* ---- whole numbers */
 
+bool
+td_value_parse_digits(td_str text, int64_t *out)
+{
+    int64_t number = 0;
+
+    if (text.len == 0 || text.len > 18)
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] < '0' || text.ptr[i] > '9')
+            return false;
+        number = number * 10 + (text.ptr[i] - '0');
+    }
+    *out = number;
+    return true;
+}
+
 int
 td_value_parse_int(const char *text, int64_t min, int64_t max, int64_t *out, td_err *err)
 {

@@ -11,6 +11,10 @@
 #include <stdint.h>
 #include <sys/socket.h>
 #include <tornado/error.h>
+#include <tornado/str.h>
+
+/* 1*DIGIT, at most 18 of them; false for anything else. */
+TD_PRIVATE bool td_value_parse_digits(td_str text, int64_t *out);
 
 TD_PRIVATE int td_value_parse_int(const char *text, int64_t min, int64_t max, int64_t *out,
                                   td_err *err);

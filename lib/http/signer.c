@@ -1,7 +1,7 @@
 /*
- * A key is prepared once: its HMAC context has hashed the padded secret, and starting it again costs
- * a copy of that state.  Nothing is decoded before the signature has been found good, and signatures
- * are compared in time that does not depend on where they differ.
+ * A key is prepared once: its HMAC context has hashed the padded secret, and starting it again
+ * costs a copy of that state.  Nothing is decoded before the signature has been found good, and
+ * signatures are compared in time that does not depend on where they differ.
  */
 #include "http/signer.h"
 
@@ -13,11 +13,10 @@
 #include "base/assert.h"
 #include "base/base64.h"
 #include "base/put.h"
+#include "base/value.h"
 
 #define SECONDS_PER_DAY 86400
 #define V1_FUTURE_MAX (31 * SECONDS_PER_DAY) /* seconds */
-#define DIGITS_MAX 18                        /* of a number that fits an int64_t */
-#define SHA1_HEX 40
 #define SHA256_HEX 64
 
 struct key {
@@ -103,7 +102,6 @@ find_key(const td_signer *signer, int64_t version)
 static char *
 put_signature(char *out, EVP_MAC_CTX *context, const td_str *pieces, size_t count)
 {
-    static const char hex[] = "0123456789abcdef";
     unsigned char mac[EVP_MAX_MD_SIZE];
     size_t len = 0;
     bool good = EVP_MAC_init(context, NULL, 0, NULL) == 1;
@@ -111,11 +109,7 @@ put_signature(char *out, EVP_MAC_CTX *context, const td_str *pieces, size_t coun
     for (size_t i = 0; i < count && good; i++)
         good = EVP_MAC_update(context, (const unsigned char *)pieces[i].ptr, pieces[i].len) == 1;
     TD_ASSERT(good && EVP_MAC_final(context, mac, &len, sizeof(mac)) == 1);
-    for (size_t i = 0; i < len; i++) {
-        *out++ = hex[mac[i] >> 4];
-        *out++ = hex[mac[i] & 15];
-    }
-    return out;
+    return td_put_hex(out, td_str_make((const char *)mac, len));
 }
 
 static bool
@@ -183,23 +177,6 @@ td_signer_sign(const td_signer *signer, td_arena *arena, td_str name, td_str val
 
 /* ---- reading */
 
-/* 1*DIGIT that fits. */
-static bool
-parse_number(td_str text, int64_t *out)
-{
-    int64_t number = 0;
-
-    if (text.len == 0 || text.len > DIGITS_MAX)
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] < '0' || text.ptr[i] > '9')
-            return false;
-        number = number * 10 + (text.ptr[i] - '0');
-    }
-    *out = number;
-    return true;
-}
-
 static td_str
 rest_behind(td_str text, size_t taken)
 {
@@ -226,7 +203,7 @@ take_field(td_str *rest, td_str *out)
     td_str digits;
     int64_t len;
 
-    if (!take_until(rest, ':', &digits) || !parse_number(digits, &len) ||
+    if (!take_until(rest, ':', &digits) || !td_value_parse_digits(digits, &len) ||
         (uint64_t)len >= rest->len || rest->ptr[len] != '|')
         return false;
     *out = td_str_make(rest->ptr, (size_t)len);
@@ -239,7 +216,7 @@ take_number_field(td_str *rest, int64_t *out)
 {
     td_str field;
 
-    return take_field(rest, &field) && parse_number(field, out);
+    return take_field(rest, &field) && td_value_parse_digits(field, out);
 }
 
 static bool
@@ -292,7 +269,7 @@ verify_v1(const td_signer *signer, td_arena *arena, td_str name, td_str text, do
     int64_t signed_at;
 
     if (signer->has_versions || !take_until(&rest, '|', &value) ||
-        !take_until(&rest, '|', &time) || !parse_number(time, &signed_at))
+        !take_until(&rest, '|', &time) || !td_value_parse_digits(time, &signed_at))
         return none;
     const td_str pieces[] = {name, value, time};
 
@@ -309,7 +286,7 @@ format_of(td_str text)
     td_str digits;
     int64_t version;
 
-    if (!take_until(&text, '|', &digits) || !parse_number(digits, &version) ||
+    if (!take_until(&text, '|', &digits) || !td_value_parse_digits(digits, &version) ||
         digits.ptr[0] == '0' || version > 999)
         return 1;
     return version;

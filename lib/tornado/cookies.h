@@ -24,7 +24,7 @@ typedef struct td_cookie_options {
     const char *path TD_ZERO;     /* NULL: "/" */
     int64_t expires TD_ZERO;      /* Unix time, s; 0: TD_COOKIE_SESSION, of a signed one 30 days */
     int64_t max_age TD_ZERO;      /* seconds; 0: says nothing; negative: it ends at once */
-    const char *samesite TD_ZERO; /* "Strict", "Lax", "None" (which wants .secure); NULL: says nothing */
+    const char *samesite TD_ZERO; /* "Strict", "Lax", "None" (wants .secure); NULL: says nothing */
     bool httponly TD_ZERO;        /* hidden from scripts */
     bool secure TD_ZERO;          /* sent over TLS only */
 } td_cookie_options;

@@ -49,10 +49,11 @@ td_set_current_user(td_handler *h, void *user)
 static bool
 has_scheme(const char *url)
 {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    static const char others[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.";
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "0123456789+-.";
 
-    return strspn(url, letters) > 0 && url[strspn(url, others)] == ':';
+    return url[0] != '\0' && strchr("0123456789+-.:", url[0]) == NULL &&
+           url[strspn(url, allowed)] == ':';
 }
 
 /* A login page elsewhere needs to be told the host to come back to. */

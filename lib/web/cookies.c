@@ -114,7 +114,9 @@ td_set_cookie(td_handler *h, const char *name, const char *value,
         rc = TD_EINVAL;
     if (rc == 0)
         rc = take_options(h, "td_set_cookie", given, &options);
-    return rc < 0 ? rc : set_cookie(h, "td_set_cookie", td_str_of(name), td_str_of(value), &options);
+    if (rc < 0)
+        return rc;
+    return set_cookie(h, "td_set_cookie", td_str_of(name), td_str_of(value), &options);
 }
 
 int

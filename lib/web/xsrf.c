@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/escape.h"
 #include "base/put.h"
+#include "base/value.h"
 #include "web/visitor.h"
 
 #define TOKEN_LEN 16
@@ -55,18 +56,6 @@ decode_hex(td_arena *arena, td_str hex, td_str *out)
     return true;
 }
 
-static char *
-put_hex(char *out, td_str bytes)
-{
-    static const char hex[] = "0123456789abcdef";
-
-    for (size_t i = 0; i < bytes.len; i++) {
-        *out++ = hex[(unsigned char)bytes.ptr[i] >> 4];
-        *out++ = hex[bytes.ptr[i] & 15];
-    }
-    return out;
-}
-
 static td_str
 mask_bytes(td_arena *arena, td_str bytes, td_str mask)
 {
@@ -92,29 +81,13 @@ next_part(td_str *rest)
 }
 
 static bool
-parse_time(td_str digits, int64_t *out)
-{
-    int64_t time = 0;
-
-    if (digits.len == 0 || digits.len > 18)
-        return false;
-    for (size_t i = 0; i < digits.len; i++) {
-        if (digits.ptr[i] < '0' || digits.ptr[i] > '9')
-            return false;
-        time = time * 10 + (digits.ptr[i] - '0');
-    }
-    *out = time;
-    return true;
-}
-
-static bool
 decode_v2(td_arena *arena, td_str rest, td_str *token_out, int64_t *time_out)
 {
     const td_str mask_hex = next_part(&rest), masked_hex = next_part(&rest);
     td_str mask, masked;
 
     if (mask_hex.len != 2 * MASK_LEN || !decode_hex(arena, mask_hex, &mask) ||
-        !decode_hex(arena, masked_hex, &masked) || !parse_time(rest, time_out))
+        !decode_hex(arena, masked_hex, &masked) || !td_value_parse_digits(rest, time_out))
         return false;
     *token_out = mask_bytes(arena, masked, mask);
     return true;
@@ -156,10 +129,10 @@ td_str
 td_xsrf_encode(td_arena *arena, td_str token, td_str mask, int64_t time)
 {
     char *text = td_arena_alloc_raw(arena, 5 + 2 * MASK_LEN + 2 * token.len + TD_DECIMAL_MAX);
-    char *end = put_hex(TD_PUT(text, "2|"), mask);
+    char *end = td_put_hex(TD_PUT(text, "2|"), mask);
 
     *end++ = '|';
-    end = put_hex(end, mask_bytes(arena, token, mask));
+    end = td_put_hex(end, mask_bytes(arena, token, mask));
     *end++ = '|';
     end = td_put_decimal(end, time > 0 ? (uint64_t)time : 0);
     *end = '\0';

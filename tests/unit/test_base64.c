@@ -24,8 +24,8 @@ START_TEST(it_is_written_and_read)
 END_TEST
 
 static const char *const bad[] = {
-    "Z",     "Zg",    "Zg=",      "Zg===",    "=",        "====",     "Z===",     "Zh==",
-    "Zm9=",  "Zg==Zg==", "Zm9v\n", "Zm 9",    "Zm-_",     "Zg=a",     "=Zg=",     "\xff\xff\xff\xff",
+    "Z",    "Zg",       "Zg=",    "Zg===", "=",    "====", "Z===", "Zh==",
+    "Zm9=", "Zg==Zg==", "Zm9v\n", "Zm 9",  "Zm-_", "Zg=a", "=Zg=", "\xff\xff\xff\xff",
 };
 
 START_TEST(anything_else_is_refused)

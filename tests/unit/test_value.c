@@ -69,6 +69,25 @@ static const struct {
     {td_value_parse_time, "9223372036854775807ms 1ms", 0, INT64_MAX, 0, NO_TIME},
 };
 
+static const struct {
+    const char *text;
+    int64_t value; /* -1: no number */
+} digits[] = {
+    {"0", 0},   {"007", 7}, {"999999999999999999", INT64_C(999999999999999999)},
+    {"", -1},   {"-1", -1}, {"1000000000000000000", -1},
+    {"1 ", -1}, {"+1", -1}, {"1_0", -1}, {"0x1", -1},
+};
+
+START_TEST(digits_are_a_number_or_not)
+{
+    int64_t value = -1;
+    const bool good = td_value_parse_digits(td_str_of(digits[_i].text), &value);
+
+    ck_assert_int_eq(good, digits[_i].value >= 0);
+    ck_assert_int_eq(value, digits[_i].value);
+}
+END_TEST
+
 START_TEST(numbers_sizes_and_times)
 {
     int64_t value = 77;
@@ -258,6 +277,7 @@ static void
 fill(TCase *tcase)
 {
     ADD_TABLE(tcase, numbers_sizes_and_times, numbers);
+    ADD_TABLE(tcase, digits_are_a_number_or_not, digits);
     ADD_TABLE(tcase, what_is_written_reads_back, texts);
     ADD_TABLE(tcase, switches_have_many_words, switches);
     ADD_TABLE(tcase, addresses_are_numbers_or_paths, addresses);

@@ -1,6 +1,7 @@
 /*
  * Goal: what handlers do with cookies is what BEHAVIOUR section 14 says: read over several lines,
- * sent once each at the head of the response, error pages included, and refused when it is too late.
+ * sent once each at the head of the response, error pages included, and refused when it is too
+ * late.
  */
 #include "web_fixture.h"
 
