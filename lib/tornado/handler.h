@@ -127,6 +127,7 @@ TD_API int td_writef(td_handler *h, const char *format, ...) TD_PRINTF(2, 3);
  */
 typedef enum td_json_type {
     TD_JSON_STRING, TD_JSON_INT, TD_JSON_DOUBLE, TD_JSON_BOOL, TD_JSON_NULL, TD_JSON_RAW,
+    TD_JSON_OBJECT, TD_JSON_ARRAY, /* of what was read only: see <tornado/json.h> */
 } td_json_type;
 
 typedef struct td_json_pair { /* its size is part of the ABI */

@@ -11,6 +11,7 @@
 #include <tornado/future.h>
 #include <tornado/handler.h>
 #include <tornado/ioloop.h>
+#include <tornado/json.h>
 #include <tornado/log.h>
 #include <tornado/plugin.h>
 #include <tornado/static.h>

@@ -55,6 +55,7 @@ struct td_handler {
     struct td_handler_wait *wait; /* NULL: has neither waited nor put its end off */
     struct td_arguments *arguments; /* of the query; NULL: nobody has asked */
     struct td_form *form;        /* of the body; NULL: there is none */
+    const struct td_json *json;  /* of the body; NULL: nobody has asked */
     td_str *texts;               /* of the request, with a NUL behind; NULL: nobody has asked */
     struct td_visitor *visitor;  /* NULL: no cookie was set, and nothing else of visitor.h needed */
     void *user_data;

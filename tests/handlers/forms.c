@@ -1,6 +1,6 @@
 /*
- * Goal: what arguments a request has, told so that a test can compare: one line of hexadecimal
- * digits for each value.
+ * Goal: what a request brings in its query and its body, told so that a test can compare: one line of
+ * hexadecimal digits for each value.
  */
 #include <tornado/tornado.h>
 
@@ -75,6 +75,18 @@ count(td_handler *h)
 }
 
 static void
+json(td_handler *h)
+{
+    const td_json *root = td_request_json(h);
+    td_json_member member = {.place = NULL};
+
+    while (td_json_next(root, &member)) {
+        write_all(h, &member.name, 1);
+        td_writef(h, "%d\n", (int)td_json_type_of(member.value));
+    }
+}
+
+static void
 own_page(td_handler *h, int status)
 {
     td_writef(h, "page of the handler: %d", status);
@@ -85,10 +97,11 @@ static const td_handler_class OfQuery = {.post = of_query};
 static const td_handler_class OfBody = {.post = of_body};
 static const td_handler_class Files = {.post = files};
 static const td_handler_class Last = {.post = last};
+static const td_handler_class Json = {.post = json, .write_error = own_page};
 static const td_handler_class Count = {.post = count, .write_error = own_page};
 
 TD_PLUGIN(.name = "forms", .version = "1.0",
           .urls = TD_URLS(TD_URL("/all/(.*)", &All), TD_URL("/query/(.*)", &OfQuery),
                           TD_URL("/body/(.*)", &OfBody), TD_URL("/last/(.*)", &Last),
                           TD_URL("/files/(.*)", &Files),
-                          TD_URL("/count", &Count)));
+                          TD_URL("/count", &Count), TD_URL("/json", &Json)));

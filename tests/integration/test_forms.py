@@ -1,5 +1,5 @@
-"""Goal: forms reach a handler as their senders meant them: the same arguments as Tornado finds, a
-page of the handler's own for one that is broken, and time linear in its size.
+"""Goal: forms and JSON reach a handler as their senders meant them: the same arguments and files as
+Tornado finds, and a page of the handler's own for what is broken.
 """
 
 import os
@@ -54,7 +54,7 @@ def tornado_values(method, name, query, content_type, body):
 class Served(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.daemon = harness.Daemon(["forms"], ini="[handler:forms]\nmax_fields = 2000\n")
+        cls.daemon = harness.Daemon(["forms"], ini="[handler:forms]\nmax_fields = 2000\nmax_json_memory = 16m\n")
         cls.addClassCleanup(cls.daemon.close)
         cls.daemon.start()
         cls.addClassCleanup(cls.daemon.stop)
@@ -172,6 +172,22 @@ class Multipart(Served):
                              (status, f"page of the handler: {status}".encode()))
         self.assertEqual(self.post("/count", MULTIPART + "B", part * 100 + b"--B--").body, b"100")
         self.daemon.log.wait("forms] /count: 4.. POST /count .*: form: ")
+
+
+class Json(Served):
+    def test_members_come_in_order(self):
+        body = b'{"b": [1], "a": {"x": null}, "\\u00e9": "\\u0000", "a b": 1}'
+        response = self.post("/json", "application/json", body)
+        self.assertEqual(response.body, b"62\n7\n61\n6\nc3a9\n0\n612062\n1\n")
+
+    def test_what_is_refused_gets_the_page_of_the_handler(self):
+        for body, status in ((b"{", 400), (b"", 400), (b"[" * 65 + b"]" * 65, 413),
+                             (b"[" + b"{}," * 300000 + b"{}]", 413), (b"[" * 1000000, 413)):
+            response = self.post("/json", "application/json", body)
+            self.assertEqual((response.status, response.body),
+                             (status, f"page of the handler: {status}".encode()))
+        self.daemon.log.wait("forms] /json: 4.. POST /json .*: json: ")
+        self.assertEqual(self.post("/json", "application/json", b"{}").status, 200)
 
 
 if __name__ == "__main__":
