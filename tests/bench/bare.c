@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 int
 bare_listen(int port, bool deferred)
@@ -28,18 +29,21 @@ char *
 bare_load_answers(const char *path, size_t copies, size_t *len_out)
 {
     FILE *file = fopen(path, "rb");
-    char answer[4096], *answers;
+    struct stat st;
+    char *answers;
     size_t len;
 
-    if (file == NULL)
+    if (file == NULL || fstat(fileno(file), &st) < 0)
         err(1, "%s", path);
-    len = fread(answer, 1, sizeof answer, file);
-    fclose(file);
+    len = (size_t)st.st_size;
     answers = malloc(copies * len);
     if (answers == NULL)
         err(1, "malloc");
-    for (size_t i = 0; i < copies; i++)
-        memcpy(answers + i * len, answer, len);
+    if (fread(answers, 1, len, file) != len)
+        err(1, "%s", path);
+    fclose(file);
+    for (size_t i = 1; i < copies; i++)
+        memcpy(answers + i * len, answers, len);
     *len_out = len;
     return answers;
 }

@@ -82,6 +82,14 @@ class Row:
     peers: tuple = ALL
 
 
+def file_row(name, size, target):
+    kib = size // 1024
+    text = f"{kib} KiB" if kib < 1024 else f"{kib // 1024} MiB"
+    return Row(name, f"file of {text}", target,
+               request=get(b"/files/file.html"), body=b"0123456789abcdef" * (size // 16),
+               peers=(YARDSTICK, OURS, "nginx", "h2o", "lighttpd"))
+
+
 RATIO_ROWS = [
     Row("plaintext", "plaintext, 49-byte request", 0.92),
     Row("log", "plaintext with the access log on", 0.85, log=True),
@@ -95,6 +103,9 @@ RATIO_ROWS = [
         reconnect=True),
     Row("deferred", "a connection per request, deferred accept", 1.25,
         request=PLAINTEXT_CLOSE, reconnect=True, deferred=True),
+    file_row("file-1k", 1024, 0.95),
+    file_row("file-100k", 100 * 1024, 0.95),
+    file_row("file-10m", 10 * 1024 * 1024, 1.2),
 ]
 IDLE = Row("idle", f"idle keep-alive connection, memory at {IDLE_CONNECTIONS:,}", 512)
 WAIT = Row("wait", f"handler that awaits a 1 ms timer, {WAITING:,} at once", 12 * 1024,
@@ -139,6 +150,9 @@ class Field:
         if row.other:
             self.request_files += ":" + self.file("other", row.other)
         self.answer_file = os.path.join(folder, "answer")
+        self.files = os.path.join(folder, "files")
+        os.mkdir(self.files)
+        self.file("files/file.html", row.body)
 
         # What the bare servers send is what ours says, so that all move about as many bytes.
         real = [name for name in row.peers if not name.startswith("bare")]
@@ -166,7 +180,8 @@ class Field:
         try:
             server = self.stack.enter_context(Server(
                 name, folder, self.server_cpu, log=log, deferred=self.row.deferred,
-                closing=self.row.reconnect, request=self.row.request, answer=self.answer_file))
+                closing=self.row.reconnect, request=self.row.request, answer=self.answer_file,
+                files=self.files, single=self.row.batch == 1))
             answer = server.wait_until_right(self.row.request, self.row.body)
         except Failed as failure:
             self.failed[name] = str(failure)

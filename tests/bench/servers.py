@@ -39,6 +39,8 @@ class Setup:
     closing: bool  # one request a connection
     request: bytes
     answer: str  # file with the bytes that the bare servers send
+    files: str  # directory that is served below /files/
+    single: bool  # requests come one at a time
 
     def write(self, name, text):
         path = os.path.join(self.folder, name)
@@ -60,7 +62,7 @@ def on_off(value):
 
 
 def bare_epoll(setup):
-    mode = ["close"] if setup.closing else []
+    mode = ["close"] if setup.closing else ["single"] if setup.single else []
     size = str(len(setup.request))
     return [os.path.join(OUT, "bare_epoll"), str(setup.port), setup.answer, size, *mode]
 
@@ -80,6 +82,9 @@ handlers = {OUT}/handlers
 address = 127.0.0.1:{setup.port}
 backlog = 4096
 defer_accept = {on_off(setup.deferred)}
+[application]
+static_path = {setup.files}
+static_url_prefix = /files/
 [log]
 {access}
 """)
@@ -104,10 +109,14 @@ http {{
     access_log {access};
     default_type "{HTML}";
     keepalive_requests 1000000000;
+    sendfile on;
+    tcp_nopush on;
+    open_file_cache max=100;
     server {{
         listen 127.0.0.1:{setup.port} backlog=4096{" deferred" if setup.deferred else ""};
         location = /plaintext {{ return 200 "Hello, World!"; }}
         location ~ ^/user/([^/]+)$ {{ return 200 $1; }}
+        location /files/ {{ alias {setup.files}/; }}
     }}
 }}
 """)
@@ -134,6 +143,8 @@ hosts:
     paths:
       /plaintext:
         file.file: {text}
+      /files:
+        file.dir: {setup.files}
       /user:
         mruby.handler: |
           lambda do |env|
@@ -145,6 +156,7 @@ hosts:
 
 def lighttpd(setup):
     setup.write("plaintext", "Hello, World!")
+    os.symlink(setup.files, os.path.join(setup.folder, "files"))
     modules = '"mod_accesslog"' if setup.log else ""
     log = f'accesslog.filename = "{setup.log}"' if setup.log else ""
     conf = setup.write("lighttpd.conf", f"""

@@ -48,6 +48,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import harness  # noqa: E402
 
 BYTEWISE_MAX = 400
+FILES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "files")
+INI = f"[log]\naccess = off\n[application]\nstatic_path = {FILES}\n"
 PROBE = b"GET /header/X-Probe HTTP/1.1\r\nHost: probe\r\nX-Probe: still here\r\n\r\n"
 WORDS = {"keep", "close", "closes", "http10", "head", "chunked", "length", "until-close",
          "truncated"}
@@ -261,7 +263,7 @@ def main():
         rows = [row for row in rows if args.k in row.title]
         wrapper = harness.VALGRIND if args.valgrind else ()
         try:
-            with harness.Daemon(listeners=listeners, ini="[log]\naccess = off\n",
+            with harness.Daemon(listeners=listeners, ini=INI,
                                 wrapper=wrapper) as daemon:
                 failures = play_all(daemon, rows)
         except AssertionError as e:
