@@ -24,9 +24,9 @@ def settings(root):
 
 
 def received(process):
-    """Bytes that it has read so far."""
+    """Bytes that it has received and written to /dev/null."""
     with open(f"/proc/{process.pid}/io", encoding="ascii") as file:
-        return int(re.search(r"rchar: (\d+)", file.read()).group(1))
+        return int(re.search(r"wchar: (\d+)", file.read()).group(1))
 
 
 @contextlib.contextmanager
@@ -34,7 +34,7 @@ def downloads(url):
     """DOWNLOADS at once by one curl, which yields the CPU to the one who measures."""
     argv = ["nice", "-n", "19", "curl", "-s", "--parallel", "--parallel-immediate", "--parallel-max",
             str(DOWNLOADS), *["-o", "/dev/null", url] * DOWNLOADS]
-    with subprocess.Popen(argv) as process:
+    with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + harness.DEADLINE
             while received(process) < DOWNLOADS << 20:
