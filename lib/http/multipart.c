@@ -55,8 +55,8 @@ take_before(td_str *rest, char byte)
 }
 
 /*
- * rest->ptr[0] is the opening quote.  Browsers escape neither '\' nor anything else with it, so that
- * it means something before '"' and '\' only.  Unescapes in place; false: no closing quote.
+ * rest->ptr[0] is the opening quote.  Browsers escape neither '\' nor anything else with it, so
+ * that it means something before '"' and '\' only.  Unescapes in place; false: no closing quote.
  */
 static bool
 take_quoted(td_str *rest, td_str *value_out)
@@ -263,8 +263,7 @@ take_head(td_multipart *m, const td_multipart_limits *limits, td_str *input)
 {
     while (input->len > 0) {
         const char *lf = memchr(input->ptr, '\n', input->len);
-        const td_str piece =
-            take(input, lf != NULL ? (size_t)(lf - input->ptr) + 1 : input->len);
+        const td_str piece = take(input, lf != NULL ? (size_t)(lf - input->ptr) + 1 : input->len);
 
         if (m->head.len + piece.len > limits->head_size_max)
             return refuse(m, TD_ETOOBIG, 413,
@@ -316,7 +315,7 @@ find_line(const td_multipart *m, td_str input)
     return input.len;
 }
 
-/* Go on with the line of which m->matched bytes have come.  Unless NO, what belongs to it is taken. */
+/* Go on with the line of which m->matched bytes have come.  Unless NO, what is its own is taken. */
 static enum verdict
 go_on(td_multipart *m, td_str *input)
 {
@@ -342,7 +341,7 @@ go_on(td_multipart *m, td_str *input)
     return verdict;
 }
 
-/* It was not the line after all: the bytes that were withheld.  A CR behind it may begin the next. */
+/* It was not the line after all: the bytes that were withheld.  A CR at their end may begin one. */
 static td_str
 give_back(td_multipart *m)
 {

@@ -36,20 +36,20 @@ typedef enum td_multipart_event {
 typedef struct td_multipart {
     /* Of the part; valid until the next call.  Without control bytes, UTF-8. */
     td_str name;         /* never empty */
-    td_str filename;     /* the null string: the part is a field and no file.  Never use it as a path. */
+    td_str filename;     /* the null string: a field and no file.  Never use it as a path. */
     td_str content_type; /* as sent; the null string: none */
 
     char line[TD_BOUNDARY_MAX + 5]; /* CRLF "--" boundary, and a '-' more, see give_back */
     size_t line_len;                /* of the delimiter, without that '-' */
-    size_t matched;                 /* bytes of a delimiter line that were taken and not handed over */
+    size_t matched;                 /* bytes of such a line that were taken and not handed over */
     size_t skipped;                 /* of these, bytes that belong to the header in front */
     char tail;                      /* the byte behind the delimiter, when matched > line_len */
     uint8_t state;
     size_t parts;
-    td_buf head;                    /* of the part, as far as it has come */
+    td_buf head; /* of the part, as far as it has come */
 
-    int status;                     /* after an error: what to answer */
-    const char *what;               /* after an error: constant */
+    int status;       /* after an error: what to answer */
+    const char *what; /* after an error: constant */
 } td_multipart;
 
 /*
@@ -61,10 +61,10 @@ TD_PRIVATE void td_multipart_fini(td_multipart *parser);
 
 /*
  * What comes next.  Takes it off the front of *input; call again until the result is MORE or END.
- * Returns a td_multipart_event, with TD_MULTIPART_DATA the bytes in *data_out (of the input, or, few,
- * of the parser: valid until the next call); or TD_EBADMSG or TD_ETOOBIG, with parser->status and
- * ->what, after which it is not to be called again.  A body is one DATA if the input has it as a
- * whole.
+ * Returns a td_multipart_event, with TD_MULTIPART_DATA the bytes in *data_out (of the input, or,
+ * few, of the parser: valid until the next call); or TD_EBADMSG or TD_ETOOBIG, with parser->status
+ * and ->what, after which it is not to be called again.  A body is one DATA if the input has it as
+ * a whole.
  */
 TD_PRIVATE int td_multipart_next(td_multipart *parser, const td_multipart_limits *limits,
                                  td_str *input, td_str *data_out);

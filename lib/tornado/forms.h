@@ -14,9 +14,9 @@
 /* ---- numbers and switches */
 
 /*
- * td_get_argument as something else than text.  What is missing or is none raises 400, with a line in
- * the log that names it; with a default, what is missing is the default, and what is none is still
- * a 400.
+ * td_get_argument as something else than text.  What is missing or is none raises 400, with a line
+ * in the log that names it; with a default, what is missing is the default, and what is none is
+ * still a 400.
  *
  *   int      digits, perhaps behind a '-'; min <= it <= max
  *   bool     on off true false yes no t f y n 1 0, in any case
@@ -28,8 +28,7 @@ TD_API int64_t td_get_argument_int_default(td_handler *h, const char *name, int6
 TD_API bool td_get_argument_bool(td_handler *h, const char *name);
 TD_API bool td_get_argument_bool_default(td_handler *h, const char *name, bool default_value);
 TD_API double td_get_argument_double(td_handler *h, const char *name);
-TD_API double td_get_argument_double_default(td_handler *h, const char *name,
-                                             double default_value);
+TD_API double td_get_argument_double_default(td_handler *h, const char *name, double default_value);
 
 /* ---- files: the parts of a multipart/form-data body that have a filename */
 

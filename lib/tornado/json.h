@@ -1,8 +1,8 @@
 /*
  * JSON that a client has sent.  Values are read only, belong to the request and live as long as it.
  *
- * Every function takes NULL for a value and treats it as null, so that what is asked of a member that
- * is not there is answered as it is for one of another type.
+ * Every function takes NULL for a value and treats it as null, so that what is asked of a member
+ * that is not there is answered as it is for one of another type.
  */
 #ifndef TORNADO_JSON_H
 #define TORNADO_JSON_H
@@ -17,14 +17,15 @@
 typedef struct td_json td_json;
 
 /*
- * The body of the request, whatever its Content-Type; the same value each time.  Raises 400 when it is
- * no JSON (RFC 8259: UTF-8; an integer has to fit 64 bits, a number a double; of members of the same
- * name the last counts), 413 beyond max_json_depth or max_json_memory.  Never NULL; 500 when a handler
- * that uses libjansson itself has replaced its allocator.
+ * The body of the request, whatever its Content-Type; the same value each time.  Raises 400 when it
+ * is no JSON (RFC 8259: UTF-8; an integer has to fit 64 bits, a number a double; of members of the
+ * same name the last counts), 413 beyond max_json_depth or max_json_memory.  Never NULL; 500 when a
+ * handler that uses libjansson itself has replaced its allocator.
  */
 TD_API const td_json *td_request_json(td_handler *h);
 
-/* TD_JSON_OBJECT, _ARRAY, _STRING, _INT (a number without fraction and exponent), _DOUBLE, _BOOL, _NULL */
+/* TD_JSON_OBJECT, _ARRAY, _STRING, _INT (a number without fraction and exponent), _DOUBLE, _BOOL,
+ * _NULL */
 TD_API td_json_type td_json_type_of(const td_json *value);
 
 /* Members of an object, elements of an array, else 0. */

@@ -19,7 +19,8 @@ typedef struct td_arguments {
     td_argument items[];
 } td_arguments;
 
-td_arguments *td_arguments_create(td_handler *h, size_t count_max); /* empty, in the request's arena */
+td_arguments *td_arguments_create(td_handler *h,
+                                  size_t count_max); /* empty, in the request's arena */
 
 /* Split "a=1&b=2".  NULL: there are more than `count_max`. */
 td_arguments *td_arguments_split(td_handler *h, td_str text, size_t count_max);

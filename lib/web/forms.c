@@ -30,7 +30,8 @@ parse_urlencoded(td_handler *h)
 
 /* ---- multipart/form-data */
 
-/* The parts of a form while it is being read: td_http_file of each, filename being null for a field. */
+/* The parts of a form while it is being read: td_http_file of each, filename being null for a
+ * field. */
 struct parts {
     td_buf items;
     size_t fields_count, files_count;
@@ -51,8 +52,8 @@ add_part(td_handler *h, struct parts *parts, const td_multipart *parser)
 
         parts->files_count++;
         part.filename = td_str_dup(arena, parser->filename);
-        part.content_type = has_type ? td_str_dup(arena, parser->content_type)
-                                     : TD_STR("application/unknown");
+        part.content_type =
+            has_type ? td_str_dup(arena, parser->content_type) : TD_STR("application/unknown");
     }
     td_buf_append(&parts->items, td_str_make((const char *)&part, sizeof(part)));
 }
@@ -102,8 +103,8 @@ make_form(td_handler *h, struct parts *parts)
     form->files = TD_ARENA_ARRAY(&h->request->arena, td_http_file, parts->files_count);
     for (size_t i = 0; i < parts->fields_count + parts->files_count; i++)
         if (td_str_is_null(items[i].filename))
-            form->fields->items[form->fields->count++] = (td_argument){
-                .name = items[i].name, .raw = items[i].body, .is_plain = true};
+            form->fields->items[form->fields->count++] =
+                (td_argument){.name = items[i].name, .raw = items[i].body, .is_plain = true};
         else
             form->files[form->files_count++] = items[i];
     h->form = form;
@@ -180,8 +181,8 @@ refuse_content_encoding(td_handler *h)
 void
 td_form_parse(td_handler *h)
 {
-    const td_str type = td_headers_get(&h->request->head.headers, &h->request->arena,
-                                       TD_STR("Content-Type"));
+    const td_str type =
+        td_headers_get(&h->request->head.headers, &h->request->arena, TD_STR("Content-Type"));
 
     if (begins_with(type, TD_STR("application/x-www-form-urlencoded"))) {
         refuse_content_encoding(h);

@@ -192,8 +192,8 @@ bool
 td_json_next(const td_json *object, td_json_member *member)
 {
     json_t *json = json_of(object);
-    void *place = member->place == NULL ? json_object_iter(json)
-                                        : json_object_iter_next(json, member->place);
+    void *place =
+        member->place == NULL ? json_object_iter(json) : json_object_iter_next(json, member->place);
 
     if (place == NULL)
         return false;

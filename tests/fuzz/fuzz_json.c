@@ -1,6 +1,6 @@
 /*
- * Goal: no JSON body makes a handler that walks over all of it crash, leak, or meet a string that is
- * not UTF-8, and what is deeper than max_json_depth is never met.
+ * Goal: no JSON body makes a handler that walks over all of it crash, leak, or meet a string that
+ * is not UTF-8, and what is deeper than max_json_depth is never met.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +51,8 @@ post(td_handler *h)
 }
 
 static int
-take_head(td_request *request, int status_, td_str reason, const td_headers *headers, int64_t length)
+take_head(td_request *request, int status_, td_str reason, const td_headers *headers,
+          int64_t length)
 {
     (void)request, (void)reason, (void)headers, (void)length;
     status = status_;

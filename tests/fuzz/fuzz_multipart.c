@@ -1,6 +1,6 @@
 /*
- * Goal: no multipart/form-data body makes the parser crash or say something else when it is cut, and
- * no name that it hands over is empty, not UTF-8 or has a control byte.
+ * Goal: no multipart/form-data body makes the parser crash or say something else when it is cut,
+ * and no name that it hands over is empty, not UTF-8 or has a control byte.
  *
  * Input: a Content-Type from its parameters on, a line feed, the body.
  */

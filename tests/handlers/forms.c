@@ -1,6 +1,6 @@
 /*
- * Goal: what a request brings in its query and its body, told so that a test can compare: one line of
- * hexadecimal digits for each value.
+ * Goal: what a request brings in its query and its body, told so that a test can compare: one line
+ * of hexadecimal digits for each value.
  */
 #include <tornado/tornado.h>
 
@@ -103,5 +103,5 @@ static const td_handler_class Count = {.post = count, .write_error = own_page};
 TD_PLUGIN(.name = "forms", .version = "1.0",
           .urls = TD_URLS(TD_URL("/all/(.*)", &All), TD_URL("/query/(.*)", &OfQuery),
                           TD_URL("/body/(.*)", &OfBody), TD_URL("/last/(.*)", &Last),
-                          TD_URL("/files/(.*)", &Files),
-                          TD_URL("/count", &Count), TD_URL("/json", &Json)));
+                          TD_URL("/files/(.*)", &Files), TD_URL("/count", &Count),
+                          TD_URL("/json", &Json)));

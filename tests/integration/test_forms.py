@@ -34,8 +34,9 @@ class NoConnection:
 
 
 def tornado_request(query, content_type, body):
-    request = HTTPServerRequest("POST", "/?" + query, headers=HTTPHeaders({"Content-Type": content_type}),
-                                body=body, host="test", connection=NoConnection())
+    headers = HTTPHeaders({"Content-Type": content_type})
+    request = HTTPServerRequest("POST", "/?" + query, headers=headers, body=body, host="test",
+                                connection=NoConnection())
     request._parse_body()
     return request
 
@@ -54,7 +55,8 @@ def tornado_values(method, name, query, content_type, body):
 class Served(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.daemon = harness.Daemon(["forms"], ini="[handler:forms]\nmax_fields = 2000\nmax_json_memory = 16m\n")
+        ini = "[handler:forms]\nmax_fields = 2000\nmax_json_memory = 16m\n"
+        cls.daemon = harness.Daemon(["forms"], ini=ini)
         cls.addClassCleanup(cls.daemon.close)
         cls.daemon.start()
         cls.addClassCleanup(cls.daemon.stop)
@@ -80,11 +82,12 @@ class Served(unittest.TestCase):
 class Urlencoded(Served):
     @unittest.skipIf(RequestHandler is None, "Tornado is not installed")
     def test_arguments_are_those_that_tornado_finds(self):
-        pieces = ["a", "b", "a", "=", "=", "&", "&", "+", "%20", "%", "%4", "%zz", "%26", "%3D", "%C3%A9",
-                  "%00", "%1f", "%09", "%0A", "%C2%A0", "%E3%80%80", "%ff", ";", "?", "/", "x", "1"]
+        pieces = ["a", "b", "a", "=", "=", "&", "&", "+", "%20", "%", "%4", "%zz", "%26", "%3D",
+                  "%C3%A9", "%00", "%1f", "%09", "%0A", "%C2%A0", "%E3%80%80", "%ff", ";", "?", "/", "x", "1"]
         source = random.Random(20)
         for number in range(300):
-            query, body = ("".join(source.choices(pieces, k=source.randrange(20))) for _ in range(2))
+            query, body = ("".join(source.choices(pieces, k=source.randrange(20)))
+                           for _ in range(2))
             for kind, method in HANDLERS.items():
                 for name in ("a", "b", ""):
                     form = name, query, URLENCODED, body.encode()
@@ -95,7 +98,8 @@ class Urlencoded(Served):
 
     def test_any_method_may_bring_a_form(self):
         for method in ("GET", "POST", "DELETE"):
-            response = self.conn.request(method, "/all/a", f"Content-Type: {URLENCODED}\r\n", b"a=x")
+            response = self.conn.request(method, "/all/a", f"Content-Type: {URLENCODED}\r\n",
+                                         b"a=x")
             self.assertEqual(response.body, b"78\n")
 
     def test_a_form_in_chunks(self):
@@ -118,14 +122,16 @@ class Urlencoded(Served):
 
 def random_part(source):
     """A part without its delimiter."""
-    name = source.choice(["a", "b", "\u00e9", 'q"x', "a b;c"])  # 6.2 stumbles over a '\\' at the end
+    # Not with a backslash at the end: there Tornado 6.2 stumbles.
+    name = source.choice(["a", "b", "\u00e9", 'q"x', "a b;c"])
     escaped = name.replace('"', '\\"')
     more, kind = source.choice([
-        ("", ""), ("", "Content-Type: text/plain\r\n"), ('; filename=""', ""), ('; filename="f.txt"', ""),
+        ("", ""), ("", "Content-Type: text/plain\r\n"), ('; filename=""', ""),
+        ('; filename="f.txt"', ""),
         ("; filename=f", "X-Other: y\r\nContent-Type: image/png; x=y\r\n"),
         ('; filename="\u00e9;x.txt"', ""), ("; filename*=utf-8''%c3%a9.txt", "")])
-    body = b"".join(source.choices([b"\r\n", b"--", b"B", b"\r\n--Bx", b"\0", b"x", b"\xc3\xa9", b"-",
-                                    b"%20", b"+"], k=source.randrange(8)))
+    body = b"".join(source.choices([b"\r\n", b"--", b"B", b"\r\n--Bx", b"\0", b"x", b"\xc3\xa9",
+                                    b"-", b"%20", b"+"], k=source.randrange(8)))
     return (f'Content-Disposition: form-data; name="{escaped}"{more}\r\n{kind}\r\n'.encode() +
             body + b"x\r\n")
 
@@ -165,7 +171,8 @@ class Multipart(Served):
     def test_a_form_that_is_refused_gets_the_page_of_the_handler(self):
         part = b'--B\r\nContent-Disposition: form-data; name="f"\r\n\r\n\r\n'
         refused = [(part, 400), (part * 101 + b"--B--", 413),
-                   (b"--B\r\nX: " + b"x" * 10240 + b"\r\n\r\n", 413), (b"--B\r\n\r\n\r\n--B--", 400)]
+                   (b"--B\r\nX: " + b"x" * 10240 + b"\r\n\r\n", 413),
+                   (b"--B\r\n\r\n\r\n--B--", 400)]
         for body, status in refused:
             response = self.post("/count", MULTIPART + "B", body)
             self.assertEqual((response.status, response.body),

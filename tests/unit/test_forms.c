@@ -1,6 +1,7 @@
 /*
- * Goal: what a client has filled in reaches the handler: fields of multipart/form-data as arguments,
- * files as files, and what is broken or too much as one line and an error page (BEHAVIOUR section 8).
+ * Goal: what a client has filled in reaches the handler: fields of multipart/form-data as
+ * arguments, files as files, and what is broken or too much as one line and an error page
+ * (BEHAVIOUR section 8).
  */
 #include "web_fixture.h"
 
@@ -38,11 +39,11 @@ setup(void)
 }
 
 #define TYPE "Content-Type: multipart/form-data; boundary=B\r\n"
-#define FIELD(name, value)                                                                         \
+#define FIELD(name, value) \
     "--B\r\nContent-Disposition: form-data; name=" name "\r\n\r\n" value "\r\n"
-#define UPLOAD(name, filename, more, body)                                                         \
-    "--B\r\nContent-Disposition: form-data; name=" name "; filename=" filename "\r\n" more "\r\n"  \
-    body "\r\n"
+#define UPLOAD(name, filename, more, body)                                                 \
+    "--B\r\nContent-Disposition: form-data; name=" name "; filename=" filename "\r\n" more \
+    "\r\n" body "\r\n"
 #define END "--B--\r\n"
 
 static web_exchange *
@@ -93,10 +94,10 @@ ask(td_handler *h)
 
 START_TEST(fields_are_arguments_and_files_are_files)
 {
-    static const char body[] =
-        FIELD("a", " first\1 part ") UPLOAD("upload", "1.txt", "Content-Type: text/plain\r\n", "\0one\r\n")
-        FIELD("a", "x+%20y") UPLOAD("upload", "2.txt", "", "") FIELD("\"\xc3\xa9\"", "")
-        UPLOAD("other", "3.txt", "", "three") END;
+    static const char body[] = FIELD("a", " first\1 part ")
+        UPLOAD("upload", "1.txt", "Content-Type: text/plain\r\n", "\0one\r\n") FIELD("a", "x+%20y")
+            UPLOAD("upload", "2.txt", "", "") FIELD("\"\xc3\xa9\"", "")
+                UPLOAD("other", "3.txt", "", "three") END;
     web_exchange *x;
 
     act = ask;
@@ -255,8 +256,9 @@ cost(int which, size_t count)
     strcpy(text + len, large[which].end);
     for (int run = 0; run < 3; run++) {
         struct timespec begin, end;
-        web_exchange *x = web_route_to("POST", "/", td_arena_sprintf(&web_arena,
-                                       "%sContent-Length: %zu\r\n", large[which].lines, len).ptr);
+        web_exchange *x = web_route_to(
+            "POST", "/",
+            td_arena_sprintf(&web_arena, "%sContent-Length: %zu\r\n", large[which].lines, len).ptr);
         int64_t ns;
 
         x->request->limits = &narrow;

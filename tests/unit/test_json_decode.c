@@ -137,8 +137,13 @@ static void
 ask_others(td_handler *h)
 {
     const td_json *root = td_request_json(h), *none = td_json_get(root, "none");
-    const td_json *others[] = {NULL, root, none, td_json_get(root, "list"), td_json_get(none, "x"),
-                               td_json_at(root, 0), td_json_get(root, NULL)};
+    const td_json *others[] = {NULL,
+                               root,
+                               none,
+                               td_json_get(root, "list"),
+                               td_json_get(none, "x"),
+                               td_json_at(root, 0),
+                               td_json_get(root, NULL)};
 
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         td_json_member member = {.place = NULL};
@@ -155,8 +160,8 @@ ask_others(td_handler *h)
     ck_assert_uint_eq(td_json_count(none), 0);
 }
 
-#define DOCUMENT                                                                                   \
-    "{\"name\": \"J\\u00e9\", \"zero\": \"a\\u0000b\", \"age\": 6, \"size\": 1.5, \"on\": true, "  \
+#define DOCUMENT                                                                                  \
+    "{\"name\": \"J\\u00e9\", \"zero\": \"a\\u0000b\", \"age\": 6, \"size\": 1.5, \"on\": true, " \
     "\"list\": [1, 2, null], \"age\": 7}"
 
 START_TEST(values_are_found_and_iterated)
@@ -199,8 +204,9 @@ START_TEST(what_is_too_deep_is_413)
     check_post(nested(64, "[", "]"), 200);
     check_post(nested(65, "[", "]"), 413);
     ck_assert(strstr(web_log(), "json: deeper than max_json_depth"));
-    check_post(TD_STR("[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[\"]"),
-               200);
+    check_post(
+        TD_STR("[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[\"]"),
+        200);
 }
 END_TEST
 

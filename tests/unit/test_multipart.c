@@ -1,6 +1,6 @@
 /*
- * Goal: a multipart/form-data body is taken apart as its sender meant it, in whatever pieces it comes,
- * and in time that is linear in its size.
+ * Goal: a multipart/form-data body is taken apart as its sender meant it, in whatever pieces it
+ * comes, and in time that is linear in its size.
  */
 #include <stdio.h>
 #include <string.h>
@@ -13,13 +13,14 @@
 static const td_multipart_limits limits = {.parts_max = 4, .head_size_max = 200};
 
 /* Checked a million times: an assertion of libcheck is a system call each time. */
-#define MUST(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            ck_abort_msg("%s", #condition);                                                        \
+#define MUST(condition)                     \
+    do {                                    \
+        if (!(condition))                   \
+            ck_abort_msg("%s", #condition); \
     } while (0)
 
-/* ---- what a parser says, as text: "name[filename|type]=body;" for each part, then "." or "CODE what" */
+/* ---- what a parser says, as text: "name[filename|type]=body;" for each part, then "." or "CODE
+ * what" */
 
 struct saying {
     char text[4096];
@@ -86,7 +87,8 @@ feed(struct saying *s, td_multipart *m, td_str input)
     }
 }
 
-/* The body in three pieces, the first two ending at these bytes; each piece in memory of its own. */
+/* The body in three pieces, the first two ending at these bytes; each piece in memory of its own.
+ */
 static struct saying
 saying_of(const char *content_type, td_str body, size_t first, size_t second)
 {
@@ -129,8 +131,10 @@ static const struct {
     {"\r\n--B\r\n" PART("a") "1\r\n--B--\r\n", "a=1;."},
     {"-\r\n-\r\n--\r\n--C\r\n--B\r\n" PART("a") "1\r\n--B--\r\n", "a=1;."},
     {"--B\r\n" PART("a") "x--B--\r\n\r\n--B--\r\n", "a=x--B--\r\n;."},
-    {"--B\r\n" PART("a") "\r\n--Bx\r\n--B \r\n\r\n--B-\r\n--B--", "a=\r\n--Bx\r\n--B \r\n\r\n--B-;."},
-    {"--B\r\n" PART("a") "\r\r\n\r\n-\r\n--\r\n--\r--B\r\n--B--", "a=\r\r\n\r\n-\r\n--\r\n--\r--B;."},
+    {"--B\r\n" PART("a") "\r\n--Bx\r\n--B \r\n\r\n--B-\r\n--B--",
+     "a=\r\n--Bx\r\n--B \r\n\r\n--B-;."},
+    {"--B\r\n" PART("a") "\r\r\n\r\n-\r\n--\r\n--\r--B\r\n--B--",
+     "a=\r\r\n\r\n-\r\n--\r\n--\r--B;."},
     {"--B\r\n" PART("a") "\r\n--B\r\r\n--B--", "a=\r\n--B\r;."},
     {"--B\r\n" PART("a") "\r\n--B-\r\n--B--", "a=\r\n--B-;."},
     {"--B\r\n" PART("a") "--Bx-\r\n--B--", "a=--Bx-;."},
@@ -146,16 +150,18 @@ static const struct {
     {"--B\r\n" FILE_PART("a", "filename=f.txt") "1\r\n--B--", "a[f.txt|-]=1;."},
     {"--B\r\n" FILE_PART("a", "filename=\"\"") "1\r\n--B--", "a=1;."},
     {"--B\r\n" FILE_PART("a", "filename=\"C:\\x.txt\"") "1\r\n--B--", "a[C:\\x.txt|-]=1;."},
-    {"--B\r\nContent-Type: text/plain; x=y\r\nContent-Disposition: form-data; name=a; filename=f\r\n"
+    {"--B\r\nContent-Type: text/plain; x=y\r\nContent-Disposition: form-data; name=a; "
+     "filename=f\r\n"
      "\r\n1\r\n--B--",
      "a[f|text/plain; x=y]=1;."},
     {"--B\r\n" FILE_PART("a", "filename*=utf-8''%c3%a9.txt") "1\r\n--B--", "a[\xc3\xa9.txt|-]=1;."},
     {"--B\r\n" FILE_PART("a", "filename*=UTF-8'en'x; filename=y") "1\r\n--B--", "a[x|-]=1;."},
-    {"--B\r\n" FILE_PART("a", "filename=y; filename*=iso-8859-1''%E9%41") "1\r\n--B--",
-     "a[\xc3\xa9" "A|-]=1;."},
+    {"--B\r\n" FILE_PART("a", "filename=y; filename*=iso-8859-1''%E9%41") "1\r\n--B--", "a[\xc3\xa9"
+                                                                                        "A|-]=1;."},
     {"--B\r\n" FILE_PART("a", "filename=y; filename*=utf-8''") "1\r\n--B--", "a=1;."},
-    {"--B\r\n" PART("a") "\r\n--B\r\n" PART("b") "\r\n--B\r\n" PART("c") "\r\n--B\r\n" PART("d")
-     "\r\n--B--", "a=;b=;c=;d=;."},
+    {"--B\r\n" PART("a") "\r\n--B\r\n" PART("b") "\r\n--B\r\n" PART("c") "\r\n--B\r\n" PART(
+         "d") "\r\n--B--",
+     "a=;b=;c=;d=;."},
 
     /* what has no end: nothing is wrong with it so far */
     {"", ""},
@@ -166,7 +172,8 @@ static const struct {
     /* what is refused */
     {"--B\r\n\r\n1\r\n--B--", " 400 a part has no Content-Disposition"},
     {"--B\r\nContent-Type: a/b\r\n\r\n1\r\n--B--", " 400 a part has no Content-Disposition"},
-    {"--B\r\nContent-Disposition: attachment; name=a\r\n\r\n", " 400 Content-Disposition is not form-data"},
+    {"--B\r\nContent-Disposition: attachment; name=a\r\n\r\n",
+     " 400 Content-Disposition is not form-data"},
     {"--B\r\nContent-Disposition: form-data\r\n\r\n", " 400 a part has no name"},
     {"--B\r\n" PART("\"\""), " 400 a part has no name"},
     {"--B\r\n" PART("\"a"), " 400 a parameter of Content-Disposition is broken"},
@@ -178,12 +185,18 @@ static const struct {
     {"--B\r\n" PART("a; name=b"), " 400 a parameter of Content-Disposition comes twice"},
     {"--B\r\n" FILE_PART("a", "filename=f; FileName=g"),
      " 400 a parameter of Content-Disposition comes twice"},
-    {"--B\r\n" FILE_PART("a", "filename*=koi8-r''x"), " 400 filename* is broken or in an unknown charset"},
-    {"--B\r\n" FILE_PART("a", "filename*=utf-8'x"), " 400 filename* is broken or in an unknown charset"},
-    {"--B\r\n" FILE_PART("a", "filename*=utf-8''%ff"), " 400 filename* is broken or in an unknown charset"},
-    {"--B\r\n" FILE_PART("a", "filename*=utf-8''%00"), " 400 filename* is broken or in an unknown charset"},
-    {"--B\r\n" FILE_PART("a", "filename*=utf-8''%0d"), " 400 filename* is broken or in an unknown charset"},
-    {"--B\r\n" FILE_PART("a", "filename*=utf-8''%4"), " 400 filename* is broken or in an unknown charset"},
+    {"--B\r\n" FILE_PART("a", "filename*=koi8-r''x"),
+     " 400 filename* is broken or in an unknown charset"},
+    {"--B\r\n" FILE_PART("a", "filename*=utf-8'x"),
+     " 400 filename* is broken or in an unknown charset"},
+    {"--B\r\n" FILE_PART("a", "filename*=utf-8''%ff"),
+     " 400 filename* is broken or in an unknown charset"},
+    {"--B\r\n" FILE_PART("a", "filename*=utf-8''%00"),
+     " 400 filename* is broken or in an unknown charset"},
+    {"--B\r\n" FILE_PART("a", "filename*=utf-8''%0d"),
+     " 400 filename* is broken or in an unknown charset"},
+    {"--B\r\n" FILE_PART("a", "filename*=utf-8''%4"),
+     " 400 filename* is broken or in an unknown charset"},
     {"--B\r\n" PART("\"\x01\""), " 400 the header of a part has a control byte"},
     {"--B\r\n" PART("\"a\rb\""), " 400 the header of a part has a control byte"},
     {"--B\r\n" PART("\"a\nb\""), " 400 the header of a part has a control byte"},
@@ -195,8 +208,9 @@ static const struct {
      " 400 a line of a part's header comes twice"},
     {"--B\r\nContent-Disposition: form-data; name=a\r\n--B--\r\n\r\n",
      " 400 a line of a part's header is not a name and a colon"},
-    {"--B\r\n" PART("a") "\r\n--B\r\n" PART("b") "\r\n--B\r\n" PART("c") "\r\n--B\r\n" PART("d")
-     "\r\n--B\r\n" PART("e") "\r\n--B--", "a=;b=;c=;d= 413 more parts than max_parts"},
+    {"--B\r\n" PART("a") "\r\n--B\r\n" PART("b") "\r\n--B\r\n" PART("c") "\r\n--B\r\n" PART(
+         "d") "\r\n--B\r\n" PART("e") "\r\n--B--",
+     "a=;b=;c=;d= 413 more parts than max_parts"},
 };
 
 START_TEST(a_body_is_taken_apart_in_whatever_pieces_it_comes)
@@ -251,18 +265,19 @@ START_TEST(a_header_of_a_part_is_bounded)
     const size_t around = strlen(PART("")) + 3;
 
     for (size_t name = limits.head_size_max - around - 2; name < limits.head_size_max; name++) {
-        const int len = snprintf(body, sizeof(body), "--B\r\n" PART("%0*d") "\r\n--B--", (int)name, 0);
+        const int len =
+            snprintf(body, sizeof(body), "--B\r\n" PART("%0*d") "\r\n--B--", (int)name, 0);
         const bool fits = strlen(PART("")) + name <= limits.head_size_max;
 
         for (int cut = 0; cut <= len; cut++) {
-            const struct saying s = saying_of(TYPE, td_str_make(body, (size_t)len), (size_t)cut,
-                                              (size_t)cut);
+            const struct saying s =
+                saying_of(TYPE, td_str_make(body, (size_t)len), (size_t)cut, (size_t)cut);
 
             if (fits)
                 ck_assert_str_eq(s.text + s.len - 3, "=;.");
             else
-                ck_assert_str_eq(
-                    s.text, " 413 the header of a part is larger than max_part_header_size");
+                ck_assert_str_eq(s.text,
+                                 " 413 the header of a part is larger than max_part_header_size");
         }
     }
 }
