@@ -354,7 +354,7 @@ value_of(td_handler *h, td_argument *argument)
         return argument->value;
     s = decoded(h, argument);
     if (!td_utf8_is_valid(s))
-        td_handler_raise_quietly(h, 400, "argument is not UTF-8");
+        td_handler_raise_quietly(h, 400, "Argument %.*s is not UTF-8", TD_STR_FMT(argument->name));
     bytes = (char *)(uintptr_t)s.ptr; /* it is our copy */
     for (size_t i = 0; i < s.len; i++)
         if ((unsigned char)bytes[i] < 0x20 && !(bytes[i] >= '\t' && bytes[i] <= '\r'))

@@ -117,11 +117,20 @@ static const td_message_writer writer = {
 
 /* ---- the application, made once */
 
-static td_application *
-application(void)
+static td_application *app;
+static td_ioloop *loop;
+
+/* Else what hangs on it looks like a leak, for its arena is no memory of malloc. */
+static void
+tear_down(void)
 {
-    static td_application *app;
-    static td_ioloop *loop;
+    td_ioloop_destroy(&loop);
+    td_application_destroy(&app);
+}
+
+static void
+set_up(void)
+{
     static const td_application_settings settings = {.name = "fuzz"};
     static td_handler_settings sections[2];
     static const td_plugin plugins[2] = {{.urls = path_urls}, {.urls = urls}};
@@ -130,7 +139,7 @@ application(void)
     td_err err = {0};
 
     if (app != NULL)
-        return app;
+        return;
     unset = settings;
     td_limits_unset(&unset.limits);
     TD_ASSERT(td_ioloop_create(&loop, &err) == 0);
@@ -143,7 +152,7 @@ application(void)
         TD_ASSERT(td_application_mount(app, &instances[i], &err) == 0);
     }
     TD_ASSERT(td_application_seal(app, &err) == 0);
-    return app;
+    atexit(tear_down);
 }
 
 /* What stands before the next line feed; *rest goes on behind it. */
@@ -161,7 +170,6 @@ take_line(td_str *rest)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    td_application *app = application();
     td_request *request = td_request_create();
     td_head *head = &request->head;
     td_str rest = td_str_make((const char *)data, size);
@@ -179,6 +187,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                    td_str_dup(&request->arena, rest));
 
     finishes = 0;
+    set_up();
     td_application_delegate.route(app, request);
     td_application_delegate.headers_received(app, request);
     if (finishes == 0)

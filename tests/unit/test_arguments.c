@@ -128,6 +128,15 @@ ask_defaults(td_handler *h)
     ck_assert_ptr_eq(td_get_argument(h, "a").ptr, td_get_argument(h, "a").ptr); /* decoded once */
 }
 
+START_TEST(an_argument_that_is_not_utf8_is_named_in_the_log)
+{
+    asked = "needle";
+    act = ask;
+    web_done(web_get("/?needle=%ff"));
+    ck_assert(strstr(web_log(), "Argument needle is not UTF-8"));
+}
+END_TEST
+
 START_TEST(a_default_takes_the_place_of_what_is_missing)
 {
     web_exchange *x;
@@ -588,6 +597,7 @@ main(void)
     tcase_add_checked_fixture(tcase, setup, web_teardown);
     tcase_add_loop_test(tcase, an_argument_is_the_last_of_its_name, 0, COUNT(lookups));
     tcase_add_test(tcase, a_missing_argument_is_named_in_the_log);
+    tcase_add_test(tcase, an_argument_that_is_not_utf8_is_named_in_the_log);
     tcase_add_test(tcase, a_default_takes_the_place_of_what_is_missing);
     tcase_add_test(tcase, all_values_come_in_order);
     tcase_add_test(tcase, more_than_max_fields_is_413);
