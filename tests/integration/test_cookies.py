@@ -242,17 +242,19 @@ class Users(unittest.TestCase):
 
 
 class Secrets(unittest.TestCase):
-    def daemon(self, ini, env=None, secret=None):
+    def daemon(self, ini, env=None, secret=None, tornadod="workers = 1"):
         """A daemon beside whose ini there is a file `secret`."""
-        daemon = harness.Daemon(["cookies"], ini, env=env)
+        daemon = harness.Daemon(["cookies"], ini, env=env, tornadod=tornadod)
         self.addCleanup(daemon.close)
         if secret is not None:
             self.write(daemon, secret)
         return daemon
 
     def write(self, daemon, secret):
-        with open(os.path.join(daemon.folder, "secret"), "w", encoding="ascii") as file:
+        path = os.path.join(daemon.folder, "secret")
+        with open(path, "w", encoding="ascii") as file:
             file.write(secret)
+        os.chmod(path, 0o600)
 
     def sign(self, daemon):
         _, value, _ = cookie_of(daemon.get("/set-signed/key/value"))
@@ -275,6 +277,14 @@ class Secrets(unittest.TestCase):
             daemon.reload()
             self.assertEqual(self.read(daemon, first), b"None")
             self.assertEqual(self.read(daemon, second), b"value")
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_workers_without_the_right_to_read_it_have_it(self):
+        with self.daemon("[application]\ncookie_secret_file = secret\n", secret="hush",
+                         tornadod="workers = 1\nuser = nobody") as daemon:
+            self.assertEqual(self.read(daemon, self.sign(daemon)), b"value")
+            daemon.reload()
+            self.assertEqual(self.read(daemon, self.sign(daemon)), b"value")
 
     def test_the_environment(self):
         ini = "[application]\ncookie_secret = ${MY_SECRET}\n"
