@@ -26,9 +26,11 @@ def whole(source):
         source = HEAD + source
     if "TD_PLUGIN" not in source:
         method = METHOD.findall(source)[-1]
+        groups = "".join(f"/(?<{name}>.*)" for name in
+                         re.findall(r'td_path_argument\(h, "(\w+)"\)', source))
         source += (f"static const td_handler_class Example = {{.get = {method}, .post = {method}}};\n"
                    f'TD_PLUGIN(.name = "{method}", .version = "1.0",\n'
-                   f'          .urls = TD_URLS(TD_URL("/{method}", &Example)));\n')
+                   f'          .urls = TD_URLS(TD_URL("/{method}{groups}", &Example)));\n')
     return source
 
 
@@ -61,6 +63,13 @@ class HandlersMd(unittest.TestCase):
         with self.daemon.connect() as conn:
             conn.send(b"POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n"
                       b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" % len(body) + body)
+            return conn.response().body
+
+    def ordered(self):
+        with self.daemon.connect() as conn:
+            body = b'{"items": ["tea", "cake"]}'
+            conn.send(b"POST /order HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n"
+                      b"Content-Type: application/json\r\n\r\n" % len(body) + body)
             return conn.response().body
 
     def logged_in(self):
@@ -96,11 +105,14 @@ class HandlersMd(unittest.TestCase):
                 self.assertEqual((response.status, response.body), (200, body))
         self.assertEqual(self.uploaded(), b"3 bytes of image/png\n")
         self.assertEqual(self.logged_in(), b"Welcome, jack")
+        self.assertEqual(self.ordered(), b"tea\ncake\n")
+        for target in ("/docs/no-such-file", "/download/no-such-file"):
+            self.assertEqual(self.daemon.get(target).status, 404)
         self.assertEqual(self.daemon.get("/search").status, 400)
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 2, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 5, f"an example that is not asked: {names}")
 
     def test_its_settings_are_settings(self):
         for ini in blocks("ini"):
