@@ -551,7 +551,7 @@ settle(td_http1connection *conn)
     waiting = http1_is_waiting(conn);
     if (conn->range != NULL)
         conn->range->tried = false;
-    if (!waiting && conn->phase == HTTP1_SENDING) /* all of it left just now */
+    if (!waiting && (conn->phase == HTTP1_SENDING || conn->above_high_water)) /* left just now */
         td_ioloop_post(conn->context->loop, &conn->resume);
     if (conn->closing != HTTP1_STAY && conn->phase == HTTP1_IDLE && !waiting) {
         conn->transport.ops->shutdown(&conn->transport);

@@ -137,7 +137,8 @@ stream(td_handler *h)
 {
     static char bytes[65536];
     const long n = number(h, "n", "10"), ms = number(h, "ms", "0");
-    const td_str piece = td_str_make(bytes, (size_t)number(h, "size", "1000"));
+    const size_t size = (size_t)number(h, "size", "1000");
+    const td_str piece = td_str_make(bytes, size < sizeof(bytes) ? size : sizeof(bytes));
 
     for (long i = 0; i < n && td_write(h, piece) == 0 && td_flush(h) == 0; i++)
         if (ms > 0)
@@ -231,4 +232,5 @@ TD_PLUGIN(.name = "hostile", .version = "1.0",
                           TD_URL("/raise-after-flush", CLASS(raise_after_flush)),
                           TD_URL("/raise-after-finish", CLASS(raise_after_finish)),
                           TD_URL("/finish-twice", CLASS(finish_twice)),
-                          TD_URL("/wrong-length", CLASS(wrong_length)), TD_URL("/raise", CLASS(raise))));
+                          TD_URL("/wrong-length", CLASS(wrong_length)),
+                          TD_URL("/raise", CLASS(raise))));

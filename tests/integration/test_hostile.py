@@ -40,6 +40,12 @@ def wait_for_counts(daemon, begun, finished, closed=None):
         time.sleep(0.005)
 
 
+def wait_for_begun(daemon, begun):
+    deadline = time.monotonic() + harness.DEADLINE
+    while counts(daemon)[0] < begun:
+        assert time.monotonic() < deadline, f"{begun} handlers have not begun"
+
+
 def resident(pid):
     """Bytes of memory that are the process's own."""
     with open(f"/proc/{pid}/statm", encoding="ascii") as file:
@@ -64,8 +70,7 @@ class Ends(unittest.TestCase):
                     conn.send(get(target))
                     conns.append(conn)
                     begun += 1
-                while counts(daemon)[0] < begun:
-                    pass
+                wait_for_begun(daemon, begun)
                 for conn in conns:
                     leave(conn)
                 if leave is reset:
@@ -130,6 +135,7 @@ class Ends(unittest.TestCase):
                 self.assertIn(response.status, (200, 404), sent)
                 conn.expect_end()
                 conn.close()
+            self.assertEqual(daemon.wait(), 0)
 
 
 class Limits(unittest.TestCase):
@@ -178,11 +184,9 @@ class Limits(unittest.TestCase):
             before = resident(daemon.workers()[0])
             for conn in conns:
                 conn.send(get("/stream?n=1000&size=65536"))
-            while counts(daemon)[0] < len(conns):
-                pass
-            daemon.get("/counts")
+            wait_for_begun(daemon, len(conns))
             grown = resident(daemon.workers()[0]) - before
-            self.assertLess(grown, 10 * 2 * 1024 * 1024 * (3 if harness.SANITIZED else 1))
+            self.assertLess(grown, (192 if harness.SANITIZED else 64) * 1024 * 1024)  # of 640
             for conn in conns:
                 conn.close()
             wait_for_counts(daemon, len(conns), len(conns))
@@ -203,7 +207,7 @@ class Limits(unittest.TestCase):
                 served += 1
             self.assertGreater(served, 20)
             grown = resident(daemon.workers()[0]) - before
-            self.assertLess(grown, (64 if harness.SANITIZED else 8) * 1024 * 1024)
+            self.assertLess(grown, (64 if harness.SANITIZED else 24) * 1024 * 1024)
             for one in greedy:
                 one.conn.close()
 
@@ -287,7 +291,8 @@ class Reader:
 
     def __init__(self, daemon, asked, rng):
         self.conn = daemon.connect()
-        self.conn.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rng.choice([20000, 200000]))
+        room = rng.choice([20000, 200000])
+        self.conn.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
         self.conn.socket.setblocking(False)
         self.asked = asked
         self.left = b"".join(asked)

@@ -938,6 +938,33 @@ START_TEST(endless_pipelining_is_read_as_it_is_served)
 }
 END_TEST
 
+START_TEST(whoever_waits_for_room_hears_of_it_however_it_came)
+{
+    const char *sent = "GET /later HTTP/1.1\r\n" HOST "\r\n";
+    static char got[sizeof(big) + 512];
+    td_headers headers = {NULL, 0, 0};
+    td_str none = {NULL, 0};
+    int fd;
+
+    settings.limits.write_high_water = 4096;
+    start();
+    fd = connect_client();
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    turn();
+    ck_assert_int_eq(seen.later->writer->head(seen.later, 200, none, &headers, -1), 0);
+    ck_assert_int_eq(seen.later->writer->body(seen.later, td_str_make(big, sizeof(big)), false), 0);
+    ck_assert_int_eq(seen.later->writer->flush(seen.later), 0);
+    ck_assert_uint_gt(td_request_pending(seen.later), 4096);
+    while (read(fd, got, sizeof(got)) > 0)
+        continue; /* now all of it fits, and nobody has said that it may be written */
+    turn();
+    ck_assert_uint_eq(td_request_pending(seen.later), 0);
+    ck_assert_int_eq(seen.writable, 1);
+    close(fd);
+    turn();
+}
+END_TEST
+
 START_TEST(only_empty_lines_are_not_answered)
 {
     char got[512] = "";
@@ -1070,6 +1097,7 @@ main(void)
     tcase_add_test(tcase, no_time_out_counts_once_the_last_answer_waits);
     tcase_add_test(tcase, refused_head_behind_waiting_answers_is_not_the_delegates);
     tcase_add_test(tcase, endless_pipelining_is_read_as_it_is_served);
+    tcase_add_test(tcase, whoever_waits_for_room_hears_of_it_however_it_came);
     tcase_add_test(tcase, only_empty_lines_are_not_answered);
     tcase_add_test(tcase, told_lengths_take_no_body_memory);
     tcase_add_test(tcase, bodies_that_come_share_the_body_memory);
