@@ -145,6 +145,8 @@ class Field:
     def __init__(self, row, folder, cpus, stack):
         self.row, self.folder, self.stack = row, folder, stack
         self.server_cpu, self.client_cpu = cpus
+        if row.reconnect:  # connecting costs the client more, and an idle server pays for its waking
+            self.client_cpu = self.server_cpu
         self.running, self.failed = [], {}
         self.request_files = self.file("request", row.request)
         if row.other:
@@ -199,7 +201,7 @@ class Field:
                 self.row.batch, milliseconds, *(["reconnect"] if self.row.reconnect else [])]
         with subprocess.Popen(
                 list(map(str, argv)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                preexec_fn=lambda: os.sched_setaffinity(0, {self.client_cpu})) as client:
+                preexec_fn=lambda: servers.settle_on(self.client_cpu)) as client:
             said = client.stdout.readline()
             if said == "ready\n":
                 before = server.cpu_ns()

@@ -246,6 +246,12 @@ def build():
 # ---- a running one
 
 
+def settle_on(cpu):
+    """For a child before it is executed: its CPU, and that a wake there interrupts nobody."""
+    os.sched_setaffinity(0, {cpu})
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 class Server:
     """A started server with its folder.  Use in `with`: it ends with all of its children."""
 
@@ -260,7 +266,7 @@ class Server:
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder,
-                start_new_session=True, preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
+                start_new_session=True, preexec_fn=lambda: settle_on(cpu))
 
     def __enter__(self):
         return self
