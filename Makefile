@@ -25,7 +25,7 @@ BUILD_PACKAGES := gcc libc6-dev pkg-config libev-dev libhttp-parser-dev libinih-
                   libxxhash-dev libjansson-dev libssl-dev
 TEST_PACKAGES := check libsubunit-dev python3 python3-tornado g++ curl gdb strace valgrind
 FUZZ_PACKAGES := clang
-BENCH_PACKAGES := python3 wrk nginx-light h2o lighttpd kore python3-tornado librsvg2-bin
+BENCH_PACKAGES := python3 nginx-light h2o lighttpd kore python3-tornado librsvg2-bin
 
 # ---- flags
 

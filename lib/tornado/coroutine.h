@@ -3,7 +3,7 @@
  *
  * Every handler method, hook, timer and callback runs on a coroutine, so each of these may be called
  * in any of them; the loop serves others meanwhile.  A wait may not return: when the request is
- * cancelled (request_timeout, the end of a drain, a client that left a class with .cancel_on_close)
+ * cancelled (request_timeout, the end of a drain, a client that left a class with TD_CANCEL_ON_CLOSE)
  * the coroutine unwinds there, running C++ destructors, cleanup variables (compile with
  * -fexceptions, as tornado.pc says) and td_defer actions.  errno is preserved.
  *
