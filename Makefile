@@ -111,7 +111,7 @@ $1/handlers/%.so: daemon/handlers/%.c Makefile $1/libtornado.so
 $1/tests/handlers/%.so: tests/handlers/%.c Makefile $1/libtornado.so
 	@mkdir -p $$(@D)
 	$$(RUN)$2 -shared $$(HANDLER_C) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado
-$1/tests/handlers/%.so: tests/handlers/%.cc Makefile $1/libtornado.so
+$1/tests/handlers/%.so: tests/handlers/%.cc Makefile $1/libtornado.so | build/.packages-test
 	@mkdir -p $$(@D)
 	$$(RUN)$$(CXX) -shared $$(HANDLER_CXX) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado
 
