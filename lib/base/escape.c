@@ -226,18 +226,6 @@ td_json_escape(td_buf *out, td_str s)
 
 /* ---- URLs */
 
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 td_str
 td_url_unescape(td_arena *arena, td_str s, bool plus)
 {
@@ -245,8 +233,8 @@ td_url_unescape(td_arena *arena, td_str s, bool plus)
     size_t len = 0;
 
     for (size_t i = 0; i < s.len; i++) {
-        const int high = s.ptr[i] == '%' && s.len - i > 2 ? hex_value(s.ptr[i + 1]) : -1;
-        const int low = high >= 0 ? hex_value(s.ptr[i + 2]) : -1;
+        const int high = s.ptr[i] == '%' && s.len - i > 2 ? td_hex_value(s.ptr[i + 1]) : -1;
+        const int low = high >= 0 ? td_hex_value(s.ptr[i + 2]) : -1;
 
         if (low >= 0) {
             text[len++] = (char)(high << 4 | low);

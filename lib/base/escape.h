@@ -23,6 +23,17 @@ TD_PRIVATE size_t td_log_escape_into(char *out, size_t size, td_str s);
 /* JSON string without the quotes: control bytes, '"', '\' escaped; invalid UTF-8 becomes U+FFFD. */
 TD_PRIVATE void td_json_escape(td_buf *out, td_str s);
 
+/* The value of a hexadecimal digit in either case; -1: it is none. */
+static inline int
+td_hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 /* %XX decoded, anything else left as it is ("%zz" too); plus: '+' becomes a space. */
 TD_PRIVATE td_str td_url_unescape(td_arena *arena, td_str s, bool plus);
 

@@ -8,6 +8,7 @@
  */
 #include <tornado/error.h>
 #include "base/assert.h"
+#include "base/escape.h"
 #include "http/chunked.h"
 #include "http/headers.h"
 
@@ -43,12 +44,6 @@ static int
 malformed(td_chunked *decoder, const char *what)
 {
     return refuse(decoder, TD_EBADMSG, 400, what);
-}
-
-static unsigned
-hex_value(char digit)
-{
-    return digit <= '9' ? (unsigned)(digit - '0') : (unsigned)((digit | 0x20) - 'a' + 10);
 }
 
 static int
@@ -108,7 +103,7 @@ take_size(td_chunked *decoder, const td_chunked_limits *limits, char byte)
     if (decoder->digits == SIZE_DIGITS_MAX)
         return malformed(decoder, "chunk size: too many digits");
     decoder->digits++;
-    decoder->chunk_left = decoder->chunk_left << 4 | hex_value(byte);
+    decoder->chunk_left = decoder->chunk_left << 4 | (unsigned)td_hex_value(byte);
     return 0;
 }
 

@@ -105,12 +105,6 @@ next_parameter(td_str *rest, td_str *name_out, td_str *value_out)
 
 /* ---- the header of a part */
 
-static int
-hex_value(char digit)
-{
-    return digit <= '9' ? digit - '0' : (digit | 0x20) - 'a' + 10;
-}
-
 /* %XX to bytes, in place; those above 0x7f to UTF-8 where is_latin1.  False: it is no such text. */
 static bool
 decode_percent(td_str *text, bool is_latin1)
@@ -126,7 +120,7 @@ decode_percent(td_str *text, bool is_latin1)
             if (text->len - i < 3 || !td_byte_is(bytes[i + 1], TD_BYTE_HEX) ||
                 !td_byte_is(bytes[i + 2], TD_BYTE_HEX))
                 return false;
-            byte = (unsigned char)(hex_value(bytes[i + 1]) << 4 | hex_value(bytes[i + 2]));
+            byte = (unsigned char)(td_hex_value(bytes[i + 1]) << 4 | td_hex_value(bytes[i + 2]));
             i += 2;
         }
         if (is_latin1 && byte >= 0x80) {

@@ -27,16 +27,6 @@ fill_randomly(char *out, size_t len)
     TD_ASSERT(getrandom(out, len, 0) == (ssize_t)len); /* so few bytes come at once */
 }
 
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static bool
 decode_hex(td_arena *arena, td_str hex, td_str *out)
 {
@@ -46,7 +36,7 @@ decode_hex(td_arena *arena, td_str hex, td_str *out)
         return false;
     bytes = td_arena_alloc_raw(arena, hex.len / 2);
     for (size_t i = 0; i < hex.len; i += 2) {
-        const int high = hex_value(hex.ptr[i]), low = hex_value(hex.ptr[i + 1]);
+        const int high = td_hex_value(hex.ptr[i]), low = td_hex_value(hex.ptr[i + 1]);
 
         if (high < 0 || low < 0)
             return false;
