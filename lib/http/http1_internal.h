@@ -27,11 +27,12 @@ typedef enum http1_closing {
     HTTP1_CLOSE_GENTLY /* once all is sent: shut down our side, drop what still comes, then close */
 } http1_closing;
 
-/* What is left to send of a file. */
+/* What is left to send of a file, and what goes in front of it: when its turn comes, to `out`. */
 typedef struct http1_range {
-    td_file *file;
+    struct http1_range *next;
+    td_str before;
+    td_file *file; /* NULL: only `before`, at the end of a body */
     uint64_t offset, left;
-    bool tried; /* it has had its slice of this turn */
 } http1_range;
 
 struct td_http1connection {
@@ -45,7 +46,7 @@ struct td_http1connection {
     td_buf in;               /* received, not taken yet */
     td_buf out;              /* answered, not sent yet */
     td_str stable;           /* behind out: bytes that stay where they are until done */
-    http1_range *range;      /* behind stable, or NULL; in the request's arena */
+    http1_range *range;      /* behind stable, or NULL; its `before` is in out; in the request's arena */
     td_chunked *chunked;     /* of a chunked request body; in the request's arena */
     uint64_t body_left;      /* of a request body with Content-Length */
     uint64_t out_left;       /* of the Content-Length we told */
@@ -60,6 +61,7 @@ struct td_http1connection {
     bool body_paused;        /* the delegate wants no more for now */
     bool begun;              /* the delegate knows of a request that is not done */
     bool head_sent, answered;
+    bool sliced;             /* a file has had its slice of this turn */
     bool refused;            /* answered by the connection itself */
     bool out_chunked, out_sized, no_body; /* framing of the answer */
     bool keep;               /* the connection outlives this answer; decided with its head */

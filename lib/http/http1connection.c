@@ -549,8 +549,7 @@ settle(td_http1connection *conn)
         return;
     }
     waiting = http1_is_waiting(conn);
-    if (conn->range != NULL)
-        conn->range->tried = false;
+    conn->sliced = false;
     if (!waiting && (conn->phase == HTTP1_SENDING || conn->above_high_water)) /* left just now */
         td_ioloop_post(conn->context->loop, &conn->resume);
     if (conn->closing != HTTP1_STAY && conn->phase == HTTP1_IDLE && !waiting) {

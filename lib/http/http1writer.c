@@ -110,11 +110,56 @@ td_http1_drop_range(td_http1connection *conn)
 {
     http1_range *range = conn->range;
 
+    conn->range = NULL;
+    for (; range != NULL; range = range->next) {
+        conn->request->body_sent -= range->left;
+        if (range->file != NULL)
+            td_file_unref(range->file);
+        if (range->next != NULL)
+            conn->request->body_sent -= range->next->before.len;
+    }
+}
+
+/* The one in front has left: what stands before the next follows at once. */
+static void
+next_range(td_http1connection *conn)
+{
+    http1_range *range = conn->range;
+
+    td_file_unref(range->file);
+    conn->range = range = range->next;
     if (range == NULL)
         return;
-    conn->range = NULL;
-    conn->request->body_sent -= range->left;
-    td_file_unref(range->file);
+    td_buf_append(&conn->out, range->before);
+    if (range->file == NULL)
+        conn->range = NULL;
+}
+
+/* The last of those that wait; a new one unless it has no file yet. */
+static http1_range *
+add_range(td_http1connection *conn)
+{
+    http1_range **last = &conn->range;
+
+    while (*last != NULL && (*last)->file != NULL)
+        last = &(*last)->next;
+    if (*last == NULL)
+        *last = TD_ARENA_NEW(&conn->request->arena, http1_range);
+    return *last;
+}
+
+/* Bytes behind a file that is still being sent. */
+static void
+append_behind(td_http1connection *conn, td_str bytes, bool stable)
+{
+    td_arena *arena = &conn->request->arena;
+    http1_range *range = add_range(conn);
+
+    if (range->before.len > 0)
+        range->before = td_arena_sprintf(arena, "%.*s%.*s", TD_STR_FMT(range->before),
+                                         TD_STR_FMT(bytes));
+    else
+        range->before = stable ? bytes : td_str_dup(arena, bytes);
 }
 
 /* The head told a length that cannot be kept any more: who asked can only be cut off. */
@@ -138,9 +183,9 @@ send_slice(td_http1connection *conn)
     size_t size = range->left < HTTP1_SLICE ? (size_t)range->left : HTTP1_SLICE;
     ssize_t n;
 
-    if (range->tried)
+    if (conn->sliced)
         return;
-    range->tried = true;
+    conn->sliced = true;
     n = conn->transport.ops->sendfile(&conn->transport, range->file->fd, (off_t)range->offset,
                                       size);
     if (n == -EAGAIN)
@@ -154,7 +199,7 @@ send_slice(td_http1connection *conn)
         range->offset += (uint64_t)n;
         range->left -= (uint64_t)n;
         if (range->left == 0)
-            td_http1_drop_range(conn);
+            next_range(conn);
     }
 }
 
@@ -456,7 +501,7 @@ http1_body(td_request *request, td_str bytes, bool stable)
 
     if (conn == NULL || conn->broken)
         return TD_ECLOSED;
-    if (!conn->head_sent || conn->answered || conn->range != NULL)
+    if (!conn->head_sent || conn->answered)
         return TD_EINVAL;
     if (conn->no_body || bytes.len == 0)
         return 0;
@@ -467,7 +512,10 @@ http1_body(td_request *request, td_str bytes, bool stable)
         emit_chunk(conn, bytes);
     } else {
         conn->out_left -= conn->out_sized ? bytes.len : 0;
-        emit_body(conn, bytes, stable);
+        if (conn->range != NULL)
+            append_behind(conn, bytes, stable);
+        else
+            emit_body(conn, bytes, stable);
     }
     return conn->broken ? TD_ECLOSED : 0;
 }
@@ -476,10 +524,11 @@ static int
 http1_file(td_request *request, td_file *file, uint64_t offset, uint64_t length)
 {
     td_http1connection *conn = request->connection;
+    http1_range *range;
 
     if (conn == NULL || conn->broken)
         return TD_ECLOSED;
-    if (!conn->head_sent || conn->answered || conn->range != NULL || conn->out_chunked)
+    if (!conn->head_sent || conn->answered || conn->out_chunked)
         return TD_EINVAL;
     if (conn->no_body || length == 0)
         return 0;
@@ -487,8 +536,10 @@ http1_file(td_request *request, td_file *file, uint64_t offset, uint64_t length)
         return refuse_excess(request);
     conn->out_left -= conn->out_sized ? length : 0;
     request->body_sent += length;
-    conn->range = td_arena_alloc_raw(&request->arena, sizeof(*conn->range));
-    *conn->range = (http1_range){td_file_ref(file), offset, length, false};
+    range = add_range(conn);
+    range->file = td_file_ref(file);
+    range->offset = offset;
+    range->left = length;
     td_http1_send(conn);
     return conn->broken ? TD_ECLOSED : 0;
 }

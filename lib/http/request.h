@@ -81,9 +81,10 @@ typedef struct td_message_writer {
     int (*body)(td_request *request, td_str bytes, bool stable);
 
     /*
-     * The last piece of a body whose length was told: `length` bytes of the file from offset on.
-     * Holds a reference to the file until they are sent or lost.  They leave in slices, and the loop
-     * serves others in between.  A file that has become shorter closes the connection.
+     * `length` bytes of the file from offset on, of a body whose length was told.  Holds a reference to
+     * the file until they are sent or lost.  They leave in slices, one for all files of a connection,
+     * and the loop serves others in between.  More of body and file may follow at once: it waits in
+     * order, little of it in memory.  A file that has become shorter closes the connection.
      */
     int (*file)(td_request *request, td_file *file, uint64_t offset, uint64_t length);
 

@@ -82,6 +82,7 @@ static char big[300000];
 static td_file *file; /* holds FILE_SIZE bytes: the last digits of their offsets */
 
 #define FILE_SIZE 2000003
+#define PIECE_SIZE 900000
 
 static void
 answer(td_request *request, int status, td_str body, bool sized)
@@ -109,6 +110,26 @@ answer_file(td_request *request, int64_t told, uint64_t offset, uint64_t length)
     if (rc == 0)
         rc = request->writer->finish(request);
     return rc;
+}
+
+/* "<", length bytes from offset 7 on, "|", as many from 3 on, ">" */
+static void
+answer_pieces(td_request *request, uint64_t length)
+{
+    const td_message_writer *writer = request->writer;
+    td_headers headers = {NULL, 0, 0};
+    td_str none = {NULL, 0};
+    char comes_and_goes[] = "|";
+
+    ck_assert_int_eq(writer->head(request, 200, none, &headers, (int64_t)(2 * length + 4)), 0);
+    ck_assert_int_eq(writer->body(request, TD_STR("<"), true), 0);
+    ck_assert_int_eq(writer->file(request, file, 7, length), 0);
+    ck_assert_int_eq(writer->body(request, td_str_make(comes_and_goes, 1), false), 0);
+    comes_and_goes[0] = 'x';
+    ck_assert_int_eq(writer->file(request, file, 3, length), 0);
+    ck_assert_int_eq(writer->body(request, TD_STR(">"), true), 0);
+    ck_assert_int_eq(writer->body(request, TD_STR("."), true), 0);
+    ck_assert_int_eq(writer->finish(request), 0);
 }
 
 static void
@@ -167,6 +188,10 @@ finish(void *arg, td_request *request)
         ck_assert_int_eq(answer_file(request, 0, 7, 0), 0);
     } else if (td_str_equal(path, TD_STR("/file-excess"))) {
         ck_assert_int_eq(answer_file(request, 1, 0, 2), TD_EINVAL);
+    } else if (td_str_equal(path, TD_STR("/pieces-of-one"))) {
+        answer_pieces(request, 1);
+    } else if (td_str_equal(path, TD_STR("/pieces"))) {
+        answer_pieces(request, PIECE_SIZE);
     } else if (td_str_equal(path, TD_STR("/7000"))) {
         answer(request, 200, td_str_make(big, 7000), true);
     } else if (td_str_equal(path, TD_STR("/204"))) {
@@ -366,6 +391,10 @@ static const struct conversation {
      "GET /file-of-none HTTP/1.1\r\n" HOST "\r\nGET /file-of-one HTTP/1.0\r\n\r\n",
      OK2 FILE_OK("Content-Length: 1\r\n\r\n7") FILE_OK("Content-Length: 0\r\n\r\n")
      FILE_OK("Content-Length: 1\r\n\r\n7"), 0, false},
+    {"pieces of a file", "GET /pieces-of-one HTTP/1.1\r\n" HOST "\r\nGET / HTTP/1.1\r\n" HOST "\r\n",
+     FILE_OK("Content-Length: 6\r\n\r\n<7|3>.") OK2, 0, true},
+    {"HEAD of pieces", "HEAD /pieces HTTP/1.1\r\n" HOST "\r\nGET / HTTP/1.1\r\n" HOST "\r\n",
+     FILE_OK("Content-Length: 1800004\r\n\r\n") OK2, 0, true},
     {"more of a file than was told, 9112 6.2",
      "GET /file-excess HTTP/1.1\r\n" HOST "\r\n", FILE_OK("Content-Length: 1\r\n\r\n"), 0, false},
     {"no 100 to 1.0", "POST /echo HTTP/1.0\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\na",
@@ -633,6 +662,52 @@ START_TEST(file_leaves_in_slices_and_others_are_served_in_between)
     close(fd);
     close(small);
     turn();
+}
+END_TEST
+
+START_TEST(pieces_of_a_file_leave_in_order_one_slice_a_turn)
+{
+    static char got[FILE_SIZE + 1024];
+    int fd = ask_for_file("/pieces"), before = 0;
+    const char *body, *second;
+
+    memset(got, 0, sizeof(got));
+    for (int i = 0; seen.done < 1 && i < 1000; i++, before = kernel.sendfiles) {
+        ev_run(td_ioloop_ev(loop), EVRUN_NOWAIT);
+        ck_assert_int_le(kernel.sendfiles, before + 1);
+        receive_all(fd, got, sizeof(got));
+    }
+    receive_all(fd, got, sizeof(got));
+    body = strstr(got, "\r\n\r\n") + 4;
+    second = body + 1 + PIECE_SIZE + 1;
+    ck_assert_uint_eq(strlen(body), 2 * PIECE_SIZE + 4);
+    ck_assert_int_eq(body[0], '<');
+    ck_assert_int_eq(second[-1], '|');
+    ck_assert_str_eq(second + PIECE_SIZE, ">.");
+    for (size_t i = 0; i < PIECE_SIZE; i++) {
+        ck_assert_int_eq(body[i + 1], (char)('0' + (i + 7) % 10));
+        ck_assert_int_eq(second[i], (char)('0' + (i + 3) % 10));
+    }
+    ck_assert_uint_eq(seen.body_sent, 2 * PIECE_SIZE + 4);
+    ck_assert_uint_eq(file->references, 1);
+    close(fd);
+    turn();
+}
+END_TEST
+
+START_TEST(client_that_leaves_lets_go_of_all_pieces)
+{
+    char got[1000];
+    int fd = ask_for_file("/pieces");
+
+    turn();
+    ck_assert_int_eq(read(fd, got, sizeof(got)), sizeof(got));
+    ck_assert_uint_eq(file->references, 3);
+    close(fd);
+    turn();
+    ck_assert_int_eq(seen.done, 1);
+    ck_assert_uint_lt(seen.body_sent, PIECE_SIZE);
+    ck_assert_uint_eq(file->references, 1);
 }
 END_TEST
 
@@ -1084,6 +1159,8 @@ main(void)
     tcase_add_test(tcase, slow_reader_gets_all_of_a_big_body);
     tcase_add_test(tcase, rest_that_leaves_at_the_second_attempt_ends_the_answer);
     tcase_add_test(tcase, file_leaves_in_slices_and_others_are_served_in_between);
+    tcase_add_test(tcase, pieces_of_a_file_leave_in_order_one_slice_a_turn);
+    tcase_add_test(tcase, client_that_leaves_lets_go_of_all_pieces);
     tcase_add_test(tcase, file_that_shrinks_closes_the_connection);
     tcase_add_test(tcase, client_that_leaves_lets_go_of_the_file);
     tcase_add_test(tcase, slow_reader_of_a_file_is_closed);
