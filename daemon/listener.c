@@ -254,6 +254,19 @@ listener_give(const struct listener *listener, uid_t uid, gid_t gid, td_err *err
     return 0;
 }
 
+bool
+listener_is_local(const struct listener *listener)
+{
+    const struct sockaddr_in *ip4 = (const struct sockaddr_in *)&listener->bound;
+    const struct sockaddr_in6 *ip6 = (const struct sockaddr_in6 *)&listener->bound;
+
+    if (listener->bound.ss_family == AF_INET)
+        return ntohl(ip4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    if (listener->bound.ss_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&ip6->sin6_addr);
+    return true;
+}
+
 void
 listener_close(struct listener **listener)
 {

@@ -37,6 +37,9 @@ int listener_adapt(struct listener *listener, const td_listener_settings *settin
 /* A unix socket belongs to whom workers run as, so that a proxy in their group gets in.  -errno. */
 int listener_give(const struct listener *listener, uid_t uid, gid_t gid, td_err *err);
 
+/* Only this machine reaches it: a unix socket, 127.0.0.0/8, ::1. */
+bool listener_is_local(const struct listener *listener);
+
 void listener_close(struct listener **listener); /* removes the name of a unix socket */
 
 #endif

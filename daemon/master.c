@@ -107,6 +107,33 @@ tell_listeners(const struct generation *generation)
         td_log_at(TD_LOG_INFO, "master", "listening on %s", generation->listeners[i]->url);
 }
 
+static bool
+is_in_debug(const td_configuration *configuration, const char *application)
+{
+    for (size_t i = 0; i < configuration->applications_count; i++) {
+        if (strcmp(configuration->applications[i].name, application) == 0)
+            return configuration->applications[i].debug;
+    }
+    return false;
+}
+
+/* The pages of an application in debug are not for strangers. */
+static void
+warn_of_debug(const struct generation *generation)
+{
+    const td_configuration *configuration = generation->configuration;
+
+    for (size_t i = 0; i < configuration->listeners_count; i++) {
+        const td_listener_settings *listener = &configuration->listeners[i];
+        if (is_in_debug(configuration, listener->application) &&
+            !listener_is_local(generation->listeners[i]))
+            td_log_at(TD_LOG_WARNING, "master",
+                      "debug is on in [application:%s], and [listen:%s] %s is not for this machine "
+                      "alone: error pages tell everybody what the log says",
+                      listener->application, listener->name, listener->address);
+    }
+}
+
 /* ---- ending */
 
 static void
@@ -398,6 +425,7 @@ complete_next(void)
               master.current->number, master.current->seats_count,
               master.current->seats_count == 1 ? "" : "s", master.current->manifest.instances_count,
               master.current->manifest.instances_count == 1 ? "" : "s");
+    warn_of_debug(master.current);
     if (old != NULL)
         drain(old, CONTROL_DRAIN);
     notify_send("READY=1");

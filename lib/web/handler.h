@@ -58,6 +58,7 @@ struct td_handler {
     const struct td_json *json;  /* of the body; NULL: nobody has asked */
     td_str *texts;               /* of the request, with a NUL behind; NULL: nobody has asked */
     struct td_visitor *visitor;  /* NULL: no cookie was set, and nothing else of visitor.h needed */
+    td_str why;                  /* what was logged of its failure, in debug; the null string: nothing */
     void *user_data;
     unsigned references;         /* that the author has taken */
     td_header inline_headers[TD_HANDLER_HEADERS]; /* the only field that is not zeroed */

@@ -580,6 +580,18 @@ prepare_error(td_handler *h, int status)
                        td_handler_route(h)->allow);
 }
 
+/* In debug, as Tornado's traceback: what was logged, and nothing that a browser would take for a page. */
+static void
+write_reason(td_handler *h)
+{
+    td_headers_set(&h->headers, &h->request->arena, TD_STR("Content-Type"),
+                   TD_STR("text/plain; charset=UTF-8"));
+    td_headers_add(&h->headers, &h->request->arena, TD_STR("X-Content-Type-Options"),
+                   TD_STR("nosniff"));
+    append(h, td_arena_sprintf(&h->request->arena, "%d: %.*s\n\n%.*s\n", h->status,
+                               TD_STR_FMT(td_reason_phrase(h->status)), TD_STR_FMT(h->why)));
+}
+
 static void
 write_page(td_handler *h)
 {
@@ -588,6 +600,10 @@ write_page(td_handler *h)
     const td_str code_str = {code, sizeof(code)};
     const td_str reason = td_reason_phrase(h->status); /* nothing in it to escape */
 
+    if (!td_str_is_null(h->why)) {
+        write_reason(h);
+        return;
+    }
     append(h, TD_STR("<html><title>"));
     append(h, code_str);
     append(h, reason);

@@ -1,5 +1,6 @@
 """Goal: what prevents a start is one line that names its place, and the right exit status."""
 
+import re
 import unittest
 
 import harness
@@ -44,6 +45,25 @@ class Refused(unittest.TestCase):
                 done = harness.run(*args)
                 self.assertEqual(done.returncode, 1)
                 self.assertRegex(done.stderr, r"^tornadod: [^\n]*\n$")
+
+
+class Debug(unittest.TestCase):
+    WARNING = r"debug is on in \[application:default\], and \[listen:l\] .* is not for this machine"
+
+    def test_who_may_see_the_log_is_told(self):
+        for ip, debug, told in (("127.0.0.1", "on", False), ("0.0.0.0", "on", True),
+                                ("0.0.0.0", "off", False)):
+            with self.subTest((ip, debug)):
+                ini = f"[listen:l]\naddress = {ip}:0\n[application]\ndebug = {debug}\n"
+                with harness.Daemon(["faults"], ini=ini, listeners={}) as daemon:
+                    daemon.wait_log("generation 1 serves")
+                    daemon.reload()
+                    found = re.findall(self.WARNING, daemon.log.text())
+                    self.assertEqual(len(found), 2 if told else 0)
+
+    def test_pages_say_what_the_log_says(self):
+        with harness.Daemon(["faults"], ini="[application]\ndebug = on\n") as daemon:
+            self.assertRegex(daemon.get("/raise").body, b"^[45][0-9]{2}: [A-Z][^\n]*\n\n[^\n]+\n$")
 
 
 if __name__ == "__main__":

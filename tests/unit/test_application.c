@@ -134,6 +134,49 @@ START_TEST(the_same_head_may_be_executed_again)
 }
 END_TEST
 
+static void
+fail_with_words(td_handler *h)
+{
+    td_set_header(h, "Content-Type", "text/html");
+    td_raise(h, 502, "upstream: <%s>", "gone");
+}
+
+static void
+fail_without(td_handler *h)
+{
+    td_raise(h, 502, NULL);
+}
+
+static const td_handler_class WithWords = {.get = fail_with_words};
+static const td_handler_class Without = {.get = fail_without};
+
+static const struct {
+    bool debug;
+    const char *target, *type, *body;
+} failures[] = {
+    {false, "/words", "text/html; charset=UTF-8", PAGE("502: Bad Gateway")},
+    {true, "/words", "text/plain; charset=UTF-8", "502: Bad Gateway\n\nupstream: <gone>\n"},
+    {true, "/without", "text/html; charset=UTF-8", PAGE("502: Bad Gateway")},
+    {true, "/none", "text/html; charset=UTF-8", PAGE("404: Not Found")},
+};
+
+START_TEST(in_debug_an_error_page_says_what_the_log_says)
+{
+    const td_url urls[] = {TD_URL("/words", &WithWords), TD_URL("/without", &Without), {0}};
+    char type[128];
+    web_exchange *x;
+
+    web_app_settings.debug = failures[_i].debug;
+    web_serve(urls);
+    x = web_get(failures[_i].target);
+    snprintf(type, sizeof(type), "Content-Type: %s\n", failures[_i].type);
+    ck_assert_str_eq(x->body, failures[_i].body);
+    ck_assert_msg(strstr(x->headers, type) != NULL, "%s", x->headers);
+    ck_assert_int_eq(strstr(x->headers, "nosniff") != NULL, strstr(type, "plain") != NULL);
+    web_done(x);
+}
+END_TEST
+
 /* ---- tables */
 
 static const struct {
@@ -366,6 +409,7 @@ main(void)
     tcase_add_test(tcase, an_error_that_the_head_decides_comes_before_the_body);
     tcase_add_test(tcase, an_application_without_routes_finds_nothing);
     tcase_add_test(tcase, the_same_head_may_be_executed_again);
+    tcase_add_loop_test(tcase, in_debug_an_error_page_says_what_the_log_says, 0, COUNT(failures));
     tcase_add_loop_test(tcase, the_same_route_twice_is_refused, 0, COUNT(twins));
     tcase_add_test(tcase, a_bad_pattern_names_file_and_route);
     tcase_add_test(tcase, routes_are_listed_in_the_order_of_matching);

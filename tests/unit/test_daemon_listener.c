@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "base/value.h"
 #include "tests/unit/unit.h"
 
 static char folder[64], unix_address[128];
@@ -72,6 +73,24 @@ START_TEST(a_tcp_socket_has_what_its_connections_need)
     ck_assert_str_eq(listener->url, url);
     listener_close(&listener);
     ck_assert_ptr_null(listener);
+}
+END_TEST
+
+static const struct {
+    const char *address;
+    bool is_local;
+} reached[] = {
+    {"127.0.0.1:1", true},  {"127.9.9.9:1", true}, {"[::1]:1", true},   {"unix:/x", true},
+    {"128.0.0.1:1", false}, {"0.0.0.0:1", false},  {"[::]:1", false},   {"[::2]:1", false},
+};
+
+START_TEST(only_this_machine_reaches_a_local_one)
+{
+    struct listener listener = {0};
+
+    ck_assert_int_eq(
+        td_value_parse_address(reached[_i].address, &listener.bound, &listener.bound_len, &err), 0);
+    ck_assert_int_eq(listener_is_local(&listener), reached[_i].is_local);
 }
 END_TEST
 
@@ -183,6 +202,7 @@ fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_tcp_socket_has_what_its_connections_need);
+    ADD_TABLE(tcase, only_this_machine_reaches_a_local_one, reached);
     tcase_add_test(tcase, what_may_change_while_it_listens_does);
     tcase_add_test(tcase, reuseport_is_a_socket_for_each_worker_and_never_fewer);
     ADD_TABLE(tcase, a_busy_port_is_told, reuseports);
