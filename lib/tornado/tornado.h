@@ -12,8 +12,10 @@
 #include <tornado/handler.h>
 #include <tornado/ioloop.h>
 #include <tornado/json.h>
+#include <tornado/locks.h>
 #include <tornado/log.h>
 #include <tornado/plugin.h>
+#include <tornado/queues.h>
 #include <tornado/static.h>
 #include <tornado/str.h>
 
