@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +50,7 @@ let_go(td_cached_file *file)
     file->bytes = NULL;
 }
 
+/* Who is using it goes on doing so. */
 static void
 forget(td_filecache *cache, td_cached_file *file)
 {
@@ -57,6 +59,8 @@ forget(td_filecache *cache, td_cached_file *file)
         td_table_remove(&file->root->files, file->path);
         cache->count--;
     }
+    if (file->users > 0)
+        return;
     let_go(file);
     free(file);
 }
@@ -88,16 +92,17 @@ create_file(struct td_root *root, td_str path)
 
 /* ---- what the kernel says */
 
-/* Opened for reading; a FIFO or a terminal does not make us wait. */
+#define READ (O_RDONLY | O_NONBLOCK | O_NOCTTY) /* a FIFO or a terminal does not make us wait */
+
 static int
-open_below(const struct td_root *root, const char *path)
+open_below(const struct td_root *root, const char *path, int flags)
 {
     static const uint64_t resolve[] = {
         [TD_SYMLINKS_INSIDE] = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
         [TD_SYMLINKS_NEVER] = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
         [TD_SYMLINKS_ANYWHERE] = RESOLVE_NO_MAGICLINKS,
     };
-    const struct open_how how = {.flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+    const struct open_how how = {.flags = (uint64_t)flags | O_CLOEXEC,
                                  .resolve = resolve[root->symlinks]};
     long fd;
     int attempts = 0;
@@ -142,6 +147,7 @@ describe(td_filecache *cache, td_cached_file *file, const struct stat *st)
     const XXH128_hash_t hash = XXH3_128bits(facts, sizeof(facts));
     char text[40];
 
+    file->version[0] = '\0';
     file->is_directory = S_ISDIR(st->st_mode);
     file->size = file->is_directory ? 0 : (uint64_t)st->st_size;
     file->modified = st->st_mtim.tv_sec;
@@ -160,7 +166,7 @@ static int
 look(td_filecache *cache, td_cached_file *file)
 {
     struct stat st;
-    int fd = open_below(file->root, file->path.ptr);
+    int fd = open_below(file->root, file->path.ptr, READ);
 
     if (fd < 0)
         return fd;
@@ -168,7 +174,8 @@ look(td_filecache *cache, td_cached_file *file)
         close(fd);
         return TD_EINVAL;
     }
-    file->checked_ns = td_now_ns();
+    file->checked_ns = file->root->opened_ns; /* what it was found below is no younger */
+    file->codings_known = false;
     if (is_same(file, &st)) {
         close(fd);
         return 0;
@@ -180,6 +187,54 @@ look(td_filecache *cache, td_cached_file *file)
     else
         take_bytes(file, fd);
     return 0;
+}
+
+/* ---- neighbours */
+
+static const td_str suffixes[] = {
+    [TD_CODING_ZSTD] = {".zst", 4},
+    [TD_CODING_BR] = {".br", 3},
+    [TD_CODING_GZIP] = {".gz", 3},
+    [TD_CODING_IDENTITY] = {"", 0},
+};
+
+td_str
+td_filecache_suffix(td_coding coding)
+{
+    return suffixes[coding];
+}
+
+static bool
+has_neighbour(const td_cached_file *file, td_coding coding)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    int fd;
+    bool has;
+
+    if (file->path.len + suffixes[coding].len >= sizeof(path))
+        return false;
+    memcpy(path, file->path.ptr, file->path.len);
+    memcpy(path + file->path.len, suffixes[coding].ptr, suffixes[coding].len + 1);
+    fd = open_below(file->root, path, O_PATH);
+    if (fd < 0)
+        return false;
+    has = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_mtim.tv_sec >= file->modified;
+    close(fd);
+    return has;
+}
+
+unsigned
+td_filecache_codings(td_cached_file *file)
+{
+    if (file->codings_known)
+        return file->codings;
+    file->codings = 0;
+    file->codings_known = true;
+    for (int coding = 0; coding < TD_CODING_IDENTITY; coding++)
+        if (has_neighbour(file, (td_coding)coding))
+            file->codings |= TD_CODING_BIT(coding);
+    return file->codings;
 }
 
 /* ---- roots */
@@ -232,8 +287,13 @@ td_filecache_open(td_filecache *cache, const char *root_name, td_symlinks symlin
     if (file != NULL && td_now_ns() - file->checked_ns < cache->recheck_ns) {
         td_list_remove(&file->link);
         td_list_append(&cache->files, &file->link);
+        file->users++;
         *out = file;
         return 0;
+    }
+    if (file != NULL && file->users > 0) { /* it must stay as it is: a new one takes its place */
+        forget(cache, file);
+        file = NULL;
     }
     rc = open_root(cache, root);
     if (rc == 0 && file == NULL) {
@@ -246,14 +306,17 @@ td_filecache_open(td_filecache *cache, const char *root_name, td_symlinks symlin
     }
     if (rc < 0 && file != NULL)
         forget(cache, file);
-    if (rc == 0)
+    if (rc == 0) {
+        file->users++;
         *out = file;
+    }
     return rc;
 }
 
 void
 td_filecache_done(td_filecache *cache, td_cached_file *file)
 {
+    file->users--;
     if (!td_list_is_linked(&file->link))
         forget(cache, file);
 }

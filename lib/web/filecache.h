@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/list.h"
+#include "http/accept.h"
 #include "web/mimetypes.h"
 
 #define TD_FILECACHE_SMALL (16 * 1024) /* bytes of a file that is kept in memory */
@@ -32,9 +33,13 @@ typedef struct td_cached_file {
     td_str content_type;
     char etag[34];     /* quoted; of time, size and inode */
     char last_modified[TD_HTTP_DATE_LEN + 1];
+    char version[33];     /* of the content, for td_static_url; empty: nobody has asked */
 
     /* The cache's own. */
     td_list link;         /* in the order of use; unlinked: the cache does not know it */
+    uint32_t users;       /* between open and done */
+    uint8_t codings;      /* TD_CODING_BITs of the neighbours, once they were looked for */
+    bool codings_known;
     struct td_root *root;
     td_str path;
     dev_t device;
@@ -52,12 +57,20 @@ TD_PRIVATE void td_filecache_destroy(td_filecache **cache);
  * path: relative, without empty, "." and ".." segments; empty: the root itself; with a NUL behind.
  *
  * 0; -errno as open says it, among them -EXDEV and -ELOOP for a link that is not to be followed; or
- * TD_EINVAL for what is neither a file nor a directory.  What is found is good until the next call or
- * td_filecache_done, whatever comes first.
+ * TD_EINVAL for what is neither a file nor a directory.  What is found stays as it is until
+ * td_filecache_done, whatever is opened meanwhile.
  */
 TD_PRIVATE int td_filecache_open(td_filecache *cache, const char *root, td_symlinks symlinks,
                                  td_str path, td_cached_file **out);
 TD_PRIVATE void td_filecache_done(td_filecache *cache, td_cached_file *file);
+
+/*
+ * The codings in which the file lies beside it under its own name with ".zst", ".br" or ".gz" behind:
+ * TD_CODING_BITs.  Looked for once for each time that the file is.  A neighbour older than the file
+ * (in seconds) was made of another version of it and does not count.
+ */
+TD_PRIVATE unsigned td_filecache_codings(td_cached_file *file);
+TD_PRIVATE td_str td_filecache_suffix(td_coding coding);
 
 TD_PRIVATE size_t td_filecache_count(const td_filecache *cache);
 

@@ -137,12 +137,22 @@ START_TEST(only_what_is_below_the_root_is_opened)
 END_TEST
 
 static td_cached_file *
-open_file(const char *path)
+take_file(const char *path)
 {
     td_cached_file *file = NULL;
     const int rc = td_filecache_open(cache, root, TD_SYMLINKS_INSIDE, td_str_of(path), &file);
 
     ck_assert_msg(rc == 0, "%s: %s", path, td_strerror(rc));
+    return file;
+}
+
+/* It stays in the cache, and nobody uses it. */
+static td_cached_file *
+open_file(const char *path)
+{
+    td_cached_file *file = take_file(path);
+
+    td_filecache_done(cache, file);
     return file;
 }
 
@@ -265,11 +275,11 @@ START_TEST(without_a_cache_nothing_is_kept)
 {
     td_filecache_destroy(&cache);
     ck_assert_int_eq(td_filecache_create(&cache, 0, RECHECK_MS, NULL, NULL), 0);
-    td_filecache_done(cache, open_file("a.txt"));
+    td_filecache_done(cache, take_file("a.txt"));
     ck_assert_uint_eq(td_filecache_count(cache), 0);
     put("root/a.txt", "world");
 
-    td_cached_file *file = open_file("a.txt");
+    td_cached_file *file = take_file("a.txt");
     ck_assert_mem_eq(file->bytes, "world", 5);
     td_filecache_done(cache, file);
 }
@@ -290,6 +300,85 @@ START_TEST(file_outlives_its_place_in_the_cache)
 }
 END_TEST
 
+/* Between open and done nothing changes, whatever happens to the file and to the cache. */
+START_TEST(file_in_use_stays_as_it_is)
+{
+    td_cached_file *old, *new;
+
+    td_filecache_destroy(&cache);
+    ck_assert_int_eq(td_filecache_create(&cache, 1, RECHECK_MS, NULL, NULL), 0);
+    old = take_file("a.txt");
+    put("root/a.txt", "world!");
+    pass(RECHECK_MS);
+    new = take_file("a.txt");
+    ck_assert_mem_eq(old->bytes, "hello", 5);
+    ck_assert_mem_eq(new->bytes, "world!", 6);
+    ck_assert_uint_eq(td_filecache_count(cache), 1);
+    open_file("empty"); /* there is room for one */
+    ck_assert_mem_eq(new->bytes, "world!", 6);
+    td_filecache_done(cache, old);
+    td_filecache_done(cache, new);
+    ck_assert_uint_eq(td_filecache_count(cache), 1);
+}
+END_TEST
+
+/* A deployment that switches the link to the current release. */
+START_TEST(new_root_is_served_within_the_time)
+{
+    run("mkdir -p r1 r2 && echo 1 > r1/a && cp r1/a r1/b && echo 2 > r2/a && cp r2/a r2/b");
+    run("ln -s r1 current");
+    strcat(strcpy(root, folder), "/current");
+    ck_assert_mem_eq(open_file("a")->bytes, "1", 1); /* the root is opened */
+    pass(RECHECK_MS - 1);
+    ck_assert_mem_eq(open_file("b")->bytes, "1", 1); /* below the one that was opened then */
+    run("ln -s r2 next && mv -T next current");
+    pass(RECHECK_MS - 1); /* of the switch */
+    ck_assert_mem_eq(open_file("a")->bytes, "2", 1);
+    ck_assert_mem_eq(open_file("b")->bytes, "2", 1);
+    run("rm -r r1 r2 current");
+}
+END_TEST
+
+static const struct {
+    const char *command;
+    unsigned codings;
+} neighbours[] = {
+    {"true", 0},
+    {"touch a.txt.gz", TD_CODING_BIT(TD_CODING_GZIP)},
+    {"touch a.txt.gz a.txt.br a.txt.zst", TD_CODING_BIT(TD_CODING_GZIP) |
+     TD_CODING_BIT(TD_CODING_BR) | TD_CODING_BIT(TD_CODING_ZSTD)},
+    {"touch -d '2000-01-01' a.txt.gz", 0}, /* of another version */
+    {"touch -d '2000-01-01' a.txt && touch -d '2000-01-01' a.txt.br", TD_CODING_BIT(TD_CODING_BR)},
+    {"mkdir a.txt.gz", 0},
+    {"mkfifo a.txt.gz", 0},
+    {"ln -s ../secret a.txt.gz", 0},
+    {"touch b && ln -s b a.txt.zst", TD_CODING_BIT(TD_CODING_ZSTD)},
+    {"touch a.txt.GZ a.gz .gz a.txt.gzip a.txt.zstd", 0},
+};
+
+START_TEST(neighbours_are_found)
+{
+    char line[256];
+
+    snprintf(line, sizeof(line), "cd root && %s", neighbours[_i].command);
+    run(line);
+    ck_assert_uint_eq(td_filecache_codings(open_file("a.txt")), neighbours[_i].codings);
+}
+END_TEST
+
+START_TEST(neighbours_that_come_and_go_are_seen)
+{
+    ck_assert_uint_eq(td_filecache_codings(open_file("a.txt")), 0);
+    run("touch root/a.txt.br");
+    ck_assert_uint_eq(td_filecache_codings(open_file("a.txt")), 0); /* within the time */
+    pass(RECHECK_MS);
+    ck_assert_uint_eq(td_filecache_codings(open_file("a.txt")), TD_CODING_BIT(TD_CODING_BR));
+    run("rm root/a.txt.br");
+    pass(RECHECK_MS);
+    ck_assert_uint_eq(td_filecache_codings(open_file("a.txt")), 0);
+}
+END_TEST
+
 static void
 fill(TCase *tcase)
 {
@@ -303,6 +392,10 @@ fill(TCase *tcase)
     tcase_add_test(tcase, cache_is_bounded_and_keeps_what_is_used);
     tcase_add_test(tcase, without_a_cache_nothing_is_kept);
     tcase_add_test(tcase, file_outlives_its_place_in_the_cache);
+    tcase_add_test(tcase, file_in_use_stays_as_it_is);
+    tcase_add_test(tcase, new_root_is_served_within_the_time);
+    ADD_TABLE(tcase, neighbours_are_found, neighbours);
+    tcase_add_test(tcase, neighbours_that_come_and_go_are_seen);
 }
 
 int
