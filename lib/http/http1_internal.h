@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "http/chunked.h"
 #include "http/http1connection.h"
 #include "http/parser.h"
@@ -51,6 +52,8 @@ struct td_http1connection {
     uint64_t body_left;      /* of a request body with Content-Length */
     uint64_t out_left;       /* of the Content-Length we told */
     uint32_t window_received, window_sent; /* bytes since the rate was looked at; saturate */
+    int64_t waited_ns;       /* of a streamed body: how long it was not paused since then, up to */
+    int64_t waiting_since_ns; /* this moment, unless it is paused */
     uint32_t requests;       /* heads accepted on this connection */
     uint32_t lingered;       /* bytes dropped while lingering */
     td_head_parser parser;
@@ -58,7 +61,7 @@ struct td_http1connection {
     uint8_t phase;           /* http1_phase */
     uint8_t closing;         /* http1_closing */
     bool broken;             /* to be closed at the end of the turn, whatever is unsent */
-    bool body_paused;        /* the delegate wants no more for now */
+    bool body_paused;        /* the delegate wants no more for now, or nothing yet */
     bool begun;              /* the delegate knows of a request that is not done */
     bool head_sent, answered;
     bool sliced;             /* a file has had its slice of this turn */
@@ -103,6 +106,16 @@ http1_is_waiting(const td_http1connection *conn)
 
 /* Answer from the connection itself and close; the request may be half parsed. */
 void td_http1_refuse(td_http1connection *conn, int status, const char *why);
+
+/* What the client does not send is its fault again. */
+static inline void
+http1_end_pause(td_http1connection *conn)
+{
+    if (!conn->body_paused)
+        return;
+    conn->body_paused = false;
+    conn->waiting_since_ns = td_now_ns();
+}
 
 static inline const td_limits *
 http1_limits(const td_http1connection *conn)

@@ -176,13 +176,16 @@ repeat_request(td_request *request)
     request->body_sent = 0;
 }
 
-static bool
-wants_continue(const td_http1connection *conn)
+/* RFC 9110 section 10.1.1: the client waits for a word before it sends its body. */
+static void
+send_continue(td_http1connection *conn)
 {
-    const td_head *head = &conn->request->head;
+    td_head *head = &conn->request->head;
 
-    return head->expect == TD_EXPECT_CONTINUE && !conn->head_sent &&
-           (conn->chunked != NULL || conn->body_left > 0);
+    if (head->expect != TD_EXPECT_CONTINUE || conn->head_sent)
+        return;
+    head->expect = TD_EXPECT_NONE; /* from now on the body comes */
+    td_http1_writer.inform(conn->request, 100, NULL);
 }
 
 static td_deadlines *
@@ -204,6 +207,17 @@ make_room(td_http1connection *conn, size_t n)
     return td_request_reserve_body(request, room, conn->context->body_memory);
 }
 
+/* It is paused until the delegate asks for it; meanwhile body_min_rate does not count. */
+static void
+begin_streamed_body(td_http1connection *conn)
+{
+    conn->phase = HTTP1_BODY;
+    conn->body_paused = true;
+    conn->window_received = 0;
+    conn->waited_ns = 0;
+    td_deadline_start(&conn->context->receiving, &conn->deadline, td_now_ns());
+}
+
 /* A body is to come.  Returns false when it was refused. */
 static bool
 begin_body(td_http1connection *conn)
@@ -214,29 +228,27 @@ begin_body(td_http1connection *conn)
 
     conn->body_left = 0;
     conn->body_paused = false;
-    if (request->head.chunked) {
+    if (request->head.chunked)
         conn->chunked = TD_ARENA_NEW(&request->arena, td_chunked);
-    } else {
+    else
         conn->body_left = (uint64_t)request->head.content_length;
-        if (request->head.content_length > limits->max_body_size) {
-            td_http1_refuse(conn, 413, "Content-Length is above max_body_size");
-            return false;
-        }
-        if (request->body_mode == TD_BODY_BUFFERED &&
-            (!td_request_body_fits(request, conn->body_left, context->body_memory) ||
-             !make_room(conn, conn->body_left < BODY_FIRST ? conn->body_left : BODY_FIRST))) {
-            td_http1_refuse(conn, 503, "body_memory is used up");
-            return false;
-        }
+    if (request->body_mode == TD_BODY_STREAMED) {
+        begin_streamed_body(conn);
+        return true;
+    }
+    if (request->head.content_length > limits->max_body_size) {
+        td_http1_refuse(conn, 413, "Content-Length is above max_body_size");
+        return false;
+    }
+    if (conn->chunked == NULL &&
+        (!td_request_body_fits(request, conn->body_left, context->body_memory) ||
+         !make_room(conn, conn->body_left < BODY_FIRST ? conn->body_left : BODY_FIRST))) {
+        td_http1_refuse(conn, 503, "body_memory is used up");
+        return false;
     }
     conn->phase = HTTP1_BODY;
-    if (request->body_mode == TD_BODY_BUFFERED) {
-        td_deadline_start(body_timeout(context, limits->body_timeout_ms), &conn->deadline,
-                          td_now_ns());
-    } else {
-        conn->window_received = 0;
-        td_deadline_start(&context->receiving, &conn->deadline, td_now_ns());
-    }
+    td_deadline_start(body_timeout(context, limits->body_timeout_ms), &conn->deadline,
+                      td_now_ns());
     return true;
 }
 
@@ -266,11 +278,10 @@ begin_request(td_http1connection *conn)
     context->delegate->headers_received(context->delegate_arg, request);
     if (conn->broken)
         return;
-    if (!has_body && !conn->answered) {
+    if (!has_body && !conn->answered)
         context->delegate->finish(context->delegate_arg, request);
-    } else if (has_body && wants_continue(conn)) {
-        td_http1_writer.inform(request, 100, NULL);
-    }
+    else if (has_body && !conn->body_paused)
+        send_continue(conn);
 }
 
 /* Returns the bytes taken; 0: the head is not complete, or was refused. */
@@ -326,6 +337,15 @@ take_head(td_http1connection *conn, const char *bytes, size_t len)
 
 /* ---- the body */
 
+static void
+pause_body(td_http1connection *conn)
+{
+    if (conn->answered)
+        return; /* the rest is drained */
+    conn->body_paused = true;
+    conn->waited_ns += td_now_ns() - conn->waiting_since_ns;
+}
+
 /* Returns false when the body was refused. */
 static bool
 take_data(td_http1connection *conn, td_str data)
@@ -336,10 +356,8 @@ take_data(td_http1connection *conn, td_str data)
     if (conn->answered || data.len == 0)
         return true; /* drained, to keep the connection */
     if (request->body_mode == TD_BODY_STREAMED) {
-        if (!context->delegate->data_received(context->delegate_arg, request, data)) {
-            conn->body_paused = true;
-            td_deadline_stop(&conn->deadline);
-        }
+        if (!context->delegate->data_received(context->delegate_arg, request, data))
+            pause_body(conn);
         return true;
     }
     if (!make_room(conn, data.len)) {
@@ -417,6 +435,8 @@ take_chunked_body(td_http1connection *conn, const char *bytes, size_t len)
 static size_t
 take_body(td_http1connection *conn, const char *bytes, size_t len)
 {
+    if (len > TD_BODY_PIECE_MAX)
+        len = TD_BODY_PIECE_MAX;
     if (conn->chunked != NULL)
         return take_chunked_body(conn, bytes, len);
     return take_sized_body(conn, bytes, len);
@@ -721,10 +741,10 @@ td_request_resume_body(td_request *request)
 
     if (conn == NULL || !conn->body_paused)
         return;
-    conn->body_paused = false;
-    conn->window_received = 0;
-    td_deadline_start(&conn->context->receiving, &conn->deadline, td_now_ns());
-    td_ioloop_post(conn->context->loop, &conn->resume);
+    http1_end_pause(conn);
+    send_continue(conn);
+    if (td_http1_turn.active != conn)
+        td_ioloop_post(conn->context->loop, &conn->resume);
 }
 
 size_t
@@ -807,17 +827,26 @@ warm_expired(td_deadline *deadline)
         td_deadline_start(&conn->context->idle, deadline, td_now_ns());
 }
 
+/* A client has 10 s in which it was not we who did not want more; then it is judged by all of them. */
 static void
 rate_expired(td_deadline *deadline)
 {
     td_http1connection *conn = connection_of(deadline);
+    const int64_t rate = http1_limits(conn)->body_min_rate, now_ns = td_now_ns();
 
-    if (conn->window_received < http1_limits(conn)->body_min_rate * (RATE_WINDOW_MS / 1000)) {
-        refuse_late(conn, "body_min_rate");
-        return;
+    if (!conn->body_paused) {
+        conn->waited_ns += now_ns - conn->waiting_since_ns;
+        conn->waiting_since_ns = now_ns;
     }
-    conn->window_received = 0;
-    td_deadline_start(&conn->context->receiving, deadline, td_now_ns());
+    if (conn->waited_ns >= RATE_WINDOW_MS * TD_NS_PER_MS) {
+        if (conn->window_received < rate * (conn->waited_ns / TD_NS_PER_MS) / 1000) {
+            refuse_late(conn, "body_min_rate");
+            return;
+        }
+        conn->window_received = 0;
+        conn->waited_ns = 0;
+    }
+    td_deadline_start(&conn->context->receiving, deadline, now_ns);
 }
 
 static void

@@ -379,10 +379,10 @@ may_keep(const td_http1connection *conn)
     if (limits->max_requests_per_connection > 0 &&
         conn->requests >= limits->max_requests_per_connection)
         return false;
-    if (conn->phase == HTTP1_BODY && request->body_mode == TD_BODY_BUFFERED)
+    if (conn->phase == HTTP1_BODY)
         return conn->chunked == NULL && conn->body_left <= HTTP1_DRAIN_MAX &&
                request->head.expect == TD_EXPECT_NONE;
-    return true; /* of a streamed body the handler may want the rest; see finish */
+    return true;
 }
 
 static void
@@ -576,10 +576,8 @@ http1_finish(td_request *request)
     }
     if (conn->out_chunked)
         td_buf_append(output(conn), TD_STR("0\r\n\r\n"));
-    if (conn->phase == HTTP1_BODY && (conn->chunked != NULL || conn->body_left > HTTP1_DRAIN_MAX))
-        conn->keep = false; /* too much of the body is still to come (BEHAVIOUR 1.5) */
     conn->answered = true;
-    conn->body_paused = false;
+    http1_end_pause(conn);
     sent_or_waiting(conn);
     return 0;
 }

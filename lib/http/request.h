@@ -35,6 +35,8 @@ typedef enum td_body_mode {
     TD_BODY_STREAMED, /* data_received gets it piece by piece */
 } td_body_mode;
 
+#define TD_BODY_PIECE_MAX (64 * 1024) /* bytes of a streamed body that come at once */
+
 typedef struct td_message_delegate {
     /*
      * The head has been parsed: fill in request->route_data and ->body_mode; ->limits are those of the
@@ -45,14 +47,16 @@ typedef struct td_message_delegate {
     void (*route)(void *arg, td_request *request);
 
     /*
-     * The head has been judged good by the connection too.  May answer at once; for a streamed body
-     * this is where prepare runs.  100-continue is sent afterwards, unless an answer has begun.
+     * The head has been judged good by the connection too.  May answer at once.  100-continue is
+     * sent afterwards, unless an answer has begun; of a streamed body nothing is taken, and no 100
+     * sent, before the first td_request_resume_body, and whether the length told is within
+     * max_body_size is judged by whoever calls that.
      */
     void (*headers_received)(void *arg, td_request *request);
 
     /*
-     * Bytes of a streamed body, valid during the call.  Returns true to go on, false to be given no
-     * more until td_request_resume_body.
+     * At most TD_BODY_PIECE_MAX bytes of a streamed body, valid during the call.  Returns true to go
+     * on, false to be given no more until td_request_resume_body.
      */
     bool (*data_received)(void *arg, td_request *request, td_str data);
 
@@ -140,7 +144,7 @@ TD_PRIVATE void td_request_unref(td_request *request);
 TD_PRIVATE size_t td_request_pending(const td_request *request);
 
 TD_PRIVATE bool td_request_is_closed(const td_request *request); /* the client has gone */
-TD_PRIVATE void td_request_resume_body(td_request *request);
+TD_PRIVATE void td_request_resume_body(td_request *request); /* harmless when it is not paused */
 
 /* "127.0.0.1", "::1", "unix:"; in the request's arena. */
 TD_PRIVATE td_str td_request_remote_ip(td_request *request);

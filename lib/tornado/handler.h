@@ -28,10 +28,12 @@ typedef void td_method_fn(td_handler *h);
 #define TD_CHECK_XSRF 2u      /* check XSRF tokens, whatever xsrf_cookies says (auth.h) */
 #define TD_SKIP_XSRF 4u       /* do not: clients here are no browsers, or have other tokens */
 #define TD_AUTHENTICATED 8u   /* without a user: GET and HEAD to login_url, others 403 (auth.h) */
+#define TD_STREAM_BODY 16u    /* begin when the head is there, and read the body while it comes */
 
 /*
  * What to do for each method; NULL: 405, except HEAD, which get serves then without its body, and
- * OPTIONS, which is answered 204 with Allow.  Order: initialize, prepare, the method, on_finish.
+ * OPTIONS, which is answered 204 with Allow.  Order: initialize, prepare, the method, on_finish;
+ * with TD_STREAM_BODY all of it begins before the body has come, see td_read_body.
  */
 typedef struct td_handler_class {
     td_method_fn *get TD_ZERO, *head TD_ZERO, *post TD_ZERO, *put TD_ZERO, *delete_ TD_ZERO,
@@ -46,6 +48,7 @@ typedef struct td_handler_class {
     int64_t max_body_size TD_ZERO;       /* bytes; 0: the mount's */
     int64_t request_timeout_ms TD_ZERO;  /* 0: the mount's; -1: none */
     void *(*get_current_user)(td_handler *h) TD_ZERO; /* for td_current_user; NULL: the plugin's */
+    void (*data_received)(td_handler *h, td_str data) TD_ZERO; /* see td_read_body */
 } td_handler_class;
 
 /* ---- the request */
@@ -59,12 +62,47 @@ TD_API td_str td_request_host(td_handler *h);    /* "example.org:8888" */
 TD_API td_str td_request_host_name(td_handler *h); /* lower case, without the port */
 TD_API td_str td_request_remote_addr(td_handler *h); /* remote_ip: "127.0.0.1", "::1", "unix:" */
 TD_API td_str td_request_scheme(td_handler *h);  /* Tornado's protocol: "http" or "https" */
-TD_API td_str td_request_body(td_handler *h);    /* all of it; empty without one */
+TD_API td_str td_request_body(td_handler *h);    /* all of it; empty without one, or streamed */
 TD_API td_str td_full_url(td_handler *h);        /* "http://example.org:8888/a%20b?c=d" */
 TD_API double td_request_time(td_handler *h);    /* seconds since the head was complete */
 
 /* The value of a request header, lines of the same name joined with ", "; the null string: none. */
 TD_API td_str td_request_header(td_handler *h, const char *name);
+
+/* ---- bodies that are read while they come: classes with TD_STREAM_BODY
+ *
+ * The body of any size takes no more than 128 KiB of memory: what is not read stays with the
+ * client.  There are two ways:
+ *
+ *   the class has data_received   it is called with each piece after prepare, then the method
+ *   it has not                    the method, called right after prepare, calls td_read_body
+ *
+ * Either may wait, and nothing more is read meanwhile.  The client's "Expect: 100-continue" is
+ * answered when the body is first asked for; a response that ends before it was read leaves the
+ * rest of it unread and in general closes the connection.  A client that leaves in between is
+ * noticed where the body is read.  The body has no arguments here: not for td_get_argument, not for
+ * td_get_body_argument, not for XSRF tokens, which have to come in a header or the query.
+ *
+ * A client that sends more slowly than body_min_rate is answered 408; time that the handler takes
+ * between two pieces does not count for that.  It counts for request_timeout, which starts anew
+ * with each piece and stands still while one is waited for.
+ */
+
+/*
+ * The next bytes of the body, at most 64 KiB, valid until the next call.  Waits until some are
+ * there.  Returns how many (data_out->len), 0 at the end and ever after, or TD_ECLOSED when the
+ * client has gone, or was refused because its message was broken or too large.  One coroutine at a
+ * time.  The first call raises 413 when the length told is above max_body_size.
+ */
+TD_API int td_read_body(td_handler *h, td_str *data_out);
+
+/*
+ * In place of max_body_size, and of no time-out for the whole, for this request alone; before the
+ * body is read, so in prepare or before the first td_read_body.  Size in bytes; duration from now
+ * on (0: none), after which the handler is cancelled and the client answered 408.
+ */
+TD_API int td_set_max_body_size(td_handler *h, int64_t size);
+TD_API int td_set_body_timeout(td_handler *h, int64_t duration_ms);
 
 /* ---- arguments (BEHAVIOUR section 7) */
 

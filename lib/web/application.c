@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "http/signer.h"
 #include "web/application_internal.h"
+#include "web/body.h"
 #include "web/filecache.h"
 #include "web/handler.h"
 #include "web/static.h"
@@ -96,6 +97,7 @@ fill_checks(td_route *route, const td_application_settings *settings)
     route->checks_xsrf = (flags & TD_CHECK_XSRF) != 0 ||
                          (settings->xsrf_cookies && (flags & TD_SKIP_XSRF) == 0);
     route->wants_user = (flags & TD_AUTHENTICATED) != 0;
+    route->streams_body = (flags & TD_STREAM_BODY) != 0;
 }
 
 static void
@@ -412,6 +414,8 @@ match_path(td_application *app, td_request *request)
         match->status = 405;
     else if (decode_arguments(&request->arena, &found, match->args) < 0)
         match->status = 400;
+    else if (found.route->streams_body)
+        request->body_mode = TD_BODY_STREAMED;
 }
 
 static void
@@ -436,13 +440,24 @@ application_headers_received(void *arg, td_request *request)
 
     if (TD_UNLIKELY(match->status != 0))
         td_handler_refuse(arg, request, match->status);
+    else if (TD_UNLIKELY(request->body_mode == TD_BODY_STREAMED))
+        td_handler_execute(arg, request);
+}
+
+static bool
+application_data_received(void *arg, td_request *request, td_str data)
+{
+    (void)arg;
+    return td_body_received(request->handler, data);
 }
 
 static void
 application_finish(void *arg, td_request *request)
 {
-    if (TD_LIKELY(request->handler == NULL)) /* else its error page is still being made */
+    if (TD_LIKELY(request->handler == NULL))
         td_handler_execute(arg, request);
+    else
+        td_body_ended(request->handler); /* or its error page is still being made */
 }
 
 static void
@@ -464,15 +479,21 @@ application_closed(void *arg, td_request *request)
 static void
 application_done(void *arg, td_request *request)
 {
+    td_handler *h = request->handler;
+
     (void)arg;
-    if (request->handler != NULL)
-        td_response_release(request->handler);
     request->handler = NULL;
+    if (h == NULL)
+        return;
+    td_response_release(h);
+    if (TD_UNLIKELY(h->incoming != NULL))
+        td_body_abandon(h);
 }
 
 const td_message_delegate td_application_delegate = {
     .route = application_route,
     .headers_received = application_headers_received,
+    .data_received = application_data_received,
     .finish = application_finish,
     .writable = application_writable,
     .closed = application_closed,

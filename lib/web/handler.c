@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/call.h"
+#include "web/body.h"
 #include "web/forms.h"
 
 struct td_handler_wait {
@@ -22,6 +23,7 @@ struct td_handler_wait {
     td_callback again;       /* continue_sequence from the loop */
     td_coroutine *sequence;  /* waits; NULL: none does, or it has not waited yet */
     td_coroutine *flushing;  /* waits in td_flush */
+    td_coroutine *reading;   /* waits in td_read_body */
     td_coroutine_job on_finish, on_connection_close; /* they may have to wait for a coroutine */
 };
 
@@ -176,23 +178,31 @@ td_handlers_open(void)
     td_call_failed = fail_request;
 }
 
+void
+td_handler_expire(td_handler *h, int status, const char *what)
+{
+    log_error(h, NULL, status, td_str_of(what));
+    cancel(h, status);
+}
+
 static void
 on_expired(td_deadline *deadline)
 {
-    td_handler *h = TD_CONTAINER_OF(deadline, struct td_handler_wait, deadline)->handler;
-
-    log_error(h, NULL, 504, TD_STR("request_timeout has passed"));
-    cancel(h, 504);
+    td_handler_expire(TD_CONTAINER_OF(deadline, struct td_handler_wait, deadline)->handler, 504,
+                      "request_timeout has passed");
 }
 
-/* Only an answer that has not begun has a deadline: a stream may last (BEHAVIOUR section 5). */
+/*
+ * Only an answer that has not begun has a deadline: a stream may last (BEHAVIOUR section 5), and
+ * for a body that does not come its client is to blame (body_min_rate).
+ */
 static void
 start_deadline(td_handler *h)
 {
     struct td_handler_wait *wait = h->wait;
     int64_t duration_ms = h->request->limits->request_timeout_ms;
 
-    if (duration_ms == 0 || h->finished || h->headers_written ||
+    if (duration_ms == 0 || h->finished || h->headers_written || wait->reading != NULL ||
         td_list_is_linked(&wait->deadline.link))
         return;
     td_deadline_start(td_application_request_timeouts(h->app, duration_ms, on_expired),
@@ -329,7 +339,7 @@ run_method(void *arg)
         route->class->prepare(h);
     if (TD_UNLIKELY(route->wants_user) && !h->finished)
         td_auth_check(h);
-    if (!h->finished)
+    if (!h->finished && (TD_LIKELY(!route->streams_body) || td_body_deliver(h)))
         route->methods[h->request->head.method](h);
     if (!h->finished && !h->asynchronous)
         td_response_finish(h);
@@ -481,6 +491,51 @@ end_flush(td_handler *h, int code)
     td_coroutine_resume(co, code);
 }
 
+static void
+forget_reading(void *arg)
+{
+    struct td_handler_wait *wait = arg;
+
+    wait->reading = NULL;
+}
+
+int
+td_handler_wait_body(td_handler *h)
+{
+    td_coroutine *co = td_coroutine_current();
+    struct td_handler_wait *wait;
+    int rc;
+
+    if (co == NULL)
+        return td_handler_misuse(h, "td_read_body", "waiting is not possible here");
+    wait = wait_of(h);
+    if (wait->reading != NULL)
+        return td_handler_misuse(h, "td_read_body", "another coroutine waits in it");
+    wait->reading = co;
+    td_deadline_stop(&wait->deadline);
+    rc = td_coroutine_wait(forget_reading, wait);
+    if (h->wait != NULL)
+        start_deadline(h);
+    return rc;
+}
+
+void
+td_handler_body_came(td_handler *h, int code)
+{
+    td_coroutine *co = h->wait != NULL ? h->wait->reading : NULL;
+
+    if (co == NULL)
+        return;
+    h->wait->reading = NULL;
+    td_coroutine_resume(co, code);
+}
+
+bool
+td_handler_awaits_body(const td_handler *h)
+{
+    return h->wait != NULL && h->wait->reading != NULL;
+}
+
 void
 td_handler_writable(td_handler *h)
 {
@@ -526,6 +581,7 @@ td_handler_client_left(td_handler *h)
     if ((class_of(h)->flags & TD_CANCEL_ON_CLOSE) && h->running && h->wait->sequence != NULL)
         td_coroutine_cancel(h->wait->sequence);
     end_flush(h, TD_ECLOSED);
+    td_handler_body_came(h, TD_ECLOSED);
 }
 
 static void

@@ -60,6 +60,7 @@ struct td_handler {
     struct td_visitor *visitor;  /* NULL: no cookie was set, and nothing else of visitor.h needed */
     td_str why;                  /* what was logged of its failure, in debug; the null string: nothing */
     void *user_data;
+    struct td_incoming *incoming; /* the body, in a class that streams it; NULL: nobody has asked */
     unsigned references;         /* that the author has taken */
     td_header inline_headers[TD_HANDLER_HEADERS]; /* the only field that is not zeroed */
 };
@@ -91,6 +92,17 @@ void td_handler_owes_nothing(td_handler *h);   /* the author has ended the respo
 
 /* For td_flush: until less is pending.  0 or TD_ECLOSED. */
 int td_handler_wait_writable(td_handler *h);
+
+/*
+ * For td_read_body: until td_handler_body_came, whose code it returns.  Meanwhile request_timeout
+ * does not count; it starts anew then.
+ */
+int td_handler_wait_body(td_handler *h);
+void td_handler_body_came(td_handler *h, int code);
+bool td_handler_awaits_body(const td_handler *h);
+
+/* A time is up: log it, and end the wait of the sequence with that error page. */
+void td_handler_expire(td_handler *h, int status, const char *what);
 
 /* One line, "HANDLER: function: what", and TD_EINVAL.  h NULL: whatever handler runs. */
 int td_handler_misuse(const td_handler *h, const char *function, const char *what);

@@ -29,6 +29,7 @@ typedef struct td_route {
     td_limits limits;            /* what application, mount and class set */
     bool has_limits;             /* any of them is set */
     bool checks_xsrf, wants_user; /* before its methods; see auth.h */
+    bool streams_body;           /* its methods begin when the head is there */
     struct td_effective_limits *effective;
 } td_route;
 

@@ -67,6 +67,25 @@ sendfile(int out, int in, off_t *offset, size_t size)
     return real(out, in, offset, size);
 }
 
+static int64_t clock_ahead_ns; /* of the kernel's */
+
+__attribute__((visibility("default"))) int
+clock_gettime(clockid_t id, struct timespec *now)
+{
+    int (*real)(clockid_t, struct timespec *);
+    int rc;
+
+    *(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
+    rc = real(id, now);
+    now->tv_sec += (time_t)(clock_ahead_ns / TD_NS_PER_S);
+    now->tv_nsec += (long)(clock_ahead_ns % TD_NS_PER_S);
+    if (now->tv_nsec >= TD_NS_PER_S) {
+        now->tv_nsec -= TD_NS_PER_S;
+        now->tv_sec++;
+    }
+    return rc;
+}
+
 /* ---- a delegate that answers by path */
 
 static struct {
@@ -150,6 +169,11 @@ headers_received(void *arg, td_request *request)
         answer(request, 404, TD_STR("no"), true);
     else if (td_str_equal(request->head.path, TD_STR("/early/7000")))
         answer(request, 404, td_str_make(big, 7000), true);
+    else if (request->body_mode == TD_BODY_STREAMED) {
+        seen.streamed = request;
+        if (td_str_is_null(request->head.query))
+            td_request_resume_body(request);
+    }
 }
 
 static bool
@@ -397,6 +421,15 @@ static const struct conversation {
      FILE_OK("Content-Length: 1800004\r\n\r\n") OK2, 0, true},
     {"more of a file than was told, 9112 6.2",
      "GET /file-excess HTTP/1.1\r\n" HOST "\r\n", FILE_OK("Content-Length: 1\r\n\r\n"), 0, false},
+    {"100 for a streamed body", "POST /stream HTTP/1.1\r\n" HOST "Content-Length: 1\r\nExpect: 100-Continue\r\n\r\na",
+     "HTTP/1.1 100 Continue\r\n\r\n" OK2, 0, true},
+    {"a streamed body, then another request",
+     "POST /stream HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\n" HOST "\r\n",
+     OK2 OK2, 0, true},
+    {"a chunked streamed body, then another request",
+     "POST /stream HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n",
+     OK2 OK2, 0, true},
+    {"a broken streamed body", "POST /stream HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", NULL, 400, false},
     {"no 100 to 1.0", "POST /echo HTTP/1.0\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\na",
      OK("Content-Length: 1\r\n\r\na"), 0, false},
     {"another expectation", "GET / HTTP/1.1\r\n" HOST "Expect: sun\r\n\r\n", NULL, 417, false},
@@ -846,6 +879,133 @@ START_TEST(streamed_body_pauses_and_resumes)
 }
 END_TEST
 
+START_TEST(streamed_body_waits_to_be_asked_for)
+{
+    const char *sent = "POST /stream?later HTTP/1.1\r\n" HOST
+                       "Content-Length: 3\r\nExpect: 100-continue\r\n\r\n";
+    char got[512] = "";
+    int fd;
+
+    start();
+    fd = connect_client();
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    turn();
+    receive_all(fd, got, sizeof(got));
+    ck_assert_str_eq(got, "");
+    td_request_resume_body(seen.streamed);
+    td_request_resume_body(seen.streamed);
+    turn();
+    receive_all(fd, got, sizeof(got));
+    ck_assert_str_eq(got, "HTTP/1.1 100 Continue\r\n\r\n");
+    ck_assert_int_eq(write(fd, "abc", 3), 3);
+    turn();
+    receive_all(fd, got, sizeof(got));
+    ck_assert_str_eq(got, "HTTP/1.1 100 Continue\r\n\r\n" OK2);
+    close(fd);
+    turn();
+}
+END_TEST
+
+/* Answers to a body that nobody has asked for: who may have the connection afterwards. */
+static const struct {
+    const char *lines;
+    bool open;
+} unasked[] = {
+    {"Content-Length: 65536\r\n", true},
+    {"Content-Length: 65537\r\n", false},
+    {"Content-Length: 3\r\nExpect: 100-continue\r\n", false},
+    {"Transfer-Encoding: chunked\r\n", false},
+};
+
+START_TEST(answer_without_the_streamed_body)
+{
+    static const char get[] = "GET / HTTP/1.1\r\n" HOST "\r\n";
+    char sent[512], got[1024] = "";
+    bool ended;
+    int fd;
+
+    start();
+    fd = connect_client();
+    snprintf(sent, sizeof(sent), "POST /stream?later HTTP/1.1\r\n" HOST "%s\r\n",
+             unasked[_i].lines);
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    turn();
+    answer(seen.streamed, 403, TD_STR("no"), true);
+    turn();
+    if (unasked[_i].open) {
+        ck_assert_int_eq(write(fd, big, 65536), 65536);
+        turn();
+        ck_assert_int_eq(write(fd, get, strlen(get)), (ssize_t)strlen(get));
+        turn();
+    }
+    ended = receive_all(fd, got, sizeof(got));
+    ck_assert_int_eq(seen.body_bytes, 0);
+    ck_assert_int_eq(ended, !unasked[_i].open);
+    ck_assert_int_eq(strstr(got, "Connection: close") == NULL, unasked[_i].open);
+    ck_assert_int_eq(strstr(got, OK2) != NULL, unasked[_i].open);
+    close(fd);
+    turn();
+}
+END_TEST
+
+/* Each step is so many milliseconds later, with what the client and the handler do then. */
+static const struct {
+    const char *what;
+    struct step {
+        int after_ms;
+        bool pause, resume;
+        size_t send;
+    } steps[7]; /* the last one is zero */
+    bool refused;
+} rates[] = {
+    {"nothing comes", {{5000, .send = 0}, {6000, .send = 0}}, true},
+    {"enough comes", {{5000, .send = 2400}, {6000, .send = 0}}, false},
+    {"too little comes", {{5000, .send = 2300}, {6000, .send = 0}}, true},
+    {"nothing is wanted", {{1, .pause = true, .send = 1}, {30000, .send = 0}, {30000, .send = 0}},
+     false},
+    {"nothing was wanted for long", {{1, .pause = true, .send = 1}, {30000, .resume = true},
+                                     {9000, .send = 0}}, false},
+    {"pauses do not start the time anew",
+     {{4000, .pause = true, .send = 1}, {1000, .resume = true}, {4000, .pause = true, .send = 1},
+      {1000, .resume = true}, {4000, .send = 0}, {12000, .send = 0}}, true},
+};
+
+static void
+pass_ms(int ms)
+{
+    for (; ms > 0; ms -= 100) { /* time-outs are up to a sixteenth late */
+        clock_ahead_ns += (ms < 100 ? ms : 100) * TD_NS_PER_MS;
+        turn();
+    }
+}
+
+START_TEST(slow_streamed_body_is_refused)
+{
+    static const char head[] = "POST /stream HTTP/1.1\r\n" HOST "Content-Length: 10000\r\n\r\n";
+    char got[512] = "";
+    int fd;
+
+    start();
+    fd = connect_client();
+    ck_assert_int_gt(write(fd, head, strlen(head)), 0);
+    turn();
+    for (const struct step *step = rates[_i].steps; step->after_ms > 0; step++) {
+        pass_ms(step->after_ms);
+        seen.pause = step->pause;
+        if (step->resume)
+            td_request_resume_body(seen.streamed);
+        if (step->send > 0)
+            ck_assert_int_eq(write(fd, big, step->send), (ssize_t)step->send);
+        turn();
+    }
+    receive_all(fd, got, sizeof(got));
+    ck_assert_msg((strncmp(got, "HTTP/1.1 408 ", 13) == 0) == rates[_i].refused, "%s: %s",
+                  rates[_i].what, got);
+    close(fd);
+    turn();
+}
+END_TEST
+
 START_TEST(answers_close_while_draining)
 {
     const char *sent = "GET / HTTP/1.1\r\n" HOST "\r\n";
@@ -1167,6 +1327,10 @@ main(void)
     tcase_add_test(tcase, file_may_be_answered_with_later);
     tcase_add_test(tcase, file_needs_a_length);
     tcase_add_test(tcase, streamed_body_pauses_and_resumes);
+    tcase_add_test(tcase, streamed_body_waits_to_be_asked_for);
+    tcase_add_loop_test(tcase, answer_without_the_streamed_body, 0,
+                        sizeof(unasked) / sizeof(unasked[0]));
+    tcase_add_loop_test(tcase, slow_streamed_body_is_refused, 0, sizeof(rates) / sizeof(rates[0]));
     tcase_add_test(tcase, answers_close_while_draining);
     tcase_add_test(tcase, oldest_incomplete_head_is_evicted);
     tcase_add_loop_test(tcase, waiting_answers_outlast_idleness_and_a_half_close, 0,
