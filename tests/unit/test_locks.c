@@ -1,5 +1,4 @@
-/* Goal: what is waited for goes to who waits, in order, and is not lost by time-outs or cancellation. */
- * cancellation. */
+/* Goal: what is waited for goes to who waits, in order; time-outs and cancellation lose nothing. */
 #include <tornado/locks.h>
 #include "tests/unit/waiting_actors.h"
 
