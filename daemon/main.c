@@ -69,6 +69,7 @@ main(int argc, char **argv)
     td_err err;
 
     signal(SIGPIPE, SIG_IGN); /* before anything can write */
+    signal(SIGXFSZ, SIG_IGN); /* so that a file that may not grow is an error like a full disk */
     open_standard_descriptors();
     raise_descriptor_limit();
     if (options_parse(argc, argv, &options, &err) < 0) {

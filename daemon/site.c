@@ -5,6 +5,7 @@
 #include "daemon/instance.h"
 #include "daemon/plugin.h"
 #include "daemon/shared.h"
+#include "http/spill.h"
 
 /* Keeps the first failure and tells each. */
 struct outcome {
@@ -90,6 +91,9 @@ site_open(struct site *site, const struct plan *plan, td_arena *arena,
     td_err err;
 
     *site = (struct site){.plan = plan, .arena = arena};
+    if (td_spill_find_directory(plan->configuration->tornadod.body_temp_path, &site->body_temp_path,
+                                &err) < 0)
+        note(&outcome, &err);
     create_applications(site);
     load_files(site, &outcome);
     site->instances = TD_ARENA_ARRAY(arena, td_instance, plan->instances_count + 1);

@@ -18,6 +18,7 @@ struct site {
     const td_plugin **plugins;     /* by file; NULL: could not be loaded */
     td_instance *instances;        /* by plan->instances; plugin NULL: could not be made */
     td_application **applications; /* by configuration->applications */
+    const char *body_temp_path;    /* where request bodies may go; NULL: nowhere */
 };
 
 /* What happens meanwhile; each may be NULL. */

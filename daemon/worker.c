@@ -177,6 +177,11 @@ create_servers(struct worker *worker)
 {
     const struct worker_options *options = worker->options;
 
+    const td_tornadod_settings *shared = &worker->configuration->tornadod;
+
+    if (worker->site.body_temp_path == NULL)
+        td_log(TD_LOG_WARNING, "no file can be made in /var/tmp: request bodies stay in memory "
+                               "(body_temp_path)");
     worker->servers = TD_ARENA_ARRAY(&worker->arena, td_httpserver *, options->sockets_count);
     for (size_t i = 0; i < options->sockets_count; i++) {
         const td_listener_settings *settings = options->sockets[i].settings;
@@ -189,7 +194,8 @@ create_servers(struct worker *worker)
                 .delegate_arg = site_application(&worker->site, settings->application),
                 .log_request = on_answered,
                 .log_arg = worker,
-                .body_memory = (size_t)worker->configuration->tornadod.body_memory});
+                .body_memory = (size_t)shared->body_memory,
+                .spill_place = {worker->site.body_temp_path, (uint64_t)shared->body_disk}});
         td_httpserver_start(worker->servers[i]);
     }
 }

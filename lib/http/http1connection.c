@@ -12,6 +12,7 @@
  * again (as it is, when the head is the same), and the connection stays in the list of the idle.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/clock.h"
@@ -109,6 +110,8 @@ end_request(td_http1connection *conn)
     }
     if (request->references > 1)
         forget_request(conn);
+    else if (TD_UNLIKELY(request->spill != NULL))
+        td_request_release_body(request);
     conn->phase = HTTP1_IDLE;
     conn->chunked = NULL;
     conn->above_high_water = false;
@@ -218,6 +221,43 @@ begin_streamed_body(td_http1connection *conn)
     td_deadline_start(&conn->context->receiving, &conn->deadline, td_now_ns());
 }
 
+/* Whether its size alone puts a buffered body into a file. */
+static bool
+is_for_file(const td_http1connection *conn, uint64_t size)
+{
+    const int64_t spill = http1_limits(conn)->body_spill;
+
+    return size > (uint64_t)spill && spill > 0 && conn->context->spill_place.directory != NULL;
+}
+
+/* Returns false when the body was refused. */
+static bool
+begin_spill(td_http1connection *conn)
+{
+    if (conn->context->spill_place.directory == NULL || http1_limits(conn)->body_spill == 0) {
+        td_http1_refuse(conn, 503, "body_memory is used up");
+        return false;
+    }
+    td_request_begin_spill(conn->request);
+    return true;
+}
+
+/* The file cannot be made or written.  What is in it is given back before anything else. */
+static void
+refuse_spill(td_http1connection *conn, int rc)
+{
+    const bool is_full = rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG;
+    char why[256];
+
+    td_request_release_body(conn->request);
+    if (rc == TD_ETOOBIG)
+        snprintf(why, sizeof(why), "body_disk is used up");
+    else
+        snprintf(why, sizeof(why), "body_temp_path %s: %s", conn->context->spill_place.directory,
+                 td_strerror(rc));
+    td_http1_refuse(conn, is_full ? 507 : 503, why);
+}
+
 /* A body is to come.  Returns false when it was refused. */
 static bool
 begin_body(td_http1connection *conn)
@@ -241,9 +281,10 @@ begin_body(td_http1connection *conn)
         return false;
     }
     if (conn->chunked == NULL &&
-        (!td_request_body_fits(request, conn->body_left, context->body_memory) ||
-         !make_room(conn, conn->body_left < BODY_FIRST ? conn->body_left : BODY_FIRST))) {
-        td_http1_refuse(conn, 503, "body_memory is used up");
+        (is_for_file(conn, conn->body_left) ||
+         !td_request_body_fits(request, conn->body_left, context->body_memory) ||
+         !make_room(conn, conn->body_left < BODY_FIRST ? conn->body_left : BODY_FIRST)) &&
+        !begin_spill(conn))
         return false;
     }
     conn->phase = HTTP1_BODY;
@@ -280,7 +321,7 @@ begin_request(td_http1connection *conn)
         return;
     if (!has_body && !conn->answered)
         context->delegate->finish(context->delegate_arg, request);
-    else if (has_body && !conn->body_paused)
+    else if (has_body && !conn->body_paused && !request->body_unwanted)
         send_continue(conn);
 }
 
@@ -346,6 +387,41 @@ pause_body(td_http1connection *conn)
     conn->waited_ns += td_now_ns() - conn->waiting_since_ns;
 }
 
+/* The layer above looks at a piece of a buffered body; it may answer. */
+static void
+watch_body(td_http1connection *conn, td_str data)
+{
+    td_request *request = conn->request;
+
+    if (TD_UNLIKELY(request->body_watcher != NULL))
+        request->body_watcher->received(request->body_watcher, request, data);
+}
+
+/* Returns false when the body was refused. */
+static bool
+keep_data(td_http1connection *conn, td_str data)
+{
+    td_request *request = conn->request;
+    int rc;
+
+    if (request->spill == NULL &&
+        ((request->head.chunked && is_for_file(conn, request->body_buf.len + data.len)) ||
+         !make_room(conn, data.len)) &&
+        !begin_spill(conn))
+        return false;
+    if (request->spill == NULL) {
+        td_buf_append(&request->body_buf, data);
+    } else {
+        rc = td_request_spill(request, &conn->context->spill_place, data);
+        if (rc < 0) {
+            refuse_spill(conn, rc);
+            return false;
+        }
+    }
+    watch_body(conn, data);
+    return true;
+}
+
 /* Returns false when the body was refused. */
 static bool
 take_data(td_http1connection *conn, td_str data)
@@ -353,19 +429,32 @@ take_data(td_http1connection *conn, td_str data)
     td_request *request = conn->request;
     td_http1context *context = conn->context;
 
-    if (conn->answered || data.len == 0)
+    if (conn->answered || request->body_unwanted || data.len == 0)
         return true; /* drained, to keep the connection */
     if (request->body_mode == TD_BODY_STREAMED) {
         if (!context->delegate->data_received(context->delegate_arg, request, data))
             pause_body(conn);
         return true;
     }
-    if (!make_room(conn, data.len)) {
-        td_http1_refuse(conn, 503, "body_memory is used up");
-        return false;
+    return keep_data(conn, data);
+}
+
+/* All of a buffered body is there.  Returns false when it was refused. */
+static bool
+complete_body(td_http1connection *conn)
+{
+    td_request *request = conn->request;
+    int rc = 0;
+
+    if (request->spill != NULL) {
+        rc = td_spill_map(request->spill, &conn->context->spill_place, &request->body);
+    } else if (request->body_buf.len > 0) {
+        *td_buf_reserve(&request->body_buf, 1) = '\0'; /* there is room: see reserve_body */
+        request->body = td_buf_str(&request->body_buf);
     }
-    td_buf_append(&request->body_buf, data);
-    return true;
+    if (rc < 0)
+        refuse_spill(conn, rc);
+    return rc == 0;
 }
 
 static void
@@ -377,11 +466,7 @@ end_body(td_http1connection *conn)
     conn->phase = HTTP1_HANDLING;
     conn->chunked = NULL;
     td_deadline_stop(&conn->deadline);
-    if (request->body_buf.len > 0 && !conn->answered) {
-        *td_buf_reserve(&request->body_buf, 1) = '\0'; /* there is room: see reserve_body */
-        request->body = td_buf_str(&request->body_buf);
-    }
-    if (!conn->answered)
+    if (!conn->answered && (request->body_unwanted || complete_body(conn)))
         context->delegate->finish(context->delegate_arg, request);
 }
 
@@ -641,18 +726,23 @@ body_room(const td_http1connection *conn)
     return room < conn->body_left ? room : (size_t)conn->body_left;
 }
 
-/* A buffered body with a length goes straight to where it will lie. */
+/* A buffered body with a length goes straight to where it will lie in memory, if there is room. */
+static bool
+goes_straight(td_http1connection *conn)
+{
+    const td_request *request = conn->request;
+
+    return conn->phase == HTTP1_BODY && conn->chunked == NULL && conn->in.len == 0 &&
+           request->body_mode == TD_BODY_BUFFERED && !conn->answered && !request->body_unwanted &&
+           request->spill == NULL && (body_room(conn) > 0 || make_room(conn, BODY_FIRST));
+}
+
 static void
 receive_body(td_http1connection *conn)
 {
     td_buf *body = &conn->request->body_buf;
     ssize_t n;
 
-    if (body_room(conn) == 0 && !make_room(conn, BODY_FIRST)) {
-        td_http1_refuse(conn, 503, "body_memory is used up");
-        serve_kept(conn);
-        return;
-    }
     n = conn->transport.ops->read(&conn->transport, td_buf_reserve(body, 0), body_room(conn));
     if (n == -EAGAIN)
         return;
@@ -662,10 +752,11 @@ receive_body(td_http1connection *conn)
     }
     td_buf_added(body, (size_t)n);
     conn->body_left -= (uint64_t)n;
-    if (conn->body_left == 0) {
+    watch_body(conn, td_str_make(body->base + body->start + body->len - n, (size_t)n));
+    if (conn->body_left == 0)
         end_body(conn);
+    if (conn->body_left == 0 || conn->answered)
         serve_kept(conn);
-    }
 }
 
 static void
@@ -708,8 +799,7 @@ on_event(td_transport *transport, int events)
     if ((events & TD_READABLE) && !conn->broken) {
         if (conn->phase == HTTP1_LINGER)
             receive_linger(conn);
-        else if (conn->phase == HTTP1_BODY && conn->chunked == NULL && conn->in.len == 0 &&
-                 conn->request->body_mode == TD_BODY_BUFFERED && !conn->answered)
+        else if (goes_straight(conn))
             receive_body(conn);
         else if (wants_input(conn))
             receive(conn);

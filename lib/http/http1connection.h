@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include "base/settings.h"
 #include "http/request.h"
+#include "http/spill.h"
 #include "io/ioloop.h"
 #include "io/transport.h"
 
@@ -33,7 +34,8 @@ typedef struct td_http1context {
     void *delegate_arg;
     void (*log_request)(void *arg, const td_request *request, int64_t duration_ns); /* or NULL */
     void *log_arg;
-    size_t body_memory;      /* bytes of buffered bodies in this worker; past it 503 */
+    size_t body_memory;      /* bytes of buffered bodies in this worker */
+    td_spill_place spill_place; /* for those that are larger than body_spill or past it; none: 503 */
     void (*connection_closed)(td_http1connection *conn); /* before its memory goes */
 
     td_head_limits head_limits;

@@ -637,7 +637,7 @@ td_http1_refuse(td_http1connection *conn, int status, const char *why)
     char peer[TD_PEER_TEXT_SIZE];
 
     td_peer_format(&conn->peer, peer);
-    td_log_gated(&gate, TD_LOG_INFO, "http", "answered %d to %s (%s)", status, peer, why);
+    td_log_gated(&gate, status >= 500 ? TD_LOG_ERROR : TD_LOG_INFO, "http", "answered %d to %s (%s)", status, peer, why);
     conn->closing = HTTP1_CLOSE_GENTLY; /* and so the head says Connection: close */
     if (http1_head(request, status, td_str_make(NULL, 0), &headers, (int64_t)page.len) < 0 ||
         http1_body(request, page, true) < 0) {

@@ -161,6 +161,7 @@ td_httpserver_create(td_ioloop *loop, const td_httpserver_options *options)
         .log_request = options->log_request,
         .log_arg = options->log_arg,
         .body_memory = options->body_memory,
+        .spill_place = options->spill_place,
         .connection_closed = on_connection_closed,
     };
     td_http1context_init(&server->http1);

@@ -11,6 +11,7 @@
 #include <tornado/abi.h>
 #include "base/settings.h"
 #include "http/request.h"
+#include "http/spill.h"
 #include "io/ioloop.h"
 #include "io/tcpserver.h"
 
@@ -28,6 +29,7 @@ typedef struct td_httpserver_options {
     void (*log_request)(void *arg, const td_request *request, int64_t duration_ns);
     void *log_arg;
     size_t body_memory; /* of the settings: for all servers of the worker together */
+    td_spill_place spill_place; /* the same */
 } td_httpserver_options;
 
 TD_PRIVATE td_httpserver *td_httpserver_create(td_ioloop *loop,

@@ -78,13 +78,45 @@ td_request_reserve_body(td_request *request, size_t size, size_t memory_max)
     return true;
 }
 
+static void
+release_body_buf(td_request *request)
+{
+    body_memory -= request->body_buf.size;
+    td_buf_release(&request->body_buf);
+}
+
+void
+td_request_begin_spill(td_request *request)
+{
+    request->spill = TD_ARENA_NEW(&request->arena, td_spill);
+    request->spill->fd = -1;
+}
+
+int
+td_request_spill(td_request *request, const td_spill_place *place, td_str data)
+{
+    if (request->body_buf.base != NULL) {
+        const int rc = td_spill_write(request->spill, place, td_buf_str(&request->body_buf));
+
+        release_body_buf(request);
+        if (rc < 0)
+            return rc;
+    }
+    return td_spill_write(request->spill, place, data);
+}
+
 void
 td_request_release_body(td_request *request)
 {
-    if (request->body_buf.base == NULL)
+    if (request->body_buf.base == NULL && request->spill == NULL && request->body_watcher == NULL)
         return;
-    body_memory -= request->body_buf.size;
-    td_buf_release(&request->body_buf);
+    release_body_buf(request);
+    if (request->spill != NULL)
+        td_spill_close(request->spill);
+    if (request->body_watcher != NULL)
+        request->body_watcher->release(request->body_watcher);
+    request->spill = NULL;
+    request->body_watcher = NULL;
     request->body = td_str_make(NULL, 0);
 }
 

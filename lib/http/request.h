@@ -97,6 +97,19 @@ typedef struct td_message_writer {
     void (*abort)(td_request *request); /* close so that the client can tell it is truncated */
 } td_message_writer;
 
+/*
+ * Looks at a buffered body while it comes, so that what is wrong with it is found before it has
+ * come, and not all the work is at its end.
+ */
+typedef struct td_body_watcher {
+    /*
+     * The next piece, valid during the call; the body has it already.  May answer, and set
+     * request->body_unwanted.
+     */
+    void (*received)(struct td_body_watcher *watcher, td_request *request, td_str data);
+    void (*release)(struct td_body_watcher *watcher); /* once, with the body */
+} td_body_watcher;
+
 /* The other end of the connection, as small as it can be. */
 typedef struct td_peer {
     uint8_t address[16];
@@ -113,6 +126,7 @@ struct td_request {
     td_head head;
     td_str body;           /* when buffered: all of it, with a NUL behind */
     td_buf body_buf;       /* where it lies */
+    struct td_spill *spill; /* or here, in a temporary file; NULL: in memory.  In the arena */
     int64_t started_ns;    /* monotonic, when the head was complete */
     uint64_t number;       /* of this worker's requests, from 1 */
     uint32_t references;
@@ -124,6 +138,8 @@ struct td_request {
     void *route_data;      /* by route, kept with the head */
     const td_limits *limits; /* the listener's until route narrows them; NULL before */
     td_body_mode body_mode;
+    bool body_unwanted;    /* what comes of the body is dropped; finish still follows */
+    td_body_watcher *body_watcher; /* of headers_received; NULL: nobody looks */
     void *handler;         /* the layer above's object for this request */
     td_arena *scope;       /* in arena; given back before it; NULL: none */
 

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include "base/assert.h"
 #include "http/request.h"
+#include "http/spill.h"
 
 /* An IPv4 address that came through an IPv6 socket is an IPv4 address. */
 td_peer td_peer_of(const struct sockaddr_storage *address);
@@ -22,6 +23,12 @@ bool td_request_body_fits(const td_request *request, uint64_t size, size_t memor
  * memory_max bytes together.
  */
 bool td_request_reserve_body(td_request *request, size_t size, size_t memory_max);
+
+/* From here on the body goes to a file, which is made when there is something to write. */
+void td_request_begin_spill(td_request *request);
+
+/* Append to it; what had come to memory goes first.  As td_spill_write. */
+int td_request_spill(td_request *request, const td_spill_place *place, td_str data);
 void td_request_release_body(td_request *request);
 
 /* Before arena is rewound. */

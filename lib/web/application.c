@@ -9,6 +9,7 @@
 #include "web/application_internal.h"
 #include "web/body.h"
 #include "web/filecache.h"
+#include "web/forms.h"
 #include "web/handler.h"
 #include "web/static.h"
 
@@ -391,6 +392,7 @@ make_match(td_request *request, const td_route *route, int status)
     if (head->method == TD_METHOD_GET || head->method == TD_METHOD_HEAD)
         match->if_none_match =
             td_headers_get(&head->headers, &request->arena, TD_STR("If-None-Match"));
+    match->is_form = td_form_is_told(head);
     request->route_data = match;
     return match;
 }
@@ -439,9 +441,12 @@ application_headers_received(void *arg, td_request *request)
     const td_route_match *match = request->route_data;
 
     if (TD_UNLIKELY(match->status != 0))
-        td_handler_refuse(arg, request, match->status);
+        td_handler_refuse(arg, request, match->status,
+                          match->status == 400 ? "a path argument is not UTF-8" : NULL);
     else if (TD_UNLIKELY(request->body_mode == TD_BODY_STREAMED))
         td_handler_execute(arg, request);
+    else if (TD_UNLIKELY(match->is_form))
+        td_form_expect(arg, request);
 }
 
 static bool

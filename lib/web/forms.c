@@ -1,6 +1,10 @@
 /*
  * Forms in the body, taken apart before prepare (BEHAVIOUR sections 3.5, 7 and 8).
  *
+ * multipart/form-data is read while it comes, so that it may be of any size: the reader keeps the
+ * headers of the parts and where their bodies begin, and when the message is complete they are
+ * spans of the whole body, wherever that lies.
+ *
  * The first thing that is wrong with one ends the request: one line in the log, and the error page
  * of the handler.
  */
@@ -8,20 +12,37 @@
 #include "http/multipart.h"
 #include "web/forms.h"
 
-/* ---- application/x-www-form-urlencoded */
-
 static bool
 begins_with(td_str s, td_str prefix)
 {
     return s.len >= prefix.len && td_str_equal_nocase(td_str_make(s.ptr, prefix.len), prefix);
 }
 
+enum kind { NONE, URLENCODED, MULTIPART };
+
+static enum kind
+kind_of(td_str type)
+{
+    const char *end = type.len > 0 ? memchr(type.ptr, ';', type.len) : NULL;
+
+    if (begins_with(type, TD_STR("application/x-www-form-urlencoded")))
+        return URLENCODED;
+    if (end != NULL)
+        type.len = (size_t)(end - type.ptr);
+    return td_str_equal_nocase(td_str_trim(type), TD_STR("multipart/form-data")) ? MULTIPART : NONE;
+}
+
+/* ---- application/x-www-form-urlencoded */
+
 static void
 parse_urlencoded(td_handler *h)
 {
-    td_arguments *fields =
-        td_arguments_split(h, h->request->body, (size_t)h->request->limits->max_fields);
+    const td_limits *limits = h->request->limits;
+    td_arguments *fields;
 
+    if (h->request->body.len > (size_t)limits->max_form_memory)
+        td_handler_raise_quietly(h, 413, "form: larger than max_form_memory");
+    fields = td_arguments_split(h, h->request->body, (size_t)limits->max_fields);
     if (fields == NULL)
         td_handler_raise_quietly(h, 413, "form: more fields than max_fields");
     h->form = TD_ARENA_NEW(&h->request->arena, td_form);
@@ -30,104 +51,183 @@ parse_urlencoded(td_handler *h)
 
 /* ---- multipart/form-data */
 
-/* The parts of a form while it is being read: td_http_file of each, filename being null for a
- * field. */
-struct parts {
-    td_buf items;
+struct part {
+    struct part *next;
+    td_http_file file; /* filename null for a field; body: where it begins is not known yet */
+    uint64_t offset;   /* of the body of the part in that of the request */
+};
+
+/* Lies in the arena of the request. */
+struct reader {
+    td_body_watcher watcher;
+    td_application *app;
+    td_multipart parser;
+    td_multipart_limits multipart_limits;
+    const td_limits *limits;
+    td_arena *arena;
+    struct part *first, *last;
     size_t fields_count, files_count;
-    int status; /* not 0: it is refused, and why */
+    size_t memory;    /* bytes that count as max_form_memory does */
+    uint64_t taken;   /* bytes of the body that were read */
+    bool has_ended;
+    int status;       /* not 0: it is refused, and why */
     const char *what;
 };
 
 static void
-add_part(td_handler *h, struct parts *parts, const td_multipart *parser)
+refuse(struct reader *reader, int status, const char *what)
 {
-    td_arena *arena = &h->request->arena;
-    td_http_file part = {.name = td_str_dup(arena, parser->name), .body = TD_STR("")};
+    if (reader->status != 0)
+        return;
+    reader->status = status;
+    reader->what = what;
+}
 
+static void
+count_memory(struct reader *reader, size_t bytes)
+{
+    reader->memory += bytes;
+    if (reader->memory > (size_t)reader->limits->max_form_memory)
+        refuse(reader, 413, "more than max_form_memory beside its files");
+}
+
+static void
+add_part(struct reader *reader, uint64_t offset)
+{
+    const td_multipart *parser = &reader->parser;
+    struct part *part = TD_ARENA_NEW(reader->arena, struct part);
+
+    part->offset = offset;
+    part->file.name = td_str_dup(reader->arena, parser->name);
     if (td_str_is_null(parser->filename)) {
-        parts->fields_count++;
+        if (++reader->fields_count > (size_t)reader->limits->max_fields)
+            refuse(reader, 413, "more fields than max_fields");
     } else {
         const bool has_type = !td_str_is_null(parser->content_type);
 
-        parts->files_count++;
-        part.filename = td_str_dup(arena, parser->filename);
-        part.content_type =
-            has_type ? td_str_dup(arena, parser->content_type) : TD_STR("application/unknown");
+        reader->files_count++;
+        part->file.filename = td_str_dup(reader->arena, parser->filename);
+        part->file.content_type = has_type ? td_str_dup(reader->arena, parser->content_type)
+                                           : TD_STR("application/unknown");
     }
-    td_buf_append(&parts->items, td_str_make((const char *)&part, sizeof(part)));
+    *(reader->first == NULL ? &reader->first : &reader->last->next) = part;
+    reader->last = part;
+    count_memory(reader, parser->head.len);
 }
 
-static td_http_file *
-items_of(struct parts *parts)
-{
-    return (td_http_file *)(void *)parts->items.base;
-}
-
-/* The whole body is there, so each part's is one span of it. */
 static void
-read_parts(td_handler *h, td_multipart *parser, struct parts *parts)
+add_data(struct reader *reader, size_t len)
 {
-    const td_limits *limits = h->request->limits;
-    const td_multipart_limits multipart = {(size_t)limits->max_parts,
-                                           (size_t)limits->max_part_header_size};
-    td_str input = h->request->body, data;
-    int event;
+    reader->last->file.body.len += len;
+    if (td_str_is_null(reader->last->file.filename))
+        count_memory(reader, len);
+}
 
-    while ((event = td_multipart_next(parser, &multipart, &input, &data)) > TD_MULTIPART_MORE &&
-           event != TD_MULTIPART_END) {
-        if (event == TD_MULTIPART_PART)
-            add_part(h, parts, parser);
+/* The next piece of the body. */
+static void
+read_piece(struct reader *reader, td_str piece)
+{
+    td_str input = piece, data;
+
+    while (reader->status == 0 && !reader->has_ended) {
+        const int event =
+            td_multipart_next(&reader->parser, &reader->multipart_limits, &input, &data);
+
+        if (event < 0)
+            refuse(reader, reader->parser.status, reader->parser.what);
+        else if (event == TD_MULTIPART_PART)
+            add_part(reader, reader->taken + piece.len - input.len);
         else if (event == TD_MULTIPART_DATA)
-            items_of(parts)[parts->fields_count + parts->files_count - 1].body = data;
+            add_data(reader, data.len);
+        else if (event == TD_MULTIPART_END)
+            reader->has_ended = true;
+        else if (event == TD_MULTIPART_MORE)
+            break;
     }
-    if (event < 0) {
-        parts->status = parser->status;
-        parts->what = parser->what;
-    } else if (event == TD_MULTIPART_MORE) {
-        parts->status = 400;
-        parts->what = "it has no end";
-    } else if (parts->fields_count > (size_t)limits->max_fields) {
-        parts->status = 413;
-        parts->what = "more fields than max_fields";
-    }
+    reader->taken += piece.len;
 }
 
 static void
-make_form(td_handler *h, struct parts *parts)
+refuse_early(td_application *app, td_request *request, int status, const char *what)
 {
-    const td_http_file *items = items_of(parts);
+    request->body_unwanted = true;
+    td_handler_refuse(app, request, status,
+                      td_arena_sprintf(&request->arena, "form: %s", what).ptr);
+}
+
+static struct reader *
+reader_of(const td_request *request)
+{
+    return (struct reader *)request->body_watcher;
+}
+
+static void
+reader_received(td_body_watcher *watcher, td_request *request, td_str data)
+{
+    struct reader *reader = (struct reader *)watcher;
+
+    read_piece(reader, data);
+    if (reader->status != 0)
+        refuse_early(reader->app, request, reader->status, reader->what);
+}
+
+static void
+reader_release(td_body_watcher *watcher)
+{
+    td_multipart_fini(&((struct reader *)watcher)->parser);
+}
+
+static void
+expect_multipart(td_application *app, td_request *request, td_str content_type)
+{
+    const td_limits *limits = request->limits;
+    struct reader *reader = TD_ARENA_NEW(&request->arena, struct reader);
+
+    reader->watcher = (td_body_watcher){reader_received, reader_release};
+    reader->app = app;
+    reader->multipart_limits = (td_multipart_limits){(size_t)limits->max_parts,
+                                                     (size_t)limits->max_part_header_size};
+    reader->limits = limits;
+    reader->arena = &request->arena;
+    request->body_watcher = &reader->watcher;
+    if (td_multipart_init(&reader->parser, content_type) < 0)
+        refuse_early(app, request, reader->parser.status, reader->parser.what);
+}
+
+static void
+make_form(td_handler *h, const struct reader *reader)
+{
+    const char *body = h->request->body.ptr;
     td_form *form = TD_ARENA_NEW(&h->request->arena, td_form);
 
-    form->fields = td_arguments_create(h, parts->fields_count);
-    form->files = TD_ARENA_ARRAY(&h->request->arena, td_http_file, parts->files_count);
-    for (size_t i = 0; i < parts->fields_count + parts->files_count; i++)
-        if (td_str_is_null(items[i].filename))
+    form->fields = td_arguments_create(h, reader->fields_count);
+    form->files = TD_ARENA_ARRAY(&h->request->arena, td_http_file, reader->files_count);
+    for (const struct part *part = reader->first; part != NULL; part = part->next) {
+        td_http_file file = part->file;
+
+        file.body.ptr = body + part->offset;
+        if (td_str_is_null(file.filename))
             form->fields->items[form->fields->count++] =
-                (td_argument){.name = items[i].name, .raw = items[i].body, .is_plain = true};
+                (td_argument){.name = file.name, .raw = file.body, .is_plain = true};
         else
-            form->files[form->files_count++] = items[i];
+            form->files[form->files_count++] = file;
+    }
     h->form = form;
 }
 
 static void
-parse_multipart(td_handler *h, td_str content_type)
+parse_multipart(td_handler *h)
 {
-    td_multipart parser = {.name = {NULL, 0}};
-    struct parts parts = {.status = 0};
+    struct reader *reader = reader_of(h->request);
+    const td_str body = h->request->body;
 
-    if (td_multipart_init(&parser, content_type) < 0) {
-        parts.status = parser.status;
-        parts.what = parser.what;
-    } else {
-        read_parts(h, &parser, &parts);
-    }
-    if (parts.status == 0)
-        make_form(h, &parts);
-    td_multipart_fini(&parser);
-    td_buf_release(&parts.items);
-    if (parts.status != 0)
-        td_handler_raise_quietly(h, parts.status, "form: %s", parts.what);
+    /* What nobody has shown to the reader. */
+    read_piece(reader, td_str_make(body.ptr + reader->taken, body.len - (size_t)reader->taken));
+    if (!reader->has_ended)
+        refuse(reader, 400, "it has no end");
+    if (reader->status != 0)
+        td_handler_raise_quietly(h, reader->status, "form: %s", reader->what);
+    make_form(h, reader);
 }
 
 const td_http_file *
@@ -160,35 +260,38 @@ td_get_files(td_handler *h, const char *name, const td_http_file **files_out)
 
 /* ---- which of them it is */
 
-static bool
-is_multipart(td_str type)
+bool
+td_form_type_is_told(const td_head *head)
 {
-    const char *end = type.len > 0 ? memchr(type.ptr, ';', type.len) : NULL;
+    const td_header *type = td_headers_find(&head->headers, TD_STR("Content-Type"));
 
-    if (end != NULL)
-        type.len = (size_t)(end - type.ptr);
-    return td_str_equal_nocase(td_str_trim(type), TD_STR("multipart/form-data"));
+    return type != NULL && kind_of(type->value) != NONE;
 }
 
-/* What is compressed, say, would be taken for something else than its sender meant. */
-static void
-refuse_content_encoding(td_handler *h)
+void
+td_form_expect(td_application *app, td_request *request)
 {
-    if (td_headers_find(&h->request->head.headers, TD_STR("Content-Encoding")) != NULL)
-        td_handler_raise_quietly(h, 400, "form: it has a Content-Encoding");
+    const td_head *head = &request->head;
+    const td_str type = td_headers_get(&head->headers, &request->arena, TD_STR("Content-Type"));
+
+    if (request->body_mode != TD_BODY_BUFFERED)
+        return;
+    /* What is compressed, say, would be taken for something else than its sender meant. */
+    if (td_headers_find(&head->headers, TD_STR("Content-Encoding")) != NULL)
+        refuse_early(app, request, 400, "it has a Content-Encoding");
+    else if (kind_of(type) != URLENCODED)
+        expect_multipart(app, request, type);
+    else if (head->content_length > request->limits->max_form_memory)
+        refuse_early(app, request, 413, "larger than max_form_memory");
 }
 
 void
 td_form_parse(td_handler *h)
 {
-    const td_str type =
-        td_headers_get(&h->request->head.headers, &h->request->arena, TD_STR("Content-Type"));
-
-    if (begins_with(type, TD_STR("application/x-www-form-urlencoded"))) {
-        refuse_content_encoding(h);
+    if (h->request->body_mode != TD_BODY_BUFFERED)
+        return;
+    if (h->request->body_watcher != NULL)
+        parse_multipart(h);
+    else
         parse_urlencoded(h);
-    } else if (is_multipart(type)) {
-        refuse_content_encoding(h);
-        parse_multipart(h, type);
-    }
 }

@@ -12,18 +12,21 @@ typedef struct td_form {
     size_t files_count;
 } td_form;
 
-/*
- * Fill h->form in when the body is a form, before prepare.  Raises 400 for one that is broken, 413
- * beyond a limit.
- */
-void td_form_parse(td_handler *h);
-
-/* The message has a body, and all of it is here. */
+/* The head tells of a body that is a form. */
+bool td_form_type_is_told(const td_head *head);
 static inline bool
-td_form_may_be_there(const td_request *request)
+td_form_is_told(const td_head *head)
 {
-    return (request->head.content_length >= 0 || request->head.chunked) &&
-           request->body_mode == TD_BODY_BUFFERED;
+    return (head->content_length >= 0 || head->chunked) && td_form_type_is_told(head);
 }
+
+/*
+ * Such a body is to come: have it read while it comes.  A form that is broken or beyond a limit is
+ * answered as soon as that is known, 400 or 413, by the error page of the handler.
+ */
+void td_form_expect(td_application *app, td_request *request);
+
+/* The message is complete: fill h->form in, before prepare.  Raises 400 or 413. */
+void td_form_parse(td_handler *h);
 
 #endif

@@ -331,7 +331,7 @@ run_method(void *arg)
     const td_route *route = td_handler_route(h);
 
     begin(h);
-    if (TD_UNLIKELY(td_form_may_be_there(h->request)))
+    if (TD_UNLIKELY(h->match->is_form))
         td_form_parse(h);
     if (TD_UNLIKELY(route->checks_xsrf) && !h->finished)
         td_xsrf_check(h);
@@ -446,13 +446,13 @@ td_handler_execute(td_application *app, td_request *request)
 }
 
 void
-td_handler_refuse(td_application *app, td_request *request, int status)
+td_handler_refuse(td_application *app, td_request *request, int status, const char *why)
 {
     td_handler *h = make_handler(app, request);
     static td_log_gate gate;
 
-    if (status == 400)
-        log_error(h, &gate, status, TD_STR("a path argument is not UTF-8"));
+    if (why != NULL)
+        log_error(h, &gate, status, td_str_of(why));
     h->raised = status;
     continue_sequence(h);
 }

@@ -19,6 +19,7 @@
 typedef struct td_route_match {
     const td_route *route; /* never NULL: td_application.none stands for what no route serves */
     int status;            /* not 0: the head alone decides that the answer is this error page */
+    bool is_form;          /* what its Content-Type says of the body; see forms.h */
     td_str if_none_match;  /* of a GET or HEAD; the null string: none */
     td_str args[];         /* of the path, decoded: route->spec.groups_count of them */
 } td_route_match;
@@ -78,8 +79,8 @@ void td_handlers_open(void);
 
 void td_handler_execute(td_application *app, td_request *request); /* the message is complete */
 
-/* The head alone decides that the answer is this error page. */
-void td_handler_refuse(td_application *app, td_request *request, int status);
+/* The answer is this error page before the message is complete.  why: for the log, NULL for none. */
+void td_handler_refuse(td_application *app, td_request *request, int status, const char *why);
 
 /* What the connection tells; on the loop's stack. */
 void td_handler_writable(td_handler *h);
