@@ -198,15 +198,17 @@ post_narrow(td_str body)
     return x;
 }
 
+/* Headers of 42 + 54 + 42 bytes, and fields of 0 + 1. */
 static const struct {
-    int64_t parts, fields, head_size;
+    int64_t parts, fields, head_size, memory;
     int status;
     const char *log;
 } limits[] = {
-    {3, 2, 100, 200, ""},
-    {2, 2, 100, 413, "form: more parts than max_parts"},
-    {3, 1, 100, 413, "form: more fields than max_fields"},
-    {3, 2, 20, 413, "form: the header of a part is larger than max_part_header_size"},
+    {3, 2, 100, 139, 200, ""},
+    {2, 2, 100, 139, 413, "form: more parts than max_parts"},
+    {3, 1, 100, 139, 413, "form: more fields than max_fields"},
+    {3, 2, 20, 139, 413, "form: the header of a part is larger than max_part_header_size"},
+    {3, 2, 100, 138, 413, "form: more than max_form_memory beside its files"},
 };
 
 START_TEST(a_limit_that_is_crossed_is_named)
@@ -217,10 +219,11 @@ START_TEST(a_limit_that_is_crossed_is_named)
     narrow.max_parts = limits[_i].parts;
     narrow.max_fields = limits[_i].fields;
     narrow.max_part_header_size = limits[_i].head_size;
+    narrow.max_form_memory = limits[_i].memory;
     act = ask_nothing;
     if (limits[_i].status == 200)
         act = do_prepare;
-    x = post_narrow(TD_STR(FIELD("b", "") UPLOAD("c", "x", "", "") FIELD("b", "") END));
+    x = post_narrow(TD_STR(FIELD("b", "") UPLOAD("c", "x", "", "long") FIELD("b", "x") END));
     ck_assert_int_eq(x->status, limits[_i].status);
     ck_assert(strstr(web_log(), limits[_i].log));
     web_done(x);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -95,6 +96,7 @@ static struct {
     uint64_t body_bytes;   /* of its body */
     uint64_t body_sent;    /* of the last answer */
     bool pause;            /* its next piece pauses */
+    td_body_watcher *watcher; /* of all bodies; NULL: none */
 } seen;
 
 static char big[300000];
@@ -165,6 +167,7 @@ headers_received(void *arg, td_request *request)
 {
     (void)arg;
     seen.begun++;
+    request->body_watcher = seen.watcher;
     if (td_str_equal(request->head.path, TD_STR("/early")))
         answer(request, 404, TD_STR("no"), true);
     else if (td_str_equal(request->head.path, TD_STR("/early/7000")))
@@ -459,9 +462,28 @@ check_answer(const struct conversation *c, int fd, size_t cut)
     ck_assert_msg(ended == !c->open, "%s, cut at %zu: open is %d", c->what, cut, !ended);
 }
 
+#define CONVERSATIONS (int)(sizeof(conversations) / sizeof(conversations[0]))
+
+/* Bodies of more than so many bytes go to files. */
+static void
+spill_bodies(int64_t size)
+{
+    settings.limits.body_spill = size;
+    context.spill_place = (td_spill_place){"/tmp", UINT64_MAX};
+}
+
+/* From CONVERSATIONS on each once more, with bodies in files. */
+static const struct conversation *
+choose_conversation(int i)
+{
+    if (i >= CONVERSATIONS)
+        spill_bodies(1);
+    return &conversations[i % CONVERSATIONS];
+}
+
 START_TEST(conversation_does_not_depend_on_cuts)
 {
-    const struct conversation *c = &conversations[_i];
+    const struct conversation *c = choose_conversation(_i);
     size_t len = strlen(c->sent);
 
     start();
@@ -484,7 +506,7 @@ END_TEST
 
 START_TEST(bytes_one_by_one)
 {
-    const struct conversation *c = &conversations[_i];
+    const struct conversation *c = choose_conversation(_i);
     int fd;
 
     start();
@@ -1276,6 +1298,217 @@ START_TEST(bodies_that_come_share_the_body_memory)
 }
 END_TEST
 
+/* ---- bodies in files */
+
+static int
+open_descriptors(void)
+{
+    int count = 0;
+
+    for (int fd = 0; fd < 1024; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* Send all of it, in pieces as they are taken, or as much as is taken. */
+static void
+send_body(int fd, const char *body, size_t len)
+{
+    while (len > 0) {
+        const ssize_t n = send(fd, body, len < 50000 ? len : 50000, MSG_NOSIGNAL);
+
+        turn();
+        if (n < 0 && errno == EAGAIN)
+            continue;
+        if (n <= 0)
+            return;
+        body += n;
+        len -= (size_t)n;
+    }
+}
+
+static int
+send_echo(const char *framing)
+{
+    char head[128];
+    const int fd = connect_client();
+
+    snprintf(head, sizeof(head), "POST /echo HTTP/1.1\r\n" HOST "%s\r\n\r\n", framing);
+    ck_assert_int_gt(write(fd, head, strlen(head)), 0);
+    turn();
+    return fd;
+}
+
+static void
+check_echo(int fd, size_t len)
+{
+    static char got[sizeof(big) + 1024];
+    const char *body;
+
+    got[0] = '\0';
+    for (int i = 0; i < 100 && strlen(got) < len; i++) {
+        turn();
+        receive_all(fd, got, sizeof(got));
+    }
+    ck_assert_msg(strncmp(got, "HTTP/1.1 200 OK\r\n", 17) == 0, "%.200s", got);
+    body = strstr(got, "\r\n\r\n") + 4;
+    ck_assert_uint_eq(strlen(body), len);
+    ck_assert_int_eq(memcmp(body, big, len), 0);
+}
+
+START_TEST(bodies_past_the_body_memory_go_to_files)
+{
+    const int before = open_descriptors();
+    int fds[2];
+
+    spill_bodies(1 << 20);
+    context.body_memory = 20000;
+    start();
+    fds[0] = send_echo("Content-Length: 10000");
+    fds[1] = send_echo("Content-Length: 60000"); /* fills three pages less than are mapped */
+    send_body(fds[0], big, 9999);
+    send_body(fds[1], big, 59999);
+    ck_assert_int_eq(open_descriptors(), before + 4 + 1);
+    for (int i = 0; i < 2; i++) {
+        send_body(fds[i], big, 1);
+        check_echo(fds[i], i == 0 ? 10000 : 60000);
+    }
+    ck_assert_int_eq(open_descriptors(), before + 4); /* the connections are still there */
+    for (int i = 0; i < 2; i++)
+        close(fds[i]);
+    turn();
+}
+END_TEST
+
+/* Of a chunked one the size is not told.  8192 + 8192 bytes are whole pages: the NUL has its own. */
+START_TEST(a_body_that_turns_out_to_be_large_moves_to_a_file)
+{
+    const int before = open_descriptors();
+    int fd;
+
+    spill_bodies(10000);
+    start();
+    fd = send_echo("Transfer-Encoding: chunked");
+    send_body(fd, "2000\r\n", 6);
+    send_body(fd, big, 8192);
+    ck_assert_int_eq(open_descriptors(), before + 2);
+    send_body(fd, "\r\n2000\r\n", 8);
+    send_body(fd, big, 8192);
+    ck_assert_int_eq(open_descriptors(), before + 3);
+    send_body(fd, "\r\n0\r\n\r\n", 7);
+    check_echo(fd, 16384);
+    ck_assert_int_eq(open_descriptors(), before + 2);
+    close(fd);
+    turn();
+}
+END_TEST
+
+static const struct {
+    const char *directory;
+    uint64_t disk;
+    rlim_t file_max;
+    const char *answered, *log;
+} full[] = {
+    {"/nowhere", UINT64_MAX, RLIM_INFINITY, "HTTP/1.1 503 ",
+     "(body_temp_path /nowhere: No such file or directory)"},
+    {"/tmp", 99999, RLIM_INFINITY, "HTTP/1.1 503 ", "(body_disk is used up)"},
+    {"/tmp", UINT64_MAX, 50000, "HTTP/1.1 507 ", "(body_temp_path /tmp: File too large)"},
+    {"/tmp", UINT64_MAX, 99999, "HTTP/1.1 507 ", "(body_temp_path /tmp: File too large)"},
+    {"/tmp", UINT64_MAX, 100000, "HTTP/1.1 507 ", "(body_temp_path /tmp: File too large)"}, /* NUL */
+};
+
+START_TEST(a_file_that_cannot_be_written_is_an_answer)
+{
+    const struct rlimit most = {full[_i].file_max, full[_i].file_max};
+    char got[4096] = "", log[4096] = "";
+    int before, fd;
+
+    td_log_set_fd(memfd_create("log", 0));
+    before = open_descriptors();
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &most), 0);
+    spill_bodies(1000);
+    context.spill_place = (td_spill_place){full[_i].directory, full[_i].disk};
+    start();
+    fd = send_echo("Content-Length: 100000");
+    send_body(fd, big, 100000);
+    ck_assert(receive_all(fd, got, sizeof(got)));
+    ck_assert_msg(strncmp(got, full[_i].answered, strlen(full[_i].answered)) == 0, "%s", got);
+    ck_assert_int_eq(open_descriptors(), before + 2);
+    ck_assert_int_eq(seen.finished, 0);
+    ck_assert_int_eq(seen.closed, 1);
+    ck_assert_int_eq(seen.done, 1);
+    ck_assert_int_gt(pread(td_log_fd(), log, sizeof(log) - 1, 0), 0);
+    ck_assert_msg(strstr(log, full[_i].log) != NULL, "%s", log);
+    close(fd);
+    turn();
+    ck_assert_int_eq(open_descriptors(), before);
+}
+END_TEST
+
+/* ---- watchers */
+
+static struct {
+    td_body_watcher watcher;
+    uint64_t bytes, answers_at;
+    int released;
+} watched;
+
+static void
+watch_received(td_body_watcher *watcher, td_request *request, td_str data)
+{
+    ck_assert_ptr_eq(watcher, &watched.watcher);
+    watched.bytes += data.len;
+    if (watched.bytes >= watched.answers_at && !request->body_unwanted) {
+        request->body_unwanted = true;
+        answer(request, 413, TD_STR("no"), true);
+    }
+}
+
+static void
+watch_release(td_body_watcher *watcher)
+{
+    ck_assert_ptr_eq(watcher, &watched.watcher);
+    watched.released++;
+}
+
+START_TEST(a_body_is_watched_while_it_comes)
+{
+    spill_bodies(300000);
+    start();
+    for (int round = 0; round < 8; round++) {
+        const bool in_file = round & 1, is_refused = round & 2, is_chunked = round & 4;
+        char got[512] = "";
+        int fd;
+
+        memset(&watched, 0, sizeof(watched));
+        watched.watcher = (td_body_watcher){watch_received, watch_release};
+        watched.answers_at = is_refused ? 20000 : UINT64_MAX; /* more than 64 KiB are left */
+        seen.watcher = &watched.watcher;
+        settings.limits.body_spill = in_file ? 1000 : 300000;
+        fd = send_echo(is_chunked ? "Transfer-Encoding: chunked" : "Content-Length: 200000");
+        if (is_chunked)
+            send_body(fd, "30d40\r\n", 7);
+        send_body(fd, big, 199999);
+        if (is_refused) {
+            ck_assert(receive_all(fd, got, sizeof(got)));
+            ck_assert_int_eq(strncmp(got, "HTTP/1.1 413 ", 13), 0);
+            ck_assert_uint_lt(watched.bytes, 199999);
+        } else {
+            send_body(fd, big, 1);
+            if (is_chunked)
+                send_body(fd, "\r\n0\r\n\r\n", 7);
+            check_echo(fd, 200000);
+            ck_assert_uint_eq(watched.bytes, 200000);
+        }
+        close(fd);
+        turn();
+        ck_assert_int_eq(watched.released, 1);
+        ck_assert_int_eq(connections, 0);
+    }
+}
+END_TEST
+
 START_TEST(unread_body_is_waited_for_though_the_client_closes)
 {
     const char *sent = "POST /early HTTP/1.1\r\n" HOST
@@ -1308,10 +1541,8 @@ main(void)
     tcase_add_checked_fixture(tcase, setup_file, teardown_file);
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 60);
-    tcase_add_loop_test(tcase, conversation_does_not_depend_on_cuts, 0,
-                        sizeof(conversations) / sizeof(conversations[0]));
-    tcase_add_loop_test(tcase, bytes_one_by_one, 0,
-                        sizeof(conversations) / sizeof(conversations[0]));
+    tcase_add_loop_test(tcase, conversation_does_not_depend_on_cuts, 0, 2 * CONVERSATIONS);
+    tcase_add_loop_test(tcase, bytes_one_by_one, 0, 2 * CONVERSATIONS);
     tcase_add_test(tcase, same_head_is_routed_once);
     tcase_add_test(tcase, pipeline_is_in_order_and_bounded);
     tcase_add_test(tcase, client_that_leaves_is_told_once);
@@ -1342,6 +1573,11 @@ main(void)
     tcase_add_test(tcase, only_empty_lines_are_not_answered);
     tcase_add_test(tcase, told_lengths_take_no_body_memory);
     tcase_add_test(tcase, bodies_that_come_share_the_body_memory);
+    tcase_add_test(tcase, bodies_past_the_body_memory_go_to_files);
+    tcase_add_test(tcase, a_body_that_turns_out_to_be_large_moves_to_a_file);
+    tcase_add_loop_test(tcase, a_file_that_cannot_be_written_is_an_answer, 0,
+                        sizeof(full) / sizeof(full[0]));
+    tcase_add_test(tcase, a_body_is_watched_while_it_comes);
     tcase_add_test(tcase, unread_body_is_waited_for_though_the_client_closes);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
