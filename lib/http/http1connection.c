@@ -286,7 +286,6 @@ begin_body(td_http1connection *conn)
          !make_room(conn, conn->body_left < BODY_FIRST ? conn->body_left : BODY_FIRST)) &&
         !begin_spill(conn))
         return false;
-    }
     conn->phase = HTTP1_BODY;
     td_deadline_start(body_timeout(context, limits->body_timeout_ms), &conn->deadline,
                       td_now_ns());

@@ -274,8 +274,6 @@ td_form_expect(td_application *app, td_request *request)
     const td_head *head = &request->head;
     const td_str type = td_headers_get(&head->headers, &request->arena, TD_STR("Content-Type"));
 
-    if (request->body_mode != TD_BODY_BUFFERED)
-        return;
     /* What is compressed, say, would be taken for something else than its sender meant. */
     if (td_headers_find(&head->headers, TD_STR("Content-Encoding")) != NULL)
         refuse_early(app, request, 400, "it has a Content-Encoding");
