@@ -1,6 +1,6 @@
 /*
- * The inside of a td_http1connection, shared by its two halves: http1connection.c receives,
- * http1writer.c answers.
+ * The inside of a td_http1connection, shared by its parts: http1connection.c receives, http1writer.c
+ * answers, http1file.c sends files.
  */
 #ifndef TORNADO_HTTP_HTTP1_INTERNAL_H
 #define TORNADO_HTTP_HTTP1_INTERNAL_H
@@ -34,6 +34,10 @@ typedef struct http1_range {
     td_str before;
     td_file *file; /* NULL: only `before`, at the end of a body */
     uint64_t offset, left;
+    td_http1connection *conn;
+    td_list link;   /* in the line of files; unlinked: behind another range, or the kernel is full */
+    uint32_t burst; /* bytes since it came to the front of the line */
+    bool in_turn;   /* it has just been the first in line */
 } http1_range;
 
 struct td_http1connection {
@@ -65,6 +69,7 @@ struct td_http1connection {
     bool begun;              /* the delegate knows of a request that is not done */
     bool head_sent, answered;
     bool sliced;             /* a file has had its slice of this turn */
+    bool corked;             /* only full segments leave, as a long file follows */
     bool refused;            /* answered by the connection itself */
     bool out_chunked, out_sized, no_body; /* framing of the answer */
     bool keep;               /* the connection outlives this answer; decided with its head */
@@ -88,14 +93,27 @@ typedef struct http1_turn {
 extern http1_turn td_http1_turn;
 
 #define HTTP1_TURN_BYTES (64 * 1024) /* of answers in one turn; then the others' go */
-#define HTTP1_SLICE (256 * 1024)     /* bytes of a file in one turn */
+#define HTTP1_SLICE (256 * 1024)     /* bytes of long files in one iteration of the loop */
 #define HTTP1_DRAIN_MAX (64 * 1024)  /* of an unwanted body, to keep the connection */
 
 /* Of http1writer.c. */
 extern const td_message_writer td_http1_writer;
 void td_http1_send(td_http1connection *conn); /* try to send all there is; may set broken */
 size_t td_http1_unsent(const td_http1connection *conn); /* bytes in memory */
-void td_http1_drop_range(td_http1connection *conn); /* what of a file is not sent is lost */
+void td_http1_count_sent(td_http1connection *conn, size_t n);
+
+/* Of http1file.c. */
+void td_http1_file_add(td_http1connection *conn, td_file *file, uint64_t offset, uint64_t length);
+void td_http1_file_append(td_http1connection *conn, td_str bytes, bool stable); /* behind a file */
+void td_http1_file_send(td_http1connection *conn); /* nothing is in front of it any more */
+void td_http1_file_drop(td_http1connection *conn); /* what of it is not sent is lost */
+
+/* There is a file, and it waits for others to leave, not for the kernel. */
+static inline bool
+http1_is_in_line(const td_http1connection *conn)
+{
+    return conn->range != NULL && td_list_is_linked(&conn->range->link);
+}
 
 /* Something waits for the kernel to take it. */
 static inline bool

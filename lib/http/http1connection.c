@@ -75,7 +75,7 @@ close_connection(td_http1connection *conn)
 {
     td_http1context *context = conn->context;
 
-    td_http1_drop_range(conn);
+    td_http1_file_drop(conn);
     if (conn->begun)
         lose_request(conn);
     forget_request(conn);
@@ -672,7 +672,8 @@ settle(td_http1connection *conn)
     }
     settle_deadline(conn, waiting);
     td_transport_watch(&conn->transport, conn->context->loop,
-                       (waiting ? TD_WRITABLE : 0) | (wants_input(conn) ? TD_READABLE : 0));
+                       (waiting && !http1_is_in_line(conn) ? TD_WRITABLE : 0) |
+                           (wants_input(conn) ? TD_READABLE : 0));
 }
 
 /* A part of a request has come, and not just empty lines. */

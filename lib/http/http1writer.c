@@ -7,7 +7,6 @@
  * the caller says that the bytes stay, else by copy.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <strings.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -58,8 +57,8 @@ parts_consume(struct iovec *parts, int count, size_t sent)
     }
 }
 
-static void
-count_sent(td_http1connection *conn, size_t n)
+void
+td_http1_count_sent(td_http1connection *conn, size_t n)
 {
     if (__builtin_add_overflow(conn->window_sent, (uint32_t)n, &conn->window_sent))
         conn->window_sent = UINT32_MAX;
@@ -79,7 +78,7 @@ write_parts(td_http1connection *conn, struct iovec *parts, int count)
     }
     if (n > 0) {
         parts_consume(parts, count, (size_t)n);
-        count_sent(conn, (size_t)n);
+        td_http1_count_sent(conn, (size_t)n);
     }
     return true;
 }
@@ -106,104 +105,6 @@ send_turn(td_http1connection *conn, td_str bytes, bool stable)
 }
 
 void
-td_http1_drop_range(td_http1connection *conn)
-{
-    http1_range *range = conn->range;
-
-    conn->range = NULL;
-    for (; range != NULL; range = range->next) {
-        conn->request->body_sent -= range->left;
-        if (range->file != NULL)
-            td_file_unref(range->file);
-        if (range->next != NULL)
-            conn->request->body_sent -= range->next->before.len;
-    }
-}
-
-/* The one in front has left: what stands before the next follows at once. */
-static void
-next_range(td_http1connection *conn)
-{
-    http1_range *range = conn->range;
-
-    td_file_unref(range->file);
-    conn->range = range = range->next;
-    if (range == NULL)
-        return;
-    td_buf_append(&conn->out, range->before);
-    if (range->file == NULL)
-        conn->range = NULL;
-}
-
-/* The last of those that wait; a new one unless it has no file yet. */
-static http1_range *
-add_range(td_http1connection *conn)
-{
-    http1_range **last = &conn->range;
-
-    while (*last != NULL && (*last)->file != NULL)
-        last = &(*last)->next;
-    if (*last == NULL)
-        *last = TD_ARENA_NEW(&conn->request->arena, http1_range);
-    return *last;
-}
-
-/* Bytes behind a file that is still being sent. */
-static void
-append_behind(td_http1connection *conn, td_str bytes, bool stable)
-{
-    td_arena *arena = &conn->request->arena;
-    http1_range *range = add_range(conn);
-
-    if (range->before.len > 0)
-        range->before = td_arena_sprintf(arena, "%.*s%.*s", TD_STR_FMT(range->before),
-                                         TD_STR_FMT(bytes));
-    else
-        range->before = stable ? bytes : td_str_dup(arena, bytes);
-}
-
-/* The head told a length that cannot be kept any more: who asked can only be cut off. */
-static void
-lose_file(td_http1connection *conn, ssize_t n)
-{
-    td_log_at(TD_LOG_ERROR, "http", "%.*s: %" PRIu64 " bytes were still to come of a file: %s: closed",
-              TD_STR_FMT(conn->request->head.target), conn->range->left,
-              n == 0 ? "it has become shorter" : strerror((int)-n));
-    conn->broken = true;
-}
-
-/*
- * One slice a turn (BEHAVIOUR section 13): a fast client would else have the worker for itself.  What
- * is not in the page cache is read from the disk meanwhile, and the worker waits for it.
- */
-static void
-send_slice(td_http1connection *conn)
-{
-    http1_range *range = conn->range;
-    size_t size = range->left < HTTP1_SLICE ? (size_t)range->left : HTTP1_SLICE;
-    ssize_t n;
-
-    if (conn->sliced)
-        return;
-    conn->sliced = true;
-    n = conn->transport.ops->sendfile(&conn->transport, range->file->fd, (off_t)range->offset,
-                                      size);
-    if (n == -EAGAIN)
-        return;
-    if (n == -EPIPE || n == -ECONNRESET) {
-        conn->broken = true;
-    } else if (n <= 0) {
-        lose_file(conn, n);
-    } else {
-        count_sent(conn, (size_t)n);
-        range->offset += (uint64_t)n;
-        range->left -= (uint64_t)n;
-        if (range->left == 0)
-            next_range(conn);
-    }
-}
-
-void
 td_http1_send(td_http1connection *conn)
 {
     if (conn->broken) {
@@ -227,7 +128,7 @@ td_http1_send(td_http1connection *conn)
         send_turn(conn, td_str_make(NULL, 0), false);
     }
     if (conn->range != NULL && !conn->broken && conn->out.len == 0 && conn->stable.len == 0)
-        send_slice(conn);
+        td_http1_file_send(conn);
 }
 
 /* Where the next bytes of conn's output are to be appended. */
@@ -513,7 +414,7 @@ http1_body(td_request *request, td_str bytes, bool stable)
     } else {
         conn->out_left -= conn->out_sized ? bytes.len : 0;
         if (conn->range != NULL)
-            append_behind(conn, bytes, stable);
+            td_http1_file_append(conn, bytes, stable);
         else
             emit_body(conn, bytes, stable);
     }
@@ -524,7 +425,6 @@ static int
 http1_file(td_request *request, td_file *file, uint64_t offset, uint64_t length)
 {
     td_http1connection *conn = request->connection;
-    http1_range *range;
 
     if (conn == NULL || conn->broken)
         return TD_ECLOSED;
@@ -536,10 +436,7 @@ http1_file(td_request *request, td_file *file, uint64_t offset, uint64_t length)
         return refuse_excess(request);
     conn->out_left -= conn->out_sized ? length : 0;
     request->body_sent += length;
-    range = add_range(conn);
-    range->file = td_file_ref(file);
-    range->offset = offset;
-    range->left = length;
+    td_http1_file_add(conn, file, offset, length);
     td_http1_send(conn);
     return conn->broken ? TD_ECLOSED : 0;
 }

@@ -2,6 +2,8 @@
 #include "io/transport.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -47,6 +49,15 @@ plain_sendfile(td_transport *t, int fd, off_t offset, size_t size)
     return n < 0 ? -errno : n;
 }
 
+/* Of a unix socket it cannot be had, and is not wanted. */
+static void
+plain_cork(td_transport *t, bool on)
+{
+    const int value = on;
+
+    setsockopt(t->watcher.fd, IPPROTO_TCP, TCP_CORK, &value, sizeof(value));
+}
+
 static void
 plain_shutdown(td_transport *t)
 {
@@ -63,6 +74,7 @@ static const td_transport_ops plain = {
     .read = plain_read,
     .writev = plain_writev,
     .sendfile = plain_sendfile,
+    .cork = plain_cork,
     .shutdown = plain_shutdown,
     .close = plain_close,
 };

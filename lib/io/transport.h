@@ -29,6 +29,9 @@ typedef struct td_transport_ops {
 
     /* Bytes, 0 where the file has ended, -errno.  The process ignores SIGPIPE. */
     ssize_t (*sendfile)(td_transport *t, int fd, off_t offset, size_t size);
+
+    /* Send full segments only, until it is off: for a file of many pieces. */
+    void (*cork)(td_transport *t, bool on);
     void (*shutdown)(td_transport *t); /* of the sending side */
     void (*close)(td_transport *t);    /* frees what the kind holds; the fd too */
 } td_transport_ops;

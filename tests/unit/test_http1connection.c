@@ -766,6 +766,38 @@ START_TEST(client_that_leaves_lets_go_of_all_pieces)
 }
 END_TEST
 
+/* However many downloads there are, an iteration of the loop sends one slice. */
+START_TEST(files_leave_in_a_line)
+{
+    static char got[3][FILE_SIZE + 1024];
+    size_t len[3] = {0};
+    int fds[3] = {ask_for_file("/file"), connect_client(), connect_client()};
+
+    memset(got, 0, sizeof(got));
+    for (int i = 1; i < 3; i++)
+        ck_assert_int_eq(write(fds[i], "GET /file HTTP/1.1\r\n" HOST "\r\n", 31), 31);
+    for (int rounds = 0; seen.done < 3; rounds++) {
+        const int before = kernel.sendfiles;
+
+        ck_assert_int_lt(rounds, 1000);
+        ev_run(td_ioloop_ev(loop), EVRUN_NOWAIT);
+        ck_assert_int_le(kernel.sendfiles, before + 1);
+        for (int i = 0; i < 3; i++) {
+            const ssize_t n = read(fds[i], got[i] + len[i], sizeof(got[i]) - len[i]);
+
+            len[i] += n > 0 ? (size_t)n : 0;
+        }
+    }
+    for (int i = 0; i < 3; i++) {
+        receive_all(fds[i], got[i], sizeof(got[i]));
+        ck_assert_uint_eq(check_digits(got[i], strlen(got[i])), FILE_SIZE - 3);
+        close(fds[i]);
+    }
+    ck_assert_uint_eq(file->references, 1);
+    turn();
+}
+END_TEST
+
 START_TEST(file_that_shrinks_closes_the_connection)
 {
     static char got[FILE_SIZE + 1024];
@@ -1550,6 +1582,7 @@ main(void)
     tcase_add_test(tcase, slow_reader_gets_all_of_a_big_body);
     tcase_add_test(tcase, rest_that_leaves_at_the_second_attempt_ends_the_answer);
     tcase_add_test(tcase, file_leaves_in_slices_and_others_are_served_in_between);
+    tcase_add_test(tcase, files_leave_in_a_line);
     tcase_add_test(tcase, pieces_of_a_file_leave_in_order_one_slice_a_turn);
     tcase_add_test(tcase, client_that_leaves_lets_go_of_all_pieces);
     tcase_add_test(tcase, file_that_shrinks_closes_the_connection);
