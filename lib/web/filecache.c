@@ -33,6 +33,7 @@ struct td_filecache {
     struct td_root *roots; /* a few */
     td_list files;         /* the one used least recently first */
     size_t count, files_max;
+    size_t memory, memory_max; /* bytes of small files, those that are in use included */
     int64_t recheck_ns;
     td_arena arena;
     td_mimetypes types;
@@ -41,10 +42,12 @@ struct td_filecache {
 /* ---- files */
 
 static void
-let_go(td_cached_file *file)
+let_go(td_filecache *cache, td_cached_file *file)
 {
     if (file->file != NULL)
         td_file_unref(file->file);
+    if (file->bytes != NULL)
+        cache->memory -= file->size;
     free(file->bytes);
     file->file = NULL;
     file->bytes = NULL;
@@ -61,7 +64,7 @@ forget(td_filecache *cache, td_cached_file *file)
     }
     if (file->users > 0)
         return;
-    let_go(file);
+    let_go(cache, file);
     free(file);
 }
 
@@ -121,16 +124,17 @@ is_same(const td_cached_file *file, const struct stat *st)
            file->changed.tv_nsec == st->st_mtim.tv_nsec && !file->is_directory;
 }
 
-/* A small file goes into memory; one that has just become shorter stays a descriptor. */
+/* A small file goes into memory; one that has just become another size stays a descriptor. */
 static void
-take_bytes(td_cached_file *file, int fd)
+take_bytes(td_filecache *cache, td_cached_file *file, int fd)
 {
     char *bytes;
 
-    if (file->size <= TD_FILECACHE_SMALL) {
-        bytes = td_xmalloc(TD_FILECACHE_SMALL);
-        if (pread(fd, bytes, TD_FILECACHE_SMALL, 0) == (ssize_t)file->size) {
-            file->bytes = td_xrealloc(bytes, file->size > 0 ? file->size : 1);
+    if (file->size <= TD_FILECACHE_SMALL && file->size <= cache->memory_max - cache->memory) {
+        bytes = td_xmalloc(file->size + 1);
+        if (pread(fd, bytes, file->size + 1, 0) == (ssize_t)file->size) {
+            file->bytes = bytes;
+            cache->memory += file->size;
             close(fd);
             return;
         }
@@ -180,12 +184,12 @@ look(td_filecache *cache, td_cached_file *file)
         close(fd);
         return 0;
     }
-    let_go(file);
+    let_go(cache, file);
     describe(cache, file, &st);
     if (file->is_directory)
         close(fd);
     else
-        take_bytes(file, fd);
+        take_bytes(cache, file, fd);
     return 0;
 }
 
@@ -328,7 +332,7 @@ td_filecache_count(const td_filecache *cache)
 }
 
 int
-td_filecache_create(td_filecache **out, size_t files_max, int64_t recheck_ms,
+td_filecache_create(td_filecache **out, size_t files_max, size_t memory_max, int64_t recheck_ms,
                     const char *mime_types, td_err *err)
 {
     td_filecache *cache = td_xcalloc(1, sizeof(*cache));
@@ -343,6 +347,7 @@ td_filecache_create(td_filecache **out, size_t files_max, int64_t recheck_ms,
     }
     td_list_init(&cache->files);
     cache->files_max = files_max;
+    cache->memory_max = memory_max;
     cache->recheck_ns = recheck_ms * TD_NS_PER_MS;
     *out = cache;
     return 0;

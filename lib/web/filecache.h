@@ -20,7 +20,7 @@
 #include "http/accept.h"
 #include "web/mimetypes.h"
 
-#define TD_FILECACHE_SMALL (16 * 1024) /* bytes of a file that is kept in memory */
+#define TD_FILECACHE_SMALL (128 * 1024) /* bytes of a file that is kept in memory: cheaper than sendfile */
 
 typedef struct td_filecache td_filecache;
 
@@ -48,9 +48,12 @@ typedef struct td_cached_file {
     int64_t checked_ns;
 } td_cached_file;
 
-/* files_max: how many are kept.  mime_types: a file, or NULL. */
-TD_PRIVATE int td_filecache_create(td_filecache **out, size_t files_max, int64_t recheck_ms,
-                                   const char *mime_types, td_err *err);
+/*
+ * files_max: how many are kept.  memory_max: bytes of small ones; past it they are kept open like
+ * large ones.  mime_types: a file, or NULL.
+ */
+TD_PRIVATE int td_filecache_create(td_filecache **out, size_t files_max, size_t memory_max,
+                                   int64_t recheck_ms, const char *mime_types, td_err *err);
 TD_PRIVATE void td_filecache_destroy(td_filecache **cache);
 
 /*

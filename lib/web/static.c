@@ -356,6 +356,7 @@ td_static_mount(td_application *app, td_err *err)
     const td_application_settings *settings = app->settings;
     td_static_options *options;
     int rc = td_filecache_create(&app->files, (size_t)settings->static_cache,
+                                 (size_t)settings->static_cache_memory,
                                  settings->debug ? 0 : settings->static_cache_time_ms, settings->mime_types, err);
 
     if (rc < 0 || settings->static_path == NULL)

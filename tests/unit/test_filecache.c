@@ -12,6 +12,7 @@
 #include "tests/unit/unit.h"
 
 #define RECHECK_MS 1000
+#define MEMORY_MAX 200000
 
 static td_filecache *cache;
 static char folder[32], root[40];
@@ -81,7 +82,7 @@ setup(void)
     put_link("nothing", "root/dangling");
     put_link("/proc/self/root/etc/passwd", "root/magic");
     put_socket("root/socket");
-    ck_assert_int_eq(td_filecache_create(&cache, 100, RECHECK_MS, NULL, NULL), 0);
+    ck_assert_int_eq(td_filecache_create(&cache, 100, MEMORY_MAX, RECHECK_MS, NULL, NULL), 0);
 }
 
 static void
@@ -258,7 +259,7 @@ START_TEST(cache_is_bounded_and_keeps_what_is_used)
     td_cached_file *file;
 
     td_filecache_destroy(&cache);
-    ck_assert_int_eq(td_filecache_create(&cache, 3, RECHECK_MS, NULL, NULL), 0);
+    ck_assert_int_eq(td_filecache_create(&cache, 3, MEMORY_MAX, RECHECK_MS, NULL, NULL), 0);
     file = open_file("a.txt");
     for (int i = 0; i < 20; i++) {
         snprintf(name, sizeof(name), "root/%d", i);
@@ -271,10 +272,31 @@ START_TEST(cache_is_bounded_and_keeps_what_is_used)
 }
 END_TEST
 
+START_TEST(memory_of_small_files_is_bounded)
+{
+    char command[64], name[8];
+    td_cached_file *file;
+
+    for (int i = 0; i < 3; i++) {
+        snprintf(command, sizeof(command), "head -c 90000 /dev/zero > root/%d", i);
+        run(command);
+        snprintf(name, sizeof(name), "%d", i);
+        file = open_file(name);
+        ck_assert_uint_eq(file->size, 90000);
+        ck_assert_int_eq(file->bytes != NULL, i < 2); /* MEMORY_MAX */
+        ck_assert_int_eq(file->file != NULL, i == 2);
+    }
+    run("head -c 90001 /dev/zero > root/0 && echo > root/1");
+    pass(RECHECK_MS);
+    ck_assert_ptr_nonnull(open_file("1")->bytes);
+    ck_assert_ptr_nonnull(open_file("0")->bytes); /* what it had was given back */
+}
+END_TEST
+
 START_TEST(without_a_cache_nothing_is_kept)
 {
     td_filecache_destroy(&cache);
-    ck_assert_int_eq(td_filecache_create(&cache, 0, RECHECK_MS, NULL, NULL), 0);
+    ck_assert_int_eq(td_filecache_create(&cache, 0, MEMORY_MAX, RECHECK_MS, NULL, NULL), 0);
     td_filecache_done(cache, take_file("a.txt"));
     ck_assert_uint_eq(td_filecache_count(cache), 0);
     put("root/a.txt", "world");
@@ -291,11 +313,11 @@ START_TEST(file_outlives_its_place_in_the_cache)
     td_file *file;
     char byte;
 
-    run("head -c 20000 /dev/zero > root/large");
+    run("head -c 150000 /dev/zero > root/large");
     file = td_file_ref(open_file("large")->file);
     run("rm root/large");
     td_filecache_destroy(&cache);
-    ck_assert_int_eq(pread(file->fd, &byte, 1, 19999), 1);
+    ck_assert_int_eq(pread(file->fd, &byte, 1, 149999), 1);
     td_file_unref(file);
 }
 END_TEST
@@ -306,7 +328,7 @@ START_TEST(file_in_use_stays_as_it_is)
     td_cached_file *old, *new;
 
     td_filecache_destroy(&cache);
-    ck_assert_int_eq(td_filecache_create(&cache, 1, RECHECK_MS, NULL, NULL), 0);
+    ck_assert_int_eq(td_filecache_create(&cache, 1, MEMORY_MAX, RECHECK_MS, NULL, NULL), 0);
     old = take_file("a.txt");
     put("root/a.txt", "world!");
     pass(RECHECK_MS);
@@ -390,6 +412,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, removal_and_a_link_in_its_place_are_seen);
     tcase_add_test(tcase, root_that_is_replaced_is_seen);
     tcase_add_test(tcase, cache_is_bounded_and_keeps_what_is_used);
+    tcase_add_test(tcase, memory_of_small_files_is_bounded);
     tcase_add_test(tcase, without_a_cache_nothing_is_kept);
     tcase_add_test(tcase, file_outlives_its_place_in_the_cache);
     tcase_add_test(tcase, file_in_use_stays_as_it_is);
