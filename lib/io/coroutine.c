@@ -8,7 +8,8 @@
  *
  * Leaving early (td_coroutine_raise, cancellation) is a forced unwinding: the frames' cleanups run,
  * no frame is asked, and where the unwinder meets the end of the stack, or a frame it cannot read,
- * we switch away.
+ * we switch away.  A catch (td_coroutine_catch) is a nearer end: the unwinding stops at its frame,
+ * and the stack is used again from there down.
  */
 #include "io/coroutine.h"
 
@@ -40,10 +41,19 @@ struct deferred {
     void *arg;
 };
 
+/* Lies in the frame of td_coroutine_catch. */
+struct catch {
+    struct catch *outer;
+    void *point;       /* where it goes on */
+    const char *frame; /* no frame that is to be unwound lies higher */
+    bool is_left;      /* somebody has gone to the point */
+};
+
 struct td_coroutine {
     void *point; /* where it goes on; means something only while is_waiting */
     td_coroutine_task task;
     struct deferred *deferred; /* newest first */
+    struct catch *catch;       /* the innermost; NULL: none, unwinding ends with the stack */
     td_coroutine_end end;
     unsigned cancel_disabled; /* depth of td_cancel_disable */
     bool is_waiting;
@@ -72,7 +82,8 @@ struct scheduler {
     void *point;             /* of the loop, while a coroutine runs */
     td_fiber fiber;          /* the loop's */
     td_cxx_state *cxx;       /* of this thread; on the loop's stack it is always clear */
-    td_coroutine *deferring; /* whose td_defer actions run, after it */
+    td_coroutine *deferring; /* whose td_defer actions or td_coroutine_call run: no waiting */
+    td_coroutine outside;    /* in its place for a td_coroutine_call on the loop's own stack */
 
     td_coroutine *pool;
     size_t count; /* stacks there are, those in the pool included */
@@ -143,13 +154,23 @@ acting_module(void)
     return co != NULL ? co->task.module : NULL;
 }
 
-void
-td_coroutine_set_activity(td_coroutine *co, const td_activity *activity, const char *module)
+static void
+set_activity(td_coroutine *co, const td_activity *activity, const char *module)
 {
     co->task.activity = *activity;
     co->task.module = module;
-    if (co == scheduler.current)
-        td_activity_set(activity);
+    td_activity_set(activity);
+}
+
+void
+td_coroutine_set_activity(td_coroutine *co, const td_activity *activity, const char *module)
+{
+    if (co == scheduler.current) {
+        set_activity(co, activity, module);
+        return;
+    }
+    co->task.activity = *activity;
+    co->task.module = module;
 }
 
 size_t
@@ -265,10 +286,16 @@ on_trim(void *arg)
 
 /* ---- leaving */
 
-/* From the coroutine's stack, for good. */
+/* From the coroutine's stack for good, or to the catch. */
 static TD_NORETURN void
 leave(td_coroutine *co)
 {
+    struct catch *catch = co->catch;
+
+    if (catch != NULL) {
+        catch->is_left = true;
+        td_switch_leave(catch->point);
+    }
     co->is_ended = true;
     td_fiber_leaving_for_good(&scheduler.fiber);
     td_switch_leave(scheduler.point);
@@ -278,9 +305,12 @@ static _Unwind_Reason_Code
 on_frame(int version, _Unwind_Action actions, _Unwind_Exception_Class class,
          struct _Unwind_Exception *exception, struct _Unwind_Context *context, void *arg)
 {
-    (void)version, (void)class, (void)exception, (void)context;
-    if (actions & _UA_END_OF_STACK)
-        leave(arg);
+    td_coroutine *co = arg;
+
+    (void)version, (void)class, (void)exception;
+    if ((actions & _UA_END_OF_STACK) ||
+        (co->catch != NULL && (const char *)_Unwind_GetCFA(context) >= co->catch->frame))
+        leave(co);
     return _URC_NO_REASON;
 }
 
@@ -315,7 +345,7 @@ give_up(td_coroutine_end end)
         pthread_exit(NULL); /* a handler's own thread: nothing else there is to leave */
     TD_ASSERT(co != NULL);
     if (co != scheduler.current)
-        td_misuse("td_defer", "the action has raised");
+        td_misuse("td_raise", "called in a td_defer action, or in another that must not");
     unwind(co, end);
 }
 
@@ -343,6 +373,103 @@ td_switch_uncaught(struct _Unwind_Exception *exception)
     co->end = TD_COROUTINE_RAISED;
     co->has_loose_ends = true;
     leave(co);
+}
+
+/* ---- catching */
+
+/* True: run(arg) has returned.  Never inlined: its frame is the mark at which unwinding stops. */
+static __attribute__((noinline)) bool
+call_catching(td_coroutine *co, void (*run)(void *arg), void *arg)
+{
+    struct catch catch = {.outer = co->catch, .frame = __builtin_frame_address(0)};
+    const unsigned cancel_disabled = co->cancel_disabled;
+    const bool was_unwinding = co->is_unwinding;
+    const td_cxx_state cxx =
+        scheduler.cxx != NULL ? *scheduler.cxx : (td_cxx_state){NULL, 0};
+
+    co->catch = &catch;
+    td_switch_call(&catch.point, run, arg);
+    co->catch = catch.outer;
+    if (TD_LIKELY(!catch.is_left))
+        return true;
+    co->cancel_disabled = cancel_disabled;
+    co->is_unwinding = was_unwinding;
+    if (scheduler.cxx != NULL) /* a frame that could not be unwound has left it as it was there */
+        *scheduler.cxx = cxx;
+    td_fiber_forget_frames_below(&co->fiber, catch.frame);
+    return false;
+}
+
+/* Waiting is misuse in there, and what raises ends there. */
+static bool
+call_unable_to_wait(void (*run)(void *arg), void *arg)
+{
+    td_coroutine *const current = scheduler.current, *const deferring = scheduler.deferring;
+    td_coroutine *co = acting() != NULL ? acting() : &scheduler.outside;
+    const td_coroutine_end end = co->end;
+    const td_fiber fiber = scheduler.fiber; /* others may be resumed from in there, as from the loop */
+    void *const point = scheduler.point;
+    bool returned;
+
+    scheduler.current = NULL;
+    scheduler.deferring = co;
+    returned = call_catching(co, run, arg);
+    scheduler.current = current;
+    scheduler.deferring = deferring;
+    scheduler.fiber = fiber;
+    scheduler.point = point;
+    co->end = end;
+    return returned;
+}
+
+struct deferred_run {
+    td_coroutine *co;
+    const struct deferred *until; /* older ones stay */
+};
+
+static void
+run_deferred_here(void *arg)
+{
+    const struct deferred_run *run = arg;
+
+    while (run->co->deferred != run->until) {
+        const struct deferred action = *run->co->deferred;
+
+        free(run->co->deferred);
+        run->co->deferred = action.older;
+        action.fn(action.arg);
+    }
+}
+
+td_coroutine_end
+td_coroutine_catch(void (*run)(void *arg), void *arg)
+{
+    td_coroutine *co = scheduler.current;
+
+    TD_ASSERT(co != NULL);
+    struct deferred_run deferred = {co, co->deferred};
+    const td_coroutine_end end = call_catching(co, run, arg) ? TD_COROUTINE_RETURNED : co->end;
+    if (end != TD_COROUTINE_RETURNED && co->is_canceled) {
+        td_callback_cancel(&co->cancel);
+        co->is_canceled = false;
+    }
+    while (co->deferred != deferred.until)
+        call_unable_to_wait(run_deferred_here, &deferred);
+    return end;
+}
+
+bool
+td_coroutine_call(const td_coroutine_task *task)
+{
+    td_coroutine *co = acting() != NULL ? acting() : &scheduler.outside;
+    const td_activity activity = co->task.activity;
+    const char *module = co->task.module;
+    bool returned;
+
+    set_activity(co, &task->activity, task->module);
+    returned = call_unable_to_wait(task->run, task->arg);
+    set_activity(co, &activity, module);
+    return returned;
 }
 
 /* ---- running */
@@ -405,6 +532,7 @@ feed_later(void)
 static __attribute__((noinline)) void
 tie_loose_ends(td_coroutine *co)
 {
+    co->catch = NULL; /* of one that was abandoned */
     run_deferred(co);
     td_callback_cancel(&co->cancel);
     td_fiber_forget_frames(&co->fiber);
@@ -445,6 +573,7 @@ start(td_coroutine *co, const td_coroutine_task *task)
 {
     co->task = *task;
     co->deferred = NULL;
+    co->catch = NULL;
     co->cancel_disabled = 0;
     co->is_waiting = co->has_waited = co->is_ended = co->is_canceled = false;
     co->is_unwinding = co->must_unwind = co->has_loose_ends = co->is_unneeded = false;

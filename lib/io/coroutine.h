@@ -97,6 +97,19 @@ TD_PRIVATE TD_NORETURN void td_coroutine_raise(void);
 /* The same after whoever has to know was told: ended(TD_COROUTINE_LEFT). */
 TD_PRIVATE TD_NORETURN void td_coroutine_leave(void);
 
+/*
+ * Call run(arg) on the current coroutine and stop there what would unwind further: a raise, a
+ * cancellation (which is over then), an exception that nobody caught.  Returns how it ended; the
+ * td_defer actions that it registered have run, cancellation is as enabled as it was.  Nests.
+ */
+TD_PRIVATE td_coroutine_end td_coroutine_catch(void (*run)(void *arg), void *arg);
+
+/*
+ * Call task->run(task->arg) in the name of its activity and module, on any stack, where it can
+ * neither wait nor raise: both are misuse.  False: it did raise, and was stopped here.
+ */
+TD_PRIVATE bool td_coroutine_call(const td_coroutine_task *task);
+
 /* Change what the current (or a waiting) coroutine is said to do from now on. */
 TD_PRIVATE void td_coroutine_set_activity(td_coroutine *co, const td_activity *activity,
                                           const char *module);

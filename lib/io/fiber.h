@@ -69,6 +69,16 @@ td_fiber_forget_frames(const td_fiber *fiber)
     __asan_unpoison_memory_region(fiber->low, fiber->size);
 }
 
+/* The same of those below `frame`, if that is on this stack. */
+static inline void
+td_fiber_forget_frames_below(const td_fiber *fiber, const char *frame)
+{
+    const size_t size = (size_t)(frame - (const char *)fiber->low);
+
+    if (size < fiber->size)
+        __asan_unpoison_memory_region(fiber->low, size);
+}
+
 #else
 
 static inline void
@@ -99,6 +109,11 @@ static inline void
 td_fiber_forget_frames(const td_fiber *fiber)
 {
     (void)fiber;
+}
+static inline void
+td_fiber_forget_frames_below(const td_fiber *fiber, const char *frame)
+{
+    (void)fiber, (void)frame;
 }
 
 #endif

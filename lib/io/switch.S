@@ -129,6 +129,28 @@ td_switch_caught: /* the unwinder comes here, on the stack of entry; rax: except
     .cfi_endproc
     .size td_switch_enter, . - td_switch_enter
 
+    .globl td_switch_call
+    .hidden td_switch_call
+    .type td_switch_call, @function
+    .p2align 4
+td_switch_call: /* rdi: point, rsi: entry, rdx: arg */
+    .cfi_startproc
+    .cfi_personality 0x1b, td_switch_personality
+    save_to %rdi
+    movq %rdx, %rdi
+    call *%rsi
+    addq $56, %rsp /* entry left the registers as they were */
+    .cfi_def_cfa_offset 8
+    .cfi_same_value %rbx
+    .cfi_same_value %rbp
+    .cfi_same_value %r12
+    .cfi_same_value %r13
+    .cfi_same_value %r14
+    .cfi_same_value %r15
+    ret
+    .cfi_endproc
+    .size td_switch_call, . - td_switch_call
+
 #elif defined(__aarch64__)
 
 /* From the point up: x29 x30, x19..x28, d8..d15, fpcr, padding; 176 bytes. */
@@ -256,6 +278,25 @@ td_switch_caught: /* the unwinder comes here, on the stack of entry; x0: excepti
     brk #1
     .cfi_endproc
     .size td_switch_enter, . - td_switch_enter
+
+    .globl td_switch_call
+    .hidden td_switch_call
+    .type td_switch_call, %function
+    .p2align 4
+td_switch_call: /* x0: point, x1: entry, x2: arg */
+    .cfi_startproc
+    .cfi_personality 0x1b, td_switch_personality
+    save_to x0
+    mov x0, x2
+    blr x1
+    ldp x29, x30, [sp] /* entry left the others as they were */
+    add sp, sp, #176
+    .cfi_def_cfa_offset 0
+    .cfi_restore x29
+    .cfi_restore x30
+    ret
+    .cfi_endproc
+    .size td_switch_call, . - td_switch_call
 
 #endif
 #endif

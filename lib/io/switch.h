@@ -36,7 +36,15 @@ void td_switch(void **point, void *to);
 /* Go to `to` for good. */
 TD_NORETURN void td_switch_leave(void *to);
 
-/* Defined by whoever uses td_switch_enter.  On the stack of entry; ends by td_switch_leave. */
+/*
+ * Call entry(arg) on the stack that runs.  Comes back when entry returns or when it goes to *point for
+ * good (td_switch_leave): its frames are forgotten then.  *point is used up when entry returns, too.
+ * Backtraces and forced unwinding go on through this call; whoever unwinds stops here by himself.
+ * An exception that entry lets out comes to td_switch_uncaught.  (Not with ucontext.)
+ */
+void td_switch_call(void **point, void (*entry)(void *arg), void *arg);
+
+/* Defined by whoever uses these.  On the stack of entry; ends by td_switch_leave. */
 struct _Unwind_Exception;
 TD_NORETURN void td_switch_uncaught(struct _Unwind_Exception *exception);
 

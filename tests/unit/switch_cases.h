@@ -109,6 +109,54 @@ leaving_for_good_goes_to_the_last_point(void)
     return NULL;
 }
 
+/* ---- calling on the same stack */
+
+static void *called; /* the point of the innermost td_switch_call */
+
+static const char *
+a_call_that_returns_comes_back(void)
+{
+    steps = 0;
+    for (int i = 0; i < 1000; i++)
+        td_switch_call(&called, step, NULL);
+    CHECK(steps == 1000);
+    td_switch_call(&called, check_alignment, NULL);
+    CHECK(steps == 1);
+    return NULL;
+}
+
+static INNER void
+leave_call(void *arg)
+{
+    steps++;
+    td_switch_leave(called);
+    steps = *(int *)arg; /* never comes here */
+}
+
+static INNER void
+leave_inner_then_outer(void *arg)
+{
+    void *const mine = called;
+
+    td_switch_call(&called, leave_call, arg);
+    called = mine;
+    leave_call(arg);
+}
+
+static const char *
+a_call_that_is_left_comes_back_and_nests(void)
+{
+    int never = -1000;
+
+    steps = 0;
+    for (int i = 0; i < 100; i++) {
+        td_switch_call(&called, leave_call, &never);
+        td_switch_call(&called, leave_inner_then_outer, &never);
+    }
+    CHECK(steps == 300);
+    return NULL;
+}
+
 /* ---- what the ABI promises to keep */
 
 /* More values than there are registers that a call may change: some are in those it keeps. */
@@ -163,6 +211,28 @@ registers_are_kept(void)
 }
 
 static INNER void
+mix_and_leave(void *arg)
+{
+    (void)arg;
+    mix(nothing, (uint64_t)steps);
+    td_switch_leave(called);
+}
+
+static INNER void
+call_and_be_left(void)
+{
+    td_switch_call(&called, mix_and_leave, NULL);
+}
+
+static const char *
+a_call_that_is_left_keeps_registers(void)
+{
+    for (uint64_t seed = 1; seed <= 100; seed++)
+        CHECK(mix(call_and_be_left, seed) == mix(nothing, seed));
+    return NULL;
+}
+
+static INNER void
 round_upward(void *arg)
 {
     (void)arg;
@@ -207,6 +277,26 @@ a_backtrace_ends_with_the_stack(void)
     enter(0, count_frames);
     CHECK(steps == _URC_END_OF_STACK);
     CHECK(frames >= 1 && frames <= 4);
+    return NULL;
+}
+
+static INNER void
+count_frames_in_a_call(void *arg)
+{
+    td_switch_call(&called, count_frames, arg);
+    __asm__ volatile(""); /* no jump in the place of the call */
+}
+
+static const char *
+a_backtrace_goes_on_through_a_call(void)
+{
+    int without;
+
+    enter(0, count_frames);
+    without = frames;
+    enter(0, count_frames_in_a_call);
+    CHECK(steps == _URC_END_OF_STACK);
+    CHECK(frames == without + 2);
     return NULL;
 }
 
@@ -262,7 +352,7 @@ INNER TD_NORETURN void
 td_switch_uncaught(struct _Unwind_Exception *exception)
 {
     steps = exception->exception_class == 42;
-    td_switch_leave(outer);
+    td_switch_leave(called != NULL ? called : outer);
 }
 
 #ifndef TD_SWITCH_UCONTEXT
@@ -290,9 +380,28 @@ static const char *
 an_exception_that_nobody_catches_is_caught_at_the_end_of_the_stack(void)
 {
     cleanups = steps = 0;
+    called = NULL;
     enter(0, throw_all);
     CHECK(cleanups == 3 + 2 + 1);
     CHECK(steps == 1);
+    return NULL;
+}
+
+static INNER void
+throw_in_a_call(void *arg)
+{
+    td_switch_call(&called, throw_all, arg);
+    steps += 10;
+}
+
+static const char *
+an_exception_is_caught_by_the_innermost_call(void)
+{
+    cleanups = steps = 0;
+    enter(0, throw_in_a_call);
+    called = NULL;
+    CHECK(cleanups == 3 + 2 + 1);
+    CHECK(steps == 11);
     return NULL;
 }
 #endif
@@ -307,12 +416,17 @@ static const struct switch_case {
     CASE(a_stack_begins_aligned),
     CASE(two_flows_go_on_where_they_were),
     CASE(leaving_for_good_goes_to_the_last_point),
+    CASE(a_call_that_returns_comes_back),
+    CASE(a_call_that_is_left_comes_back_and_nests),
     CASE(registers_are_kept),
+    CASE(a_call_that_is_left_keeps_registers),
     CASE(the_rounding_mode_is_kept),
     CASE(a_backtrace_ends_with_the_stack),
+    CASE(a_backtrace_goes_on_through_a_call),
     CASE(a_forced_unwinding_runs_cleanups_and_ends_with_the_stack),
 #ifndef TD_SWITCH_UCONTEXT
     CASE(an_exception_that_nobody_catches_is_caught_at_the_end_of_the_stack),
+    CASE(an_exception_is_caught_by_the_innermost_call),
 #endif
 };
 

@@ -12,7 +12,7 @@ on_ended(void *arg, td_coroutine_end end)
 {
     (void)arg;
     ck_assert_ptr_null(td_coroutine_current());
-    note("RXC"[end]);
+    note("RXCX"[end]);
 }
 
 static td_coroutine_task
@@ -397,6 +397,199 @@ START_TEST(a_deferred_action_that_raises_harms_no_other)
 }
 END_TEST
 
+/* ---- catching */
+
+static void
+raise_after_defer(void *arg)
+{
+    static char x = 'x', y = 'y';
+    char letter __attribute__((cleanup(on_cleanup))) = 'c';
+
+    td_defer(note_deferred, &x);
+    td_defer(raise_deferred, &y);
+    td_cancel_disable();
+    note(*(char *)arg);
+    td_coroutine_raise();
+}
+
+static void
+catch_three(void *arg)
+{
+    static char z = 'z';
+    char letter __attribute__((cleanup(on_cleanup))) = 'd';
+
+    td_defer(note_deferred, &z);
+    ck_assert_int_eq(td_coroutine_catch(note_arg, arg), TD_COROUTINE_RETURNED);
+    ck_assert_int_eq(td_coroutine_catch(raise_after_defer, arg), TD_COROUTINE_RAISED);
+    note('|');
+    td_coroutine_wait(NULL, NULL);
+    ck_assert_int_eq(td_coroutine_catch(raise_deep, arg), TD_COROUTINE_RAISED);
+    note('|');
+}
+
+START_TEST(a_catch_ends_a_raise_and_the_coroutine_goes_on)
+{
+    td_coroutine *co = start(catch_three, "a");
+
+    ck_assert_str_eq(notes, "aacyx|");
+    td_coroutine_resume(co, 0);
+    ck_assert_str_eq(notes, "aacyx|"); /* raise_deep waits first */
+    td_coroutine_resume(co, 0);
+    ck_assert_str_eq(notes, "aacyx|dcba|dzR");
+}
+END_TEST
+
+static void
+catch_inner(void *arg)
+{
+    char letter __attribute__((cleanup(on_cleanup))) = 'i';
+
+    ck_assert_int_eq(td_coroutine_catch(raise_deep, arg), TD_COROUTINE_RAISED);
+    note('1');
+    td_coroutine_leave();
+}
+
+static void
+catch_outer(void *arg)
+{
+    char letter __attribute__((cleanup(on_cleanup))) = 'o';
+    static char after = 'n';
+
+    ck_assert_int_eq(td_coroutine_catch(catch_inner, arg), TD_COROUTINE_LEFT);
+    note('2');
+    ck_assert_int_eq(td_coroutine_catch(note_arg, &after), TD_COROUTINE_RETURNED);
+    td_coroutine_raise();
+}
+
+START_TEST(catches_nest_and_without_one_the_coroutine_ends)
+{
+    ck_assert_ptr_null(start(catch_outer, NULL));
+    ck_assert_str_eq(notes, "dcba1i2noX");
+    start(raise_deep, NULL);
+    ck_assert_str_eq(notes, "dcba1i2noXdcbaX");
+}
+END_TEST
+
+static void
+wait_protected_then_catch(void *arg)
+{
+    (void)arg;
+    td_cancel_disable(); /* and never enabled again */
+    td_coroutine_raise();
+}
+
+static void
+catch_cancellations(void *arg)
+{
+    ck_assert_int_eq(td_coroutine_catch(wait_with_cleanup, arg), TD_COROUTINE_CANCELED);
+    ck_assert_int_eq(td_coroutine_catch(wait_protected_then_catch, arg), TD_COROUTINE_RAISED);
+    note('1');
+    td_coroutine_wait(NULL, NULL); /* the cancellation is over */
+    note('2');
+    td_coroutine_wait(NULL, NULL); /* and another comes through */
+    note('!');
+}
+
+START_TEST(a_cancellation_is_over_where_it_is_caught)
+{
+    td_coroutine *co = start(catch_cancellations, NULL);
+
+    td_coroutine_cancel(co);
+    ck_assert_str_eq(notes, "uc1");
+    td_coroutine_resume(co, 0);
+    ck_assert_str_eq(notes, "uc12");
+    td_coroutine_cancel(co);
+    ck_assert_str_eq(notes, "uc12C");
+}
+END_TEST
+
+static void
+raise_while_cancelled(void *arg)
+{
+    (void)arg;
+    td_coroutine_cancel(td_coroutine_current());
+    td_coroutine_raise();
+}
+
+static void
+catch_what_was_cancelled_by_another(void *arg)
+{
+    ck_assert_int_eq(td_coroutine_catch(raise_while_cancelled, arg), TD_COROUTINE_RAISED);
+    td_coroutine_wait(NULL, NULL);
+    note('w');
+}
+
+START_TEST(a_raise_that_is_caught_takes_a_cancellation_with_it)
+{
+    td_coroutine *co = start(catch_what_was_cancelled_by_another, NULL);
+
+    td_coroutine_resume(co, 0);
+    ck_assert_str_eq(notes, "wR");
+}
+END_TEST
+
+static void
+misbehave(void *arg)
+{
+    char letter __attribute__((cleanup(on_cleanup))) = 'm';
+
+    ck_assert_ptr_null(td_coroutine_current());
+    ck_assert_int_eq(td_sleep(0), TD_EINVAL);
+    ck_assert_int_eq(td_defer(note_deferred, arg), TD_EINVAL);
+    td_coroutine_raise();
+}
+
+static void
+resume_another(void *arg)
+{
+    td_coroutine_resume(*(td_coroutine **)arg, 0);
+    note('r');
+}
+
+static void
+call_all(void *arg)
+{
+    td_coroutine *self = td_coroutine_current();
+
+    ck_assert(td_coroutine_call(&(td_coroutine_task){.run = resume_another, .arg = arg}));
+    ck_assert(!td_coroutine_call(&(td_coroutine_task){.run = misbehave}));
+    ck_assert_ptr_eq(td_coroutine_current(), self);
+    td_coroutine_wait(NULL, NULL);
+    note('e');
+}
+
+START_TEST(a_call_that_must_not_wait_nor_raise_is_stopped_when_it_does)
+{
+    int codes[2] = {0};
+    td_coroutine *other = start(wait_twice, codes);
+    td_coroutine *co = start(call_all, &other);
+
+    ck_assert_str_eq(notes, "12rm");
+    td_coroutine_resume(co, 0);
+    td_coroutine_resume(other, 0);
+    ck_assert_str_eq(notes, "12rmeR3R");
+    ck_assert(!td_coroutine_call(&(td_coroutine_task){.run = misbehave})); /* on the loop's stack */
+    ck_assert_str_eq(notes, "12rmeR3Rm");
+    ck_assert_ptr_null(td_coroutine_current());
+}
+END_TEST
+
+/* Of those in which a coroutine is abandoned, nothing is left that others could run into. */
+static void
+catch_and_wait(void *arg)
+{
+    td_coroutine_catch(wait_with_cleanup, arg);
+    td_coroutine_wait(NULL, NULL);
+}
+
+START_TEST(the_end_of_the_loop_unwinds_what_catches)
+{
+    start(catch_and_wait, NULL);
+    td_ioloop_destroy(&loop);
+    ck_assert_str_eq(notes, "ucC");
+}
+END_TEST
+
 START_TEST(outside_a_coroutine_it_is_misuse)
 {
     ck_assert_int_eq(td_defer(note_deferred, NULL), TD_EINVAL);
@@ -705,6 +898,12 @@ fill(TCase *tcase)
     tcase_add_test(tcase, a_cleanup_may_wait_and_is_not_cancelled);
     tcase_add_test(tcase, deferred_actions_run_last_first_after_the_unwinding);
     tcase_add_test(tcase, a_deferred_action_that_raises_harms_no_other);
+    tcase_add_test(tcase, a_catch_ends_a_raise_and_the_coroutine_goes_on);
+    tcase_add_test(tcase, catches_nest_and_without_one_the_coroutine_ends);
+    tcase_add_test(tcase, a_cancellation_is_over_where_it_is_caught);
+    tcase_add_test(tcase, a_raise_that_is_caught_takes_a_cancellation_with_it);
+    tcase_add_test(tcase, a_call_that_must_not_wait_nor_raise_is_stopped_when_it_does);
+    tcase_add_test(tcase, the_end_of_the_loop_unwinds_what_catches);
     tcase_add_test(tcase, outside_a_coroutine_it_is_misuse);
     tcase_add_test(tcase, no_more_than_coroutines_max_run_and_jobs_wait_for_room);
     tcase_add_test(tcase, destroying_the_loop_unwinds_what_waits_and_ends_what_never_ran);
