@@ -3,6 +3,7 @@
 #include <string.h>
 #include "base/assert.h"
 #include "daemon/instance.h"
+#include "daemon/middleware.h"
 #include "daemon/plugin.h"
 #include "daemon/shared.h"
 #include "http/spill.h"
@@ -14,8 +15,10 @@ struct outcome {
 };
 
 static void
-note(struct outcome *outcome, const td_err *err)
+note(void *arg, const td_err *err)
 {
+    struct outcome *outcome = arg;
+
     if (outcome->rc == 0)
         outcome->rc = err->code;
     if (outcome->watch->failed != NULL)
@@ -109,6 +112,8 @@ site_mount(struct site *site, const struct site_watch *watch)
 {
     struct outcome outcome = {.watch = watch};
     td_err err;
+
+    middleware_resolve(site, note, &outcome);
 
     for (size_t i = 0; i < site->plan->instances_count; i++) {
         const td_instance *instance = &site->instances[i];

@@ -137,6 +137,14 @@ acting(void)
     return scheduler.current != NULL ? scheduler.current : scheduler.deferring;
 }
 
+const td_activity *
+td_coroutine_activity(void)
+{
+    const td_coroutine *co = acting();
+
+    return co != NULL ? &co->task.activity : NULL;
+}
+
 void
 td_coroutine_inherit(td_coroutine_task *task)
 {

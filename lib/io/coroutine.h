@@ -71,6 +71,9 @@ TD_PRIVATE td_coroutine *td_coroutine_current(void); /* NULL on the loop's own s
 TD_PRIVATE void *td_coroutine_owner(void);           /* of the current one; NULL without one */
 TD_PRIVATE td_arena *td_coroutine_arena(void);       /* the same */
 
+/* What the code that runs now is said to do; NULL: it runs on the loop's own stack. */
+TD_PRIVATE const td_activity *td_coroutine_activity(void);
+
 /* Fill in activity and module: those of the code that runs now, for what it registers. */
 TD_PRIVATE void td_coroutine_inherit(td_coroutine_task *task);
 

@@ -146,6 +146,7 @@ typedef struct td_plugin {
     void (*drain)(td_instance *instance) TD_ZERO;
     void (*stop)(td_instance *instance) TD_ZERO;
     void *(*get_current_user)(td_handler *h) TD_ZERO; /* of classes that have none of their own */
+    void (*middleware)(td_handler *h) TD_ZERO; /* NULL: it is none; see middleware.h */
 } td_plugin;
 
 #define TD_PLUGIN_OF(...)                                                                          \

@@ -14,6 +14,7 @@
 #include <tornado/json.h>
 #include <tornado/locks.h>
 #include <tornado/log.h>
+#include <tornado/middleware.h>
 #include <tornado/plugin.h>
 #include <tornado/queues.h>
 #include <tornado/static.h>

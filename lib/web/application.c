@@ -253,6 +253,7 @@ td_application_seal(td_application *app, td_err *err)
         return rc;
     collect_names(app);
     collect_methods(app);
+    td_chains_seal(app);
     return 0;
 }
 
@@ -295,6 +296,7 @@ td_application_destroy(td_application **app_)
     td_signer_destroy(&app->signer);
     td_filecache_destroy(&app->files);
     td_router_destroy(&app->router);
+    td_chains_fini(app);
     for (size_t i = 0; i < app->routes_count; i++)
         td_urlspec_fini(&app->routes[i]->spec);
     free(app->routes);
@@ -406,7 +408,8 @@ match_path(td_application *app, td_request *request)
     int rc = td_router_find(app->router, head->host_name, head->path, &found);
 
     if (rc < 0) {
-        make_match(request, &app->none, rc == TD_ENOTFOUND ? 404 : 500);
+        make_match(request, td_chains_nobody(app, head->host_name, head->path),
+                   rc == TD_ENOTFOUND ? 404 : 500);
         return;
     }
     match = make_match(request, found.route, 0);
@@ -428,7 +431,7 @@ application_route(void *arg, td_request *request)
 
     /* RFC 9110 section 9.1: 501 is for what nothing here would understand. */
     if (head->method == TD_METHOD_OTHER || !(app->methods_mask & 1u << head->method))
-        make_match(request, &app->none, 501);
+        make_match(request, td_chains_nobody(app, head->host_name, head->path), 501);
     else if (head->method == TD_METHOD_OPTIONS && td_str_equal(head->path, TD_STR("*")))
         make_match(request, &app->everything, 0);
     else

@@ -21,6 +21,11 @@ TD_PRIVATE void td_application_destroy(td_application **app); /* after the loop:
 /* Take the routes of an instance; instance outlives the application.  A bad pattern: TD_EPLUGIN. */
 TD_PRIVATE int td_application_mount(td_application *app, const td_instance *instance, td_err *err);
 
+/* The chain of all routes: a list that ends in NULL and outlives the application; NULL: none. */
+TD_PRIVATE void td_application_set_middleware(td_application *app,
+                                              const td_instance *const *middleware);
+TD_PRIVATE const td_instance *const *td_application_middleware(const td_application *app);
+
 /*
  * After the last mount: sort (longest mount, order, name), look for the same route twice (an error
  * that names both files), build the tables.

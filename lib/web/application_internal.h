@@ -7,6 +7,14 @@
 #include "web/application.h"
 #include "web/routing.h"
 
+/* What is not found below a mount is nobody's, but the mount's chain stands around it. */
+struct td_scope_of_mount {
+    td_str mount;
+    pcre2_code *hosts; /* NULL: any host */
+    bool matches_default;
+    td_route none;
+};
+
 /* request_timeout: one list for each duration that was met. */
 struct td_request_timeout {
     struct td_request_timeout *next;
@@ -28,6 +36,9 @@ struct td_application {
     td_instance own;               /* of the two routes that no plugin has */
     td_route none;                 /* what no route serves: error pages only */
     td_route everything;           /* OPTIONS * */
+    const td_instance *const *middleware; /* of all routes; NULL: none */
+    struct td_scope_of_mount *scopes;     /* the longest mount first; empty: no mount has a chain */
+    size_t scopes_count;
     struct td_request_timeout *timeouts;
     struct td_signer *signer;      /* NULL: nobody has signed, or there is no secret */
     struct td_filecache *files;    /* static files; made when sealed */

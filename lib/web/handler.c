@@ -7,9 +7,13 @@
  * starts a coroutine for it: the error page, on_finish, or nothing more.  Beside the sequence there
  * is only on_connection_close, on a coroutine of its own, so that it comes promptly.
  *
+ * Where the route has a chain of middleware, the sequence is its links around that: each td_next is a
+ * catch on the same coroutine, at which everything ends that continue_sequence would see to elsewhere.
+ *
  * References: a handler that has waited or put its end off holds one to its request, until the
  * sequence is over.  td_asynchronous takes a second one, for whoever is going to call td_finish.
  */
+#include <tornado/middleware.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/call.h"
@@ -24,6 +28,7 @@ struct td_handler_wait {
     td_coroutine *sequence;  /* waits; NULL: none does, or it has not waited yet */
     td_coroutine *flushing;  /* waits in td_flush */
     td_coroutine *reading;   /* waits in td_read_body */
+    td_coroutine *ending;    /* waits in td_next for td_finish */
     td_coroutine_job on_finish, on_connection_close; /* they may have to wait for a coroutine */
 };
 
@@ -31,6 +36,7 @@ __thread bool td_handler_thread __attribute__((tls_model("initial-exec")));
 
 static td_list running = {&running, &running}; /* of td_handler_wait, in this worker */
 static size_t running_count;
+static bool worker_is_ending;
 
 static void continue_sequence(td_handler *h);
 static void on_again(void *arg);
@@ -59,7 +65,7 @@ td_handler_misuse(const td_handler *h, const char *function, const char *what)
     if (h == NULL)
         td_log(TD_LOG_ERROR, "%s: %s", function, what);
     else
-        td_log_at(TD_LOG_ERROR, td_handler_route(h)->instance->name, "%s: %s: %s", name_of(h),
+        td_log_at(TD_LOG_ERROR, td_handler_instance(h)->name, "%s: %s: %s", name_of(h),
                   function, what);
     return TD_EINVAL;
 }
@@ -81,7 +87,7 @@ static void
 log_error(td_handler *h, td_log_gate *gate, int status, td_str text)
 {
     const td_log_level level = status >= 500 ? TD_LOG_ERROR : TD_LOG_WARNING;
-    const char *module = td_handler_route(h)->instance->name;
+    const char *module = td_handler_instance(h)->name;
     const td_head *head = &h->request->head;
     char ip[TD_PEER_TEXT_SIZE];
     td_str line;
@@ -219,7 +225,7 @@ void
 td_handler_response_ended(td_handler *h)
 {
     td_deadline_stop(&h->wait->deadline);
-    if (!h->running)
+    if (!h->running || h->wait->ending != NULL)
         td_ioloop_post(td_ioloop_current(), &h->wait->again);
 }
 
@@ -234,6 +240,7 @@ td_handlers_cancel_all(void)
 {
     td_list all;
 
+    worker_is_ending = true;
     td_list_init(&all);
     while (!td_list_is_empty(&running)) {
         td_list *link = running.next;
@@ -306,6 +313,17 @@ start_sequence(td_handler *h, void (*run)(void *arg))
     return rc;
 }
 
+/* The caller runs on the coroutine of the sequence. */
+static bool
+in_sequence(const td_handler *h)
+{
+    const struct td_handler_wait *wait = h->wait;
+
+    /* While the sequence has not waited yet, nothing else can be running. */
+    return h->running && td_coroutine_current() != NULL &&
+           (wait == NULL || wait->sequence == NULL || wait->sequence == td_coroutine_current());
+}
+
 static void
 begin(td_handler *h)
 {
@@ -352,8 +370,11 @@ run_error(void *arg)
 {
     td_handler *h = arg;
 
+    h->link = NULL;
     if (!h->began)
         begin(h);
+    if (h->failing && !h->finished) /* write_error has failed: the status alone (BEHAVIOUR 9.3) */
+        td_response_fail_plainly(h, h->raised, false);
     if (!h->finished)
         td_response_fail(h, h->raised);
     if (h->finished)
@@ -386,8 +407,137 @@ has_error_code(const td_handler *h)
 {
     const td_handler_class *class = class_of(h);
 
-    return class->write_error != NULL || class->initialize != NULL || class->on_finish != NULL;
+    return class->write_error != NULL || class->initialize != NULL || class->on_finish != NULL ||
+           h->on_head != NULL;
 }
+
+/* ---- the chain */
+
+/* Log lines, crash reports and settings are from now on those of the link; NULL: of the handler. */
+static void
+become(td_handler *h, const td_instance *const *link)
+{
+    const td_route *route = td_handler_route(h);
+    const td_instance *instance = link != NULL ? *link : route->instance;
+    const td_activity activity = {instance->index, link != NULL ? 0 : route->number,
+                                  h->request->number};
+
+    h->link = link;
+    td_coroutine_set_activity(td_coroutine_current(), &activity, instance->name);
+}
+
+static void
+run_link(void *arg)
+{
+    td_handler *h = arg;
+    const td_instance *instance = *h->link;
+
+    h->next_called = false;
+    become(h, h->link);
+    if (instance->quarantined)
+        td_raise(h, 503, "it is quarantined");
+    instance->plugin->middleware(h);
+    if (!h->next_called && !h->finished && !h->asynchronous)
+        td_raise(h, 500, "the middleware returned without td_next and without an answer");
+}
+
+/* What all the links stand around. */
+static void
+run_core(void *arg)
+{
+    td_handler *h = arg;
+
+    become(h, NULL);
+    if (h->match->status != 0) /* the head alone has decided */
+        h->raised = h->match->status;
+    else
+        run_method(h);
+}
+
+static void
+forget_ending(void *arg)
+{
+    struct td_handler_wait *wait = arg;
+
+    wait->ending = NULL;
+}
+
+static void
+wait_for_end(void *arg)
+{
+    td_handler *h = arg;
+    struct td_handler_wait *wait = wait_of(h);
+
+    wait->ending = td_coroutine_current();
+    td_coroutine_wait(forget_ending, wait);
+}
+
+static void
+attempt(td_handler *h, void (*run)(void *arg))
+{
+    const td_coroutine_end end = td_coroutine_catch(run, h);
+
+    if (end != TD_COROUTINE_RETURNED && !h->finished && h->raised == 0)
+        h->raised = 500;
+}
+
+static void
+run_late_on_finish(void *arg)
+{
+    call_on_finish(arg);
+}
+
+/* As far as it has not come by itself: the end of the response, on_finish. */
+static void
+see_to_the_end(td_handler *h)
+{
+    if (!h->finished && h->raised == 0)
+        attempt(h, wait_for_end);
+    while (!h->finished)
+        td_coroutine_catch(run_error, h);
+    if (h->began && !h->on_finish_called)
+        td_coroutine_catch(run_late_on_finish, h);
+}
+
+int
+td_next(td_handler *h)
+{
+    const td_instance *const *link;
+    const char *wrong = NULL;
+
+    if (!td_handler_usable(h, "td_next"))
+        return TD_EINVAL;
+    link = h->link;
+    if (link == NULL || !in_sequence(h))
+        wrong = "called outside of a middleware";
+    else if (h->next_called)
+        wrong = "called twice";
+    else if (h->finished || h->asynchronous)
+        wrong = h->finished ? "the response has ended" : "the end has been put off";
+    if (wrong != NULL)
+        return td_handler_misuse(h, "td_next", wrong);
+    h->next_called = true;
+    h->link = link[1] != NULL ? link + 1 : NULL;
+    attempt(h, h->link != NULL ? run_link : run_core);
+    become(h, NULL);
+    see_to_the_end(h);
+    become(h, link);
+    h->next_called = true;
+    if (worker_is_ending)
+        td_coroutine_cancel(td_coroutine_current());
+    return 0;
+}
+
+static void
+run_chain(void *arg)
+{
+    td_handler *h = arg;
+
+    h->link = td_handler_route(h)->chain;
+    run_link(h);
+}
+
+/* ---- */
 
 /* On the loop's stack.  h may be gone afterwards. */
 static void
@@ -396,12 +546,12 @@ continue_sequence(td_handler *h)
     if (h->running)
         return;
     if (!h->finished && h->raised != 0) {
-        if (h->failing) /* write_error has failed: the status alone (BEHAVIOUR 9.3) */
+        if (h->failing && h->on_head == NULL)
             td_response_fail_plainly(h, h->raised, false);
         else if (has_error_code(h) && start_sequence(h, run_error) == 0)
             return; /* its end leads here again */
         else
-            td_response_fail_plainly(h, h->raised, true);
+            td_response_fail_plainly(h, h->raised, !h->failing);
     }
     if (!h->finished) { /* td_finish leads here again */
         start_deadline(h);
@@ -439,7 +589,8 @@ td_handler_execute(td_application *app, td_request *request)
     td_handler *h = make_handler(app, request);
     static td_log_gate gate;
 
-    if (TD_LIKELY(start_sequence(h, run_method) == 0))
+    if (TD_LIKELY(start_sequence(h, td_handler_route(h)->chain == NULL ? run_method : run_chain) ==
+                  0))
         return;
     log_error(h, &gate, 503, TD_STR("max_coroutines are in use"));
     td_response_fail_plainly(h, 503, true);
@@ -453,6 +604,8 @@ td_handler_refuse(td_application *app, td_request *request, int status, const ch
 
     if (why != NULL)
         log_error(h, &gate, status, td_str_of(why));
+    if (td_handler_route(h)->chain != NULL && start_sequence(h, run_chain) == 0)
+        return;
     h->raised = status;
     continue_sequence(h);
 }
@@ -588,7 +741,13 @@ static void
 on_again(void *arg)
 {
     td_handler *h = arg;
+    td_coroutine *ending = h->wait->ending;
 
+    if (h->finished && ending != NULL) {
+        h->wait->ending = NULL;
+        td_coroutine_resume(ending, 0);
+        return;
+    }
     if (h->running && h->raised != 0 && !h->finished && h->wait->sequence != NULL)
         td_coroutine_cancel(h->wait->sequence);
     else
@@ -596,17 +755,6 @@ on_again(void *arg)
 }
 
 /* ---- giving up */
-
-/* The caller runs on the coroutine of the sequence. */
-static bool
-in_sequence(const td_handler *h)
-{
-    const struct td_handler_wait *wait = h->wait;
-
-    /* While the sequence has not waited yet, nothing else can be running. */
-    return h->running && td_coroutine_current() != NULL &&
-           (wait == NULL || wait->sequence == NULL || wait->sequence == td_coroutine_current());
-}
 
 static int
 error_status(int status)
@@ -671,6 +819,8 @@ td_send_error(td_handler *h, int status, const char *format, ...)
     if (!td_handler_usable(h, "td_send_error"))
         return TD_EINVAL;
     late = h->closed || (h->finished && h->owes_finish);
+    if (h->in_head)
+        return td_handler_misuse(h, "td_send_error", "the head is being made");
     if (h->finished && !late)
         return td_handler_misuse(h, "td_send_error", "the response has ended");
     if (h->failing)
@@ -800,13 +950,13 @@ td_user_data(td_handler *h)
 const void *
 td_settings(td_handler *h)
 {
-    return td_handler_usable(h, "td_settings") ? td_handler_route(h)->instance->settings : NULL;
+    return td_handler_usable(h, "td_settings") ? td_handler_instance(h)->settings : NULL;
 }
 
 void *
 td_state(td_handler *h)
 {
-    return td_handler_usable(h, "td_state") ? td_handler_route(h)->instance->state : NULL;
+    return td_handler_usable(h, "td_state") ? td_handler_instance(h)->state : NULL;
 }
 
 void *
@@ -814,7 +964,7 @@ td_shared(td_handler *h, const char *name)
 {
     if (!td_handler_has(h, "td_shared", name))
         return NULL;
-    return td_instance_shared(td_handler_route(h)->instance, name);
+    return td_instance_shared(td_handler_instance(h), name);
 }
 
 td_str
@@ -826,12 +976,12 @@ td_reverse_url(td_handler *h, const char *name, const td_str *args, size_t count
     if (!td_handler_usable(h, "td_reverse_url"))
         return path;
     route = name != NULL && (args != NULL || count == 0)
-                ? td_application_named(h->app, td_handler_route(h)->instance, name)
+                ? td_application_named(h->app, td_handler_instance(h), name)
                 : NULL;
     if (route != NULL)
         path = td_urlspec_reverse(&route->spec, &h->request->arena, args, count);
     if (td_str_is_null(path))
-        td_log_at(TD_LOG_ERROR, td_handler_route(h)->instance->name,
+        td_log_at(TD_LOG_ERROR, td_handler_instance(h)->name,
                   "%s: td_reverse_url: no path for '%s' with %zu arguments", name_of(h),
                   name != NULL ? name : "(null)", count);
     return path;

@@ -52,6 +52,8 @@ struct td_handler {
     bool on_finish_called : 1;
     bool has_etag : 1;           /* the handler has set one */
     bool body_on_heap : 1;
+    bool next_called : 1;        /* by the link that runs */
+    bool in_head : 1;            /* td_on_head callbacks run */
 
     struct td_handler_wait *wait; /* NULL: has neither waited nor put its end off */
     struct td_arguments *arguments; /* of the query; NULL: nobody has asked */
@@ -60,6 +62,9 @@ struct td_handler {
     td_str *texts;               /* of the request, with a NUL behind; NULL: nobody has asked */
     struct td_visitor *visitor;  /* NULL: no cookie was set, and nothing else of visitor.h needed */
     td_str why;                  /* what was logged of its failure, in debug; the null string: nothing */
+    const td_instance *const *link; /* of the chain, which runs; NULL: what is behind the last */
+    struct td_head_hook *on_head; /* newest first; NULL: nobody waits for the head */
+    struct td_named_value *values;
     void *user_data;
     struct td_incoming *incoming; /* the body, in a class that streams it; NULL: nobody has asked */
     unsigned references;         /* that the author has taken */
@@ -71,6 +76,29 @@ td_handler_route(const td_handler *h)
 {
     return h->match->route;
 }
+
+/* ---- middleware.c */
+
+const td_instance *td_chain_acting(const td_handler *h);
+
+/* Whose code runs: the route's instance, or a link of its chain. */
+static inline const td_instance *
+td_handler_instance(const td_handler *h)
+{
+    const td_route *route = td_handler_route(h);
+
+    return TD_LIKELY(route->chain == NULL) ? route->instance : td_chain_acting(h);
+}
+
+/* Call what td_on_head has registered; false: one of them has failed, nothing may be sent. */
+bool td_chain_head(td_handler *h);
+
+/* After the last mount: give each route its chain. */
+void td_chains_seal(td_application *app);
+void td_chains_fini(td_application *app);
+
+/* What stands for the route where there is none of that host and path. */
+const td_route *td_chains_nobody(const td_application *app, td_str host, td_str path);
 
 /* ---- handler.c */
 

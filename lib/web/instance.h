@@ -18,6 +18,8 @@ struct td_instance {
     const void *settings; /* the struct that the plugin's options describe, NULL without */
     void *state;          /* what load made */
     void **shared;        /* one address for each of plugin->shared */
+    const td_instance *const *middleware; /* of its section, NULL at the end; NULL: none */
+    bool quarantined;     /* none of its code is run: a middleware answers 503 */
 };
 
 #endif

@@ -261,8 +261,10 @@ check_writable(td_handler *h, const char *function)
 {
     if (!td_handler_usable(h, function))
         return TD_EINVAL;
-    if (TD_LIKELY(!h->finished && !h->closed))
+    if (TD_LIKELY(!h->finished && !h->closed && !h->in_head))
         return 0;
+    if (h->in_head)
+        return td_handler_misuse(h, function, "the head is being made");
     if (h->closed || h->owes_finish) /* the client has left or the time was up: no misuse */
         return TD_ECLOSED;
     return td_handler_misuse(h, function, "the response has ended");
@@ -386,6 +388,11 @@ write_head(td_handler *h, int64_t length)
 {
     td_request *request = h->request;
 
+    if (TD_UNLIKELY(h->on_head != NULL) && !td_chain_head(h)) {
+        request->writer->abort(request); /* the head lacks what it was to get */
+        h->closed = true;
+        return TD_ECLOSED;
+    }
     if (TD_UNLIKELY(has_no_body(h->status))) {
         strip_body(h);
         length = 0;
@@ -529,8 +536,9 @@ td_finish(td_handler *h)
 
     if (!td_handler_usable(h, "td_finish"))
         return TD_EINVAL;
-    if (h->finished && !h->owes_finish)
-        return td_handler_misuse(h, "td_finish", "the response has ended");
+    if (h->in_head || (h->finished && !h->owes_finish))
+        return td_handler_misuse(h, "td_finish",
+                                 h->in_head ? "the head is being made" : "the response has ended");
     rc = h->finished ? TD_ECLOSED : td_response_finish(h);
     td_handler_owes_nothing(h);
     return rc;
@@ -553,6 +561,8 @@ td_redirect_status(td_handler *h, const char *url, int status)
         td_handler_owes_nothing(h);
     if (rc < 0)
         return rc;
+    if (h->in_head)
+        return td_handler_misuse(h, "td_redirect", "the head is being made");
     if (status < 300 || status > 399)
         return td_handler_misuse(h, "td_redirect", "the status of a redirect is 300 to 399");
     if (url == NULL || !td_is_field_value(td_str_of(url)))

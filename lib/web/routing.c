@@ -265,8 +265,8 @@ add_route(td_router *router, struct group *group, td_route *route)
 
 /* ---- groups */
 
-static bool
-is_any_host(const char *hosts)
+bool
+td_is_any_host(const char *hosts)
 {
     return hosts[0] == '\0' || strcmp(hosts, ".*") == 0;
 }
@@ -298,11 +298,10 @@ compile_hosts(td_router *router, struct group *group, td_err *err)
     const td_source *source = &group->first->section->source; /* without a file in a test */
     char message[128];
 
-    if (is_any_host(group->hosts))
+    if (td_is_any_host(group->hosts))
         return 0;
     group->host_code = pcre2_compile((PCRE2_SPTR)group->hosts, PCRE2_ZERO_TERMINATED,
-                                     TD_URLSPEC_OPTIONS | PCRE2_ENDANCHORED | PCRE2_CASELESS,
-                                     &code, &offset, NULL);
+                                     TD_HOSTS_OPTIONS, &code, &offset, NULL);
     if (group->host_code != NULL) {
         pcre2_jit_compile(group->host_code, PCRE2_JIT_COMPLETE); /* pcre2_match does without, too */
         return 0;
@@ -321,7 +320,7 @@ group_of(td_router *router, const char *hosts)
     for (size_t i = 0; i < router->groups_count; i++) {
         struct group *group = &router->groups[i];
 
-        if (strcmp(group->hosts, hosts) == 0 || (is_any_host(group->hosts) && is_any_host(hosts)))
+        if (strcmp(group->hosts, hosts) == 0 || (td_is_any_host(group->hosts) && td_is_any_host(hosts)))
             return group;
     }
     return NULL;

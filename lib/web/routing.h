@@ -31,6 +31,7 @@ typedef struct td_route {
     bool checks_xsrf, wants_user; /* before its methods; see auth.h */
     bool streams_body;           /* its methods begin when the head is there */
     struct td_effective_limits *effective;
+    const td_instance *const *chain; /* middleware, the outermost first, NULL at the end; NULL: none */
 } td_route;
 
 /* The limits of one route on one listener; made when first asked for. */
@@ -39,6 +40,10 @@ struct td_effective_limits {
     const td_limits *listener;
     td_limits limits;
 };
+
+/* Patterns of hosts, and what stands for all of them. */
+#define TD_HOSTS_OPTIONS (TD_URLSPEC_OPTIONS | PCRE2_ENDANCHORED | PCRE2_CASELESS)
+bool td_is_any_host(const char *hosts);
 
 typedef struct td_router td_router;
 
