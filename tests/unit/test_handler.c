@@ -86,6 +86,27 @@ setup(void)
     gate = td_future_create();
 }
 
+/* Links that only pass on change nothing of it. */
+static void
+pass_on(td_handler *h)
+{
+    td_next(h);
+}
+
+static void
+setup_behind_middleware(void)
+{
+    static const td_plugin plugin = {.name = "link", .middleware = pass_on};
+    static td_instance links[] = {{.name = "a", .plugin = &plugin, .index = 101},
+                                  {.name = "b", .plugin = &plugin, .index = 102}};
+    static const td_instance *const chain[] = {&links[0], &links[1], NULL};
+
+    web_setup();
+    td_application_set_middleware(web_app, chain);
+    web_serve(urls);
+    gate = td_future_create();
+}
+
 /* Nothing may be left: no handler, no coroutine. */
 static void
 teardown(void)
@@ -1028,13 +1049,12 @@ END_TEST
 
 #define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
 
-int
-main(void)
+static TCase *
+make_case(const char *name, void (*set_up)(void))
 {
-    Suite *suite = suite_create("handler");
-    TCase *tcase = tcase_create("life");
+    TCase *tcase = tcase_create(name);
 
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, set_up, teardown);
     tcase_add_loop_test(tcase, a_life_in_one_go, 0, COUNT(lives));
     tcase_add_test(tcase, a_client_error_is_a_warning_and_ours_an_error);
     tcase_add_test(tcase, a_failure_after_the_headers_cuts_the_response_off);
@@ -1061,7 +1081,6 @@ main(void)
     tcase_add_loop_test(tcase, an_answer_that_has_begun_has_no_deadline, 0, 2);
     tcase_add_test(tcase, the_end_of_the_worker_cancels_all);
     tcase_add_test(tcase, without_a_coroutine_the_answer_is_503);
-    tcase_add_test(tcase, hooks_wait_for_a_coroutine);
     tcase_add_test(tcase, flush_waits_for_a_slow_client);
     tcase_add_test(tcase, flush_tells_when_the_client_has_left);
     tcase_add_test(tcase, a_reference_keeps_the_memory);
@@ -1070,6 +1089,17 @@ main(void)
     tcase_add_test(tcase, one_reference_too_many_given_back_is_misuse);
     tcase_add_test(tcase, a_scope_gives_memory_back_early);
     tcase_add_test(tcase, other_threads_are_told_that_they_may_not);
-    suite_add_tcase(suite, tcase);
+    return tcase;
+}
+
+int
+main(void)
+{
+    Suite *suite = suite_create("handler");
+    TCase *life = make_case("life", setup);
+
+    tcase_add_test(life, hooks_wait_for_a_coroutine); /* behind middleware it keeps the one it has */
+    suite_add_tcase(suite, life);
+    suite_add_tcase(suite, make_case("life behind middleware", setup_behind_middleware));
     return web_main(suite);
 }
