@@ -448,8 +448,8 @@ run_core(void *arg)
     td_handler *h = arg;
 
     become(h, NULL);
-    if (h->match->status != 0) /* the head alone has decided */
-        h->raised = h->match->status;
+    if (h->refused != 0)
+        h->raised = h->refused;
     else
         run_method(h);
 }
@@ -604,6 +604,7 @@ td_handler_refuse(td_application *app, td_request *request, int status, const ch
 
     if (why != NULL)
         log_error(h, &gate, status, td_str_of(why));
+    h->refused = status;
     if (td_handler_route(h)->chain != NULL && start_sequence(h, run_chain) == 0)
         return;
     h->raised = status;

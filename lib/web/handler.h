@@ -39,6 +39,7 @@ struct td_handler {
     size_t body_len, body_size;  /* bytes written; room */
     int64_t content_length;      /* as the handler set it; -1: it did not */
     int status;
+    int refused;                 /* status of the page that was decided before it began; 0: none */
     int raised;                  /* status of the error page that is to come; 0: none */
 
     bool began : 1;              /* initialize was called */
