@@ -23,7 +23,8 @@ MAKEFLAGS += -j$(shell nproc) --no-builtin-rules
 
 BUILD_PACKAGES := gcc libc6-dev pkg-config libev-dev libhttp-parser-dev libinih-dev libpcre2-dev \
                   libxxhash-dev libjansson-dev libssl-dev
-TEST_PACKAGES := check libsubunit-dev python3 python3-tornado g++ curl gdb strace valgrind
+TEST_PACKAGES := check libsubunit-dev python3 python3-tornado g++ curl gdb strace valgrind \
+                 nginx-light libnginx-mod-stream haproxy
 FUZZ_PACKAGES := clang
 BENCH_PACKAGES := python3 nginx-light h2o lighttpd kore python3-tornado librsvg2-bin
 

@@ -281,6 +281,8 @@ parse_value(td_arena *arena, const td_setting_row *row, const char *text, td_sou
         return parse_choice(row, text, field, err);
     case TD_KIND_ADDRESS:
         return parse_address(text, field, err);
+    case TD_KIND_NETWORKS:
+        return td_networks_parse(arena, text, field, err);
     case TD_KIND_TEXT:
     case TD_KIND_SECRET:
         *(const char **)field = text[0] == '\0' && row->default_text == NULL ? NULL : text;
@@ -800,6 +802,19 @@ check_address(struct loading *l, const td_listener_settings *listener,
                    listener->address, other->name, td_source_text(l->arena, there));
 }
 
+/* Anybody may write these headers: whom they are believed has to be said. */
+static int
+check_trust(struct loading *l, const td_listener_settings *listener)
+{
+    const char *key = listener->xheaders != TD_XHEADERS_OFF ? "xheaders" : "proxy_protocol";
+
+    if (listener->trusted_downstream.count > 0 ||
+        (listener->xheaders == TD_XHEADERS_OFF && !listener->proxy_protocol))
+        return 0;
+    return fail_at(l, source_of(l, TD_SECTION_LISTEN, listener->name, key),
+                   "%s: whose? Write trusted_downstream = and the addresses of the proxies", key);
+}
+
 static int
 check_listeners(struct loading *l)
 {
@@ -811,6 +826,8 @@ check_listeners(struct loading *l)
 
         for (size_t j = 0; j < i && rc == 0; j++)
             rc = check_address(l, listener, &c->listeners[j]);
+        if (rc == 0)
+            rc = check_trust(l, listener);
         if (rc == 0)
             rc = check_application(l, TD_SECTION_LISTEN, listener->name, listener->application);
     }

@@ -15,6 +15,7 @@
 #include <tornado/error.h>
 #include "base/arena.h"
 #include "base/ini.h"
+#include "base/network.h"
 #include "base/secrets.h"
 #include "base/value.h"
 
@@ -45,6 +46,7 @@ TD_PRIVATE const td_limits *td_limits_defaults(void);
 #define TD_SETTING_PATH(field) const char *field;    /* absolute */
 #define TD_SETTING_ADDRESS(field) const char *field; /* td_value_parse_address takes it */
 #define TD_SETTING_CHOICE(field) int field;          /* index of the word: an enum in that order */
+#define TD_SETTING_NETWORKS(field) td_networks field;
 
 typedef struct td_tornadod_settings {
 #define TD_TORNADOD(field, key, kind, default_, bounds, text) TD_SETTING_##kind(field)
@@ -64,6 +66,15 @@ typedef struct td_log_settings {
 #define TD_LOGGING(field, key, kind, default_, bounds, text) TD_SETTING_##kind(field)
 #include "base/options.def"
 } td_log_settings;
+
+/* Of [listen:NAME] xheaders: which headers of a proxy are looked at. */
+typedef enum td_xheaders {
+    TD_XHEADERS_OFF,
+    TD_XHEADERS_ON, /* Tornado's: those of the next two */
+    TD_XHEADERS_FORWARDED_FOR,
+    TD_XHEADERS_REAL_IP,
+    TD_XHEADERS_FORWARDED,
+} td_xheaders;
 
 typedef struct td_listener_settings {
     const char *name;

@@ -65,6 +65,7 @@ print_value(FILE *out, const td_setting_row *row, const void *field)
     case TD_KIND_TEXT:
     case TD_KIND_PATH:
     case TD_KIND_ADDRESS:
+    case TD_KIND_NETWORKS: /* begins with its text */
         if (*(const char *const *)field == NULL)
             return false;
         print_text(out, *(const char *const *)field);

@@ -18,6 +18,7 @@ typedef enum td_setting_kind {
     TD_KIND_PATH,
     TD_KIND_ADDRESS,
     TD_KIND_CHOICE,
+    TD_KIND_NETWORKS,
 } td_setting_kind;
 
 /* Sections that a limit may stand in. */

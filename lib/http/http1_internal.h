@@ -61,7 +61,7 @@ struct td_http1connection {
     uint32_t requests;       /* heads accepted on this connection */
     uint32_t lingered;       /* bytes dropped while lingering */
     td_head_parser parser;
-    td_peer peer;
+    td_peer peer;            /* of the socket, or whom the PROXY protocol names */
     uint8_t phase;           /* http1_phase */
     uint8_t closing;         /* http1_closing */
     bool broken;             /* to be closed at the end of the turn, whatever is unsent */
@@ -74,6 +74,9 @@ struct td_http1connection {
     bool out_chunked, out_sized, no_body; /* framing of the answer */
     bool keep;               /* the connection outlives this answer; decided with its head */
     bool above_high_water;   /* the delegate is owed a call of writable */
+    bool introduced;         /* peer is known: no PROXY header is to come (any more) */
+    bool https;              /* the client has used TLS, as far as the connection knows */
+    bool xheaders;           /* peer is trusted to name another in its heads */
     /*
      * Invariants: stable.len > 0 or a range implies that the request is not done; broken or closing implies
      * that no further request is taken; body_left and chunked mean something only in HTTP1_BODY.
@@ -121,6 +124,15 @@ http1_is_waiting(const td_http1connection *conn)
 {
     return conn->out.len > 0 || conn->stable.len > 0 || conn->range != NULL;
 }
+
+/* Of http1proxy.c. */
+void td_http1_expect_proxy(td_http1connection *conn); /* in place of the connection's first turn */
+void td_http1_refuse_proxy(const td_http1connection *conn, const char *why); /* logs it */
+
+/* Of http1connection.c: what they do there, for http1proxy.c. */
+void td_http1_introduce(td_http1connection *conn); /* peer is known */
+void td_http1_begin(td_http1connection *conn);     /* the first turn, with what is in conn->in */
+void td_http1_close(td_http1connection *conn);
 
 /* Answer from the connection itself and close; the request may be half parsed. */
 void td_http1_refuse(td_http1connection *conn, int status, const char *why);

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/http1_internal.h"
+#include "http/xheaders.h"
 
 #define READ_SIZE (64 * 1024)
 #define PIPELINE_MAX (64 * 1024) /* bytes read ahead while a handler works */
@@ -348,6 +349,7 @@ take_head(td_http1connection *conn, const char *bytes, size_t len)
         request->server = context->server;
         request->connection = conn;
         request->peer = conn->peer;
+        request->https = conn->https;
         request->limits = &context->settings->limits;
         conn->head_sent = conn->answered = false;
         conn->parser = (td_head_parser){0};
@@ -367,6 +369,8 @@ take_head(td_http1connection *conn, const char *bytes, size_t len)
     }
     head_own(&request->head, &request->arena);
     request->limits = &context->settings->limits;
+    if (TD_UNLIKELY(conn->xheaders))
+        td_xheaders_apply(context->settings, request);
     context->delegate->route(context->delegate_arg, request);
     request->routed = td_arena_mark_now(&request->arena);
     request->repeatable = request->head.content_length <= 0 && !request->head.chunked &&
@@ -884,6 +888,8 @@ head_expired(td_deadline *deadline)
 {
     td_http1connection *conn = connection_of(deadline);
 
+    if (!conn->introduced)
+        td_http1_refuse_proxy(conn, "header_timeout");
     if (is_in_request(conn))
         refuse_late(conn, "header_timeout");
     else
@@ -1038,6 +1044,7 @@ td_http1context_close_idle(td_http1context *context)
         if (conn->phase != HTTP1_IDLE || conn->closing != HTTP1_STAY)
             continue;
         forget_request(conn);
+        conn->transport.on_event = on_event; /* also where a PROXY header was to come */
         conn->closing = HTTP1_CLOSE_GENTLY;
         settle(conn);
     }
@@ -1052,7 +1059,35 @@ td_http1connection_server(const td_http1connection *conn)
 td_str
 td_http1connection_address(const td_http1connection *conn)
 {
-    return td_str_make((const char *)conn->peer.address, conn->peer.address_len);
+    return td_str_make((const char *)conn->peer.address,
+                       conn->introduced ? conn->peer.address_len : 0);
+}
+
+void
+td_http1_introduce(td_http1connection *conn)
+{
+    const td_listener_settings *settings = conn->context->settings;
+
+    conn->introduced = true;
+    if (TD_UNLIKELY(settings->xheaders != TD_XHEADERS_OFF))
+        conn->xheaders = td_networks_have(&settings->trusted_downstream, conn->peer.address,
+                                          conn->peer.address_len);
+}
+
+void
+td_http1_begin(td_http1connection *conn)
+{
+    conn->transport.on_event = on_event;
+    td_deadline_stop(&conn->deadline);
+    td_http1_turn.active = conn;
+    serve_kept(conn);
+    settle(conn);
+}
+
+void
+td_http1_close(td_http1connection *conn)
+{
+    close_now(conn);
 }
 
 void
@@ -1066,6 +1101,11 @@ td_http1connection_open(td_http1context *context, int fd, const td_peer *peer)
     conn->resume.fn = on_resume;
     conn->resume.arg = conn;
     td_list_append(&context->connections, &conn->link);
+    if (TD_UNLIKELY(context->settings->proxy_protocol)) {
+        td_http1_expect_proxy(conn);
+        return;
+    }
+    td_http1_introduce(conn);
     td_deadline_start(&context->warm, &conn->deadline, td_now_ns());
     on_event(&conn->transport, TD_READABLE); /* the request is nearly always there already */
 }

@@ -38,6 +38,9 @@ typedef struct td_http1context {
     td_spill_place spill_place; /* for those that are larger than body_spill or past it; none: 503 */
     void (*connection_closed)(td_http1connection *conn); /* before its memory goes */
 
+    /* The PROXY protocol has said who it is.  False: it was refused, on fd, and is to be closed. */
+    bool (*introduced)(td_http1connection *conn, int fd);
+
     td_head_limits head_limits;
     td_list connections;     /* all of them */
     td_deadlines heads;      /* header_timeout, from the first byte; oldest incomplete head first */
@@ -55,7 +58,7 @@ typedef struct td_http1context {
 void td_http1context_init(td_http1context *context);
 void td_http1context_fini(td_http1context *context); /* closes what is open */
 
-/* Takes fd over, and serves what has come on it. */
+/* Takes fd over, and serves what has come on it.  With proxy_protocol the peer is a trusted one. */
 void td_http1connection_open(td_http1context *context, int fd, const td_peer *peer);
 
 /* Close the connection whose incomplete head is the oldest; false: there is none. */
@@ -66,7 +69,10 @@ void td_http1context_close_idle(td_http1context *context);
 
 td_httpserver *td_http1connection_server(const td_http1connection *conn);
 
-/* The address of the peer as bytes, for counting: 4, 16, or 0 for a unix socket. */
+/*
+ * The address of the peer as bytes, for counting: 4, 16, or 0 for a unix socket and for a peer that
+ * is not introduced yet.
+ */
 td_str td_http1connection_address(const td_http1connection *conn);
 
 /* The answer to a connection that may not stay, as it goes over the wire; constant. */

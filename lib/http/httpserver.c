@@ -85,23 +85,67 @@ address_is_full(const td_httpserver *server, td_str address)
 /* ---- accepting */
 
 static void
-on_accepted(void *arg, int fd, const struct sockaddr_storage *sockaddr, socklen_t sockaddr_len)
+log_refusal(const td_httpserver *server, const char *limit)
 {
     static td_log_gate gate;
+
+    td_log_gated(&gate, TD_LOG_WARNING, "http", "listener %s: 503 to a new connection: %s",
+                 server->settings->name, limit);
+}
+
+static bool
+may_introduce(const td_httpserver *server, const td_peer *peer)
+{
+    static td_log_gate gate;
+    char text[TD_PEER_TEXT_SIZE];
+
+    if (td_networks_have(&server->settings->trusted_downstream, peer->address, peer->address_len))
+        return true;
+    td_peer_format(peer, text);
+    td_log_gated(&gate, TD_LOG_WARNING, "http",
+                 "listener %s: closed to %s: proxy_protocol is on, and trusted_downstream does not "
+                 "have it",
+                 server->settings->name, text);
+    return false;
+}
+
+/* Only now is the address known that counts; the proxy's own is none. */
+static bool
+on_introduced(td_http1connection *conn, int fd)
+{
+    td_httpserver *server = td_http1connection_server(conn);
+    const td_str address = td_http1connection_address(conn);
+
+    if (address_is_full(server, address)) {
+        log_refusal(server, "max_connections_per_address");
+        refuse_connection(fd);
+        return false;
+    }
+    address_add(server, address);
+    return true;
+}
+
+static void
+on_accepted(void *arg, int fd, const struct sockaddr_storage *sockaddr, socklen_t sockaddr_len)
+{
     td_httpserver *server = arg;
     const td_peer peer = td_peer_of(sockaddr);
-    td_str address = td_str_make((const char *)peer.address, peer.address_len);
+    const bool is_introduced = !server->settings->proxy_protocol;
+    td_str address = td_str_make((const char *)peer.address, is_introduced ? peer.address_len : 0);
     const char *limit = NULL;
 
     (void)sockaddr_len;
+    if (!is_introduced && !may_introduce(server, &peer)) {
+        close(fd);
+        return;
+    }
     if (address_is_full(server, address))
         limit = "max_connections_per_address";
     else if ((int64_t)server->connections >= server->settings->limits.max_connections &&
              !td_http1context_evict(&server->http1))
         limit = "max_connections";
     if (limit != NULL) {
-        td_log_gated(&gate, TD_LOG_WARNING, "http", "listener %s: 503 to a new connection: %s",
-                     server->settings->name, limit);
+        log_refusal(server, limit);
         refuse_connection(fd);
         close(fd);
         return;
@@ -163,6 +207,7 @@ td_httpserver_create(td_ioloop *loop, const td_httpserver_options *options)
         .body_memory = options->body_memory,
         .spill_place = options->spill_place,
         .connection_closed = on_connection_closed,
+        .introduced = on_introduced,
     };
     td_http1context_init(&server->http1);
     td_table_init(&server->addresses);

@@ -121,6 +121,15 @@ td_request_release_body(td_request *request)
 }
 
 td_peer
+td_peer_make(td_address address, uint16_t port)
+{
+    td_peer peer = {.address_len = address.len, .port = port};
+
+    memcpy(peer.address, address.bytes, sizeof(peer.address));
+    return peer;
+}
+
+td_peer
 td_peer_of(const struct sockaddr_storage *address)
 {
     td_peer peer = {.address_len = 0};
@@ -133,11 +142,8 @@ td_peer_of(const struct sockaddr_storage *address)
         peer.port = ntohs(in->sin_port);
     } else if (address->ss_family == AF_INET6) {
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
-        bool mapped = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
 
-        peer.address_len = mapped ? 4 : 16;
-        memcpy(peer.address, in6->sin6_addr.s6_addr + (mapped ? 12 : 0), peer.address_len);
-        peer.port = ntohs(in6->sin6_port);
+        peer = td_peer_make(td_address_of_v6(in6->sin6_addr.s6_addr), ntohs(in6->sin6_port));
     }
     return peer;
 }
@@ -187,6 +193,5 @@ td_request_remote_ip(td_request *request)
 const char *
 td_request_protocol(const td_request *request)
 {
-    (void)request;
-    return "http"; /* TLS will make it a question */
+    return request->https ? "https" : "http";
 }

@@ -22,6 +22,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/network.h"
 #include "http/headers.h"
 #include "http/parser.h"
 
@@ -122,7 +123,8 @@ struct td_request {
     const td_message_writer *writer;
     td_httpserver *server;
     void *connection;      /* the writer's own; NULL once the client has gone */
-    td_peer peer;
+    td_peer peer;          /* of the connection, or whom a trusted proxy names (xheaders) */
+    bool https;            /* likewise: the scheme that the client has used */
     td_head head;
     td_str body;           /* when buffered: all of it, with a NUL behind */
     td_buf body_buf;       /* where it lies */
@@ -162,12 +164,14 @@ TD_PRIVATE size_t td_request_pending(const td_request *request);
 TD_PRIVATE bool td_request_is_closed(const td_request *request); /* the client has gone */
 TD_PRIVATE void td_request_resume_body(td_request *request); /* harmless when it is not paused */
 
+TD_PRIVATE td_peer td_peer_make(td_address address, uint16_t port);
+
 /* "127.0.0.1", "::1", "unix:"; in the request's arena. */
 TD_PRIVATE td_str td_request_remote_ip(td_request *request);
 
 /* The same into `out`, with a NUL; returns the length. */
 #define TD_PEER_TEXT_SIZE 46
 TD_PRIVATE size_t td_peer_format(const td_peer *peer, char out[TD_PEER_TEXT_SIZE]);
-TD_PRIVATE const char *td_request_protocol(const td_request *request); /* "http" */
+TD_PRIVATE const char *td_request_protocol(const td_request *request); /* "http" or "https" */
 
 #endif

@@ -7,7 +7,7 @@
 #include "http/request.h"
 #include "http/spill.h"
 
-/* An IPv4 address that came through an IPv6 socket is an IPv4 address. */
+/* See td_address for IPv4 addresses that came through an IPv6 socket. */
 td_peer td_peer_of(const struct sockaddr_storage *address);
 
 td_request *td_request_create(void); /* one reference, the connection's */

@@ -60,8 +60,15 @@ TD_API td_str td_request_query(td_handler *h);   /* "c=d", empty without one */
 TD_API td_str td_request_version(td_handler *h); /* "HTTP/1.1" */
 TD_API td_str td_request_host(td_handler *h);    /* "example.org:8888" */
 TD_API td_str td_request_host_name(td_handler *h); /* lower case, without the port */
-TD_API td_str td_request_remote_addr(td_handler *h); /* remote_ip: "127.0.0.1", "::1", "unix:" */
-TD_API td_str td_request_scheme(td_handler *h);  /* Tornado's protocol: "http" or "https" */
+
+/*
+ * Tornado's remote_ip: "127.0.0.1", "::1", "unix:"; and protocol: "http" or "https".  Of the
+ * connection, or, where the listener trusts its peer (the settings trusted_downstream, xheaders and
+ * proxy_protocol), of the client that the proxy names.  The host is the request's own in any case.
+ */
+TD_API td_str td_request_remote_addr(td_handler *h);
+TD_API td_str td_request_scheme(td_handler *h);
+
 TD_API td_str td_request_body(td_handler *h);    /* all of it; empty without one, or streamed */
 TD_API td_str td_full_url(td_handler *h);        /* "http://example.org:8888/a%20b?c=d" */
 TD_API double td_request_time(td_handler *h);    /* seconds since the head was complete */

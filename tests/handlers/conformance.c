@@ -39,6 +39,13 @@ host(td_handler *h)
               TD_STR_FMT(td_request_host_name(h)));
 }
 
+/* Who asks, and for what, as far as proxies in front say. */
+static void
+client(td_handler *h)
+{
+    td_writef(h, "%.*s %.*s", TD_STR_FMT(td_request_remote_addr(h)), TD_STR_FMT(td_full_url(h)));
+}
+
 static void
 header(td_handler *h)
 {
@@ -140,6 +147,7 @@ static const td_handler_class Echo = {.get = echo, .head = echo, .post = echo, .
                                       .delete_ = echo, .patch = echo};
 static const td_handler_class BodyLength = {.post = body_length};
 static const td_handler_class Host = {.get = host};
+static const td_handler_class Client = {.get = client, .post = client};
 static const td_handler_class Header = {.get = header};
 static const td_handler_class Path = {.get = path};
 static const td_handler_class Post = {.post = hello};
@@ -158,7 +166,8 @@ static const td_handler_class Small = {.post = body_length, .max_body_size = 10}
 TD_PLUGIN(.name = "conformance", .version = "1.0",
           .urls = TD_URLS(TD_URL("/", &Hello), TD_URL("/plaintext", &Plaintext),
                           TD_URL("/echo", &Echo), TD_URL("/body-length", &BodyLength),
-                          TD_URL("/host", &Host), TD_URL("/header/(.+)", &Header),
+                          TD_URL("/host", &Host), TD_URL("/client", &Client),
+                          TD_URL("/header/(.+)", &Header),
                           TD_URL("/path/(.*)", &Path), TD_URL("/post", &Post),
                           TD_URL("/put", &Put), TD_URL("/flush", &Flush),
                           TD_URL("/status/([0-9]+)", &Status),

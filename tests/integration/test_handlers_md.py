@@ -97,6 +97,7 @@ class HandlersMd(unittest.TestCase):
             "/slow": b"done\n", "/render": b"rendered, at most two at a time\n", "/later": b"later\n", "/sum": b"5050\n", "/stream": lines,
             "/rows": rows, "/choose_theme": b"It was none.\n",
             "/come_back": b"Hello again, stranger\n", "/count": count % 1, "/hit": b"1\n",
+            "/whoami": b"127.0.0.1, at http://test/whoami\n",
             "/shout?name=jack": b'{"hello": "jack!", "length": 4}',
         }
         for target, body in cases.items():

@@ -172,6 +172,21 @@ START_TEST(sections_become_structs_in_the_order_of_the_file)
 }
 END_TEST
 
+START_TEST(whom_a_listener_trusts)
+{
+    load_good("[listen:x]\ntrusted-downstream = 10.0.0.0/8, unix:\nxheaders = x-forwarded-for\n"
+              "proxy_protocol = on\n",
+              NULL);
+    ck_assert_uint_eq(c->listeners[0].trusted_downstream.count, 2);
+    ck_assert_str_eq(c->listeners[0].trusted_downstream.text, "10.0.0.0/8, unix:");
+    ck_assert_int_eq(c->listeners[0].xheaders, TD_XHEADERS_FORWARDED_FOR);
+    ck_assert(c->listeners[0].proxy_protocol);
+    load_good("[listen:x]\n", NULL);
+    ck_assert_uint_eq(c->listeners[0].trusted_downstream.count, 0);
+    ck_assert_ptr_null(c->listeners[0].trusted_downstream.text);
+}
+END_TEST
+
 START_TEST(what_a_handler_declares_is_kept_for_it)
 {
     load_good("[handler:hello]\ngreeting = Hi, you\nmax_body_size = 1k\nping-every = 5s\n", NULL);
@@ -312,6 +327,15 @@ static const struct {
      ":4: [listen:b] listens on [0:0::1]:80, as [listen:a] in FILE:2 does"},
     {"[listen:a]\n[listen:b]", ":2: [listen:b] listens on 127.0.0.1:8888, as [listen:a] in FILE:1 "
                                "does"},
+    {"[listen:x]\ntrusted_downstream = 10.0.0.0/8 proxy",
+     ":2: trusted_downstream: 'proxy' is no network such as 10.0.0.0/8, 127.0.0.1, fd00::/8 or "
+     "unix:"},
+    {"[listen:x]\nbacklog = 9\nxheaders = on",
+     ":3: xheaders: whose? Write trusted_downstream = and the addresses of the proxies"},
+    {"[listen:x]\ntrusted_downstream =\nproxy_protocol = on",
+     ":3: proxy_protocol: whose? Write trusted_downstream = and the addresses of the proxies"},
+    {"[listen:x]\nxheaders = yes",
+     ":2: xheaders: 'yes' is none of off, on, x-forwarded-for, x-real-ip, forwarded"},
     {"[handler:x]\nmount = x", ":2: mount: 'x' is not a path such as / or /shop/api"},
     {"[handler:x]\nmount = /x/", ":2: mount: '/x/' is not a path such as / or /shop/api"},
     {"[handler:x]\nmount =", ":2: mount: '' is not a path such as / or /shop/api"},
@@ -496,6 +520,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, no_key_stands_for_two_things);
     tcase_add_test(tcase, the_narrower_limit_wins);
     tcase_add_test(tcase, sections_become_structs_in_the_order_of_the_file);
+    tcase_add_test(tcase, whom_a_listener_trusts);
     tcase_add_test(tcase, what_a_handler_declares_is_kept_for_it);
     tcase_add_test(tcase, relative_paths_start_at_the_file);
     ADD_TABLE(tcase, set_wins_over_the_file, overrides);
