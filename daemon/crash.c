@@ -15,6 +15,7 @@
 #include "base/escape.h"
 #include "daemon/modules.h"
 #include "io/coroutine.h"
+#include "io/executor.h"
 #include "web/application.h"
 
 #define STACK_SIZE (64 * 1024)
@@ -68,7 +69,10 @@ on_fatal_signal(int number, siginfo_t *info, void *context)
     struct crash_report *report = &own_slot->crash;
     uintptr_t pc = program_counter(context);
     bool was_sent = info->si_code <= 0; /* by kill or abort, so returning does not fault again */
+    const td_activity *job = td_executor_activity();
 
+    if (job != NULL)
+        td_activity_set(job); /* on its thread; what the loop does meanwhile is not to blame */
     report->code = info->si_code;
     report->address = was_sent ? 0 : (uintptr_t)info->si_addr;
     report->is_overflow = !was_sent && td_coroutine_is_overflow(info->si_addr);

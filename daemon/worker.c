@@ -29,6 +29,7 @@
 #include "daemon/site.h"
 #include "http/httpserver.h"
 #include "io/coroutine.h"
+#include "io/executor.h"
 #include "io/ioloop.h"
 
 #define ORPHAN_LEAVE_MS 2000
@@ -257,7 +258,7 @@ stop_handlers(struct worker *worker)
         td_ioloop_stop(worker->loop);
 }
 
-/* Handlers may go on working after their answer has been sent. */
+/* Handlers, and the jobs that they gave to threads, may go on working after the answer was sent. */
 static void
 stop_when_idle(void *arg)
 {
@@ -265,7 +266,7 @@ stop_when_idle(void *arg)
 
     if (worker->state != LEAVING || worker->servers_left > 0 || !worker->hooks_done)
         return;
-    if (td_handlers_running() == 0)
+    if (td_handlers_running() == 0 && td_executor_jobs() == 0)
         stop_handlers(worker);
     else
         td_timer_start(worker->loop, &worker->handlers,
@@ -574,6 +575,9 @@ open_loop(struct worker *worker)
     td_coroutine_configure(
         &(td_coroutine_options){.stack_size = (size_t)settings->coroutine_stack,
                                 .coroutines_max = (size_t)settings->max_coroutines});
+    td_executor_configure(
+        &(td_executor_options){.threads_max = (unsigned)settings->executor_threads,
+                               .queue_max = (size_t)settings->executor_queue});
     return td_ioloop_create(&worker->loop, &worker->failure);
 }
 
@@ -610,6 +614,8 @@ close_worker(struct worker *worker)
     td_timer_stop(worker->loop, &worker->queues);
     td_timer_stop(worker->loop, &worker->handlers);
     td_ioloop_destroy(&worker->loop);
+    if (td_executor_jobs() > 0)
+        _exit(0); /* a job that never ends may still use what would go now */
     site_close(&worker->site);
     td_arena_fini(&worker->arena);
 }

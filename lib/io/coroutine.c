@@ -62,6 +62,7 @@ struct td_coroutine {
     bool is_canceled;    /* and has not unwound yet */
     bool is_unwinding;   /* cleanups may wait, and are not cancelled */
     bool must_unwind;    /* at the wait where it is */
+    bool is_held;        /* until it is resumed, though it must unwind */
     bool has_loose_ends; /* actions deferred, a cancellation under way, frames unwound */
     bool is_unneeded;    /* in the pool: nobody has taken it since the last trimming */
 
@@ -585,6 +586,7 @@ start(td_coroutine *co, const td_coroutine_task *task)
     co->cancel_disabled = 0;
     co->is_waiting = co->has_waited = co->is_ended = co->is_canceled = false;
     co->is_unwinding = co->must_unwind = co->has_loose_ends = co->is_unneeded = false;
+    co->is_held = false;
     scheduler.current = co;
     td_activity_set(&task->activity);
     td_fiber_leaving(&scheduler.fiber, &co->fiber);
@@ -636,7 +638,7 @@ on_feed(void *arg)
 static bool
 is_to_unwind(const td_coroutine *co)
 {
-    return co->is_canceled && co->cancel_disabled == 0 && !co->is_unwinding;
+    return co->is_canceled && co->cancel_disabled == 0 && !co->is_unwinding && !co->is_held;
 }
 
 /* Exceptions that are being handled go with the coroutine that handles them. */
@@ -650,6 +652,23 @@ keep_cxx(td_coroutine *co)
         *scheduler.cxx = clear;
 }
 
+/* Stop what the coroutine waits for; false: that cannot be, and it unwinds later. */
+static bool
+call_undo(td_coroutine *co)
+{
+    co->is_held = false;
+    if (co->undo != NULL)
+        co->undo(co->undo_arg);
+    co->must_unwind = true;
+    return !co->is_held;
+}
+
+void
+td_coroutine_hold(td_coroutine *co)
+{
+    co->is_held = true;
+}
+
 int
 td_coroutine_wait(void (*undo)(void *arg), void *arg)
 {
@@ -657,13 +676,10 @@ td_coroutine_wait(void (*undo)(void *arg), void *arg)
     const int saved_errno = errno;
 
     TD_ASSERT(co != NULL);
-    if (is_to_unwind(co)) {
-        if (undo != NULL)
-            undo(arg);
-        unwind(co, TD_COROUTINE_CANCELED);
-    }
     co->undo = undo;
     co->undo_arg = arg;
+    if (is_to_unwind(co) && call_undo(co))
+        unwind(co, TD_COROUTINE_CANCELED);
     co->is_waiting = co->has_waited = true;
     td_list_append(&scheduler.waiting, &co->link);
     keep_cxx(co);
@@ -683,7 +699,7 @@ td_coroutine_resume(td_coroutine *co, int code)
 {
     TD_ASSERT(scheduler.current == NULL && co->is_waiting);
     co->code = code;
-    co->is_waiting = false;
+    co->is_waiting = co->is_held = false;
     td_list_remove(&co->link);
     scheduler.current = co;
     td_activity_set(&co->task.activity);
@@ -695,10 +711,8 @@ td_coroutine_resume(td_coroutine *co, int code)
 static void
 cancel_now(td_coroutine *co)
 {
-    if (co->undo != NULL)
-        co->undo(co->undo_arg);
-    co->must_unwind = true;
-    td_coroutine_resume(co, TD_ECANCELED);
+    if (call_undo(co))
+        td_coroutine_resume(co, TD_ECANCELED);
 }
 
 static void
@@ -749,6 +763,8 @@ cancel_all(void)
     while (!td_list_is_empty(&batch)) {
         td_coroutine *co = TD_CONTAINER_OF(batch.next, td_coroutine, link);
 
+        td_list_remove(&co->link);
+        td_list_append(&scheduler.waiting, &co->link); /* where it stays if it is held */
         co->cancel_disabled = 0;
         cancel_now(co);
     }
@@ -762,12 +778,11 @@ abandon_all(void)
 
         td_log_at(TD_LOG_ERROR, co->task.module != NULL ? co->task.module : "coroutine",
                   "abandoned while it waits: it did not let itself be unwound");
-        if (co->undo != NULL)
-            co->undo(co->undo_arg);
         td_list_remove(&co->link);
         co->end = TD_COROUTINE_CANCELED;
         co->has_loose_ends = true;
-        end(co);
+        if (call_undo(co))
+            end(co);
     }
 }
 

@@ -85,6 +85,12 @@ TD_PRIVATE void td_coroutine_inherit(td_coroutine_task *task);
  */
 TD_PRIVATE int td_coroutine_wait(void (*undo)(void *arg), void *arg);
 
+/*
+ * For `undo`, when what the coroutine waits for cannot be stopped: the wait goes on, and it unwinds
+ * when it is resumed.  One that the end of the loop finds like that is left as it is, with its stack.
+ */
+TD_PRIVATE void td_coroutine_hold(td_coroutine *co);
+
 /* Continue one that waits, with code as the result of its wait; on the loop's stack only. */
 TD_PRIVATE void td_coroutine_resume(td_coroutine *co, int code);
 

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "io/call.h"
 #include "io/coroutine.h"
+#include "io/executor.h"
 
 /* What is compared stands in the heap, so that sifting touches no timer but those that move. */
 struct timer_entry {
@@ -449,6 +450,7 @@ td_ioloop_destroy(td_ioloop **loop_address)
     if (loop == NULL)
         return;
     TD_ASSERT(loop == current && !loop->is_running);
+    td_executors_stop();
     pthread_mutex_lock(&loop->lock);
     loop->is_closing = true;
     pthread_mutex_unlock(&loop->lock);
@@ -457,6 +459,7 @@ td_ioloop_destroy(td_ioloop **loop_address)
     td_futures_close();
     drop_all(&loop->posted);
     drop_all(&loop->callbacks);
+    td_executors_close();
     for (size_t i = 1; i <= loop->timers_count; i++)
         loop->heap[i].timer->place = 0;
 

@@ -94,7 +94,7 @@ class HandlersMd(unittest.TestCase):
         cases = {
             "/greet/J%C3%BCrg": "Hello, J\u00fcrg\n".encode(),
             "/search?q=x&images=on": b"page 1 of x by newest, with images\n",
-            "/slow": b"done\n", "/render": b"rendered, at most two at a time\n", "/later": b"later\n", "/sum": b"5050\n", "/stream": lines,
+            "/slow": b"done\n", "/render": b"rendered, at most two at a time\n", "/later": b"later\n", "/sum": b"5050\n", "/total": b"500500\n", "/stream": lines,
             "/rows": rows, "/choose_theme": b"It was none.\n",
             "/come_back": b"Hello again, stranger\n", "/count": count % 1, "/hit": b"1\n",
             "/whoami": b"127.0.0.1, at http://test/whoami\n",
