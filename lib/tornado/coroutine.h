@@ -55,6 +55,28 @@ TD_API td_future *td_gather(td_future *const *futures, size_t count, void **resu
 TD_API td_future *td_with_timeout(int64_t timeout_ms, td_future *future);
 
 /*
+ * A future that resolves as the first of these (taken over) that is done; the others go on, and a later
+ * failure of theirs is logged.
+ */
+TD_API td_future *td_first(td_future *const *futures, size_t count);
+
+/*
+ * Several futures (taken over) in the order in which they end.  next waits for one that has not been
+ * given yet and returns it, done, with its index in the list: the iterator's, until destroy.  NULL:
+ * all were given.  One coroutine at a time may wait in it.
+ *
+ *     while ((done = td_wait_iterator_next(iterator, &i)) != NULL)
+ *         td_writef(h, "%zu: %s\n", i, td_strerror(td_future_error(done)));
+ *
+ * Where the loop may be left by td_raise or by cancellation, td_defer the destroy.
+ */
+typedef struct td_wait_iterator td_wait_iterator;
+
+TD_API td_wait_iterator *td_wait_iterator_create(td_future *const *futures, size_t count);
+TD_API td_future *td_wait_iterator_next(td_wait_iterator *iterator, size_t *index_out);
+TD_API void td_wait_iterator_destroy(td_wait_iterator **iterator);
+
+/*
  * Run fn(arg) when the current coroutine has ended, however it ended; the last one registered runs
  * first.  Waiting or raising in fn is misuse.
  */

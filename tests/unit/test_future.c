@@ -1,4 +1,4 @@
-/* Goal: futures are set once, tell everybody in order, and combine as Tornado's do (19.3-5). */
+/* Goal: futures are set once and tell everybody in order (BEHAVIOUR 19.3). */
 #include "tests/unit/on_loop.h"
 
 static char one = '1', two = '2', three = '3';
@@ -204,158 +204,6 @@ START_TEST(a_waiter_that_is_cancelled_gives_its_reference_back)
 }
 END_TEST
 
-/* ---- td_gather */
-
-static td_future *
-done_with(void *result, int error)
-{
-    td_future *future = td_future_create();
-
-    if (error != 0)
-        td_future_set_error(future, error);
-    else
-        td_future_set_result(future, result);
-    return future;
-}
-
-static void
-gather_results(void *arg)
-{
-    td_future *twice = td_future_create();
-    td_future *futures[] = {td_future_create(), done_with(&two, 0), twice, twice};
-    void *results[4] = {NULL};
-
-    (void)arg;
-    td_add_callback(loop, set_later, td_future_ref(futures[0]));
-    td_future *whole = td_gather(futures, 4, results);
-    td_sleep(0);
-    td_sleep(0);
-    ck_assert(!td_future_is_done(whole));
-    td_future_set_result(twice, &three);
-    ck_assert_int_eq(td_await(whole, NULL), 0);
-    ck_assert_ptr_eq(results[0], &two);
-    ck_assert_ptr_eq(results[1], &two);
-    ck_assert_ptr_eq(results[2], &three);
-    ck_assert_ptr_eq(results[3], &three);
-    ck_assert_int_eq(td_await(td_gather(NULL, 0, NULL), NULL), 0);
-}
-
-START_TEST(gather_waits_for_all_and_keeps_their_order)
-{
-    ck_assert_int_eq(on_coroutine(gather_results, NULL), TD_COROUTINE_RETURNED);
-}
-END_TEST
-
-static void
-gather_failures(void *arg)
-{
-    td_future *last = td_future_create();
-    td_future *futures[] = {done_with(&one, 0), last, done_with(NULL, TD_ETOOBIG),
-                            done_with(NULL, TD_ECANCELED)};
-    void *results[4] = {NULL};
-    td_future *whole = td_gather(futures, 4, results);
-
-    (void)arg;
-    td_sleep(1);
-    ck_assert(!td_future_is_done(whole)); /* waits for all, failed or not */
-    td_future_set_error(last, TD_ECLOSED);
-    ck_assert_int_eq(td_await(whole, NULL), TD_ECLOSED); /* first of the list, last in time */
-    ck_assert_ptr_eq(results[0], &one);
-    ck_assert_ptr_null(results[1]);
-
-    td_future *missing[] = {NULL};
-    ck_assert_int_eq(td_await(td_gather(missing, 1, NULL), NULL), TD_EINVAL);
-}
-
-START_TEST(gather_fails_with_the_first_of_the_list_and_logs_the_others)
-{
-    ck_assert_int_eq(on_coroutine(gather_failures, NULL), TD_COROUTINE_RETURNED);
-    ck_assert_int_eq(logged("td_gather: another of its futures failed"), 1);
-    ck_assert_int_eq(logged("nobody looked"), 0);
-}
-END_TEST
-
-static void
-gather_on_the_stack(void *arg)
-{
-    td_future *futures[] = {td_future_ref(arg)};
-    void *results[1] = {NULL};
-
-    td_await(td_gather(futures, 1, results), NULL);
-}
-
-static void
-fill_the_stack(void *arg)
-{
-    uintptr_t filled[64];
-
-    (void)arg;
-    for (int i = 0; i < 64; i++)
-        filled[i] = 0x5a;
-    td_sleep(1);
-    for (int i = 0; i < 64; i++)
-        ck_assert_uint_eq(filled[i], 0x5a);
-}
-
-START_TEST(results_of_a_cancelled_gather_are_not_written)
-{
-    td_future *future = td_future_create();
-    const td_coroutine_task task = {.run = gather_on_the_stack, .arg = future};
-    td_coroutine *co;
-
-    td_coroutine_start(&task, &co);
-    td_coroutine_cancel(co);
-    td_future_set_result(future, &one);
-    td_future_unref(future);
-    on_coroutine(fill_the_stack, NULL); /* the same stack */
-}
-END_TEST
-
-/* ---- td_with_timeout */
-
-static void
-await_with_timeout(void *arg)
-{
-    td_future *slow = td_future_create(), *quick = td_future_create(), *parts[1];
-    void *result = NULL, *results[1] = {NULL};
-
-    (void)arg;
-    ck_assert_int_eq(td_await(td_with_timeout(1, td_future_ref(slow)), NULL), TD_ETIMEDOUT);
-    ck_assert(!td_future_is_done(slow)); /* goes on */
-    td_future_set_error(slow, TD_ECLOSED);
-    td_future_unref(slow);
-
-    td_add_callback(loop, set_later, td_future_ref(quick));
-    ck_assert_int_eq(td_await(td_with_timeout(1000, quick), &result), 0);
-    ck_assert_ptr_eq(result, &two);
-    ck_assert_int_eq(td_await(td_with_timeout(0, done_with(NULL, TD_ETOOBIG)), NULL), TD_ETOOBIG);
-
-    parts[0] = done_with(&three, 0);
-    ck_assert_int_eq(td_await(td_with_timeout(1000, td_gather(parts, 1, results)), NULL), 0);
-    ck_assert_ptr_eq(results[0], &three);
-}
-
-START_TEST(a_timeout_ends_the_wait_and_not_the_work)
-{
-    ck_assert_int_eq(on_coroutine(await_with_timeout, NULL), TD_COROUTINE_RETURNED);
-    ck_assert_int_eq(logged("nobody looked"), 1); /* the late failure of `slow` */
-}
-END_TEST
-
-START_TEST(combinations_go_with_the_loop)
-{
-    td_future *never = td_future_create();
-    td_future *futures[] = {td_future_ref(never), td_with_timeout(1000, td_future_ref(never))};
-    void *results[2];
-
-    td_future_unref(td_gather(futures, 2, results));
-    td_future_set_result(never, NULL); /* posted, never told */
-    td_ioloop_destroy(&loop);
-    td_future_unref(never);
-    ck_assert_int_eq(td_ioloop_create(&loop, NULL), 0);
-}
-END_TEST
-
 static void
 fill(TCase *tcase)
 {
@@ -369,11 +217,6 @@ fill(TCase *tcase)
     tcase_add_test(tcase, await_gives_the_result_or_the_error);
     tcase_add_test(tcase, waiters_and_callbacks_are_told_in_the_order_of_their_coming);
     tcase_add_test(tcase, a_waiter_that_is_cancelled_gives_its_reference_back);
-    tcase_add_test(tcase, gather_waits_for_all_and_keeps_their_order);
-    tcase_add_test(tcase, gather_fails_with_the_first_of_the_list_and_logs_the_others);
-    tcase_add_test(tcase, results_of_a_cancelled_gather_are_not_written);
-    tcase_add_test(tcase, a_timeout_ends_the_wait_and_not_the_work);
-    tcase_add_test(tcase, combinations_go_with_the_loop);
 }
 
 int
