@@ -77,39 +77,27 @@ take_byte(td_str *s, char byte)
     return true;
 }
 
-static int
-piece(uint64_t first, uint64_t length, uint64_t size, td_byte_range *out)
-{
-    if (length == size)
-        return 200;
-    *out = (td_byte_range){first, length};
-    return 206;
-}
-
 /*
- *   ranges-specifier = range-unit "=" range-set
- *   int-range        = first-pos "-" [ last-pos ]
- *   suffix-range     = "-" suffix-length
+ *   int-range    = first-pos "-" [ last-pos ]
+ *   suffix-range = "-" suffix-length
  *
- * One with last-pos < first-pos is invalid (section 14.1.1), hence as if it was not there.
+ * 206 and the piece, perhaps all; 416; or 200: it is not valid, as one with last-pos < first-pos is
+ * not (section 14.1.1).
  */
-int
-td_range_parse(td_str value, uint64_t size, td_byte_range *range_out)
+static int
+parse_range(td_str rest, uint64_t size, td_byte_range *out)
 {
     uint64_t first, last = UINT64_MAX;
-    td_str unit, rest;
 
-    value = td_str_trim(value);
-    unit = td_str_make(value.ptr, value.len < 6 ? value.len : 6);
-    if (!td_str_equal_nocase(unit, TD_STR("bytes=")))
-        return 200;
-    rest = td_str_trim(td_str_make(value.ptr + 6, value.len - 6));
     if (take_byte(&rest, '-')) {
         if (!take_number(&rest, &last) || rest.len > 0)
             return 200;
         if (last == 0)
             return 416;
-        return last >= size ? 200 : piece(size - last, last, size, range_out);
+        if (last > size)
+            last = size;
+        *out = (td_byte_range){size - last, last};
+        return 206;
     }
     if (!take_number(&rest, &first) || !take_byte(&rest, '-'))
         return 200;
@@ -119,7 +107,89 @@ td_range_parse(td_str value, uint64_t size, td_byte_range *range_out)
         return 416;
     if (last >= size)
         last = size - 1;
-    return piece(first, last - first + 1, size, range_out);
+    *out = (td_byte_range){first, last - first + 1};
+    return 206;
+}
+
+static bool
+touch(td_byte_range a, td_byte_range b)
+{
+    return a.first <= b.first + b.length && b.first <= a.first + a.length;
+}
+
+static td_byte_range
+join(td_byte_range a, td_byte_range b)
+{
+    const uint64_t first = a.first < b.first ? a.first : b.first;
+    const uint64_t end_a = a.first + a.length, end_b = b.first + b.length;
+
+    return (td_byte_range){first, (end_a > end_b ? end_a : end_b) - first};
+}
+
+/*
+ * Section 15.3.7.2: those that overlap may become one, so never is more sent than the file has.  It
+ * stands where the first of them stood; joined, it may touch others.
+ */
+static void
+add_range(td_byte_ranges *ranges, td_byte_range range)
+{
+    size_t place = ranges->count;
+
+    for (size_t i = 0; i < ranges->count;) {
+        if (!touch(ranges->items[i], range)) {
+            i++;
+            continue;
+        }
+        range = join(ranges->items[i], range);
+        ranges->count--;
+        memmove(&ranges->items[i], &ranges->items[i + 1],
+                (ranges->count - i) * sizeof(ranges->items[0]));
+        place = i < place ? i : place;
+        i = 0;
+    }
+    place = place < ranges->count ? place : ranges->count;
+    memmove(&ranges->items[place + 1], &ranges->items[place],
+            (ranges->count - place) * sizeof(ranges->items[0]));
+    ranges->items[place] = range;
+    ranges->count++;
+}
+
+/*
+ *   ranges-specifier = range-unit "=" range-set
+ *   range-set        = 1#range-spec
+ *
+ * Section 14.2: many small ranges may be ignored; ours are when there are more than ranges_max.
+ */
+int
+td_ranges_parse(td_str value, uint64_t size, size_t ranges_max, td_byte_ranges *out)
+{
+    td_str unit, rest, element;
+    size_t elements = 0;
+
+    out->count = 0;
+    out->too_many = false;
+    value = td_str_trim(value);
+    unit = td_str_make(value.ptr, value.len < 6 ? value.len : 6);
+    if (!td_str_equal_nocase(unit, TD_STR("bytes=")))
+        return 200;
+    rest = td_str_make(value.ptr + 6, value.len - 6);
+    while (td_list_next(&rest, &element)) {
+        td_byte_range range;
+        int status;
+
+        if (elements++ == ranges_max) {
+            out->too_many = true;
+            return 200;
+        }
+        status = parse_range(element, size, &range);
+        if (status == 200)
+            return 200;
+        if (status == 206)
+            add_range(out, range);
+    }
+    if (out->count == 0)
+        return elements > 0 ? 416 : 200;
+    return out->items[0].length == size ? 200 : 206;
 }
 
 /* ---- preconditions */
@@ -176,10 +246,12 @@ is_same_as(td_str if_range, const td_validators *validators)
 }
 
 int
-td_conditional_status(td_request *request, const td_validators *validators,
-                      td_byte_range *range_out)
+td_conditional_status(td_request *request, const td_validators *validators, size_t ranges_max,
+                      td_byte_ranges *ranges_out)
 {
     td_str values[FIELDS_COUNT];
+
+    ranges_out->too_many = false;
 
     if (!is_conditional(&request->head.headers))
         return 200;
@@ -204,5 +276,5 @@ td_conditional_status(td_request *request, const td_validators *validators,
         return 200; /* section 14.2: Range is defined for GET alone */
     if (!td_str_is_null(values[IF_RANGE]) && !is_same_as(values[IF_RANGE], validators))
         return 200;
-    return td_range_parse(values[RANGE], validators->size, range_out);
+    return td_ranges_parse(values[RANGE], validators->size, ranges_max, ranges_out);
 }

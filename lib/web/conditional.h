@@ -23,11 +23,21 @@ typedef struct td_byte_range {
     uint64_t first, length;
 } td_byte_range;
 
+#define TD_RANGES_MAX 64
+
+/* Pieces in the order in which they were asked for; those that overlap or adjoin are one. */
+typedef struct td_byte_ranges {
+    size_t count;
+    bool too_many; /* more were asked for than are allowed, so all of it is sent */
+    td_byte_range items[TD_RANGES_MAX];
+} td_byte_ranges;
+
 /*
- * What a Range of that value means for `size` bytes: 206 and the piece; 416; or 200: there is no
- * such piece, it is not to be understood, it is more than one, or it is all of them.
+ * What a Range of that value means for `size` bytes: 206 and one piece or several; 416: there is no
+ * such piece; or 200: it is not to be understood, it is all of them, or it has more than ranges_max
+ * (1..TD_RANGES_MAX) elements, after which nothing is read.
  */
-TD_PRIVATE int td_range_parse(td_str value, uint64_t size, td_byte_range *range_out);
+TD_PRIVATE int td_ranges_parse(td_str value, uint64_t size, size_t ranges_max, td_byte_ranges *out);
 
 /* What tells one version of a file from another. */
 typedef struct td_validators {
@@ -37,10 +47,10 @@ typedef struct td_validators {
 } td_validators;
 
 /*
- * The status of the answer to a GET or HEAD that has such a file: 200, 206 (and the piece), 304, 412
+ * The status of the answer to a GET or HEAD that has such a file: 200, 206 (and the pieces), 304, 412
  * or 416, in the order of RFC 9110 section 13.2.2.
  */
 TD_PRIVATE int td_conditional_status(td_request *request, const td_validators *validators,
-                                     td_byte_range *range_out);
+                                     size_t ranges_max, td_byte_ranges *ranges_out);
 
 #endif

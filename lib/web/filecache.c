@@ -165,31 +165,62 @@ describe(td_filecache *cache, td_cached_file *file, const struct stat *st)
     td_http_date_format(file->modified, file->last_modified);
 }
 
-/* Look at the path anew.  0; or an error, and the file is as it was. */
+/* A descriptor of what can be served, and what it is. */
 static int
-look(td_filecache *cache, td_cached_file *file)
+open_and_stat(const struct td_root *root, const char *path, struct stat *st)
 {
-    struct stat st;
-    int fd = open_below(file->root, file->path.ptr, READ);
+    const int fd = open_below(root, path, READ);
 
-    if (fd < 0)
-        return fd;
-    if (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))) {
+    if (fd >= 0 && (fstat(fd, st) < 0 || (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode)))) {
         close(fd);
         return TD_EINVAL;
     }
-    file->checked_ns = file->root->opened_ns; /* what it was found below is no younger */
-    file->codings_known = false;
-    if (is_same(file, &st)) {
-        close(fd);
-        return 0;
-    }
+    return fd;
+}
+
+/* fd is taken over. */
+static void
+fill_file(td_filecache *cache, td_cached_file *file, int fd, const struct stat *st)
+{
     let_go(cache, file);
-    describe(cache, file, &st);
+    describe(cache, file, st);
     if (file->is_directory)
         close(fd);
     else
         take_bytes(cache, file, fd);
+}
+
+/*
+ * Look at the path anew.  file: what is known of it, or NULL.  What has changed while it is used must
+ * stay as it was, so another takes its place.  0; or an error, and the file is as it was.
+ */
+static int
+look(td_filecache *cache, struct td_root *root, td_str path, td_cached_file *file,
+     td_cached_file **out)
+{
+    struct stat st;
+    const int fd = open_and_stat(root, path.ptr, &st);
+    bool is_new = false;
+
+    if (fd < 0)
+        return fd;
+    if (file != NULL && is_same(file, &st)) {
+        close(fd);
+    } else {
+        if (file != NULL && file->users > 0) {
+            forget(cache, file);
+            file = NULL;
+        }
+        is_new = file == NULL;
+        if (is_new)
+            file = create_file(root, path);
+        fill_file(cache, file, fd, &st);
+    }
+    if (is_new)
+        keep(cache, file);
+    file->checked_ns = root->opened_ns; /* what it was found below is no younger */
+    file->codings_known = false;
+    *out = file;
     return 0;
 }
 
@@ -295,25 +326,13 @@ td_filecache_open(td_filecache *cache, const char *root_name, td_symlinks symlin
         *out = file;
         return 0;
     }
-    if (file != NULL && file->users > 0) { /* it must stay as it is: a new one takes its place */
-        forget(cache, file);
-        file = NULL;
-    }
     rc = open_root(cache, root);
-    if (rc == 0 && file == NULL) {
-        file = create_file(root, path);
-        rc = look(cache, file);
-        if (rc == 0)
-            keep(cache, file);
-    } else if (rc == 0) {
-        rc = look(cache, file);
-    }
+    if (rc == 0)
+        rc = look(cache, root, path, file, out);
     if (rc < 0 && file != NULL)
         forget(cache, file);
-    if (rc == 0) {
-        file->users++;
-        *out = file;
-    }
+    if (rc == 0)
+        (*out)->users++;
     return rc;
 }
 
@@ -323,6 +342,36 @@ td_filecache_done(td_filecache *cache, td_cached_file *file)
     file->users--;
     if (!td_list_is_linked(&file->link))
         forget(cache, file);
+}
+
+static int
+open_uncached(td_filecache *cache, const char *root_name, td_symlinks symlinks, td_str path,
+              int flags)
+{
+    struct td_root *root = root_of(cache, root_name, symlinks);
+    const int rc = open_root(cache, root);
+
+    return rc < 0 ? rc : open_below(root, path.ptr, flags);
+}
+
+int
+td_filecache_open_directory(td_filecache *cache, const char *root, td_symlinks symlinks, td_str path)
+{
+    return open_uncached(cache, root, symlinks, path, O_RDONLY | O_DIRECTORY);
+}
+
+int
+td_filecache_stat(td_filecache *cache, const char *root, td_symlinks symlinks, td_str path,
+                  struct stat *out)
+{
+    const int fd = open_uncached(cache, root, symlinks, path, O_PATH);
+    int rc;
+
+    if (fd < 0)
+        return fd;
+    rc = fstat(fd, out) < 0 ? -errno : 0;
+    close(fd);
+    return rc;
 }
 
 size_t

@@ -171,9 +171,15 @@ TD_NORETURN void td_handler_raise_quietly(td_handler *h, int status, const char 
 void td_response_init(td_handler *h);   /* status, headers, body as td_clear leaves them */
 int td_response_finish(td_handler *h);  /* 0 or TD_ECLOSED */
 
-/* End a response that has not begun with a body that is not the handler's own.  The same. */
-int td_response_finish_bytes(td_handler *h, td_str bytes);
-int td_response_finish_file(td_handler *h, td_file *file, uint64_t offset, uint64_t length);
+/* Of a body that is not the handler's own. */
+typedef struct td_piece {
+    td_str bytes;   /* copied before td_response_finish_pieces returns */
+    td_file *file;  /* not NULL: `length` bytes of it from offset on, in their place */
+    uint64_t offset, length;
+} td_piece;
+
+/* End a response that has not begun with that body.  0 or TD_ECLOSED. */
+int td_response_finish_pieces(td_handler *h, const td_piece *pieces, size_t count);
 
 void td_response_abort(td_handler *h);  /* so that the client can tell that it is truncated */
 void td_response_fail(td_handler *h, int status); /* the error page, by the class's write_error */

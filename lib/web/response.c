@@ -467,39 +467,46 @@ td_response_finish(td_handler *h)
     return rc;
 }
 
-/* The body is there: file or bytes, whichever is not null. */
 static int
-finish_with(td_handler *h, td_str bytes, td_file *file, uint64_t offset, uint64_t length)
+write_piece(td_request *request, const td_piece *piece)
 {
-    td_request *request = h->request;
+    if (piece->file == NULL)
+        return request->writer->body(request, piece->bytes, false);
+    return request->writer->file(request, piece->file, piece->offset, piece->length);
+}
+
+static int
+write_pieces(td_handler *h, const td_piece *pieces, size_t count)
+{
+    int64_t length = 0;
+    int rc;
+
+    for (size_t i = 0; i < count; i++)
+        length += (int64_t)(pieces[i].file != NULL ? pieces[i].length : pieces[i].bytes.len);
+    rc = write_head(h, length);
+    if (h->request->head.method == TD_METHOD_HEAD || has_no_body(h->status))
+        return rc;
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = write_piece(h->request, &pieces[i]);
+    return rc;
+}
+
+int
+td_response_finish_pieces(td_handler *h, const td_piece *pieces, size_t count)
+{
     int rc = TD_ECLOSED;
 
     h->body_len = 0;
     h->content_length = -1;
     if (!h->closed)
-        rc = write_head(h, (int64_t)length);
-    if (rc == 0 && request->head.method != TD_METHOD_HEAD && !has_no_body(h->status))
-        rc = file != NULL ? request->writer->file(request, file, offset, length)
-                          : request->writer->body(request, bytes, false);
+        rc = write_pieces(h, pieces, count);
     if (rc == 0)
-        rc = request->writer->finish(request);
+        rc = h->request->writer->finish(h->request);
     h->finished = true;
     if (h->wait != NULL)
         td_handler_response_ended(h);
     td_handler_owes_nothing(h);
     return rc;
-}
-
-int
-td_response_finish_bytes(td_handler *h, td_str bytes)
-{
-    return finish_with(h, bytes, NULL, 0, bytes.len);
-}
-
-int
-td_response_finish_file(td_handler *h, td_file *file, uint64_t offset, uint64_t length)
-{
-    return finish_with(h, td_str_make(NULL, 0), file, offset, length);
 }
 
 void

@@ -2,9 +2,8 @@
  * StaticFileHandler: from a path to headers and a file (BEHAVIOUR section 13).
  *
  * What is known of the file comes from the application's td_filecache, which sees to it that it lies
- * below the root; how its bytes reach the client is the connection's.  A request runs through here
- * in one go, so what the cache gave needs no reference; headers borrow from it, for they are written
- * before it can go.
+ * below the root; how its bytes reach the client is the connection's.  Headers borrow from what the
+ * cache gave, for they are written before it is given back.
  */
 #include "web/static.h"
 
@@ -14,13 +13,18 @@
 #include <inttypes.h>
 #include <unistd.h>
 #include "base/log.h"
+#include "http/accept.h"
 #include "http/request.h"
+#include "web/byteranges.h"
+#include "web/cacherules.h"
 #include "web/conditional.h"
 #include "web/filecache.h"
 #include "web/handler.h"
+#include "web/listing.h"
 
 #define PATH_LENGTH_MAX 4095            /* bytes: PATH_MAX without its NUL */
 #define VERSIONED_SECONDS 315360000     /* ten years */
+#define RANGES_MAX 16                   /* where the options do not say it */
 
 /* ---- paths */
 
@@ -36,9 +40,8 @@ next_segment(td_str *path)
     return segment;
 }
 
-/* Every segment is one: not empty, not "." nor "..". */
-static bool
-is_normal(td_str path)
+bool
+td_static_is_normal(td_str path)
 {
     while (path.len > 0) {
         const bool last = memchr(path.ptr, '/', path.len) == NULL;
@@ -61,7 +64,7 @@ normalise(td_arena *arena, td_str path)
     char *text;
     size_t len = 0;
 
-    if (is_normal(path))
+    if (td_static_is_normal(path))
         return path;
     if (path.ptr[0] == '/')
         return td_str_make(NULL, 0);
@@ -149,6 +152,25 @@ is_versioned(td_str query)
     return false;
 }
 
+/* A file that is to be sent, and how it was found. */
+struct found {
+    td_filecache *cache;
+    td_cached_file *file; /* NULL: nothing yet */
+    td_str path;          /* below the root; of the file itself when a neighbour is sent in its place */
+    td_str content_type;
+    td_coding coding;
+    bool is_negotiated;   /* there are neighbours */
+    bool is_fallback;
+};
+
+static void
+found_fini(struct found *found)
+{
+    if (found->file != NULL)
+        td_filecache_done(found->cache, found->file);
+    found->file = NULL;
+}
+
 static void
 set(td_handler *h, td_str name, td_str value)
 {
@@ -156,82 +178,227 @@ set(td_handler *h, td_str name, td_str value)
 }
 
 static void
-set_headers(td_handler *h, const td_cached_file *file)
+add_vary(td_handler *h, td_str name)
 {
-    h->has_etag = true;
-    set(h, TD_STR("Content-Type"), file->content_type);
-    set(h, TD_STR("Accept-Ranges"), TD_STR("bytes"));
-    set(h, TD_STR("Etag"), td_str_make(file->etag, sizeof(file->etag)));
-    set(h, TD_STR("Last-Modified"), td_str_make(file->last_modified, TD_HTTP_DATE_LEN));
-    if (is_versioned(h->request->head.query)) {
+    const td_header *vary = td_headers_find(&h->headers, TD_STR("Vary"));
+
+    if (vary != NULL)
+        name = td_arena_sprintf(&h->request->arena, "%.*s, %.*s", TD_STR_FMT(vary->value),
+                                TD_STR_FMT(name));
+    set(h, TD_STR("Vary"), name);
+}
+
+static void
+set_cache_control(td_handler *h, const td_static_options *options, const struct found *found)
+{
+    if (is_versioned(h->request->head.query) && !found->is_fallback) {
         char *expires = td_arena_alloc_raw(&h->request->arena, TD_HTTP_DATE_LEN + 1);
 
         td_http_date_format(td_clock_cached_wall + VERSIONED_SECONDS, expires);
         set(h, TD_STR("Expires"), td_str_make(expires, TD_HTTP_DATE_LEN));
         set(h, TD_STR("Cache-Control"), TD_STR("max-age=315360000"));
+    } else if (options->cache_control != NULL) {
+        const td_str value = td_cache_rules_find(td_str_of(options->cache_control), found->path,
+                                                 found->content_type);
+
+        if (!td_str_is_null(value))
+            set(h, TD_STR("Cache-Control"), value);
     }
+}
+
+static void
+set_headers(td_handler *h, const td_static_options *options, const struct found *found)
+{
+    const td_cached_file *file = found->file;
+
+    h->has_etag = true;
+    set(h, TD_STR("Content-Type"), found->content_type);
+    set(h, TD_STR("Accept-Ranges"), TD_STR("bytes"));
+    set(h, TD_STR("Etag"), td_str_make(file->etag, sizeof(file->etag)));
+    set(h, TD_STR("Last-Modified"), td_str_make(file->last_modified, TD_HTTP_DATE_LEN));
+    if (found->coding != TD_CODING_IDENTITY)
+        set(h, TD_STR("Content-Encoding"), td_coding_name(found->coding));
+    if (found->is_negotiated)
+        add_vary(h, TD_STR("Accept-Encoding"));
+    if (found->is_fallback)
+        add_vary(h, TD_STR("Accept"));
+    set_cache_control(h, options, found);
 }
 
 static int
 send_piece(td_handler *h, const td_cached_file *file, td_byte_range range)
 {
-    if (file->file != NULL)
-        return td_response_finish_file(h, file->file, range.first, range.length);
-    return td_response_finish_bytes(h, td_str_make(file->bytes + range.first, range.length));
+    const td_piece piece = {
+        .bytes = {file->file == NULL ? file->bytes + range.first : NULL, range.length},
+        .file = file->file,
+        .offset = range.first,
+        .length = range.length,
+    };
+
+    return td_response_finish_pieces(h, &piece, 1);
 }
 
 static int
-send_file(td_handler *h, const td_cached_file *file)
+send_ranges(td_handler *h, const td_cached_file *file, const td_byte_ranges *ranges)
 {
+    td_arena *arena = &h->request->arena;
+
+    if (ranges->count == 1) {
+        const td_byte_range range = ranges->items[0];
+
+        set(h, TD_STR("Content-Range"),
+            td_arena_sprintf(arena, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, range.first,
+                             range.first + range.length - 1, file->size));
+        return send_piece(h, file, range);
+    }
+    const td_str type = td_headers_get(&h->headers, arena, TD_STR("Content-Type"));
+    const td_byteranges body = td_byteranges_make(arena, ranges, file, type);
+
+    set(h, TD_STR("Content-Type"), body.content_type);
+    return td_response_finish_pieces(h, body.pieces, body.count);
+}
+
+static int
+send_unsatisfiable(td_handler *h, const td_cached_file *file)
+{
+    td_headers_remove(&h->headers, TD_STR("Content-Encoding"));
+    set(h, TD_STR("Content-Type"), TD_STR("text/plain"));
+    set(h, TD_STR("Content-Range"),
+        td_arena_sprintf(&h->request->arena, "bytes */%" PRIu64, file->size));
+    return send_piece(h, file, (td_byte_range){0, 0});
+}
+
+static void
+tell_of_ranges(td_handler *h, size_t ranges_max)
+{
+    static td_log_gate gate;
+
+    td_log_gated(&gate, TD_LOG_INFO, td_handler_route(h)->instance->name,
+                 "more than static_max_ranges (%zu) ranges of %.*s: it was sent whole", ranges_max,
+                 TD_STR_FMT(h->request->head.path));
+}
+
+static int
+send_found(td_handler *h, const td_static_options *options, const struct found *found)
+{
+    const td_cached_file *file = found->file;
     const td_validators validators = {
         .etag = {file->etag, sizeof(file->etag)},
         .modified = file->modified,
         .size = file->size,
     };
-    td_arena *arena = &h->request->arena;
-    td_byte_range range = {0, file->size};
-    const int status = td_conditional_status(h->request, &validators, &range);
+    const size_t ranges_max = options->max_ranges > 0 ? options->max_ranges : RANGES_MAX;
+    td_byte_ranges ranges;
+    const int status = td_conditional_status(h->request, &validators, ranges_max, &ranges);
 
     if (status == 412)
         return td_send_error(h, status, NULL);
+    if (ranges.too_many)
+        tell_of_ranges(h, ranges_max);
     h->status = status;
     h->reason = td_str_make(NULL, 0);
-    set_headers(h, file);
-    if (status == 206) {
-        set(h, TD_STR("Content-Range"),
-            td_arena_sprintf(arena, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, range.first,
-                             range.first + range.length - 1, file->size));
-    } else if (status == 416) {
-        set(h, TD_STR("Content-Type"), TD_STR("text/plain"));
-        set(h, TD_STR("Content-Range"), td_arena_sprintf(arena, "bytes */%" PRIu64, file->size));
-        range.length = 0;
+    set_headers(h, options, found);
+    if (options->set_extra_headers != NULL) {
+        options->set_extra_headers(h, found->path);
+        if (h->finished || h->headers_written)
+            return h->closed ? TD_ECLOSED : 0;
     }
-    return send_piece(h, file, range);
+    if (status == 206)
+        return send_ranges(h, file, &ranges);
+    if (status == 416)
+        return send_unsatisfiable(h, file);
+    return send_piece(h, file, (td_byte_range){0, file->size});
 }
 
-/* The default file of the directory at path, which ends the URL with a slash. */
+/* ---- which file it is */
+
 static int
-open_default(td_handler *h, const td_static_options *options, td_str path, td_cached_file **out)
+open_path(struct found *found, const td_static_options *options, td_str path)
 {
-    td_filecache *cache = h->app->files;
     int rc;
 
-    path = td_arena_sprintf(&h->request->arena, "%.*s%s%s", TD_STR_FMT(path),
-                            path.len > 0 ? "/" : "", options->default_filename);
-    rc = td_filecache_open(cache, options->root, options->symlinks, path, out);
-    if (rc == 0 && (*out)->is_directory) {
-        td_filecache_done(cache, *out);
-        rc = -EISDIR;
+    found_fini(found);
+    found->path = path;
+    rc = td_filecache_open(found->cache, options->root, options->symlinks, path, &found->file);
+    if (rc == 0)
+        found->content_type = found->file->content_type;
+    return rc;
+}
+
+/* The first default file that is there of the directory at path, which ends the URL with a slash. */
+static int
+open_default(td_handler *h, struct found *found, const td_static_options *options, td_str path)
+{
+    td_str names = td_str_of(options->default_filename), name;
+    int rc = -EISDIR;
+
+    while (td_list_next(&names, &name)) {
+        rc = open_path(found, options,
+                       td_arena_sprintf(&h->request->arena, "%.*s%s%.*s", TD_STR_FMT(path),
+                                        path.len > 0 ? "/" : "", TD_STR_FMT(name)));
+        if (rc == 0 && found->file->is_directory)
+            rc = -EISDIR;
+        if (status_of(rc) != 404)
+            return rc;
     }
     return rc;
+}
+
+/* Who asks for a page gets the one that knows what to do; who asks for a script does not. */
+static bool
+wants_fallback(td_handler *h, const td_static_options *options, int rc)
+{
+    if (options->fallback == NULL || (rc != -EISDIR && status_of(rc) != 404))
+        return false;
+    return td_accept_names(
+        td_headers_get(&h->request->head.headers, &h->request->arena, TD_STR("Accept")),
+        TD_STR("text/html"));
+}
+
+static int
+open_fallback(struct found *found, const td_static_options *options)
+{
+    const int rc = open_path(found, options, td_str_of(options->fallback));
+
+    found->is_fallback = true;
+    return rc == 0 && found->file->is_directory ? -ENOENT : rc;
+}
+
+/* A neighbour that the client likes better takes the place of the file. */
+static void
+choose_coding(td_handler *h, struct found *found, const td_static_options *options)
+{
+    td_arena *arena = &h->request->arena;
+    const unsigned offered = td_filecache_codings(found->file);
+    td_cached_file *coded;
+    td_coding coding;
+
+    if (offered == 0)
+        return;
+    found->is_negotiated = true;
+    coding = td_accept_coding(
+        td_headers_get(&h->request->head.headers, arena, TD_STR("Accept-Encoding")), offered);
+    if (coding == TD_CODING_IDENTITY ||
+        td_filecache_open(found->cache, options->root, options->symlinks,
+                          td_arena_sprintf(arena, "%.*s%.*s", TD_STR_FMT(found->path),
+                                           TD_STR_FMT(td_filecache_suffix(coding))),
+                          &coded) < 0)
+        return;
+    td_filecache_done(found->cache, coded->is_directory ? coded : found->file);
+    if (coded->is_directory) /* since a moment ago */
+        return;
+    found->file = coded;
+    found->coding = coding;
 }
 
 static int
 serve(td_handler *h, const td_static_options *options, td_str path)
 {
     const td_str url = h->request->head.path;
-    td_filecache *cache = h->app->files;
-    td_cached_file *file;
+    struct found found __attribute__((cleanup(found_fini))) = {
+        .cache = h->app->files,
+        .coding = TD_CODING_IDENTITY,
+    };
     td_str normal;
     int rc;
 
@@ -240,20 +407,22 @@ serve(td_handler *h, const td_static_options *options, td_str path)
     normal = normalise(&h->request->arena, path);
     if (td_str_is_null(normal))
         return td_send_error(h, 403, NULL);
-    rc = td_filecache_open(cache, options->root, options->symlinks, normal, &file);
-    if (rc == 0 && file->is_directory) {
-        td_filecache_done(cache, file);
-        if (options->default_filename == NULL)
-            return refuse(h, -EISDIR, normal);
-        if (url.len == 0 || url.ptr[url.len - 1] != '/')
+    rc = open_path(&found, options, normal);
+    if (rc == 0 && found.file->is_directory) {
+        if ((options->default_filename != NULL || options->listing) &&
+            (url.len == 0 || url.ptr[url.len - 1] != '/'))
             return redirect_to_directory(h);
-        rc = open_default(h, options, normal, &file);
+        rc = open_default(h, &found, options, normal);
+        if (options->listing && (rc == -EISDIR || rc == -ENOENT))
+            return td_listing_send(h, options, normal);
     }
+    if (rc < 0 && wants_fallback(h, options, rc))
+        rc = open_fallback(&found, options);
     if (rc < 0)
         return refuse(h, rc, normal);
-    rc = send_file(h, file);
-    td_filecache_done(cache, file);
-    return rc;
+    if (options->precompressed)
+        choose_coding(h, &found, options);
+    return send_found(h, options, &found);
 }
 
 int
@@ -270,6 +439,10 @@ td_serve_static(td_handler *h, const td_static_options *options_, td_str path)
                options_->size < sizeof(options) ? options_->size : sizeof(options));
     if (options.root == NULL || td_str_is_null(path) || options.symlinks > TD_SYMLINKS_ANYWHERE)
         return td_handler_misuse(h, "td_serve_static", "no root, no path, or no such policy");
+    if (options.fallback != NULL && !td_static_is_normal(td_str_of(options.fallback)))
+        return td_handler_misuse(h, "td_serve_static", "fallback is no path below the root");
+    if (options.max_ranges > TD_RANGES_MAX || options.listing_max > TD_LISTING_MAX)
+        return td_handler_misuse(h, "td_serve_static", "max_ranges or listing_max is too large");
     return serve(h, &options, path);
 }
 
@@ -319,13 +492,27 @@ check(const td_application_settings *settings, td_err *err)
         return td_err_errno(err, "application %s: static_path %s", settings->name,
                             settings->static_path);
     close(fd);
+    if (settings->static_fallback != NULL &&
+        !td_static_is_normal(td_str_of(settings->static_fallback)))
+        return td_err_set(err, TD_ECONFIG,
+                          "application %s: static_fallback '%s' is no path below static_path",
+                          settings->name, settings->static_fallback);
+    if (settings->static_cache_control != NULL &&
+        td_cache_rules_check(td_str_of(settings->static_cache_control), err) < 0)
+        return td_err_prefix(err, "application %s: static_cache_control", settings->name);
     return 0;
 }
 
-/* Asked before the handlers of any plugin whose mount is not longer, as in Tornado. */
+/*
+ * Asked before the handlers of any plugin whose mount is not longer, as in Tornado; but after all of
+ * them when the prefix is "/", which would leave nothing to them.
+ */
 static td_instance *
-make_instance(td_application *app, const td_static_options *options)
+make_instance(td_application *app, const td_static_options *options,
+              const td_static_options *well_known)
 {
+    const char *prefix = app->settings->static_url_prefix;
+    const bool is_root = strcmp(prefix, "/") == 0;
     td_arena *arena = &app->arena;
     td_handler_settings *section = TD_ARENA_NEW(arena, td_handler_settings);
     td_instance *instance = TD_ARENA_NEW(arena, td_instance);
@@ -333,13 +520,11 @@ make_instance(td_application *app, const td_static_options *options)
     td_url *urls = TD_ARENA_ARRAY(arena, td_url, 4);
 
     *section = *td_handler_settings_default(arena, "static");
-    section->order = INT64_MIN;
-    urls[0] = (td_url){.pattern = pattern_of(arena, app->settings->static_url_prefix)};
-    urls[1] = (td_url){.pattern = "/(favicon\\.ico)"};
-    urls[2] = (td_url){.pattern = "/(robots\\.txt)"};
-    for (int i = 0; i < 3; i++) {
-        urls[i].handler = &td_static_class;
-        urls[i].initialize_arg = options;
+    section->order = is_root ? INT64_MAX : INT64_MIN;
+    urls[0] = (td_url){pattern_of(arena, prefix), &td_static_class, NULL, options};
+    if (!is_root) { /* else they are below it */
+        urls[1] = (td_url){"/(favicon\\.ico)", &td_static_class, NULL, well_known};
+        urls[2] = (td_url){"/(robots\\.txt)", &td_static_class, NULL, well_known};
     }
     plugin->name = "static";
     plugin->urls = urls;
@@ -354,7 +539,7 @@ int
 td_static_mount(td_application *app, td_err *err)
 {
     const td_application_settings *settings = app->settings;
-    td_static_options *options;
+    td_static_options *options, *well_known;
     int rc = td_filecache_create(&app->files, (size_t)settings->static_cache,
                                  (size_t)settings->static_cache_memory,
                                  settings->debug ? 0 : settings->static_cache_time_ms, settings->mime_types, err);
@@ -370,6 +555,15 @@ td_static_mount(td_application *app, td_err *err)
         .root = settings->static_path,
         .default_filename = settings->static_default_filename,
         .symlinks = (td_symlinks)settings->static_symlinks,
+        .precompressed = settings->static_precompressed,
+        .listing = settings->static_listing,
+        .listing_max = (unsigned)settings->static_listing_max,
+        .max_ranges = (unsigned)settings->static_max_ranges,
+        .fallback = settings->static_fallback,
+        .cache_control = settings->static_cache_control,
     };
-    return td_application_mount(app, make_instance(app, options), err);
+    well_known = TD_ARENA_NEW(&app->arena, td_static_options);
+    *well_known = *options;
+    well_known->fallback = NULL; /* a page is no icon */
+    return td_application_mount(app, make_instance(app, options, well_known), err);
 }

@@ -2,6 +2,7 @@
 #ifndef TORNADO_WEB_STATIC_H
 #define TORNADO_WEB_STATIC_H
 
+#include <tornado/static.h>
 #include "web/application_internal.h"
 
 /*
@@ -9,5 +10,8 @@
  * prefix or the table of types cannot be used.
  */
 int td_static_mount(td_application *app, td_err *err);
+
+/* Every segment of the path is one: not empty, not "." nor "..". */
+bool td_static_is_normal(td_str path);
 
 #endif

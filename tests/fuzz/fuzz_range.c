@@ -1,6 +1,6 @@
 /*
- * Goal: whatever a Range, an If-Range or a list of entity tags says, the piece that is sent lies
- * within the file, and a Range that is understood means what its numbers say.
+ * Goal: whatever a Range, an If-Range or a list of entity tags says, the pieces that are sent lie
+ * within the file and apart from each other, and a Range that is understood means what its numbers say.
  *
  * Input: two bytes for the size of the file, a Range, a line feed, an If-Range, a line feed, an
  * If-None-Match.
@@ -11,6 +11,8 @@
 #include "base/clock.h"
 #include "http/request_internal.h"
 #include "web/conditional.h"
+
+#define RANGES_MAX 8
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -26,13 +28,23 @@ next_line(td_str *input)
 }
 
 static void
-check_piece(int status, td_byte_range range, uint64_t size)
+check_pieces(int status, const td_byte_ranges *pieces, uint64_t size)
 {
     TD_ASSERT(status == 200 || status == 206 || status == 416);
     if (status != 206)
         return;
-    TD_ASSERT(range.length > 0 && range.length < size);
-    TD_ASSERT(range.first <= size - range.length);
+    TD_ASSERT(pieces->count > 0 && pieces->count <= RANGES_MAX);
+    for (size_t i = 0; i < pieces->count; i++) {
+        const td_byte_range a = pieces->items[i];
+
+        TD_ASSERT(a.length > 0 && a.length < size);
+        TD_ASSERT(a.first <= size - a.length);
+        for (size_t j = 0; j < i; j++) { /* never is a byte sent twice, nor a piece in two */
+            const td_byte_range b = pieces->items[j];
+
+            TD_ASSERT(a.first + a.length < b.first || b.first + b.length < a.first);
+        }
+    }
 }
 
 /* The plain case read with strtoull: digits without a sign that fit, and nothing behind them. */
@@ -72,7 +84,7 @@ ask(td_str range, td_str if_range, td_str if_none_match, uint64_t size)
 {
     const td_validators file = {.etag = TD_STR("\"e\""), .modified = 784111777, .size = size};
     td_request *request = td_request_create();
-    td_byte_range piece = {0, size};
+    td_byte_ranges pieces = {0};
     int status;
 
     request->head.method = TD_METHOD_GET;
@@ -83,10 +95,10 @@ ask(td_str range, td_str if_range, td_str if_none_match, uint64_t size)
     if (if_none_match.len > 0)
         td_headers_add(&request->head.headers, &request->arena, TD_STR("If-None-Match"),
                        if_none_match);
-    status = td_conditional_status(request, &file, &piece);
+    status = td_conditional_status(request, &file, RANGES_MAX, &pieces);
     td_request_unref(request);
     if (status != 304)
-        check_piece(status, piece, size);
+        check_pieces(status, &pieces, size);
     return status;
 }
 
@@ -94,7 +106,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     td_str input, range, if_range, if_none_match;
-    td_byte_range piece = {0, 0};
+    td_byte_ranges pieces = {0};
     uint64_t size;
     int alone, status;
 
@@ -106,9 +118,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if_range = next_line(&input);
     if_none_match = next_line(&input);
 
-    alone = td_range_parse(range, size, &piece);
-    check_piece(alone, piece, size);
-    check_numbers(range, alone, piece, size);
+    alone = td_ranges_parse(range, size, RANGES_MAX, &pieces);
+    check_pieces(alone, &pieces, size);
+    check_numbers(range, alone, pieces.items[0], size);
     status = ask(range, if_range, if_none_match, size);
     if (status == 304)
         TD_ASSERT(td_etag_is_in(TD_STR("\"e\""), if_none_match, true));

@@ -42,67 +42,137 @@ static const struct {
     const char *value;
     uint64_t size;
     int status;
-    uint64_t first, length;
+    const char *pieces; /* "FIRST+LENGTH ..." */
 } ranges[] = {
-    {"bytes=0-0", 10, 206, 0, 1},
-    {"bytes=2-5", 10, 206, 2, 4},
-    {"bytes=9-9", 10, 206, 9, 1},
-    {"bytes=3-", 10, 206, 3, 7},
-    {"bytes=-3", 10, 206, 7, 3},
-    {"bytes=5-99", 10, 206, 5, 5},
-    {"bytes=5-18446744073709551615", 10, 206, 5, 5},
-    {"bytes=5-99999999999999999999999999", 10, 206, 5, 5},
-    {"bytes=00002-0005", 10, 206, 2, 4},
-    {"Bytes=2-5", 10, 206, 2, 4}, /* range-unit: without regard to case */
-    {"bytes= 2-5 ", 10, 206, 2, 4},
-    {" bytes=2-5", 10, 206, 2, 4},
-    {"bytes=0-9", 10, 200, 0, 0}, /* all of it */
-    {"bytes=0-", 10, 200, 0, 0},
-    {"bytes=-10", 10, 200, 0, 0},
-    {"bytes=-11", 10, 200, 0, 0},
-    {"bytes=-99999999999999999999999999", 10, 200, 0, 0},
-    {"bytes=10-", 10, 416, 0, 0},
-    {"bytes=10-10", 10, 416, 0, 0},
-    {"bytes=18446744073709551616-", 10, 416, 0, 0},
-    {"bytes=99999999999999999999999999-", 10, 416, 0, 0},
-    {"bytes=-0", 10, 416, 0, 0},
-    {"bytes=-00", 10, 416, 0, 0},
-    {"bytes=0-", 0, 416, 0, 0},
-    {"bytes=0-0", 0, 416, 0, 0},
-    {"bytes=-1", 0, 200, 0, 0},
-    {"bytes=5-4", 10, 200, 0, 0}, /* invalid, not unsatisfiable: RFC 9110 section 14.1.1 */
-    {"bytes=99-98", 10, 200, 0, 0},
-    {"bytes=0-1,3-4", 10, 200, 0, 0}, /* several */
-    {"bytes=0-1, 3-4", 10, 200, 0, 0},
-    {"bytes=0-1,", 10, 200, 0, 0},
-    {"bytes=1_0-", 100, 200, 0, 0}, /* Python's int() takes these */
-    {"bytes=+1-", 10, 200, 0, 0},
-    {"bytes=--1", 10, 200, 0, 0},
-    {"bytes=1--2", 10, 200, 0, 0},
-    {"bytes=0x1-", 10, 200, 0, 0},
-    {"bytes=1 -2", 10, 200, 0, 0},
-    {"bytes=1- 2", 10, 200, 0, 0},
-    {"bytes=\xd9\xa1-", 10, 200, 0, 0}, /* an Arabic digit */
-    {"bytes=-", 10, 200, 0, 0},
-    {"bytes=", 10, 200, 0, 0},
-    {"bytes", 10, 200, 0, 0},
-    {"bytes 0-1", 10, 200, 0, 0},
-    {"lines=0-1", 10, 200, 0, 0},
-    {"bytes =0-1", 10, 200, 0, 0},
-    {"", 10, 200, 0, 0},
-    {"=", 10, 200, 0, 0},
-    {"bytes=18446744073709551614-18446744073709551615", UINT64_MAX, 206, UINT64_MAX - 1, 1},
+    {"bytes=0-0", 10, 206, "0+1"},
+    {"bytes=2-5", 10, 206, "2+4"},
+    {"bytes=9-9", 10, 206, "9+1"},
+    {"bytes=3-", 10, 206, "3+7"},
+    {"bytes=-3", 10, 206, "7+3"},
+    {"bytes=5-99", 10, 206, "5+5"},
+    {"bytes=5-18446744073709551615", 10, 206, "5+5"},
+    {"bytes=5-99999999999999999999999999", 10, 206, "5+5"},
+    {"bytes=00002-0005", 10, 206, "2+4"},
+    {"Bytes=2-5", 10, 206, "2+4"}, /* range-unit: without regard to case */
+    {"bytes= 2-5 ", 10, 206, "2+4"},
+    {" bytes=2-5", 10, 206, "2+4"},
+    {"bytes=0-9", 10, 200, ""}, /* all of it */
+    {"bytes=0-", 10, 200, ""},
+    {"bytes=-10", 10, 200, ""},
+    {"bytes=-11", 10, 200, ""},
+    {"bytes=-99999999999999999999999999", 10, 200, ""},
+    {"bytes=10-", 10, 416, ""},
+    {"bytes=10-10", 10, 416, ""},
+    {"bytes=18446744073709551616-", 10, 416, ""},
+    {"bytes=99999999999999999999999999-", 10, 416, ""},
+    {"bytes=-0", 10, 416, ""},
+    {"bytes=-00", 10, 416, ""},
+    {"bytes=0-", 0, 416, ""},
+    {"bytes=0-0", 0, 416, ""},
+    {"bytes=-1", 0, 200, ""},
+    {"bytes=5-4", 10, 200, ""}, /* invalid, not unsatisfiable: RFC 9110 section 14.1.1 */
+    {"bytes=99-98", 10, 200, ""},
+    {"bytes=1_0-", 100, 200, ""}, /* Python's int() takes these */
+    {"bytes=+1-", 10, 200, ""},
+    {"bytes=--1", 10, 200, ""},
+    {"bytes=1--2", 10, 200, ""},
+    {"bytes=0x1-", 10, 200, ""},
+    {"bytes=1 -2", 10, 200, ""},
+    {"bytes=1- 2", 10, 200, ""},
+    {"bytes=\xd9\xa1-", 10, 200, ""}, /* an Arabic digit */
+    {"bytes=-", 10, 200, ""},
+    {"bytes=", 10, 200, ""},
+    {"bytes", 10, 200, ""},
+    {"bytes 0-1", 10, 200, ""},
+    {"lines=0-1", 10, 200, ""},
+    {"bytes =0-1", 10, 200, ""},
+    {"", 10, 200, ""},
+    {"=", 10, 200, ""},
+    {"bytes=18446744073709551614-18446744073709551615", UINT64_MAX, 206, "18446744073709551614+1"},
+
+    /* Several. */
+    {"bytes=0-1,3-4", 10, 206, "0+2 3+2"},
+    {"bytes=0-1, 3-4\t,6-6", 10, 206, "0+2 3+2 6+1"},
+    {"bytes=,0-1, ,", 10, 206, "0+2"}, /* empty elements are none */
+    {"bytes=3-4,0-1", 10, 206, "3+2 0+2"}, /* as they were asked for */
+    {"bytes=0-0,-1", 10, 206, "0+1 9+1"},
+    {"bytes=0-1,20-,4-5", 10, 206, "0+2 4+2"}, /* what is not there is left out */
+    {"bytes=0-1,20-", 10, 206, "0+2"},
+    {"bytes=20-,10-,-0", 10, 416, ""},
+    {"bytes=0-1,x", 10, 200, ""}, /* one bad spoils all */
+    {"bytes=20-,5-4", 10, 200, ""},
+    {"bytes=0-1,2-3", 10, 206, "0+4"}, /* adjoining */
+    {"bytes=0-3,2-5", 10, 206, "0+6"}, /* overlapping */
+    {"bytes=0-3,0-3,1-2", 10, 206, "0+4"},
+    {"bytes=6-7,0-1,3-4", 10, 206, "6+2 0+2 3+2"},
+    {"bytes=6-7,0-1,3-4,2-2", 10, 206, "6+2 0+5"}, /* joined, it joins what it touches */
+    {"bytes=6-7,0-1,3-4,2-5", 10, 206, "0+8"},
+    {"bytes=3-4,9-9,0-1,2-2", 10, 206, "0+5 9+1"}, /* in the place of the first */
+    {"bytes=0-4,5-9", 10, 200, ""},
+    {"bytes=1-,0-0", 10, 200, ""},
+    {"bytes=0-0,2-2,4-4,6-6", 10, 206, "0+1 2+1 4+1 6+1"},
+    {"bytes=0-0,2-2,4-4,6-6,8-8", 10, 200, ""}, /* one more than the limit of the test */
+    {"bytes=0-0,0-0,0-0,0-0,0-0", 10, 200, ""},
+    {"bytes=20-,20-,20-,20-,20-", 10, 200, ""},
+    {"bytes=0-0,2-2,4-4,6-6,", 10, 206, "0+1 2+1 4+1 6+1"},
 };
 
-START_TEST(range_is_a_piece_or_is_not)
-{
-    td_byte_range range = {0, 0};
+#define RANGES_MAX 4
 
-    ck_assert_msg(td_range_parse(td_str_of(ranges[_i].value), ranges[_i].size, &range) ==
-                      ranges[_i].status,
-                  "%s", ranges[_i].value);
-    ck_assert_uint_eq(range.first, ranges[_i].first);
-    ck_assert_uint_eq(range.length, ranges[_i].length);
+static void
+print_pieces(const td_byte_ranges *pieces, char *out, size_t size)
+{
+    size_t len = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < pieces->count; i++)
+        len += (size_t)snprintf(out + len, size - len, "%s%llu+%llu", i > 0 ? " " : "",
+                                (unsigned long long)pieces->items[i].first,
+                                (unsigned long long)pieces->items[i].length);
+}
+
+START_TEST(range_is_a_piece_or_several_or_none)
+{
+    td_byte_ranges pieces;
+    char text[256] = "";
+    const int status = td_ranges_parse(td_str_of(ranges[_i].value), ranges[_i].size, RANGES_MAX,
+                                       &pieces);
+
+    ck_assert_msg(status == ranges[_i].status, "%s: %d", ranges[_i].value, status);
+    if (status == 206)
+        print_pieces(&pieces, text, sizeof(text));
+    ck_assert_str_eq(text, ranges[_i].pieces);
+}
+END_TEST
+
+/* Whatever is asked for, in whatever order: time and what is sent are bounded. */
+START_TEST(ten_thousand_ranges_are_all_of_it)
+{
+    static char value[160000];
+    td_byte_ranges pieces;
+    size_t len = (size_t)sprintf(value, "bytes=");
+
+    for (int i = 9999; i >= 0; i--)
+        len += (size_t)sprintf(value + len, "%d-%d,", 2 * i, 2 * i);
+    ck_assert_int_eq(td_ranges_parse(td_str_make(value, len), 1 << 20, TD_RANGES_MAX, &pieces), 200);
+    ck_assert(pieces.too_many);
+    ck_assert_int_eq(td_ranges_parse(TD_STR("bytes=x"), 1 << 20, TD_RANGES_MAX, &pieces), 200);
+    ck_assert(!pieces.too_many);
+}
+END_TEST
+
+START_TEST(as_many_as_there_is_room_for)
+{
+    char value[1024];
+    td_byte_ranges pieces;
+    size_t len = (size_t)sprintf(value, "bytes=");
+
+    for (int i = TD_RANGES_MAX; i > 0; i--)
+        len += (size_t)sprintf(value + len, "%d-%d,", 2 * i, 2 * i);
+    ck_assert_int_eq(td_ranges_parse(td_str_make(value, len), 1000, TD_RANGES_MAX, &pieces), 206);
+    ck_assert_uint_eq(pieces.count, TD_RANGES_MAX);
+    ck_assert_uint_eq(pieces.items[0].first, 2 * TD_RANGES_MAX);
+    ck_assert_uint_eq(pieces.items[TD_RANGES_MAX - 1].first, 2);
 }
 END_TEST
 
@@ -135,6 +205,17 @@ static const struct {
     {"GET", "If-None-Match: \"x\"\r\n", 200},
     {"GET", "If-None-Match: \"x\"\r\nIf-Modified-Since: " MODIFIED "\r\n", 200}, /* ignored then */
     {"GET", "If-Match: \"x\"\r\nIf-None-Match: \"e\"\r\n", 412},
+    {"GET", "If-Match: \"e\"\r\nIf-None-Match: \"e\"\r\n", 304}, /* section 13.2.2: 1, 3 */
+    {"GET", "If-Match: \"e\"\r\nIf-Modified-Since: " MODIFIED "\r\n", 304}, /* 1, 4 */
+    {"GET", "If-Unmodified-Since: " EARLIER "\r\nIf-None-Match: \"e\"\r\n", 412}, /* 2 */
+    {"GET", "If-Unmodified-Since: " MODIFIED "\r\nIf-None-Match: \"e\"\r\n", 304}, /* 2, 3 */
+    {"GET", "If-Unmodified-Since: " MODIFIED "\r\nRange: bytes=1-2\r\n", 206}, /* 2, 5 */
+    {"GET", "If-Match: \"x\"\r\nRange: bytes=10-\r\n", 412},
+    {"GET", "If-Match: \"e\"\r\nRange: bytes=10-\r\n", 416},
+    {"GET", "If-Modified-Since: " MODIFIED "\r\nRange: bytes=1-2\r\n", 304}, /* 4 goes before 5 */
+    {"GET", "If-None-Match: \"x\"\r\nIf-Range: \"e\"\r\nRange: bytes=1-2\r\n", 206}, /* 3, 5 */
+    {"GET", "If-Match: W/\"e\"\r\n", 412}, /* strong comparison */
+    {"HEAD", "If-Match: \"x\"\r\n", 412},
     {"GET", "If-Modified-Since: " MODIFIED "\r\n", 304},
     {"GET", "If-Modified-Since: " LATER "\r\n", 304},
     {"GET", "If-Modified-Since: Sunday, 06-Nov-94 08:49:37 GMT\r\n", 304},
@@ -167,7 +248,7 @@ status_at(const char *method, const char *lines, time_t now)
     td_request *request = td_request_create();
     td_head_parser parser = {0};
     td_head_error error;
-    td_byte_range range = {0, 0};
+    td_byte_ranges pieces = {0};
     char raw[1024];
     int status;
 
@@ -176,8 +257,9 @@ status_at(const char *method, const char *lines, time_t now)
     ck_assert_int_gt(td_head_parse(&parser, raw, strlen(raw), &limits, &request->arena,
                                    &request->head, &error),
                      0);
-    status = td_conditional_status(request, &file, &range);
-    ck_assert_uint_eq(range.length, status == 206 ? 2 : 0);
+    status = td_conditional_status(request, &file, 1, &pieces);
+    if (status == 206)
+        ck_assert_uint_eq(pieces.items[0].length, 2);
     td_request_unref(request);
     td_chunk_trim(0);
     return status;
@@ -205,7 +287,9 @@ static void
 fill(TCase *tcase)
 {
     ADD_TABLE(tcase, tag_is_in_a_list, tags);
-    ADD_TABLE(tcase, range_is_a_piece_or_is_not, ranges);
+    ADD_TABLE(tcase, range_is_a_piece_or_several_or_none, ranges);
+    tcase_add_test(tcase, ten_thousand_ranges_are_all_of_it);
+    tcase_add_test(tcase, as_many_as_there_is_room_for);
     ADD_TABLE(tcase, headers_decide_the_status, requests);
     tcase_add_test(tcase, date_of_this_second_is_no_strong_validator);
 }

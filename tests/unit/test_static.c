@@ -5,6 +5,10 @@
 #include <sys/stat.h>
 #include "web_fixture.h"
 
+/* As xxhsum -H2 says it, of "0123456789" and of 3,000,000 zero bytes. */
+#define HELLO_VERSION "e353667619ec664b49655fc9692165fb"
+#define ZEROS_VERSION "c0b66d2c29af5d09a16251685b6b78c4"
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 static char folder[32], root[40];
@@ -201,8 +205,8 @@ END_TEST
 START_TEST(redirect_never_leads_to_another_host)
 {
     static const char *const targets[] = {"//dir", "//example.org/%2e%2e/dir"};
-    static const td_static_options options = {sizeof(options), root, "index.html",
-                                              TD_SYMLINKS_INSIDE};
+    static const td_static_options options = {
+        .size = sizeof(options), .root = root, .default_filename = "index.html"};
     static const td_url urls[] = {
         TD_URL("(?://[^/]*/|//?)(.*)", &td_static_class, .initialize_arg = &options),
         {.pattern = NULL}};
@@ -288,7 +292,8 @@ static const struct {
     {"Range: bytes=2-4\r\n", 206, 3, "234", "Content-Range: bytes 2-4/10"},
     {"Range: bytes=-1\r\n", 206, 1, "9", "Content-Range: bytes 9-9/10"},
     {"Range: bytes=0-\r\n", 200, 10, "0123456789", NULL},
-    {"Range: bytes=0-1,3-4\r\n", 200, 10, "0123456789", NULL},
+    {"Range: bytes=0-1,2-4\r\n", 206, 5, "01234", "Content-Range: bytes 0-4/10"},
+    {"Range: bytes=0-1,x\r\n", 200, 10, "0123456789", NULL},
     {"Range: bytes=10-\r\n", 416, 0, "", "Content-Range: bytes */10"},
     {"If-Modified-Since: " MODIFIED "\r\n", 304, 0, "", NULL},
     {"If-None-Match: *\r\n", 304, 0, "", NULL},
@@ -358,6 +363,546 @@ START_TEST(other_methods_are_refused)
         ck_assert_msg(x->status == 405 || x->status == 501, "%s: %d", methods[i], x->status);
         web_done(x);
     }
+}
+END_TEST
+
+/* ---- several ranges */
+
+/* What a multipart/byteranges body of hello.txt or large.bin is made of, with B for the boundary. */
+static void
+check_parts(const web_exchange *x, const char *wanted)
+{
+    static char text[1 << 17];
+    char boundary[64];
+    size_t len = 0;
+
+    ck_assert_int_eq(sscanf(strstr(x->headers, "multipart/byteranges; boundary="),
+                            "multipart/byteranges; boundary=%63s", boundary),
+                     1);
+    ck_assert_uint_eq(strlen(boundary), 32);
+    for (size_t i = 0; i < x->body_len;) {
+        const bool is_boundary = memcmp(x->body + i, boundary, 32) == 0;
+
+        text[len++] = is_boundary ? 'B' : x->body[i];
+        i += is_boundary ? 32 : 1;
+    }
+    text[len] = '\0';
+    ck_assert_str_eq(text, wanted);
+    ck_assert_int_eq(x->length, (int64_t)x->body_len);
+    ck_assert_ptr_null(strstr(x->headers, "Content-Range"));
+}
+
+START_TEST(several_ranges_are_parts)
+{
+    web_exchange *x;
+
+    serve();
+    x = web_request("GET", "/static/hello.txt", "Range: bytes=8-,0-1,4-4\r\n");
+    ck_assert_int_eq(x->status, 206);
+    check_parts(x, "--B\r\nContent-Type: text/plain\r\nContent-Range: bytes 8-9/10\r\n\r\n89\r\n"
+                   "--B\r\nContent-Type: text/plain\r\nContent-Range: bytes 0-1/10\r\n\r\n01\r\n"
+                   "--B\r\nContent-Type: text/plain\r\nContent-Range: bytes 4-4/10\r\n\r\n4\r\n"
+                   "--B--\r\n");
+    web_done(x);
+
+    x = web_request("GET", "/static/large.bin", "Range: bytes=0-2,-1\r\n");
+    check_parts(x, "--B\r\nContent-Type: application/octet-stream\r\n"
+                   "Content-Range: bytes 0-2/50000\r\n\r\nabc\r\n"
+                   "--B\r\nContent-Type: application/octet-stream\r\n"
+                   "Content-Range: bytes 49999-49999/50000\r\n\r\nb\r\n--B--\r\n");
+    ck_assert_int_eq(x->files, 2);
+    web_done(x);
+}
+END_TEST
+
+START_TEST(too_many_ranges_are_told_and_the_file_is_sent)
+{
+    web_exchange *x;
+
+    web_app_settings.static_max_ranges = 2;
+    serve();
+    x = web_request("GET", "/static/hello.txt", "Range: bytes=0-0,2-2\r\n");
+    ck_assert_int_eq(x->status, 206);
+    web_done(x);
+    web_log();
+    x = web_request("GET", "/static/hello.txt", "Range: bytes=0-0,2-2,4-4\r\n");
+    ck_assert_int_eq(x->status, 200);
+    ck_assert_uint_eq(x->body_len, 10);
+    ck_assert(strstr(web_log(), "more than static_max_ranges (2) ranges of /static/hello.txt"));
+    web_done(x);
+}
+END_TEST
+
+/* ---- neighbours */
+
+static const struct {
+    const char *target, *lines, *coding; /* coding NULL: none */
+    const char *body;
+    int status;
+    bool varies;
+} negotiations[] = {
+    {"app.js", "", NULL, "plain", 200, true},
+    {"app.js", "Accept-Encoding: gzip, br\r\n", "br", "BR", 200, true},
+    {"app.js", "Accept-Encoding: gzip\r\n", "gzip", "GZIP!", 200, true},
+    {"app.js", "Accept-Encoding: br;q=0.5, gzip\r\n", "gzip", "GZIP!", 200, true},
+    {"app.js", "Accept-Encoding: zstd\r\n", NULL, "plain", 200, true}, /* not there */
+    {"app.js", "Accept-Encoding: br;q=0, identity\r\n", NULL, "plain", 200, true},
+    {"app.js", "Accept-Encoding: br\r\nRange: bytes=1-1\r\n", "br", "R", 206, true},
+    {"app.js", "Range: bytes=1-1\r\n", NULL, "l", 206, true},
+    {"app.js", "Accept-Encoding: br\r\nRange: bytes=2-\r\n", NULL, "", 416, true},
+    {"app.js", "Accept-Encoding: br\r\nIf-None-Match: *\r\n", NULL, "", 304, true},
+    {"app.js.br", "Accept-Encoding: br\r\n", NULL, "BR", 200, false}, /* asked for as it is */
+    {"hello.txt", "Accept-Encoding: br, gzip, zstd\r\n", NULL, "0123456789", 200, false},
+    {"old.js", "Accept-Encoding: gzip\r\n", NULL, "new", 200, false},
+};
+
+static void
+serve_neighbours(void)
+{
+    put("root/app.js", "plain", 5);
+    put("root/app.js.br", "BR", 2);
+    put("root/app.js.gz", "GZIP!", 5);
+    put("root/old.js.gz", "OLD", 3);
+    run("touch -d '1 hour ago' root/old.js.gz");
+    put("root/old.js", "new", 3);
+    web_app_settings.static_precompressed = true;
+    serve();
+}
+
+START_TEST(neighbour_that_is_liked_better_is_sent)
+{
+    char target[64], line[64];
+    web_exchange *x;
+
+    serve_neighbours();
+    snprintf(target, sizeof(target), "/static/%s", negotiations[_i].target);
+    x = web_request("GET", target, negotiations[_i].lines);
+    ck_assert_int_eq(x->status, negotiations[_i].status);
+    ck_assert_uint_eq(x->body_len, strlen(negotiations[_i].body));
+    ck_assert_mem_eq(x->body, negotiations[_i].body, x->body_len);
+    ck_assert_int_eq(strstr(x->headers, "\nVary: Accept-Encoding\n") != NULL,
+                     negotiations[_i].varies);
+    if (negotiations[_i].coding != NULL) {
+        snprintf(line, sizeof(line), "Content-Encoding: %s", negotiations[_i].coding);
+        check_header(x, line);
+        check_header(x, "Content-Type: text/javascript");
+    } else {
+        ck_assert_ptr_null(strstr(x->headers, "Content-Encoding"));
+    }
+    web_done(x);
+}
+END_TEST
+
+static void
+etag_of(const char *lines, char etag[64])
+{
+    web_exchange *x = web_request("GET", "/static/app.js", lines);
+
+    ck_assert_int_eq(sscanf(strstr(x->headers, "Etag: "), "Etag: %63s", etag), 1);
+    web_done(x);
+}
+
+START_TEST(each_representation_has_its_own_etag)
+{
+    char plain[64], br[64], lines[128];
+    web_exchange *x;
+
+    serve_neighbours();
+    etag_of("", plain);
+    etag_of("Accept-Encoding: br\r\n", br);
+    ck_assert_str_ne(plain, br);
+    snprintf(lines, sizeof(lines), "Accept-Encoding: br\r\nIf-None-Match: %s\r\n", plain);
+    x = web_request("GET", "/static/app.js", lines);
+    ck_assert_int_eq(x->status, 200);
+    web_done(x);
+    snprintf(lines, sizeof(lines), "Accept-Encoding: br\r\nIf-None-Match: %s\r\n", br);
+    x = web_request("HEAD", "/static/app.js", lines);
+    ck_assert_int_eq(x->status, 304);
+    web_done(x);
+}
+END_TEST
+
+START_TEST(neighbour_that_goes_is_not_missed)
+{
+    web_exchange *x;
+
+    serve_neighbours();
+    x = web_request("GET", "/static/app.js", "Accept-Encoding: br\r\n");
+    ck_assert_mem_eq(x->body, "BR", 2);
+    web_done(x);
+    run("rm root/app.js.br");
+    td_clock_cached_ns += 1000 * TD_NS_PER_MS;
+    x = web_request("GET", "/static/app.js", "Accept-Encoding: br\r\n");
+    ck_assert_int_eq(x->status, 200);
+    ck_assert_mem_eq(x->body, "plain", 5);
+    web_done(x);
+}
+END_TEST
+
+/* ---- pages of applications of one page */
+
+#define BROWSER "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n"
+
+static const struct {
+    const char *method, *target, *lines;
+    int status;
+    const char *body;
+} fallbacks[] = {
+    {"GET", "/static/users/7", BROWSER, 200, "<app>"},
+    {"HEAD", "/static/users/7", BROWSER, 200, ""},
+    {"GET", "/static/users/7?v=1", BROWSER, 200, "<app>"},
+    {"GET", "/static/dir", BROWSER, 200, "<app>"}, /* there is no default file */
+    {"GET", "/static/", BROWSER, 200, "<app>"},
+    {"GET", "/static/hello.txt", BROWSER, 200, "0123456789"},
+    {"GET", "/static/hello.txt/x", BROWSER, 200, "<app>"},
+    {"GET", "/static/users/7", "Accept: */*\r\n", 404, NULL},
+    {"GET", "/static/missing.js", "", 404, NULL},
+    {"GET", "/static/users/7", "Accept: text/html;q=0\r\n", 404, NULL},
+    {"GET", "/static/dir", "", 403, NULL},
+    {"GET", "/static/../secret", BROWSER, 403, NULL},
+    {"GET", "/static/out", BROWSER, 403, NULL},
+    {"GET", "/favicon.icon", BROWSER, 404, NULL},
+    {"GET", "/robots.txt", BROWSER, 404, NULL},
+};
+
+START_TEST(page_that_is_not_there_is_the_fallback)
+{
+    static const td_url urls[] = {{.pattern = NULL}};
+    web_exchange *x;
+
+    put("root/app.html", "<app>", 5);
+    web_app_settings.static_path = root;
+    web_app_settings.static_fallback = "app.html";
+    web_serve(urls);
+    x = web_request(fallbacks[_i].method, fallbacks[_i].target, fallbacks[_i].lines);
+    ck_assert_msg(x->status == fallbacks[_i].status, "%s: %d", fallbacks[_i].target, x->status);
+    if (fallbacks[_i].body != NULL) {
+        ck_assert_uint_eq(x->body_len, strlen(fallbacks[_i].body));
+        ck_assert_mem_eq(x->body, fallbacks[_i].body, x->body_len);
+        ck_assert_ptr_null(strstr(x->headers, "Cache-Control")); /* whatever v says */
+        ck_assert_int_eq(strstr(x->headers, "\nVary: Accept\n") != NULL,
+                         strstr(x->headers, "text/html") != NULL);
+    }
+    web_done(x);
+}
+END_TEST
+
+static void
+answer_api(td_handler *h)
+{
+    td_write_text(h, "api");
+}
+
+static const td_handler_class Api = {.get = answer_api, .post = answer_api, .name = "Api"};
+
+START_TEST(root_prefix_leaves_routes_to_handlers)
+{
+    static const td_url urls[] = {TD_URL("/api/(.*)", &Api), TD_URL("/robots\\.txt", &Api),
+                                  {.pattern = NULL}};
+    static const struct {
+        const char *target, *body;
+    } cases[] = {{"/api/users", "api"}, {"/robots.txt", "api"}, {"/", "<app>"},
+                 {"/users/7", "<app>"}, {"/hello.txt", "0123456789"}, {"/favicon.ico", "icon"}};
+
+    put("root/index.html", "<app>", 5);
+    web_app_settings.static_path = root;
+    web_app_settings.static_url_prefix = "/";
+    web_app_settings.static_fallback = web_app_settings.static_default_filename = "index.html";
+    web_serve(urls);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        web_exchange *x = web_request("GET", cases[i].target, BROWSER);
+
+        ck_assert_int_eq(x->status, 200);
+        ck_assert_uint_eq(x->body_len, strlen(cases[i].body));
+        ck_assert_mem_eq(x->body, cases[i].body, x->body_len);
+        web_done(x);
+    }
+}
+END_TEST
+
+START_TEST(first_default_file_that_is_there_is_served)
+{
+    static const td_url urls[] = {{.pattern = NULL}};
+    web_exchange *x;
+
+    put("root/dir/home.htm", "htm", 3);
+    web_app_settings.static_path = root;
+    web_app_settings.static_default_filename = "none.html, home.htm,index.html";
+    web_serve(urls);
+    x = web_get("/static/dir/");
+    ck_assert_mem_eq(x->body, "htm", 3);
+    web_done(x);
+    x = web_get("/static/bare/");
+    ck_assert_int_eq(x->status, 404);
+    web_done(x);
+}
+END_TEST
+
+/* ---- Cache-Control */
+
+START_TEST(rules_say_how_long_a_file_is_good)
+{
+    static const struct {
+        const char *target, *line; /* NULL: none */
+    } cases[] = {
+        {"/static/dir/index.html", "Cache-Control: no-cache"},
+        {"/static/dir/", "Cache-Control: no-cache"},
+        {"/static/hello.txt", "Cache-Control: max-age=60"},
+        {"/static/hello.txt?v=1", "Cache-Control: max-age=315360000"},
+        {"/favicon.ico", NULL},
+    };
+
+    web_app_settings.static_cache_control = "text/html: no-cache | .txt: max-age=60";
+    serve();
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        web_exchange *x = web_get(cases[i].target);
+
+        ck_assert_int_eq(x->status, 200);
+        if (cases[i].line != NULL)
+            check_header(x, cases[i].line);
+        else
+            ck_assert_ptr_null(strstr(x->headers, "Cache-Control"));
+        web_done(x);
+    }
+}
+END_TEST
+
+/* ---- lists */
+
+static void
+serve_listing(void)
+{
+    static const td_url urls[] = {{.pattern = NULL}};
+
+    put("root/dir/<i>&\"'.txt", "12345", 5);
+    put("root/dir/.hidden", "x", 1);
+    put("root/dir/\xff", "x", 1);
+    run("touch -d '1994-11-06 08:49:37 UTC' root/dir/* && mkfifo root/dir/fifo");
+    run("ln -s ../../secret root/dir/out && ln -s index.html root/dir/in");
+    run("touch -h -d '1994-11-06 08:49:37 UTC' root/dir/in");
+    web_app_settings.static_path = root;
+    web_app_settings.static_listing = true;
+    web_serve(urls);
+}
+
+START_TEST(directory_is_listed_as_a_page)
+{
+    web_exchange *x;
+
+    serve_listing();
+    x = web_get("/static/dir/");
+    WEB_UNTIL(x->finishes == 1);
+    x->body[x->body_len] = '\0';
+    ck_assert_int_eq(x->status, 200);
+    check_header(x, "Content-Type: text/html; charset=UTF-8");
+    check_header(x, "Vary: Accept");
+    ck_assert_str_eq(
+        x->body,
+        "<!DOCTYPE html>\n<html><head><meta charset=\"UTF-8\"><title>Index of /static/dir/</title>"
+        "</head>\n<body><h1>Index of /static/dir/</h1>\n<table>\n"
+        "<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n"
+        "<tr><td><a href=\"%3Ci%3E%26%22%27.txt\">&lt;i&gt;&amp;&quot;&#x27;.txt</a></td><td>5</td>"
+        "<td>" MODIFIED "</td></tr>\n"
+        "<tr><td><a href=\"in\">in</a></td><td>3</td><td>" MODIFIED "</td></tr>\n"
+        "<tr><td><a href=\"index.html\">index.html</a></td><td>3</td><td>" MODIFIED "</td></tr>\n"
+        "<tr><td><a href=\"sub/\">sub/</a></td><td></td><td>" MODIFIED "</td></tr>\n"
+        "</table>\n</body></html>\n");
+    web_done(x);
+}
+END_TEST
+
+START_TEST(directory_is_listed_as_json)
+{
+    web_exchange *x;
+
+    serve_listing();
+    x = web_request("GET", "/static/dir/", "Accept: application/json\r\n");
+    WEB_UNTIL(x->finishes == 1);
+    x->body[x->body_len] = '\0';
+    check_header(x, "Content-Type: application/json; charset=UTF-8");
+    ck_assert_str_eq(
+        x->body,
+        "{\"path\": \"/static/dir/\", \"entries\": ["
+        "{\"name\": \"<i>&\\\"'.txt\", \"directory\": false, \"size\": 5, \"modified\": 784111777}, "
+        "{\"name\": \"in\", \"directory\": false, \"size\": 3, \"modified\": 784111777}, "
+        "{\"name\": \"index.html\", \"directory\": false, \"size\": 3, \"modified\": 784111777}, "
+        "{\"name\": \"sub\", \"directory\": true, \"size\": 0, \"modified\": 784111777}], "
+        "\"complete\": true}");
+    web_done(x);
+}
+END_TEST
+
+START_TEST(long_list_says_that_it_is_not_complete)
+{
+    web_exchange *x;
+
+    web_app_settings.static_listing_max = 2;
+    serve_listing();
+    web_log();
+    x = web_request("GET", "/static/dir/", "Accept: application/json\r\n");
+    WEB_UNTIL(x->finishes == 1);
+    x->body[x->body_len] = '\0';
+    ck_assert_ptr_nonnull(strstr(x->body, "\"complete\": false}"));
+    ck_assert(strstr(web_log(), "/static/dir/ has more than static_listing_max (2) entries"));
+    web_done(x);
+    x = web_get("/static/dir/");
+    WEB_UNTIL(x->finishes == 1);
+    x->body[x->body_len] = '\0';
+    ck_assert_ptr_nonnull(strstr(x->body, "There are more than 2 entries."));
+    web_done(x);
+}
+END_TEST
+
+START_TEST(list_has_its_slash_and_its_errors)
+{
+    web_exchange *x;
+
+    serve_listing();
+    x = web_get("/static/dir");
+    ck_assert_int_eq(x->status, 301);
+    web_done(x);
+    x = web_get("/static/nothing/");
+    ck_assert_int_eq(x->status, 404);
+    web_done(x);
+    x = web_get("/static/up/");
+    ck_assert_int_eq(x->status, 403);
+    web_done(x);
+    x = web_get("/static/");
+    WEB_UNTIL(x->finishes == 1);
+    x->body[x->body_len] = '\0';
+    ck_assert_ptr_null(strstr(x->body, "../"));
+    web_done(x);
+}
+END_TEST
+
+/* ---- versioned URLs */
+
+static char urls_made[2][256];
+static bool made;
+
+static void
+make_urls(td_handler *h)
+{
+    const td_str path = td_path_argument_at(h, 0);
+    const td_str url = td_static_url(h, path.ptr), full = td_static_full_url(h, path.ptr);
+
+    snprintf(urls_made[0], sizeof(urls_made[0]), "%.*s", TD_STR_FMT(url));
+    snprintf(urls_made[1], sizeof(urls_made[1]), "%.*s", TD_STR_FMT(full));
+    made = true;
+}
+
+static const td_handler_class Urls = {.get = make_urls, .name = "Urls"};
+
+static void
+ask_for_url(const char *path)
+{
+    char target[128];
+    web_exchange *x;
+
+    snprintf(target, sizeof(target), "/url/%s", path);
+    made = false;
+    x = web_get(target);
+    WEB_UNTIL(made && x->finishes == 1);
+    web_done(x);
+}
+
+static void
+serve_urls(void)
+{
+    static const td_url urls[] = {TD_URL("/url/(.*)", &Urls), {.pattern = NULL}};
+
+    web_serve(urls);
+}
+
+START_TEST(url_has_the_version_of_the_content)
+{
+    static const struct {
+        const char *path, *url;
+    } cases[] = {
+        {"hello.txt", "/static/hello.txt?v=" HELLO_VERSION},
+        {"in", "/static/in?v=" HELLO_VERSION}, /* whatever it is called */
+        {"a%20b/c%2bd.html", "/static/a%20b/c%2Bd.html?v=12d8bdd17f74de858c40219a46b9f81b"},
+        {"nothing", "/static/nothing"},
+        {"dir", "/static/dir"},
+        {"out", "/static/out"},
+        {"../secret", "/static/../secret"},
+        {"", "/static/"},
+    };
+    char version[256];
+
+    web_app_settings.static_path = root;
+    serve_urls();
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        ask_for_url(cases[i].path);
+        ck_assert_str_eq(urls_made[0], cases[i].url);
+        snprintf(version, sizeof(version), "http://example.org:8888%s", cases[i].url);
+        ck_assert_str_eq(urls_made[1], version);
+    }
+}
+END_TEST
+
+START_TEST(url_changes_when_the_content_does)
+{
+    char before[256];
+
+    web_app_settings.static_path = root;
+    serve_urls();
+    for (int i = 0; i < 2; i++) { /* in memory, and open */
+        const char *name = i == 0 ? "hello.txt" : "large.bin";
+        char command[128];
+
+        ask_for_url(name);
+        strcpy(before, urls_made[0]);
+        ck_assert_uint_eq(strlen(strchr(before, '=')), 33);
+        snprintf(command, sizeof(command), "touch root/%s", name);
+        run(command);
+        td_clock_cached_ns += 1000 * TD_NS_PER_MS;
+        ask_for_url(name);
+        ck_assert_str_eq(urls_made[0], before);
+        snprintf(command, sizeof(command), "printf x | dd of=root/%s conv=notrunc 2>/dev/null", name);
+        run(command);
+        td_clock_cached_ns += 1000 * TD_NS_PER_MS;
+        ask_for_url(name);
+        ck_assert_str_ne(urls_made[0], before);
+    }
+}
+END_TEST
+
+/* The same bytes have the same version, whether they are hashed at once or while others are served. */
+START_TEST(large_file_is_hashed_in_slices)
+{
+    static char bytes[3000000];
+    FILE *file;
+    char path[64], wanted[128];
+    const td_url urls[] = {TD_URL("/url/(.*)", &Urls), {.pattern = NULL}};
+    web_exchange *x;
+
+    snprintf(path, sizeof(path), "%s/huge.bin", root);
+    file = fopen(path, "w");
+    fwrite(bytes, 1, sizeof(bytes), file);
+    fclose(file);
+    web_app_settings.static_path = root;
+    web_serve(urls);
+    made = false;
+    x = web_get("/url/huge.bin");
+    ck_assert(!made); /* it waits */
+    WEB_UNTIL(made && x->finishes == 1);
+    web_done(x);
+    snprintf(wanted, sizeof(wanted), "/static/huge.bin?v=%s", ZEROS_VERSION);
+    ck_assert_str_eq(urls_made[0], wanted);
+    made = false;
+    x = web_get("/url/huge.bin");
+    ck_assert(made); /* it is known */
+    web_done(x);
+}
+END_TEST
+
+START_TEST(url_without_a_static_path_is_told)
+{
+    serve_urls();
+    ask_for_url("hello.txt");
+    ck_assert_str_eq(urls_made[0], "");
+    ck_assert(strstr(web_log(), "Urls: td_static_url: there is no static_path"));
 }
 END_TEST
 
@@ -447,6 +992,65 @@ START_TEST(misuse_is_told)
     x = web_get("/class/hello.txt");
     ck_assert_int_eq(x->status, 500);
     web_done(x);
+    own = (td_static_options){.size = sizeof(own), .root = root, .max_ranges = 65};
+    x = web_get("/class/hello.txt");
+    ck_assert_int_eq(x->status, 500);
+    web_done(x);
+    own = (td_static_options){.size = sizeof(own), .root = root, .fallback = "../secret"};
+    x = web_get("/class/hello.txt");
+    ck_assert_int_eq(x->status, 500);
+    web_done(x);
+}
+END_TEST
+
+static const char *extra;
+
+static void
+set_extra(td_handler *h, td_str path)
+{
+    if (strcmp(extra, "raise") == 0)
+        td_raise(h, 418, "no");
+    if (strcmp(extra, "answer") == 0)
+        td_redirect(h, "/elsewhere", false);
+    if (strcmp(extra, "wait") == 0) {
+        run("rm root/hello.txt");
+        td_clock_cached_ns += 2000 * TD_NS_PER_MS;
+        td_sleep(0);
+    }
+    td_set_header(h, "X-Path", path.ptr);
+    td_set_header(h, "Content-Type", "text/x-own");
+}
+
+static const struct {
+    const char *what, *lines;
+    int status;
+    const char *header, *body;
+} extras[] = {
+    {"", "", 200, "X-Path: hello.txt", "0123456789"},
+    {"", "", 200, "Content-Type: text/x-own", "0123456789"},
+    {"", "Range: bytes=1-1\r\n", 206, "Content-Type: text/x-own", "1"},
+    {"", "If-None-Match: *\r\n", 304, "X-Path: hello.txt", ""},
+    {"wait", "", 200, "X-Path: hello.txt", "0123456789"}, /* of what has gone meanwhile */
+    {"answer", "", 302, "Location: /elsewhere", ""},
+    {"raise", "", 418, NULL, NULL},
+};
+
+START_TEST(author_may_set_more_headers)
+{
+    web_exchange *x;
+
+    serve_handlers();
+    own.set_extra_headers = set_extra;
+    extra = extras[_i].what;
+    x = web_request("GET", "/class/hello.txt", extras[_i].lines);
+    WEB_UNTIL(x->finishes == 1);
+    ck_assert_int_eq(x->status, extras[_i].status);
+    if (extras[_i].header != NULL) {
+        check_header(x, extras[_i].header);
+        ck_assert_uint_eq(x->body_len, strlen(extras[_i].body));
+        ck_assert_mem_eq(x->body, extras[_i].body, x->body_len);
+    }
+    web_done(x);
 }
 END_TEST
 
@@ -479,17 +1083,23 @@ END_TEST
 
 static const struct {
     const char *path, *prefix, *types, *says;
+    const char *fallback, *cache_control;
 } bad[] = {
     {"/nowhere/files", "/static/", NULL,
-     "application default: static_path /nowhere/files: No such file or directory"},
+     "application default: static_path /nowhere/files: No such file or directory", NULL, NULL},
     {"/etc/passwd", "/static/", NULL,
-     "application default: static_path /etc/passwd: Not a directory"},
+     "application default: static_path /etc/passwd: Not a directory", NULL, NULL},
     {"/tmp", "static/", NULL,
-     "application default: static_url_prefix 'static/' does not begin and end with '/'"},
+     "application default: static_url_prefix 'static/' does not begin and end with '/'", NULL, NULL},
     {"/tmp", "/static", NULL,
-     "application default: static_url_prefix '/static' does not begin and end with '/'"},
-    {"/tmp", "", NULL, "application default: static_url_prefix '' does not begin and end with '/'"},
-    {NULL, "/static/", "/nowhere/types", "/nowhere/types: No such file or directory"},
+     "application default: static_url_prefix '/static' does not begin and end with '/'", NULL, NULL},
+    {"/tmp", "", NULL, "application default: static_url_prefix '' does not begin and end with '/'", NULL, NULL},
+    {NULL, "/static/", "/nowhere/types", "/nowhere/types: No such file or directory", NULL, NULL},
+    {"/tmp", "/static/", NULL,
+     "application default: static_fallback '../x' is no path below static_path", "../x", NULL},
+    {"/tmp", "/static/", NULL,
+     "application default: static_cache_control: 'html' is no rule: text/html, text/*, .css, /path/ or "
+     "*, then a colon and the Cache-Control", NULL, "*: a | html: b"},
 };
 
 START_TEST(bad_setting_is_told)
@@ -499,6 +1109,8 @@ START_TEST(bad_setting_is_told)
     web_app_settings.static_path = bad[_i].path;
     web_app_settings.static_url_prefix = bad[_i].prefix;
     web_app_settings.mime_types = bad[_i].types;
+    web_app_settings.static_fallback = bad[_i].fallback;
+    web_app_settings.static_cache_control = bad[_i].cache_control;
     ck_assert_int_lt(td_application_seal(web_app, &err), 0);
     ck_assert_str_eq(err.text, bad[_i].says);
 }
@@ -550,6 +1162,24 @@ main(void)
     tcase_add_test(tcase, piece_of_a_large_file_is_sent_from_it);
     tcase_add_test(tcase, unmet_precondition_is_412);
     tcase_add_test(tcase, other_methods_are_refused);
+    tcase_add_test(tcase, several_ranges_are_parts);
+    tcase_add_test(tcase, too_many_ranges_are_told_and_the_file_is_sent);
+    tcase_add_loop_test(tcase, neighbour_that_is_liked_better_is_sent, 0, COUNT(negotiations));
+    tcase_add_test(tcase, each_representation_has_its_own_etag);
+    tcase_add_test(tcase, neighbour_that_goes_is_not_missed);
+    tcase_add_loop_test(tcase, page_that_is_not_there_is_the_fallback, 0, COUNT(fallbacks));
+    tcase_add_test(tcase, root_prefix_leaves_routes_to_handlers);
+    tcase_add_test(tcase, first_default_file_that_is_there_is_served);
+    tcase_add_test(tcase, rules_say_how_long_a_file_is_good);
+    tcase_add_test(tcase, directory_is_listed_as_a_page);
+    tcase_add_test(tcase, directory_is_listed_as_json);
+    tcase_add_test(tcase, long_list_says_that_it_is_not_complete);
+    tcase_add_test(tcase, list_has_its_slash_and_its_errors);
+    tcase_add_test(tcase, url_has_the_version_of_the_content);
+    tcase_add_test(tcase, url_changes_when_the_content_does);
+    tcase_add_test(tcase, large_file_is_hashed_in_slices);
+    tcase_add_test(tcase, url_without_a_static_path_is_told);
+    tcase_add_loop_test(tcase, author_may_set_more_headers, 0, COUNT(extras));
     tcase_add_test(tcase, handler_may_serve_a_file);
     tcase_add_test(tcase, misuse_is_told);
     tcase_add_test(tcase, root_that_is_missing_is_404);
