@@ -49,7 +49,15 @@ import harness  # noqa: E402
 
 BYTEWISE_MAX = 400
 FILES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "files")
-INI = f"[log]\naccess = off\n[application]\nstatic_path = {FILES}\n"
+INI = f"""[log]
+access = off
+[application]
+static_path = {FILES}
+static_precompressed = on
+static_fallback = page.html
+static_cache_control = text/html: no-cache
+static_max_ranges = 4
+"""
 PROBE = b"GET /header/X-Probe HTTP/1.1\r\nHost: probe\r\nX-Probe: still here\r\n\r\n"
 WORDS = {"keep", "close", "closes", "http10", "head", "chunked", "length", "until-close",
          "truncated"}

@@ -72,6 +72,7 @@ static void
 setup(void)
 {
     web_setup();
+    web_app_settings.static_cache_memory = sizeof(large) / 2; /* so it is sent from its descriptor */
     make_files();
 }
 
