@@ -6,7 +6,8 @@
  *
  *   1.0   the first.  It is not released yet, so what was added since stands here too:
  *         td_handler_class.get_current_user, td_plugin.get_current_user,
- *         td_handler_class.data_received, td_plugin.middleware.
+ *         td_handler_class.data_received, td_plugin.middleware, td_static_options.precompressed
+ *         and what follows it.
  */
 #ifndef TORNADO_ABI_H
 #define TORNADO_ABI_H
