@@ -212,6 +212,17 @@ parse_mode(const td_setting_row *row, const char *text, int64_t *out, td_err *er
 }
 
 static int
+parse_switch(const char *text, int64_t *out, td_err *err)
+{
+    bool on;
+    const int rc = td_value_parse_bool(text, &on, err);
+
+    if (rc == 0)
+        *out = on;
+    return rc;
+}
+
+static int
 parse_choice(const td_setting_row *row, const char *text, int *out, td_err *err)
 {
     char all[128];
@@ -277,6 +288,8 @@ parse_value(td_arena *arena, const td_setting_row *row, const char *text, td_sou
         return parse_mode(row, text, field, err);
     case TD_KIND_BOOL:
         return td_value_parse_bool(text, field, err);
+    case TD_KIND_SWITCH:
+        return parse_switch(text, field, err);
     case TD_KIND_CHOICE:
         return parse_choice(row, text, field, err);
     case TD_KIND_ADDRESS:

@@ -54,6 +54,9 @@ print_value(FILE *out, const td_setting_row *row, const void *field)
     case TD_KIND_BOOL:
         fputs(*(const bool *)field ? "on" : "off", out);
         return true;
+    case TD_KIND_SWITCH:
+        fputs(*(const int64_t *)field != 0 ? "on" : "off", out);
+        return true;
     case TD_KIND_CHOICE:
         fputs(row->choices[*(const int *)field], out);
         return true;
@@ -179,7 +182,7 @@ td_settings_print(const td_configuration *c, FILE *out)
 static void
 print_bounds(FILE *out, const td_setting_row *row)
 {
-    if (row->kind == TD_KIND_BOOL)
+    if (row->kind == TD_KIND_BOOL || row->kind == TD_KIND_SWITCH)
         fputs("on or off", out);
     else if (row->kind == TD_KIND_CHOICE)
         for (size_t i = 0; row->choices[i] != NULL; i++)
@@ -201,7 +204,8 @@ print_bounds(FILE *out, const td_setting_row *row)
 static bool
 has_bounds(const td_setting_row *row)
 {
-    return row->kind == TD_KIND_BOOL || row->kind == TD_KIND_CHOICE || row->min != row->max;
+    return row->kind == TD_KIND_BOOL || row->kind == TD_KIND_SWITCH ||
+           row->kind == TD_KIND_CHOICE || row->min != row->max;
 }
 
 struct wrapping {

@@ -13,6 +13,7 @@ typedef enum td_setting_kind {
     TD_KIND_TIME,
     TD_KIND_MODE,
     TD_KIND_BOOL,
+    TD_KIND_SWITCH,
     TD_KIND_TEXT,
     TD_KIND_SECRET,
     TD_KIND_PATH,

@@ -210,3 +210,14 @@ td_chunked_decode(td_chunked *decoder, const td_chunked_limits *limits, const ch
     *end_out = decoder->state == COMPLETE;
     return (ssize_t)(taken + data);
 }
+
+/* Behind data the decoder has always stopped, so these are the last bytes it took. */
+void
+td_chunked_untake(td_chunked *decoder, size_t n)
+{
+    if (n == 0)
+        return;
+    TD_ASSERT(decoder->state == DATA || decoder->state == DATA_CR);
+    decoder->chunk_left += n;
+    decoder->state = DATA;
+}

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "http/chunked.h"
+#include "http/decompressor.h"
 #include "http/http1connection.h"
 #include "http/parser.h"
 #include "http/request_internal.h"
@@ -53,6 +54,9 @@ struct td_http1connection {
     td_str stable;           /* behind out: bytes that stay where they are until done */
     http1_range *range;      /* behind stable, or NULL; its `before` is in out; in the request's arena */
     td_chunked *chunked;     /* of a chunked request body; in the request's arena */
+    td_decompressor *decompressor; /* of a compressed one that is inflated for the delegate */
+    uint64_t inflated;       /* bytes that it has given */
+    uint32_t inflated_in_turn;
     uint64_t body_left;      /* of a request body with Content-Length */
     uint64_t out_left;       /* of the Content-Length we told */
     uint32_t window_received, window_sent; /* bytes since the rate was looked at; saturate */
@@ -66,6 +70,7 @@ struct td_http1connection {
     uint8_t closing;         /* http1_closing */
     bool broken;             /* to be closed at the end of the turn, whatever is unsent */
     bool body_paused;        /* the delegate wants no more for now, or nothing yet */
+    bool body_yields;        /* it is paused until the next turn, to let others have theirs */
     bool begun;              /* the delegate knows of a request that is not done */
     bool head_sent, answered;
     bool sliced;             /* a file has had its slice of this turn */
@@ -97,6 +102,7 @@ extern http1_turn td_http1_turn;
 
 #define HTTP1_TURN_BYTES (64 * 1024) /* of answers in one turn; then the others' go */
 #define HTTP1_SLICE (256 * 1024)     /* bytes of long files in one iteration of the loop */
+#define HTTP1_INFLATED (256 * 1024)  /* bytes inflated of a body in one turn */
 #define HTTP1_DRAIN_MAX (64 * 1024)  /* of an unwanted body, to keep the connection */
 
 /* Of http1writer.c. */

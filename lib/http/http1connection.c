@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/escape.h"
 #include "base/log.h"
 #include "http/http1_internal.h"
 #include "http/xheaders.h"
@@ -77,6 +78,7 @@ close_connection(td_http1connection *conn)
     td_http1context *context = conn->context;
 
     td_http1_file_drop(conn);
+    td_decompressor_destroy(&conn->decompressor);
     if (conn->begun)
         lose_request(conn);
     forget_request(conn);
@@ -113,6 +115,8 @@ end_request(td_http1connection *conn)
         forget_request(conn);
     else if (TD_UNLIKELY(request->spill != NULL))
         td_request_release_body(request);
+    if (TD_UNLIKELY(conn->decompressor != NULL))
+        td_decompressor_destroy(&conn->decompressor);
     conn->phase = HTTP1_IDLE;
     conn->chunked = NULL;
     conn->above_high_water = false;
@@ -195,6 +199,13 @@ send_continue(td_http1connection *conn)
 static td_deadlines *
 body_timeout(td_http1context *context, int64_t duration_ms);
 
+/* How long the body is going to be for the delegate. */
+static bool
+is_size_known(const td_http1connection *conn)
+{
+    return !conn->request->head.chunked && conn->decompressor == NULL;
+}
+
 /*
  * Room for n more bytes of a buffered body.  It grows by half, so that a large body is copied a
  * bounded number of times, and with what has come: the length that a client tells costs it nothing.
@@ -206,9 +217,30 @@ make_room(td_http1connection *conn, size_t n)
     const size_t need = request->body_buf.len + n;
     size_t room = need > request->body_buf.size ? need + need / 2 : need;
 
-    if (!request->head.chunked && room > (size_t)request->head.content_length)
+    if (is_size_known(conn) && room > (size_t)request->head.content_length)
         room = (size_t)request->head.content_length;
     return td_request_reserve_body(request, room, conn->context->body_memory);
+}
+
+/*
+ * RFC 9110 section 8.4.1.3: x-gzip is the same.  More than one coding is left to the handler, who
+ * sees from the name of the header whether there is something left to do.
+ */
+static void
+begin_decompression(td_http1connection *conn)
+{
+    const td_headers *headers = &conn->request->head.headers;
+    const td_header *line = td_headers_find(headers, TD_STR("Content-Encoding"));
+
+    if (line == NULL || td_headers_next(headers, line) != NULL ||
+        (!td_str_equal_nocase(line->value, TD_STR("gzip")) &&
+         !td_str_equal_nocase(line->value, TD_STR("x-gzip"))))
+        return;
+    headers->items[line - headers->items].name = TD_STR("X-Consumed-Content-Encoding");
+    conn->decompressor = td_decompressor_create();
+    conn->inflated = 0;
+    conn->inflated_in_turn = 0;
+    conn->body_yields = false;
 }
 
 /* It is paused until the delegate asks for it; meanwhile body_min_rate does not count. */
@@ -269,6 +301,8 @@ begin_body(td_http1connection *conn)
 
     conn->body_left = 0;
     conn->body_paused = false;
+    if (limits->decompress_request)
+        begin_decompression(conn);
     if (request->head.chunked)
         conn->chunked = TD_ARENA_NEW(&request->arena, td_chunked);
     else
@@ -400,46 +434,97 @@ watch_body(td_http1connection *conn, td_str data)
         request->body_watcher->received(request->body_watcher, request, data);
 }
 
-/* Returns false when the body was refused. */
-static bool
+static void
 keep_data(td_http1connection *conn, td_str data)
 {
     td_request *request = conn->request;
     int rc;
 
     if (request->spill == NULL &&
-        ((request->head.chunked && is_for_file(conn, request->body_buf.len + data.len)) ||
+        ((!is_size_known(conn) && is_for_file(conn, request->body_buf.len + data.len)) ||
          !make_room(conn, data.len)) &&
         !begin_spill(conn))
-        return false;
+        return; /* it was refused */
     if (request->spill == NULL) {
         td_buf_append(&request->body_buf, data);
     } else {
         rc = td_request_spill(request, &conn->context->spill_place, data);
         if (rc < 0) {
             refuse_spill(conn, rc);
-            return false;
+            return;
         }
     }
     watch_body(conn, data);
-    return true;
 }
 
-/* Returns false when the body was refused. */
-static bool
-take_data(td_http1connection *conn, td_str data)
+static void
+deliver(td_http1connection *conn, td_str data)
 {
     td_request *request = conn->request;
     td_http1context *context = conn->context;
 
-    if (conn->answered || request->body_unwanted || data.len == 0)
-        return true; /* drained, to keep the connection */
+    if (data.len == 0)
+        return;
     if (request->body_mode == TD_BODY_STREAMED) {
         if (!context->delegate->data_received(context->delegate_arg, request, data))
             pause_body(conn);
-        return true;
+    } else {
+        keep_data(conn, data);
     }
-    return keep_data(conn, data);
+}
+
+/* Else what comes is drained, to keep the connection. */
+static bool
+is_body_wanted(const td_http1connection *conn)
+{
+    return !conn->answered && !conn->request->body_unwanted;
+}
+
+/* A small body may become a thousand times as large: others have their turns in between. */
+static void
+yield_to_others(td_http1connection *conn, size_t inflated)
+{
+    conn->inflated_in_turn += (uint32_t)inflated;
+    if (conn->inflated_in_turn < HTTP1_INFLATED || conn->body_paused || conn->answered)
+        return;
+    conn->inflated_in_turn = 0;
+    pause_body(conn);
+    conn->body_yields = true;
+    td_ioloop_post(conn->context->loop, &conn->resume);
+}
+
+/* Returns how many bytes were taken; the rest comes again after the pause. */
+static size_t
+inflate_data(td_http1connection *conn, td_str data)
+{
+    td_str left = data, piece;
+    int rc;
+
+    do {
+        rc = td_decompressor_next(conn->decompressor, &left, &piece);
+        conn->inflated += piece.len;
+        if (rc < 0) {
+            td_http1_refuse(conn, 400, "the body is not gzip, or damaged");
+        } else if (conn->inflated > (uint64_t)http1_limits(conn)->max_body_size) {
+            td_http1_refuse(conn, 413, "inflated the body is above max_body_size");
+        } else {
+            deliver(conn, piece);
+            yield_to_others(conn, piece.len);
+        }
+    } while (rc > 0 && !conn->body_paused && is_body_wanted(conn) && !conn->broken);
+    return data.len - left.len;
+}
+
+/* The same. */
+static size_t
+take_data(td_http1connection *conn, td_str data)
+{
+    if (!is_body_wanted(conn))
+        return data.len;
+    if (TD_UNLIKELY(conn->decompressor != NULL))
+        return inflate_data(conn, data);
+    deliver(conn, data);
+    return data.len;
 }
 
 /* All of a buffered body is there.  Returns false when it was refused. */
@@ -466,11 +551,32 @@ end_body(td_http1connection *conn)
     td_request *request = conn->request;
     td_http1context *context = conn->context;
 
+    if (conn->decompressor != NULL && is_body_wanted(conn) &&
+        !td_decompressor_is_complete(conn->decompressor)) {
+        td_http1_refuse(conn, 400, "the compressed body is truncated");
+        return;
+    }
+    td_decompressor_destroy(&conn->decompressor);
     conn->phase = HTTP1_HANDLING;
-    conn->chunked = NULL;
     td_deadline_stop(&conn->deadline);
     if (!conn->answered && (request->body_unwanted || complete_body(conn)))
         context->delegate->finish(context->delegate_arg, request);
+}
+
+static void
+end_body_if_over(td_http1connection *conn)
+{
+    if (conn->chunked == NULL && conn->body_left == 0 && !conn->body_paused && !conn->refused)
+        end_body(conn);
+}
+
+/* After a pause: what was taken may not have been given, and the last piece may have paused it. */
+static void
+continue_body(td_http1connection *conn)
+{
+    if (conn->decompressor != NULL && is_body_wanted(conn))
+        inflate_data(conn, td_str_make(NULL, 0));
+    end_body_if_over(conn);
 }
 
 static void
@@ -486,10 +592,10 @@ take_sized_body(td_http1connection *conn, const char *bytes, size_t len)
 {
     size_t n = len < conn->body_left ? len : (size_t)conn->body_left;
 
+    n = take_data(conn, td_str_make(bytes, n));
     count_received(conn, n);
     conn->body_left -= n;
-    if (take_data(conn, td_str_make(bytes, n)) && conn->body_left == 0 && !conn->body_paused)
-        end_body(conn);
+    end_body_if_over(conn);
     return n;
 }
 
@@ -503,6 +609,7 @@ take_chunked_body(td_http1connection *conn, const char *bytes, size_t len)
         .trailers_max = (uint32_t)conn->context->head_limits.headers_max,
     };
     td_str data;
+    size_t untaken;
     bool end;
     ssize_t n = td_chunked_decode(conn->chunked, &chunked_limits, bytes, len, &data, &end);
 
@@ -510,14 +617,13 @@ take_chunked_body(td_http1connection *conn, const char *bytes, size_t len)
         td_http1_refuse(conn, conn->chunked->status, conn->chunked->what);
         return len;
     }
-    count_received(conn, (size_t)n);
-    if (!take_data(conn, data))
-        return len;
+    untaken = data.len - take_data(conn, data);
+    td_chunked_untake(conn->chunked, untaken);
+    count_received(conn, (size_t)n - untaken);
     if (end)
         conn->chunked = NULL;
-    if (end && !conn->body_paused)
-        end_body(conn);
-    return (size_t)n;
+    end_body_if_over(conn);
+    return (size_t)n - untaken;
 }
 
 static size_t
@@ -737,8 +843,8 @@ goes_straight(td_http1connection *conn)
     const td_request *request = conn->request;
 
     return conn->phase == HTTP1_BODY && conn->chunked == NULL && conn->in.len == 0 &&
-           request->body_mode == TD_BODY_BUFFERED && !conn->answered && !request->body_unwanted &&
-           request->spill == NULL && (body_room(conn) > 0 || make_room(conn, BODY_FIRST));
+           request->body_mode == TD_BODY_BUFFERED && is_body_wanted(conn) &&
+           conn->decompressor == NULL && request->spill == NULL && (body_room(conn) > 0 || make_room(conn, BODY_FIRST));
 }
 
 static void
@@ -820,9 +926,12 @@ on_resume(void *arg)
     td_http1_turn.active = conn;
     if (!conn->broken && conn->begun)
         tell_writable(conn);
-    if (!conn->broken && conn->phase == HTTP1_BODY && !conn->body_paused && !conn->answered &&
-        conn->chunked == NULL && conn->body_left == 0)
-        end_body(conn); /* the last piece had paused it */
+    if (conn->body_yields) {
+        conn->body_yields = false;
+        http1_end_pause(conn);
+    }
+    if (!conn->broken && conn->phase == HTTP1_BODY && !conn->body_paused && !conn->answered)
+        continue_body(conn);
     if (!conn->broken && conn->phase != HTTP1_LINGER)
         serve_kept(conn);
     settle(conn);
@@ -833,12 +942,11 @@ td_request_resume_body(td_request *request)
 {
     td_http1connection *conn = request->connection;
 
-    if (conn == NULL || !conn->body_paused)
+    if (conn == NULL || !conn->body_paused || conn->body_yields)
         return;
     http1_end_pause(conn);
     send_continue(conn);
-    if (td_http1_turn.active != conn)
-        td_ioloop_post(conn->context->loop, &conn->resume);
+    td_ioloop_post(conn->context->loop, &conn->resume);
 }
 
 size_t

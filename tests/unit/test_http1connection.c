@@ -15,6 +15,7 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <zlib.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/http1connection.h"
@@ -204,6 +205,7 @@ finish(void *arg, td_request *request)
     } else if (td_str_equal(path, TD_STR("/chunked"))) {
         answer(request, 200, TD_STR("hello"), false);
     } else if (td_str_equal(path, TD_STR("/echo"))) {
+        seen.body_bytes = request->body.len;
         answer(request, 200, request->body, true);
     } else if (td_str_equal(path, TD_STR("/big"))) {
         answer(request, 200, td_str_make(big, sizeof(big)), true);
@@ -1060,6 +1062,206 @@ START_TEST(slow_streamed_body_is_refused)
 }
 END_TEST
 
+/* ---- compressed bodies */
+
+static size_t
+gzipped(td_str text, char *out, size_t size)
+{
+    z_stream stream = {.zalloc = Z_NULL};
+
+    ck_assert_int_eq(deflateInit2(&stream, 9, Z_DEFLATED, 16 + MAX_WBITS, 9, Z_DEFAULT_STRATEGY),
+                     Z_OK);
+    stream.next_in = (unsigned char *)(uintptr_t)text.ptr;
+    stream.avail_in = (uInt)text.len;
+    stream.next_out = (unsigned char *)out;
+    stream.avail_out = (uInt)size;
+    ck_assert_int_eq(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    deflateEnd(&stream);
+    return size - stream.avail_out;
+}
+
+#define PLAIN "hello, hello, hello, hello, hello"
+
+static const struct {
+    const char *what, *path, *lines;
+    bool off, chunked;
+    int cut;            /* bytes off the end of the compressed body */
+    const char *behind; /* it */
+    int status;
+    bool is_raw;        /* the handler gets it as it is */
+} compressed[] = {
+    {"sized", "/echo", "Content-Encoding: gzip\r\n", false, false, 0, "", 200, false},
+    {"chunked", "/echo", "Content-Encoding: gzip\r\n", false, true, 0, "", 200, false},
+    {"by another name, 9110 8.4.1.3", "/echo", "Content-Encoding: X-GZip\r\n", false, false, 0, "",
+     200, false},
+    {"off", "/echo", "Content-Encoding: gzip\r\n", true, false, 0, "", 200, true},
+    {"two codings", "/echo", "Content-Encoding: gzip, gzip\r\n", false, false, 0, "", 200, true},
+    {"two lines", "/echo", "Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n", false, false, 0,
+     "", 200, true},
+    {"another coding", "/echo", "Content-Encoding: br\r\n", false, false, 0, "", 200, true},
+    {"none", "/echo", "", false, false, 0, "", 200, true},
+    {"cut off", "/echo", "Content-Encoding: gzip\r\n", false, false, 1, "", 400, false},
+    {"cut off and chunked", "/echo", "Content-Encoding: gzip\r\n", false, true, 9, "", 400, false},
+    {"something behind it", "/echo", "Content-Encoding: gzip\r\n", false, false, 0, "xyz", 400,
+     false},
+    {"streamed", "/stream", "Content-Encoding: gzip\r\n", false, false, 0, "", 200, false},
+    {"streamed and chunked", "/stream", "Content-Encoding: gzip\r\n", false, true, 0, "", 200, false},
+    {"streamed and cut off", "/stream", "Content-Encoding: gzip\r\n", false, false, 1, "", 400,
+     false},
+    {"answered before", "/early", "Content-Encoding: gzip\r\n", false, false, 9, "", 404, false},
+};
+
+/* The request; *body_out is the body as it goes over the wire. */
+static size_t
+write_compressed(int i, char *out, size_t size, td_str *body_out)
+{
+    static char body[512];
+    size_t body_len = gzipped(TD_STR(PLAIN), body, sizeof(body)), len;
+
+    body_len -= (size_t)compressed[i].cut;
+    memcpy(body + body_len, compressed[i].behind, strlen(compressed[i].behind));
+    body_len += strlen(compressed[i].behind);
+    *body_out = td_str_make(body, body_len);
+    len = (size_t)snprintf(out, size, "POST %s HTTP/1.1\r\n" HOST "%s", compressed[i].path,
+                           compressed[i].lines);
+    if (!compressed[i].chunked)
+        len += (size_t)snprintf(out + len, size - len, "Content-Length: %zu\r\n\r\n", body_len);
+    else
+        len += (size_t)snprintf(out + len, size - len,
+                                "Transfer-Encoding: chunked\r\n\r\n%zx\r\n", body_len);
+    memcpy(out + len, body, body_len);
+    len += body_len;
+    if (compressed[i].chunked)
+        len += (size_t)snprintf(out + len, size - len, "\r\n0\r\n\r\n");
+    return len;
+}
+
+static void
+check_compressed(int i, int fd, td_str body)
+{
+    const td_str expected = compressed[i].is_raw ? body : TD_STR(PLAIN);
+    char got[1024] = "", status[32];
+
+    receive_all(fd, got, sizeof(got));
+    snprintf(status, sizeof(status), "HTTP/1.1 %d ", compressed[i].status);
+    ck_assert_msg(strncmp(got, status, strlen(status)) == 0, "%s: %s", compressed[i].what, got);
+    if (compressed[i].status != 200)
+        return;
+    ck_assert_msg(seen.body_bytes == expected.len, "%s: %zu bytes", compressed[i].what,
+                  (size_t)seen.body_bytes);
+    if (!compressed[i].is_raw && strcmp(compressed[i].path, "/echo") == 0)
+        ck_assert_str_eq(strstr(got, "\r\n\r\n") + 4, PLAIN);
+}
+
+START_TEST(compressed_body_at_every_cut)
+{
+    char sent[1024];
+    td_str body;
+    const size_t len = write_compressed(_i, sent, sizeof(sent), &body);
+
+    settings.limits.decompress_request = !compressed[_i].off;
+    start();
+    for (size_t cut = 1; cut <= len; cut++) {
+        int fd = connect_client();
+
+        seen.body_bytes = 0;
+        ck_assert_int_eq(write(fd, sent, cut), (ssize_t)cut);
+        turn();
+        if (cut < len) /* it may have been refused already */
+            (void)!write(fd, sent + cut, len - cut);
+        turn();
+        check_compressed(_i, fd, body);
+        close(fd);
+        turn();
+    }
+}
+END_TEST
+
+#define BOMB_SIZE (8 * 1024 * 1024)
+
+static int
+send_bomb(const char *path)
+{
+    static char zeros[BOMB_SIZE], bomb[BOMB_SIZE / 500];
+    char head[256];
+    const size_t len = gzipped(td_str_make(zeros, sizeof(zeros)), bomb, sizeof(bomb));
+    int fd;
+
+    settings.limits.decompress_request = 1;
+    start();
+    fd = connect_client();
+    snprintf(head, sizeof(head), "POST %s HTTP/1.1\r\n" HOST "Content-Encoding: gzip\r\n"
+             "Content-Length: %zu\r\n\r\n", path, len);
+    ck_assert_int_eq(write(fd, head, strlen(head)), (ssize_t)strlen(head));
+    turn();
+    ck_assert_int_eq(write(fd, bomb, len), (ssize_t)len);
+    return fd;
+}
+
+START_TEST(bomb_goes_off_in_turns_and_not_beyond_the_limit)
+{
+    char got[512] = "";
+    size_t before;
+    int fd;
+
+    settings.limits.max_body_size = BOMB_SIZE - 1;
+    fd = send_bomb("/stream");
+    do {
+        before = seen.body_bytes;
+        ev_run(td_ioloop_ev(loop), EVRUN_NOWAIT);
+        ck_assert_uint_le(seen.body_bytes - before, 2 * 256 * 1024);
+    } while (seen.body_bytes > before);
+    turn();
+    ck_assert_uint_lt(seen.body_bytes, BOMB_SIZE);
+    ck_assert_uint_ge(seen.body_bytes, BOMB_SIZE - 2 * TD_BODY_PIECE_MAX);
+    receive_all(fd, got, sizeof(got));
+    ck_assert_int_eq(strncmp(got, "HTTP/1.1 413 ", 13), 0);
+    close(fd);
+    turn();
+}
+END_TEST
+
+START_TEST(bomb_takes_no_more_body_memory_than_there_is)
+{
+    char got[512] = "";
+    int fd;
+
+    settings.limits.max_body_size = BOMB_SIZE;
+    context.body_memory = 1024 * 1024;
+    fd = send_bomb("/echo");
+    for (int i = 0; i < 100; i++)
+        turn();
+    receive_all(fd, got, sizeof(got));
+    ck_assert_int_eq(strncmp(got, "HTTP/1.1 503 ", 13), 0);
+    close(fd);
+    turn();
+}
+END_TEST
+
+/* Pauses in between pieces that were inflated from bytes which have all come. */
+START_TEST(inflated_pieces_wait_while_it_is_paused)
+{
+    char got[512] = "";
+    size_t before;
+    int fd;
+
+    settings.limits.max_body_size = BOMB_SIZE;
+    fd = send_bomb("/stream");
+    do {
+        before = seen.body_bytes;
+        seen.pause = true;
+        td_request_resume_body(seen.streamed);
+        turn();
+        ck_assert_uint_le(seen.body_bytes - before, TD_BODY_PIECE_MAX);
+    } while (seen.finished == 0 && seen.body_bytes > before);
+    ck_assert_uint_eq(seen.body_bytes, BOMB_SIZE);
+    receive_all(fd, got, sizeof(got));
+    ck_assert_str_eq(got, OK2);
+    close(fd);
+    turn();
+}
+END_TEST
+
 START_TEST(answers_close_while_draining)
 {
     const char *sent = "GET / HTTP/1.1\r\n" HOST "\r\n";
@@ -1595,6 +1797,11 @@ main(void)
     tcase_add_loop_test(tcase, answer_without_the_streamed_body, 0,
                         sizeof(unasked) / sizeof(unasked[0]));
     tcase_add_loop_test(tcase, slow_streamed_body_is_refused, 0, sizeof(rates) / sizeof(rates[0]));
+    tcase_add_loop_test(tcase, compressed_body_at_every_cut, 0,
+                        sizeof(compressed) / sizeof(compressed[0]));
+    tcase_add_test(tcase, bomb_goes_off_in_turns_and_not_beyond_the_limit);
+    tcase_add_test(tcase, bomb_takes_no_more_body_memory_than_there_is);
+    tcase_add_test(tcase, inflated_pieces_wait_while_it_is_paused);
     tcase_add_test(tcase, answers_close_while_draining);
     tcase_add_test(tcase, oldest_incomplete_head_is_evicted);
     tcase_add_loop_test(tcase, waiting_answers_outlast_idleness_and_a_half_close, 0,

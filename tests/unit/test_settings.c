@@ -123,8 +123,8 @@ START_TEST(the_narrower_limit_wins)
     load_good("[tornadod]\nmax_headers = 10\nmax_body_size = 2m\nmax_fields = 7\n"
               "[listen:a]\naddress = 127.0.0.1:1\nmax_body_size = 3m\n"
               "[listen:b]\naddress = 127.0.0.1:2\nmax_headers = 20\n"
-              "[application]\nmax_body_size = 4m\n"
-              "[handler:h]\nmax_body_size = 5m\nrequest_timeout = 0\n",
+              "[application]\nmax_body_size = 4m\ndecompress_request = on\n"
+              "[handler:h]\nmax_body_size = 5m\nrequest_timeout = 0\ndecompress_request = off\n",
               NULL);
     ck_assert_int_eq(c->tornadod.limits.max_headers, 10);
     ck_assert_int_eq(c->listeners[0].limits.max_headers, 10);
@@ -135,7 +135,9 @@ START_TEST(the_narrower_limit_wins)
     limits = c->listeners[0].limits;
     td_limits_overlay(&limits, &c->applications[0].limits);
     ck_assert_int_eq(limits.max_body_size, 4 << 20);
+    ck_assert_int_eq(limits.decompress_request, 1);
     td_limits_overlay(&limits, &c->handlers[0].limits);
+    ck_assert_int_eq(limits.decompress_request, 0);
     ck_assert_int_eq(limits.max_body_size, 5 << 20);
     ck_assert_int_eq(limits.request_timeout_ms, 0);
     ck_assert_int_eq(limits.max_fields, 7);
