@@ -20,5 +20,6 @@
 #include <tornado/queues.h>
 #include <tornado/static.h>
 #include <tornado/str.h>
+#include <tornado/transform.h>
 
 #endif

@@ -42,6 +42,7 @@ struct td_application {
     struct td_request_timeout *timeouts;
     struct td_signer *signer;      /* NULL: nobody has signed, or there is no secret */
     struct td_filecache *files;    /* static files; made when sealed */
+    const struct td_compression *compression; /* NULL: compress_response is off; made when sealed */
 };
 
 /* The route of that name, one of the instance's own before others; NULL: there is none. */
