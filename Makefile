@@ -22,9 +22,9 @@ MAKEFLAGS += -j$(shell nproc) --no-builtin-rules
 .DELETE_ON_ERROR:
 
 BUILD_PACKAGES := gcc libc6-dev pkg-config libev-dev libhttp-parser-dev libinih-dev libpcre2-dev \
-                  libxxhash-dev libjansson-dev libssl-dev zlib1g-dev libbrotli-dev libzstd-dev
+                  libxxhash-dev libjansson-dev libssl-dev zlib1g-dev
 TEST_PACKAGES := check libsubunit-dev python3 python3-tornado g++ curl gdb strace valgrind \
-                 nginx-light libnginx-mod-stream haproxy brotli zstd
+                 nginx-light libnginx-mod-stream haproxy
 FUZZ_PACKAGES := clang
 BENCH_PACKAGES := python3 nginx-light h2o lighttpd kore python3-tornado librsvg2-bin
 
@@ -55,8 +55,7 @@ CFLAGS_ALL := -std=gnu11 $(COMMON) $(WARNINGS_C) -fvisibility=hidden -fno-plt \
 HANDLER_C := -D_GNU_SOURCE -Ilib -std=gnu11 $(COMMON) $(WARNINGS_C) $(CPPFLAGS) $(CFLAGS)
 HANDLER_CXX := -D_GNU_SOURCE -Ilib -std=gnu++20 $(COMMON) $(WARNINGS) $(CPPFLAGS) $(CXXFLAGS)
 LDFLAGS_ALL := -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
-LIBS := -lev -lhttp_parser -linih -lpcre2-8 -lxxhash -ljansson -lz -lbrotlienc -lbrotlidec -lzstd \
-        -lcrypto -lpthread -lm -ldl
+LIBS := -lev -lhttp_parser -linih -lpcre2-8 -lxxhash -ljansson -lz -lcrypto -lpthread -lm -ldl
 
 RUN = $(if $V,,@echo '    $@';)
 

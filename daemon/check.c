@@ -71,7 +71,7 @@ base_of(const struct generation *generation, const char *application)
     return "(no listener)";
 }
 
-/* "http://127.0.0.1:8888/hello/(?<name>[^/]+)  hello" */
+/* "http://127.0.0.1:8888/hello/(?<name>[^/]+)  hello (hosts a) (GET, HEAD)" */
 static void
 print_routes(const struct generation *generation)
 {
@@ -83,11 +83,12 @@ print_routes(const struct generation *generation)
         size_t mount_len = strlen(route->mount);
         if (mount_len > 0 && route->mount[mount_len - 1] == '/')
             mount_len--; /* patterns begin with one */
-        printf("%s%.*s%s  %s%s%s%s\n", base_of(generation, instance->application), (int)mount_len,
+        printf("%s%.*s%s  %s%s%s%s%s%s%s\n", base_of(generation, instance->application), (int)mount_len,
                route->mount, route->pattern, instance->name,
                strcmp(route->hosts, ".*") != 0 ? " (hosts " : "",
                strcmp(route->hosts, ".*") != 0 ? route->hosts : "",
-               strcmp(route->hosts, ".*") != 0 ? ")" : "");
+               strcmp(route->hosts, ".*") != 0 ? ")" : "", route->wanted != NULL ? " (" : "",
+               route->wanted != NULL ? route->wanted : "", route->wanted != NULL ? ")" : "");
     }
 }
 

@@ -60,7 +60,8 @@ note_route(const td_route_info *info, void *arg)
                                                                  .mount = info->mount,
                                                                  .hosts = info->hosts,
                                                                  .pattern = info->pattern,
-                                                                 .name = info->name});
+                                                                 .name = info->name,
+                                                                 .wanted = info->wanted});
 }
 
 static void

@@ -65,6 +65,7 @@ manifest_put_route(td_buf *to, const struct manifest_route *route)
     put_text(to, route->hosts);
     put_text(to, route->pattern);
     put_text(to, route->name);
+    put_text(to, route->wanted);
 }
 
 void
@@ -181,6 +182,7 @@ take_record(struct reader *reader, char letter, struct manifest *out)
         route.hosts = take_text(reader);
         route.pattern = take_text(reader);
         route.name = take_optional(reader);
+        route.wanted = take_optional(reader);
         if (reader->arena != NULL)
             out->routes[out->routes_count] = route;
         out->routes_count++;

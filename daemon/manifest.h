@@ -21,6 +21,7 @@ struct manifest_instance {
 struct manifest_route {
     uint32_t instance, route;                   /* as in td_activity, both from 1 */
     const char *mount, *hosts, *pattern, *name; /* name may be NULL */
+    const char *wanted; /* of methods and headers; NULL: any request */
 };
 
 struct manifest_shared {

@@ -15,6 +15,7 @@
 #include "daemon/elf.h"
 
 #define URLS_MAX 100000
+#define URLS_DEPTH_MAX 16
 #define OPTIONS_MAX 1000
 #define SHARED_MAX 1000
 
@@ -53,43 +54,74 @@ check_descriptor(const td_plugin *plugin, td_err *err)
     return 0;
 }
 
+/* One descriptor being copied: what it points to, and what has been copied of that. */
+struct translation {
+    td_arena *arena;
+    const td_plugin *old;
+    struct class_pair *classes;
+    size_t urls_count; /* in all lists */
+    int depth;         /* of lists in one another */
+};
+
+struct class_pair {
+    struct class_pair *next;
+    const td_handler_class *old, *copy;
+};
+
 /* Urls that share a class go on sharing it. */
 static const td_handler_class *
-translate_class(td_arena *arena, const td_plugin *old, const td_url *old_urls, const td_url *urls,
-                size_t count, const td_handler_class *class)
+translate_class(struct translation *t, const td_handler_class *class)
 {
-    for (size_t i = count; i-- > 0;) {
-        const td_url *earlier = (const void *)((const char *)old_urls + i * old->url_size);
-        if (earlier->handler == class)
-            return urls[i].handler;
+    for (const struct class_pair *pair = t->classes; pair != NULL; pair = pair->next) {
+        if (pair->old == class)
+            return pair->copy;
     }
-    td_handler_class *copy = TD_ARENA_NEW(arena, td_handler_class);
-    memcpy(copy, class, old->class_size);
+    td_handler_class *copy = TD_ARENA_NEW(t->arena, td_handler_class);
+    memcpy(copy, class, t->old->class_size);
+    struct class_pair *pair = TD_ARENA_NEW(t->arena, struct class_pair);
+    *pair = (struct class_pair){t->classes, class, copy};
+    t->classes = pair;
     return copy;
 }
 
+static int translate_urls(struct translation *t, const td_url *old, const td_url **out, td_err *err);
+
 static int
-translate_urls(td_arena *arena, const td_plugin *old, const td_url **out, td_err *err)
+translate_url(struct translation *t, td_url *url, td_err *err)
 {
-    size_t count = 0;
-    const char *from = (const char *)old->urls;
-
-    while (from != NULL && count < URLS_MAX &&
-           ((const td_url *)(const void *)(from + count * old->url_size))->pattern != NULL)
-        count++;
-    if (count == URLS_MAX)
-        return td_err_set(err, TD_EPLUGIN, "its .urls have no end (make them with TD_URLS)");
-
-    td_url *urls = TD_ARENA_ARRAY(arena, td_url, count + 1);
-    for (size_t i = 0; i < count; i++) {
-        memcpy(&urls[i], from + i * old->url_size, old->url_size);
-        if (urls[i].handler == NULL)
-            return td_err_set(err, TD_EPLUGIN, "its route %s has no handler class",
-                              urls[i].pattern);
-        urls[i].handler = translate_class(arena, old, old->urls, urls, i, urls[i].handler);
-    }
-    *out = urls;
+    if (url->urls != NULL)
+        return translate_urls(t, url->urls, &url->urls, err);
+    if (url->handler == NULL)
+        return td_err_set(err, TD_EPLUGIN, "its route %s has no handler class", url->pattern);
+    url->handler = translate_class(t, url->handler);
     return 0;
+}
+
+static int
+translate_urls(struct translation *t, const td_url *old, const td_url **out, td_err *err)
+{
+    const size_t size = t->old->url_size;
+    const char *from = (const char *)old;
+    size_t count = 0;
+    int rc = 0;
+
+    while (from != NULL && t->urls_count + count < URLS_MAX &&
+           ((const td_url *)(const void *)(from + count * size))->pattern != NULL)
+        count++;
+    t->urls_count += count;
+    if (t->urls_count >= URLS_MAX)
+        return td_err_set(err, TD_EPLUGIN, "its .urls have no end (make them with TD_URLS)");
+    if (++t->depth > URLS_DEPTH_MAX)
+        return td_err_set(err, TD_EPLUGIN, "its .urls stand in one another without end");
+
+    td_url *urls = TD_ARENA_ARRAY(t->arena, td_url, count + 1);
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        memcpy(&urls[i], from + i * size, size);
+        rc = translate_url(t, &urls[i], err);
+    }
+    t->depth--;
+    *out = urls;
+    return rc;
 }
 
 static size_t
@@ -177,8 +209,11 @@ plugin_translate(td_arena *arena, const char *file, const td_plugin *file_plugin
     if (check_descriptor(file_plugin, err) < 0)
         return td_err_prefix(err, "%s", file);
     td_plugin *plugin = TD_ARENA_NEW(arena, td_plugin);
+    struct translation t = {.arena = arena, .old = file_plugin};
     memcpy(plugin, file_plugin, file_plugin->plugin_size);
-    if (translate_urls(arena, file_plugin, &plugin->urls, err) < 0 ||
+    if (plugin->default_handler != NULL)
+        plugin->default_handler = translate_class(&t, plugin->default_handler);
+    if (translate_urls(&t, file_plugin->urls, &plugin->urls, err) < 0 ||
         translate_options(arena, file_plugin, &plugin->options, err) < 0 ||
         translate_shared(arena, file_plugin, &plugin->shared, err) < 0)
         return td_err_prefix(err, "%s", file);

@@ -160,8 +160,8 @@ is_ipv6_address(td_str s)
  * RFC 9110 section 7.2: Host = uri-host [ ":" port ].  False when it is something else; a name is
  * required here (section 4.2.1).  IPvFuture addresses and zones, which nobody serves, are refused.
  */
-static bool
-split_host(td_str host, td_str *name_out)
+bool
+td_host_split(td_str host, td_str *name_out)
 {
     const char *p = host.ptr, *const end = p + host.len;
     unsigned port = 0;
@@ -210,7 +210,7 @@ split_absolute(td_str rest, td_head *head, td_head_error *error)
         p++;
     head->host = td_str_make(rest.ptr, (size_t)(p - rest.ptr));
     head->absolute_form = true;
-    if (!split_host(head->host, &head->host_name)) /* user information has no place in it either */
+    if (!td_host_split(head->host, &head->host_name)) /* user information has no place in it either */
         return refuse(error, 400, "request target: bad authority");
 
     const int rc = split_path(td_str_make(p, (size_t)(end - p)), head, error);
@@ -286,7 +286,7 @@ note_host(td_head *head, struct notes *notes, td_str value, td_head_error *error
     if (notes->has_host)
         return refuse(error, 400, "Host: more than one");
     notes->has_host = true;
-    if (value.len > 0 && !split_host(value, &name))
+    if (value.len > 0 && !td_host_split(value, &name))
         return refuse(error, 400, "Host: not a host and port");
     if (!head->absolute_form) {
         head->host = value;

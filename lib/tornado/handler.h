@@ -29,6 +29,17 @@ typedef void td_method_fn(td_handler *h);
 #define TD_SKIP_XSRF 4u       /* do not: clients here are no browsers, or have other tokens */
 #define TD_AUTHENTICATED 8u   /* without a user: GET and HEAD to login_url, others 403 (auth.h) */
 #define TD_STREAM_BODY 16u    /* begin when the head is there, and read the body while it comes */
+#define TD_REMOVE_SLASH 256u  /* a path that ends in one: see below */
+#define TD_ADD_SLASH 512u     /* a path that does not */
+#define TD_NO_AUTO_HEAD 1024u    /* HEAD is 405 without a head of its own */
+#define TD_NO_AUTO_OPTIONS 2048u /* OPTIONS is 405 without an options of its own */
+
+/*
+ * TD_REMOVE_SLASH and TD_ADD_SLASH (Tornado's removeslash and addslash): the methods are called for
+ * paths of one kind only, GET and HEAD of the other kind are sent there (301, the query kept), what
+ * else comes there is 404.  The pattern has to match both, as in "/list/?".  A path that begins with
+ * two slashes is 404, for a browser would take it for another host; "/" is left alone.
+ */
 
 /*
  * What to do for each method; NULL: 405, except HEAD, which get serves then without its body, and
@@ -326,9 +337,10 @@ TD_API void *td_state(td_handler *h);          /* what load made */
 TD_API void *td_shared(td_handler *h, const char *name); /* see TD_SHARED; NULL: not declared */
 
 /*
- * The path of the route of that name in this application (the instance's own before others'), with
- * the count groups of its pattern replaced by args (escaped), from the arena of the request.  The
- * null string, and a log line, when there is none or the count differs.
+ * The path of the route of that name in this application (the instance's own before others';
+ * "INSTANCE:NAME" is that instance's alone), with the count groups of its pattern replaced by args
+ * (escaped), from the arena of the request.  The null string, and a log line, when there is none or
+ * the count differs.
  */
 TD_API td_str td_reverse_url(td_handler *h, const char *name, const td_str *args, size_t count);
 

@@ -19,15 +19,34 @@
 
 typedef struct td_instance td_instance; /* one instance in one worker */
 
+/* A request header that a route wants to see; a list of them ends in a zeroed element. */
+typedef struct td_header_match { /* its size is part of the ABI */
+    const char *name TD_ZERO;
+    const char *pattern TD_ZERO; /* PCRE2, against the whole value, lines joined with ", " */
+} td_header_match;
+
 /*
  * One route.  pattern: a PCRE2 regular expression that is matched against the whole raw path, from
  * the mount point on, with named groups ((?<n>...) or (?P<n>...)) or positional ones, not both.
+ *
+ * methods and headers say for which requests to that path the route is meant; the others go on to
+ * the next route that matches.  A request that fits but for its method ends in 405, with Allow for
+ * all the routes of that path; one whose headers fit none, in 404.  The response to a request whose
+ * headers were looked at says so in Vary.
+ *
+ * urls in place of handler: routes below this pattern.  Their patterns go on where it ends, a slash
+ * at its end left out; its groups come before theirs.  What it says of methods and headers holds for
+ * them too, its initialize_arg is theirs where they have none, and its name and a dot stand before
+ * their names.
  */
 typedef struct td_url {
     const char *pattern TD_ZERO; /* NULL ends the list */
     const td_handler_class *handler TD_ZERO;
     const char *name TD_ZERO;           /* for td_reverse_url; NULL: none */
     const void *initialize_arg TD_ZERO; /* given to the class's initialize */
+    const struct td_url *urls TD_ZERO;
+    const char *methods TD_ZERO; /* "GET, POST"; GET has HEAD with it; NULL: all that the class has */
+    const td_header_match *headers TD_ZERO; /* all of them have to match; NULL: none is looked at */
 } td_url;
 
 /*
@@ -44,9 +63,17 @@ typedef struct td_url {
 #define TD_LIST_OF(type_, ...) ((const type_[]){__VA_ARGS__, {0}})
 #endif
 
-/* TD_URL(pattern, handler) or TD_URL(pattern, handler, .name = ..., .initialize_arg = ...) */
+/*
+ * TD_URL(pattern, handler) or TD_URL(pattern, handler, .name = ..., .methods = ...); in C++ in the
+ * order of the struct.
+ *
+ *     TD_URL("/report", &Report, .headers = TD_HEADERS({"Accept", ".*application/json.*"})),
+ *     TD_URL_MOUNT("/api/v(?<version>[12])", TD_URLS(TD_URL("/users/(?<id>[0-9]+)", &User))),
+ */
 #define TD_URL(pattern_, ...) {.pattern = (pattern_), .handler = __VA_ARGS__}
+#define TD_URL_MOUNT(pattern_, ...) {.pattern = (pattern_), .urls = __VA_ARGS__}
 #define TD_URLS(...) TD_LIST_OF(td_url, __VA_ARGS__)
+#define TD_HEADERS(...) TD_LIST_OF(td_header_match, __VA_ARGS__)
 
 typedef enum td_option_type {
     TD_OPTION_END,    /* ends the list */
@@ -147,6 +174,15 @@ typedef struct td_plugin {
     void (*stop)(td_instance *instance) TD_ZERO;
     void *(*get_current_user)(td_handler *h) TD_ZERO; /* of classes that have none of their own */
     void (*middleware)(td_handler *h) TD_ZERO; /* NULL: it is none; see middleware.h */
+
+    /*
+     * What serves a path that no route of the application matches, in place of our 404 page; with
+     * its arg for initialize.  A method that it has not is 404 by its write_error, one that nobody
+     * has 501, so that one of write_error alone makes the site's own pages of these.  Where several
+     * handlers of an application have one, its setting default_handler names the one.
+     */
+    const td_handler_class *default_handler TD_ZERO;
+    const void *default_handler_arg TD_ZERO;
 } td_plugin;
 
 #define TD_PLUGIN_OF(...)                                                                          \

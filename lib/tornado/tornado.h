@@ -18,8 +18,8 @@
 #include <tornado/middleware.h>
 #include <tornado/plugin.h>
 #include <tornado/queues.h>
+#include <tornado/redirect.h>
 #include <tornado/static.h>
 #include <tornado/str.h>
-#include <tornado/transform.h>
 
 #endif

@@ -8,10 +8,10 @@
 #include "http/signer.h"
 #include "web/application_internal.h"
 #include "web/body.h"
-#include "web/compression.h"
 #include "web/filecache.h"
 #include "web/forms.h"
 #include "web/handler.h"
+#include "web/redirect.h"
 #include "web/static.h"
 
 static const td_handler_class no_class;
@@ -22,54 +22,58 @@ static void
 answer_options(td_handler *h)
 {
     td_set_status(h, 204, NULL);
-    td_set_header(h, "Allow", td_handler_route(h)->allow.ptr);
+    td_set_header(h, "Allow", h->match->allow.ptr);
 }
 
 static void
 answer_options_of_all(td_handler *h)
 {
-    td_set_header(h, "Allow", td_handler_route(h)->allow.ptr);
+    td_set_header(h, "Allow", h->match->allow.ptr);
 }
 
 /* ---- mounting */
 
-static td_str
-join_methods(td_arena *arena, uint32_t mask)
+/* RFC 9110 section 9.1: GET and HEAD go together, so get serves HEAD unless head does. */
+td_method_fn *
+td_class_method(const td_handler_class *class, td_method method)
 {
-    td_buf text = {0};
-    td_str allow;
-
-    for (int method = 0; method < TD_METHODS_COUNT; method++)
-        if (mask & 1u << method) {
-            if (text.len > 0)
-                td_buf_append(&text, TD_STR(", "));
-            td_buf_append(&text, td_method_name(method));
-        }
-    allow = td_str_dup(arena, td_buf_str(&text));
-    td_buf_release(&text);
-    return allow;
+    switch (method) {
+    case TD_METHOD_GET:
+        return class->get;
+    case TD_METHOD_HEAD:
+        return class->head != NULL || (class->flags & TD_NO_AUTO_HEAD) ? class->head : class->get;
+    case TD_METHOD_POST:
+        return class->post;
+    case TD_METHOD_PUT:
+        return class->put;
+    case TD_METHOD_DELETE:
+        return class->delete_;
+    case TD_METHOD_PATCH:
+        return class->patch;
+    case TD_METHOD_OPTIONS:
+        return class->options;
+    case TD_METHODS_COUNT:
+        break;
+    }
+    return NULL;
 }
 
-/* RFC 9110 section 9.1: GET and HEAD go together, so get serves HEAD unless head does. */
 static void
 fill_methods(td_route *route, td_arena *arena)
 {
     const td_handler_class *class = route->class;
-    td_method_fn *const methods[TD_METHODS_COUNT] = {
-        [TD_METHOD_GET] = class->get,
-        [TD_METHOD_HEAD] = class->head != NULL ? class->head : class->get,
-        [TD_METHOD_POST] = class->post,
-        [TD_METHOD_PUT] = class->put,
-        [TD_METHOD_DELETE] = class->delete_,
-        [TD_METHOD_PATCH] = class->patch,
-        [TD_METHOD_OPTIONS] = class->options != NULL ? class->options : answer_options,
-    };
+    const bool minds_slash = (class->flags & (TD_REMOVE_SLASH | TD_ADD_SLASH)) != 0;
 
-    memcpy(route->methods, methods, sizeof(methods));
     for (int method = 0; method < TD_METHODS_COUNT; method++)
-        if (methods[method] != NULL)
+        if ((route->matchers.methods & 1u << method) && td_class_method(class, method) != NULL)
+            route->methods[method] = minds_slash ? td_redirect_by_slash
+                                                 : td_class_method(class, method);
+    if (route->methods[TD_METHOD_OPTIONS] == NULL && !(class->flags & TD_NO_AUTO_OPTIONS))
+        route->methods[TD_METHOD_OPTIONS] = answer_options;
+    for (int method = 0; method < TD_METHODS_COUNT; method++)
+        if (route->methods[method] != NULL)
             route->methods_mask |= 1u << method;
-    route->allow = join_methods(arena, route->methods_mask);
+    route->allow = td_methods_join(arena, route->methods_mask);
 }
 
 /* Listener < application < mount < class: all but the first, which is known with the request. */
@@ -112,42 +116,160 @@ add_route(td_application *app, td_route *route)
     app->routes[app->routes_count++] = route;
 }
 
-static int
-mount_url(td_application *app, const td_instance *instance, const td_url *url, uint32_t number,
-          td_err *err)
+/* What a route is beside where it lies: all but spec and matchers. */
+static void
+fill_route(td_application *app, td_route *route, const td_instance *instance,
+           const td_handler_class *class)
 {
+    route->hosts = instance->section->hosts;
+    route->instance = instance;
+    route->class = class;
+    route->refusal = 405;
+    fill_methods(route, &app->arena);
+    fill_limits(route, app->settings);
+    fill_checks(route, app->settings);
+}
+
+static int
+check_class(const td_route *route, td_err *err)
+{
+    const uint32_t both = TD_REMOVE_SLASH | TD_ADD_SLASH, flags = route->class->flags;
+    const uint32_t missing = route->matchers.named & ~route->methods_mask;
+
+    for (int method = 0; method < TD_METHODS_COUNT; method++)
+        if (missing & 1u << method)
+            return td_err_set(err, TD_EPLUGIN, "methods: the class has no %s",
+                              td_method_name(method).ptr);
+    if ((flags & both) == both)
+        return td_err_set(err, TD_EPLUGIN, "TD_REMOVE_SLASH and TD_ADD_SLASH exclude each other");
+    return 0;
+}
+
+/* ---- nested urls */
+
+#define NESTED_MAX 8 /* one in the other */
+
+/* A url and those around it, the outermost first. */
+struct nest {
+    const td_url *urls[NESTED_MAX];
+    size_t count;
+};
+
+static const char *
+joined_name(const struct nest *nest, td_arena *arena)
+{
+    const td_url *url = nest->urls[nest->count - 1];
+    const char *name = url->name;
+
+    for (size_t i = nest->count - 1; name != NULL && i-- > 0;)
+        if (nest->urls[i]->name != NULL)
+            name = td_arena_sprintf(arena, "%s.%s", nest->urls[i]->name, name).ptr;
+    return name;
+}
+
+static int
+join_patterns(const struct nest *nest, td_arena *arena, const char **pattern_out, td_err *err)
+{
+    const char *parts[NESTED_MAX];
+
+    for (size_t i = 0; i < nest->count; i++)
+        parts[i] = nest->urls[i]->pattern;
+    *pattern_out = parts[0];
+    return nest->count > 1 ? td_urlspec_join(arena, parts, nest->count, pattern_out, err) : 0;
+}
+
+static const void *
+innermost_arg(const struct nest *nest)
+{
+    const void *arg = NULL;
+
+    for (size_t i = nest->count; arg == NULL && i-- > 0;)
+        arg = nest->urls[i]->initialize_arg;
+    return arg;
+}
+
+static int
+mount_url(td_application *app, const td_instance *instance, const struct nest *nest,
+          uint32_t number, td_err *err)
+{
+    const td_url *url = nest->urls[nest->count - 1];
     td_route *route = TD_ARENA_NEW(&app->arena, td_route);
     int rc;
 
     if (url->handler == NULL)
         return td_err_set(err, TD_EPLUGIN, "no handler class");
-    rc = td_urlspec_init(&route->spec, &app->arena, instance->section->mount, url->pattern, err);
+    rc = join_patterns(nest, &app->arena, &route->pattern, err);
     if (rc < 0)
         return rc;
-    route->hosts = instance->section->hosts;
-    route->instance = instance;
+    rc = td_urlspec_init(&route->spec, &app->arena, instance->section->mount, route->pattern, err);
+    if (rc < 0)
+        return rc;
+    add_route(app, route); /* which gives back what it holds */
+    rc = td_matchers_init(&route->matchers, &app->arena, nest->urls, nest->count, err);
+    if (rc < 0)
+        return rc;
     route->url = url;
-    route->class = url->handler;
+    route->name = joined_name(nest, &app->arena);
+    route->initialize_arg = innermost_arg(nest);
     route->number = number;
-    fill_methods(route, &app->arena);
-    fill_limits(route, app->settings);
-    fill_checks(route, app->settings);
-    add_route(app, route);
+    fill_route(app, route, instance, url->handler);
+    rc = check_class(route, err);
+    return rc < 0 ? rc : td_redirect_prepare(route, err);
+}
+
+static int
+check_nest(const struct nest *nest, td_err *err)
+{
+    const td_url *url = nest->urls[nest->count - 1];
+
+    if (url->handler != NULL)
+        return td_err_set(err, TD_EPLUGIN, "'%s': it has a handler and urls", url->pattern);
+    if (nest->count == NESTED_MAX)
+        return td_err_set(err, TD_EPLUGIN, "'%s': its urls stand in more than %d others",
+                          url->pattern, NESTED_MAX - 1);
     return 0;
+}
+
+/* *number: of the last route of the instance. */
+static int
+mount_urls(td_application *app, const td_instance *instance, const td_url *urls,
+           const struct nest *around, uint32_t *number, td_err *err)
+{
+    struct nest nest = *around;
+    int rc = 0;
+
+    nest.count++;
+    for (const td_url *url = urls; url != NULL && url->pattern != NULL && rc == 0; url++) {
+        nest.urls[nest.count - 1] = url;
+        if (url->urls == NULL) {
+            rc = mount_url(app, instance, &nest, ++*number, err);
+            if (rc < 0)
+                td_err_prefix(err, "route %u, '%s'", *number, url->pattern);
+        } else {
+            rc = check_nest(&nest, err);
+            if (rc == 0)
+                rc = mount_urls(app, instance, url->urls, &nest, number, err);
+        }
+    }
+    return rc;
 }
 
 int
 td_application_mount(td_application *app, const td_instance *instance, td_err *err)
 {
-    const td_url *urls = instance->plugin->urls;
+    const struct nest top = {.count = 0};
+    uint32_t number = 0;
+    int rc = mount_urls(app, instance, instance->plugin->urls, &top, &number, err);
 
-    for (uint32_t i = 0; urls != NULL && urls[i].pattern != NULL; i++) {
-        int rc = mount_url(app, instance, &urls[i], i + 1, err);
+    if (rc < 0) {
+        td_err_prefix(err, "%s", instance->file);
+        return rc;
+    }
+    if (instance->plugin->default_handler != NULL) {
+        struct td_default_handler *handler = TD_ARENA_NEW(&app->arena, struct td_default_handler);
 
-        if (rc < 0) {
-            td_err_prefix(err, "%s: route %u, '%s'", instance->file, i + 1, urls[i].pattern);
-            return rc;
-        }
+        *handler = (struct td_default_handler){app->default_handlers, instance, number + 1};
+        app->default_handlers = handler;
     }
     return 0;
 }
@@ -170,7 +292,29 @@ compare_routes(const void *a_, const void *b_)
     return a->number < b->number ? -1 : 1;
 }
 
-/* The same route on the same host and mount: one of the two would never be reached. */
+/* The same for two routes where the first leaves nothing to the second. */
+static td_str
+key_of(td_arena *arena, const td_route *route, const char *wanted)
+{
+    return td_arena_sprintf(arena, "%s\n%s\n%s\n%s", route->hosts, route->spec.mount.ptr,
+                            route->spec.pattern.ptr, wanted != NULL ? wanted : "");
+}
+
+static int
+refuse_twin(const td_route *route, const td_route *twin, td_err *err)
+{
+    return td_err_set(err, TD_EPLUGIN,
+                      "route '%s' is in %s (handler %s) and in %s (handler %s), both at '%s' "
+                      "for hosts '%s'",
+                      route->pattern, twin->instance->file, twin->instance->name,
+                      route->instance->file, route->instance->name,
+                      route->instance->section->mount, route->hosts);
+}
+
+/*
+ * The same route on the same host and mount: one of the two would never be reached.  Nor would one
+ * that wants more than a path, behind one that does not; of literals the router tells.
+ */
 static int
 refuse_twins(td_application *app, td_err *err)
 {
@@ -180,20 +324,70 @@ refuse_twins(td_application *app, td_err *err)
     td_table_init(&seen);
     for (size_t i = 0; i < app->routes_count && rc == 0; i++) {
         const td_route *route = app->routes[i];
-        td_str key = td_arena_sprintf(&app->arena, "%s\n%s\n%s", route->hosts,
-                                      route->spec.mount.ptr, route->spec.pattern.ptr);
-        const td_route *twin = td_table_set(&seen, key, app->routes[i]);
+        const char *wanted = route->matchers.text;
+        const td_route *twin =
+            td_table_set(&seen, key_of(&app->arena, route, wanted), app->routes[i]);
+        const td_route *before =
+            wanted != NULL && td_str_is_null(route->spec.literal)
+                ? td_table_get(&seen, key_of(&app->arena, route, NULL)) : NULL;
 
         if (twin != NULL)
-            rc = td_err_set(err, TD_EPLUGIN,
-                            "route '%s' is in %s (handler %s) and in %s (handler %s), both at '%s' "
-                            "for hosts '%s'",
-                            route->url->pattern, twin->instance->file, twin->instance->name,
-                            route->instance->file, route->instance->name,
-                            route->instance->section->mount, route->hosts);
+            rc = refuse_twin(route, twin, err);
+        else if (before != NULL)
+            td_log_at(TD_LOG_WARNING, route->instance->name,
+                      "route '%s' (%s) is never reached: '%s' of %s comes first", route->pattern,
+                      wanted, before->pattern, before->instance->name);
     }
     td_table_fini(&seen);
     return rc;
+}
+
+/* What no route matches is for the one that the settings name, or for the only one that wants it. */
+static int
+find_default_handler(const td_application *app, const struct td_default_handler **out, td_err *err)
+{
+    const char *wanted = app->settings->default_handler;
+    const struct td_default_handler *found = app->default_handlers;
+
+    while (wanted != NULL && found != NULL && strcmp(found->instance->name, wanted) != 0)
+        found = found->next;
+    if (wanted != NULL && found == NULL)
+        return td_err_set(err, TD_ECONFIG,
+                          "application %s: default_handler = %s: none of its handlers that is called "
+                          "so has a default_handler",
+                          app->settings->name, wanted);
+    if (wanted == NULL && found != NULL && found->next != NULL)
+        return td_err_set(err, TD_ECONFIG,
+                          "application %s: %s (handler %s) and %s (handler %s) have a default_handler: "
+                          "the setting of that name is to say which it is",
+                          app->settings->name, found->next->instance->file,
+                          found->next->instance->name, found->instance->file, found->instance->name);
+    *out = found;
+    return 0;
+}
+
+static int
+choose_unmatched(td_application *app, td_err *err)
+{
+    const struct td_default_handler *found = NULL;
+    const td_plugin *plugin;
+    td_route *route;
+    int rc = find_default_handler(app, &found, err);
+
+    if (rc < 0 || found == NULL)
+        return rc;
+    plugin = found->instance->plugin;
+    route = TD_ARENA_NEW(&app->arena, td_route);
+    route->matchers.methods = TD_ALL_METHODS;
+    fill_route(app, route, found->instance, plugin->default_handler);
+    if (plugin->default_handler->options == NULL)
+        route->methods[TD_METHOD_OPTIONS] = NULL; /* there is nothing that it could speak for */
+    route->pattern = "/.*";
+    route->initialize_arg = plugin->default_handler_arg;
+    route->number = found->number;
+    route->refusal = 404;
+    app->unmatched = route;
+    return td_redirect_prepare(route, err);
 }
 
 /* Instances of one file bear the same names: each is asked for its own first. */
@@ -204,17 +398,35 @@ collect_names(td_application *app)
         td_route *route = app->routes[i];
         const td_route *before;
 
-        if (route->url->name == NULL)
+        if (route->name == NULL)
             continue;
-        before = td_table_set(&app->names, td_str_of(route->url->name), route);
+        before = td_table_set(&app->names, td_str_of(route->name), route);
         route->same_name = before;
         if (before != NULL && (before->instance == route->instance ||
                                before->instance->plugin != route->instance->plugin))
             td_log_at(TD_LOG_WARNING, route->instance->name,
                       "the name '%s' of route '%s' was that of '%s' in %s; it is this one's now",
-                      route->url->name, route->url->pattern, before->url->pattern,
+                      route->name, route->pattern, before->pattern,
                       before->instance->name);
     }
+}
+
+/* "INSTANCE:NAME": that one's and no other's. */
+static const td_route *
+named_exactly(const td_application *app, td_str name)
+{
+    const char *colon = memchr(name.ptr, ':', name.len);
+    td_str instance, rest;
+    const td_route *route;
+
+    if (colon == NULL)
+        return NULL;
+    instance = td_str_make(name.ptr, (size_t)(colon - name.ptr));
+    rest = td_str_make(colon + 1, name.len - instance.len - 1);
+    route = td_table_get(&app->names, rest);
+    while (route != NULL && !td_str_equal(td_str_of(route->instance->name), instance))
+        route = route->same_name;
+    return route;
 }
 
 const td_route *
@@ -222,6 +434,8 @@ td_application_named(const td_application *app, const td_instance *instance, con
 {
     const td_route *newest = td_table_get(&app->names, td_str_of(name)), *route = newest;
 
+    if (newest == NULL)
+        return named_exactly(app, td_str_of(name));
     while (route != NULL && route->instance != instance)
         route = route->same_name;
     return route != NULL ? route : newest;
@@ -233,7 +447,46 @@ collect_methods(td_application *app)
     app->methods_mask = 1u << TD_METHOD_GET | 1u << TD_METHOD_HEAD | 1u << TD_METHOD_OPTIONS;
     for (size_t i = 0; i < app->routes_count; i++)
         app->methods_mask |= app->routes[i]->methods_mask;
-    app->everything.allow = join_methods(&app->arena, app->methods_mask);
+    app->methods_mask |= app->unmatched->methods_mask;
+    app->everything.allow = td_methods_join(&app->arena, app->methods_mask);
+}
+
+/* Clients are sent to a host that is served, or they would be sent again and again. */
+static int
+check_redirect_host(const td_application *app, td_err *err)
+{
+    const td_application_settings *settings = app->settings;
+    td_str name;
+
+    if (!settings->default_host_redirect)
+        return 0;
+    if (settings->default_host == NULL)
+        return td_err_set(err, TD_ECONFIG,
+                          "application %s: default_host_redirect = on: there is no default_host",
+                          settings->name);
+    td_host_split(td_str_of(settings->default_host), &name);
+    if (!td_router_names(app->router, name))
+        return td_err_set(err, TD_ECONFIG,
+                          "application %s: default_host_redirect = on: default_host '%s' is in the "
+                          "hosts of no handler",
+                          settings->name, settings->default_host);
+    return 0;
+}
+
+static int
+take_default_host(td_application *app, td_err *err)
+{
+    const char *text = app->settings->default_host;
+    td_str name;
+
+    if (text == NULL)
+        return 0;
+    if (!td_host_split(td_str_of(text), &name))
+        return td_err_set(err, TD_ECONFIG, "application %s: default_host '%s' is no host",
+                          app->settings->name, text);
+    if (!app->settings->default_host_redirect)
+        app->default_host = td_str_dup(&app->arena, name).ptr;
+    return 0;
 }
 
 int
@@ -241,17 +494,19 @@ td_application_seal(td_application *app, td_err *err)
 {
     int rc = td_static_mount(app, err);
 
-    if (rc == 0)
-        rc = td_compression_create(&app->arena, app->settings, &app->compression, err);
     if (rc < 0)
         return rc;
     if (app->routes_count > 0)
         qsort(app->routes, app->routes_count, sizeof(*app->routes), compare_routes);
     rc = refuse_twins(app, err);
-    if (rc < 0)
-        return rc;
-    rc = td_router_create(&app->router, app->routes, app->routes_count,
-                          app->settings->default_host, err);
+    if (rc == 0)
+        rc = choose_unmatched(app, err);
+    if (rc == 0)
+        rc = take_default_host(app, err);
+    if (rc == 0)
+        rc = td_router_create(&app->router, app->routes, app->routes_count, app->default_host, err);
+    if (rc == 0)
+        rc = check_redirect_host(app, err);
     if (rc < 0)
         return rc;
     collect_names(app);
@@ -275,11 +530,21 @@ td_application_create(const td_application_settings *settings)
     app->default_headers[app->default_headers_count++] =
         (td_header){TD_STR("Content-Type"), TD_STR("text/html; charset=UTF-8")};
     app->own = (td_instance){.name = "web"};
-    app->none = (td_route){.instance = &app->own, .class = &no_class};
-    app->everything = (td_route){.instance = &app->own, .class = &no_class};
+    app->none = (td_route){.instance = &app->own, .class = &no_class, .refusal = 404};
+    app->unmatched = &app->none;
+    app->everything = app->elsewhere = app->none;
     app->everything.methods[TD_METHOD_OPTIONS] = answer_options_of_all;
+    app->elsewhere.methods[TD_METHOD_GET] = td_redirect_to_default_host;
+    app->elsewhere.methods[TD_METHOD_HEAD] = td_redirect_to_default_host;
     td_handlers_open();
     return app;
+}
+
+static void
+fini_route(td_route *route)
+{
+    td_urlspec_fini(&route->spec);
+    td_matchers_fini(&route->matchers);
 }
 
 void
@@ -301,7 +566,7 @@ td_application_destroy(td_application **app_)
     td_router_destroy(&app->router);
     td_chains_fini(app);
     for (size_t i = 0; i < app->routes_count; i++)
-        td_urlspec_fini(&app->routes[i]->spec);
+        fini_route(app->routes[i]);
     free(app->routes);
     td_table_fini(&app->names);
     td_arena_fini(&app->arena);
@@ -309,25 +574,38 @@ td_application_destroy(td_application **app_)
     *app_ = NULL;
 }
 
+static td_route_info
+info_of(const td_route *route)
+{
+    return (td_route_info){
+        .instance = route->instance,
+        .mount = route->instance->section->mount,
+        .hosts = route->hosts,
+        .pattern = route->pattern,
+        .name = route->name,
+        .wanted = route->matchers.text,
+        .route = route->number,
+    };
+}
+
 void
 td_application_each_route(const td_application *app,
                           void (*fn)(const td_route_info *route, void *arg), void *arg)
 {
-    for (size_t i = 0; i < app->routes_count; i++) {
-        const td_route *route = app->routes[i];
-        if (route->instance->index == 0)
-            continue; /* of the application's own settings */
-        const td_route_info info = {
-            .instance = route->instance,
-            .mount = route->instance->section->mount,
-            .hosts = route->hosts,
-            .pattern = route->url->pattern,
-            .name = route->url->name,
-            .route = route->number,
-        };
+    td_route_info info;
 
+    for (size_t i = 0; i < app->routes_count; i++) {
+        if (app->routes[i]->instance->index == 0)
+            continue; /* of the application's own settings */
+        info = info_of(app->routes[i]);
         fn(&info, arg);
     }
+    if (app->unmatched == &app->none)
+        return;
+    info = info_of(app->unmatched);
+    info.mount = "/";
+    info.hosts = ".*";
+    fn(&info, arg);
 }
 
 td_deadlines *
@@ -394,6 +672,7 @@ make_match(td_request *request, const td_route *route, int status)
 
     match->route = route;
     match->status = status;
+    match->allow = route->allow;
     if (head->method == TD_METHOD_GET || head->method == TD_METHOD_HEAD)
         match->if_none_match =
             td_headers_get(&head->headers, &request->arena, TD_STR("If-None-Match"));
@@ -402,28 +681,50 @@ make_match(td_request *request, const td_route *route, int status)
     return match;
 }
 
+/* The path was found to lead there; what else it answers depends on what was passed over. */
+static void
+make_found(td_application *app, td_request *request, const td_path_match *found)
+{
+    const td_route *route = found->route;
+    td_route_match *match = make_match(request, route, 0);
+
+    match->vary = found->vary;
+    if (found->others_mask != 0)
+        match->allow =
+            td_methods_join(&request->arena, route->methods_mask | found->others_mask);
+    if (route->has_limits)
+        request->limits = effective_limits(app, found->route, request->limits);
+    if (route->methods[request->head.method] == NULL)
+        match->status = route->refusal;
+    else if (decode_arguments(&request->arena, found, match->args) < 0)
+        match->status = 400;
+    else if (route->streams_body)
+        request->body_mode = TD_BODY_STREAMED;
+}
+
+/* What answers for a path that leads nowhere. */
+static td_route *
+find_nowhere(td_application *app, const td_head *head)
+{
+    if (app->settings->default_host_redirect && !td_router_names(app->router, head->host_name))
+        return &app->elsewhere;
+    return td_chains_nobody(app, head->host_name, head->path);
+}
+
 static void
 match_path(td_application *app, td_request *request)
 {
     const td_head *head = &request->head;
     td_path_match found;
-    td_route_match *match;
-    int rc = td_router_find(app->router, head->host_name, head->path, &found);
+    int rc = td_router_find(app->router, head, &request->arena, &found);
 
-    if (rc < 0) {
-        make_match(request, td_chains_nobody(app, head->host_name, head->path),
-                   rc == TD_ENOTFOUND ? 404 : 500);
+    if (rc == TD_EBUSY) {
+        make_match(request, td_chains_nobody(app, head->host_name, head->path), 500);
         return;
     }
-    match = make_match(request, found.route, 0);
-    if (found.route->has_limits)
-        request->limits = effective_limits(app, found.route, request->limits);
-    if (found.route->methods[head->method] == NULL)
-        match->status = 405;
-    else if (decode_arguments(&request->arena, &found, match->args) < 0)
-        match->status = 400;
-    else if (found.route->streams_body)
-        request->body_mode = TD_BODY_STREAMED;
+    if (rc == TD_ENOTFOUND)
+        found.route = find_nowhere(app, head);
+    make_found(app, request, &found);
 }
 
 static void
@@ -439,9 +740,6 @@ application_route(void *arg, td_request *request)
         make_match(request, &app->everything, 0);
     else
         match_path(app, request);
-    if (app->compression != NULL)
-        ((td_route_match *)request->route_data)->coding =
-            td_compression_wish(app->compression, request);
 }
 
 static void

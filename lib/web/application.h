@@ -48,6 +48,7 @@ TD_PRIVATE td_str td_handler_request_line(const void *owner);
 typedef struct td_route_info {
     const td_instance *instance;
     const char *mount, *hosts, *pattern, *name;
+    const char *wanted; /* "GET, HEAD; Accept: .*json" of its methods and headers; NULL: any request */
     uint32_t route; /* td_activity.route */
 } td_route_info;
 TD_PRIVATE void td_application_each_route(const td_application *app,

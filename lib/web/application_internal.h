@@ -12,7 +12,8 @@ struct td_scope_of_mount {
     td_str mount;
     pcre2_code *hosts; /* NULL: any host */
     bool matches_default;
-    td_route none;
+    const td_instance *instance;
+    td_route none; /* a default_handler in its place, as td_application.unmatched */
 };
 
 /* request_timeout: one list for each duration that was met. */
@@ -20,6 +21,13 @@ struct td_request_timeout {
     struct td_request_timeout *next;
     int64_t duration_ms;
     td_deadlines list;
+};
+
+/* An instance whose plugin has a default_handler. */
+struct td_default_handler {
+    struct td_default_handler *next;
+    const td_instance *instance;
+    uint32_t number; /* of its route: behind those of its urls */
 };
 
 struct td_application {
@@ -33,19 +41,25 @@ struct td_application {
     td_table names;                /* of routes -> td_route, the last that bears it */
     uint32_t methods_mask;         /* 1 << td_method of those that any route answers */
 
-    td_instance own;               /* of the two routes that no plugin has */
+    td_instance own;               /* of the routes that no plugin has */
     td_route none;                 /* what no route serves: error pages only */
     td_route everything;           /* OPTIONS * */
+    td_route elsewhere;            /* default_host_redirect */
+    td_route *unmatched;           /* of a path that no route matches: a default_handler, or none */
+    struct td_default_handler *default_handlers;
+    const char *default_host;      /* whose routes serve any host, without a port; NULL: none does */
     const td_instance *const *middleware; /* of all routes; NULL: none */
     struct td_scope_of_mount *scopes;     /* the longest mount first; empty: no mount has a chain */
     size_t scopes_count;
     struct td_request_timeout *timeouts;
     struct td_signer *signer;      /* NULL: nobody has signed, or there is no secret */
     struct td_filecache *files;    /* static files; made when sealed */
-    const struct td_compression *compression; /* NULL: compress_response is off; made when sealed */
 };
 
-/* The route of that name, one of the instance's own before others; NULL: there is none. */
+/*
+ * The route of that name, one of the instance's own before others, or, of "INSTANCE:NAME" where
+ * nothing is called so, that instance's; NULL: there is none.
+ */
 const td_route *td_application_named(const td_application *app, const td_instance *instance,
                                      const char *name);
 

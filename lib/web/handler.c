@@ -56,7 +56,7 @@ name_of(const td_handler *h)
 
     if (route->class->name != NULL)
         return route->class->name;
-    return route->url != NULL ? route->url->pattern : "*";
+    return route->pattern != NULL ? route->pattern : "*";
 }
 
 int
@@ -331,7 +331,7 @@ begin(td_handler *h)
 
     h->began = true;
     if (route->class->initialize != NULL)
-        route->class->initialize(h, route->url->initialize_arg);
+        route->class->initialize(h, route->initialize_arg);
 }
 
 static void
@@ -408,7 +408,7 @@ has_error_code(const td_handler *h)
     const td_handler_class *class = class_of(h);
 
     return class->write_error != NULL || class->initialize != NULL || class->on_finish != NULL ||
-           h->on_head != NULL || h->filters != NULL;
+           h->on_head != NULL;
 }
 
 /* ---- the chain */
@@ -824,9 +824,8 @@ td_send_error(td_handler *h, int status, const char *format, ...)
         return td_handler_misuse(h, "td_send_error", "the head is being made");
     if (h->finished && !late)
         return td_handler_misuse(h, "td_send_error", "the response has ended");
-    if (h->failing || h->filtering)
-        return td_handler_misuse(h, "td_send_error", h->failing ? "an error page is being made"
-                                                                : "a transform is running");
+    if (h->failing)
+        return td_handler_misuse(h, "td_send_error", "an error page is being made");
     va_start(args, format);
     log_given(h, NULL, error_status(status), format, args);
     va_end(args);

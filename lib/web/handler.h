@@ -11,7 +11,6 @@
 #include <stdarg.h>
 #include <tornado/handler.h>
 #include "base/assert.h"
-#include "http/accept.h"
 #include "http/request.h"
 #include "io/coroutine.h"
 #include "web/application_internal.h"
@@ -21,7 +20,8 @@ typedef struct td_route_match {
     const td_route *route; /* never NULL: td_application.none stands for what no route serves */
     int status;            /* not 0: the head alone decides that the answer is this error page */
     bool is_form;          /* what its Content-Type says of the body; see forms.h */
-    td_coding coding;      /* that the client would like; means something if the application compresses */
+    td_str allow;          /* methods that the path answers, for OPTIONS and 405 */
+    td_str vary;           /* headers that route has looked at; the null string: none */
     td_str if_none_match;  /* of a GET or HEAD; the null string: none */
     td_str args[];         /* of the path, decoded: route->spec.groups_count of them */
 } td_route_match;
@@ -57,15 +57,12 @@ struct td_handler {
     bool body_on_heap : 1;
     bool next_called : 1;        /* by the link that runs */
     bool in_head : 1;            /* td_on_head callbacks run */
-    bool never_compress : 1;
-    bool filtering : 1;          /* a transform is running, or waits */
 
     struct td_handler_wait *wait; /* NULL: has neither waited nor put its end off */
     struct td_arguments *arguments; /* of the query; NULL: nobody has asked */
     struct td_form *form;        /* of the body; NULL: there is none */
     const struct td_json *json;  /* of the body; NULL: nobody has asked */
     td_str *texts;               /* of the request, with a NUL behind; NULL: nobody has asked */
-    struct td_filters *filters;  /* NULL: nobody has added a transform, and nothing is compressed */
     struct td_visitor *visitor;  /* NULL: no cookie was set, and nothing else of visitor.h needed */
     td_str why;                  /* what was logged of its failure, in debug; the null string: nothing */
     const td_instance *const *link; /* of the chain, which runs; NULL: what is behind the last */
@@ -104,7 +101,9 @@ void td_chains_seal(td_application *app);
 void td_chains_fini(td_application *app);
 
 /* What stands for the route where there is none of that host and path. */
-const td_route *td_chains_nobody(const td_application *app, td_str host, td_str path);
+td_route *td_chains_nobody(td_application *app, td_str host, td_str path);
+/* What a class calls for a method, get for HEAD; NULL: nothing, or something of ours. */
+td_method_fn *td_class_method(const td_handler_class *class, td_method method);
 
 /* ---- handler.c */
 

@@ -69,14 +69,14 @@ static int
 compare_scopes(const void *a_, const void *b_)
 {
     const struct td_scope_of_mount *a = a_, *b = b_;
-    const bool a_guards = a->none.instance->middleware != NULL;
-    const bool b_guards = b->none.instance->middleware != NULL;
+    const bool a_guards = a->instance->middleware != NULL;
+    const bool b_guards = b->instance->middleware != NULL;
 
     if (a->mount.len != b->mount.len)
         return a->mount.len > b->mount.len ? -1 : 1;
     if (a_guards != b_guards)
         return a_guards ? -1 : 1;
-    return strcmp(a->none.instance->name, b->none.instance->name);
+    return strcmp(a->instance->name, b->instance->name);
 }
 
 static bool
@@ -98,19 +98,21 @@ is_host_of(const struct td_scope_of_mount *scope, td_str host)
 static void
 make_scope(td_application *app, struct td_scope_of_mount *scope, const td_route *route)
 {
-    const char *default_host = app->settings->default_host;
     int code;
     PCRE2_SIZE offset;
 
     scope->mount = route->spec.mount;
-    scope->none = app->none;
-    scope->none.instance = route->instance;
-    scope->none.chain = route->chain;
+    scope->instance = route->instance;
+    scope->none = *app->unmatched;
+    if (app->unmatched == &app->none)
+        scope->none.instance = route->instance;
+    if (app->unmatched == &app->none || route->instance->middleware != NULL)
+        scope->none.chain = route->chain;
     if (!td_is_any_host(route->hosts))
         scope->hosts = pcre2_compile((PCRE2_SPTR)route->hosts, PCRE2_ZERO_TERMINATED,
                                      TD_HOSTS_OPTIONS, &code, &offset, NULL);
     scope->matches_default =
-        default_host != NULL && is_host_of(scope, td_str_of(default_host));
+        app->default_host != NULL && is_host_of(scope, td_str_of(app->default_host));
 }
 
 /* One for each mount of each instance, if any of them has a chain of its own. */
@@ -133,7 +135,8 @@ make_scopes(td_application *app)
 void
 td_chains_seal(td_application *app)
 {
-    app->none.chain = app->everything.chain = chain_of(app, &app->own);
+    app->none.chain = app->everything.chain = app->elsewhere.chain = chain_of(app, &app->own);
+    app->unmatched->chain = chain_of(app, app->unmatched->instance);
     for (size_t i = 0; i < app->routes_count; i++) {
         td_route *route = app->routes[i];
 
@@ -160,16 +163,16 @@ is_below(td_str path, td_str mount)
            (path.len == mount.len || path.ptr[mount.len] == '/');
 }
 
-const td_route *
-td_chains_nobody(const td_application *app, td_str host, td_str path)
+td_route *
+td_chains_nobody(td_application *app, td_str host, td_str path)
 {
     for (size_t i = 0; i < app->scopes_count; i++) {
-        const struct td_scope_of_mount *scope = &app->scopes[i];
+        struct td_scope_of_mount *scope = &app->scopes[i];
 
         if (is_below(path, scope->mount) && (scope->matches_default || is_host_of(scope, host)))
             return &scope->none;
     }
-    return &app->none;
+    return app->unmatched;
 }
 
 /* ---- before the head */

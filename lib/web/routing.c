@@ -9,6 +9,11 @@
  *
  * Literals are looked up first.  That is right only if no pattern declared earlier would match the
  * same path, so at load each literal is matched against those, and the shadowed are left out.
+ *
+ * A route that wants more than a path (td_matchers) is never looked up but matched as a pattern, and
+ * so is a literal behind one that may match it, too.  In the joined expression its branch ends in a
+ * callout, which looks at the request and lets the branch fail: then the next one is tried, as if the
+ * path had not matched.  Its parentheses are atomic, for there is no other way to match it again.
  */
 #include <ctype.h>
 #include <stdlib.h>
@@ -44,13 +49,93 @@ struct group {
     size_t matchers_count;
 };
 
+/* A request whose path is being looked for. */
+struct search {
+    const td_head *head;
+    td_arena *arena; /* of the request */
+    td_path_match *match;
+    const struct group *group;
+    td_route *refused;          /* the path leads to it, the method does not; NULL: none so far */
+    const char *refused_subject;
+    size_t *refused_groups;     /* a copy of what its groups matched */
+};
+
 struct td_router {
     td_arena arena;
     struct group *groups; /* in the order of matching; the one for any host last */
     size_t groups_count;
+    unsigned groups_max;  /* of parentheses, in any route */
     pcre2_match_data *data;
+    pcre2_match_data *header_data;       /* of matches inside a callout */
     pcre2_match_context *context;
+    pcre2_match_context *joined_context; /* the same, with the callout */
+    struct search *search; /* what the callout is to look at */
 };
+
+/* ---- routes that want more than a path */
+
+/* groups: `count` pairs of offsets into the subject, of what has matched so far. */
+static void
+keep_refused(const td_router *router, td_route *route, const char *subject, const size_t *groups,
+             size_t count)
+{
+    struct search *search = router->search;
+    const td_method method = search->head->method;
+
+    search->match->others_mask |= route->methods_mask;
+    if (search->refused != NULL &&
+        (search->refused->methods[method] != NULL || route->methods[method] == NULL))
+        return;
+    search->refused = route;
+    search->refused_subject = subject;
+    for (size_t i = 0; i < 2 * router->groups_max; i++)
+        search->refused_groups[i] = i < 2 * count ? groups[i] : PCRE2_UNSET;
+}
+
+/* The path of the search leads to this route: is the request one that it is for?  As td_router_find. */
+static int
+admit(const td_router *router, td_route *route, const char *subject, const size_t *groups,
+      size_t count)
+{
+    const struct search *search = router->search;
+    int rc = td_matchers_check(&route->matchers, &search->head->headers, search->arena,
+                               router->header_data, router->context, &search->match->vary);
+
+    if (rc < 0)
+        return rc;
+    if (route->matchers.methods & 1u << search->head->method)
+        return 0;
+    keep_refused(router, route, subject, groups, count);
+    return TD_ENOTFOUND;
+}
+
+/* Which of the joined patterns it is. */
+static size_t
+index_of(PCRE2_SPTR mark)
+{
+    size_t index = 0;
+
+    for (; *mark != '\0'; mark++)
+        index = index * 10 + (size_t)(*mark - '0');
+    return index;
+}
+
+static int
+on_callout(pcre2_callout_block *block, void *arg)
+{
+    const td_router *router = arg;
+    td_route *route = router->search->group->patterns[index_of(block->mark)];
+
+    switch (admit(router, route, (const char *)block->subject, block->offset_vector + 2,
+                  block->capture_top - 1)) {
+    case 0:
+        return 0;
+    case TD_ENOTFOUND:
+        return 1; /* this branch fails */
+    default:
+        return PCRE2_ERROR_CALLOUT;
+    }
+}
 
 /* ---- matching */
 
@@ -60,17 +145,19 @@ run(const td_router *router, const struct matcher *matcher, td_str subject)
 {
     static td_log_gate gate;
     PCRE2_SPTR bytes = (PCRE2_SPTR)subject.ptr;
-    int rc = matcher->match(matcher->code, bytes, subject.len, 0, 0, router->data, router->context);
+    pcre2_match_context *context =
+        matcher->alone != NULL ? router->context : router->joined_context;
+    int rc = matcher->match(matcher->code, bytes, subject.len, 0, 0, router->data, context);
 
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
-        rc = pcre2_match(matcher->code, bytes, subject.len, 0, PCRE2_NO_JIT, router->data,
-                         router->context);
+        rc = pcre2_match(matcher->code, bytes, subject.len, 0, PCRE2_NO_JIT, router->data, context);
     if (TD_LIKELY(rc >= 0))
         return 0;
     if (rc == PCRE2_ERROR_NOMATCH)
         return TD_ENOTFOUND;
     td_log_gated(&gate, TD_LOG_ERROR, "web",
-                 "a path of %zu bytes was too hard to match: PCRE2 says %d", subject.len, rc);
+                 "a path of %zu bytes, or a header, was too hard to match: PCRE2 says %d",
+                 subject.len, rc);
     return TD_EBUSY;
 }
 
@@ -94,13 +181,10 @@ match_joined(const td_router *router, const struct group *group, const struct ma
              td_str path, td_path_match *match)
 {
     int rc = run(router, matcher, path);
-    size_t index = 0;
 
     if (rc < 0)
         return rc;
-    for (PCRE2_SPTR mark = pcre2_get_mark(router->data); *mark != '\0'; mark++)
-        index = index * 10 + (size_t)(*mark - '0');
-    match->route = group->patterns[index];
+    match->route = group->patterns[index_of(pcre2_get_mark(router->data))];
     match->subject = path.ptr;
     return 0;
 }
@@ -117,11 +201,15 @@ find_in_group(const td_router *router, const struct group *group, td_str path,
         return 0;
     }
     match->groups = pcre2_get_ovector_pointer(router->data) + 2;
+    router->search->group = group;
     for (size_t i = 0; i < group->matchers_count && rc == TD_ENOTFOUND; i++) {
         const struct matcher *matcher = &group->matchers[i];
 
         rc = matcher->alone != NULL ? match_alone(router, matcher, path, match)
                                     : match_joined(router, group, matcher, path, match);
+        if (rc == 0 && matcher->alone != NULL && matcher->alone->matchers.text != NULL)
+            rc = admit(router, matcher->alone, match->subject, match->groups,
+                       match->route->spec.groups_count);
     }
     return rc;
 }
@@ -134,17 +222,35 @@ matches_host(const td_router *router, const struct group *group, td_str host)
                        router->context) >= 0;
 }
 
-int
-td_router_find(const td_router *router, td_str host, td_str path, td_path_match *match)
+bool
+td_router_names(const td_router *router, td_str host)
 {
+    for (size_t i = 0; i < router->groups_count; i++)
+        if (router->groups[i].host_code != NULL && matches_host(router, &router->groups[i], host))
+            return true;
+    return false;
+}
+
+int
+td_router_find(const td_router *router, const td_head *head, td_arena *arena, td_path_match *match)
+{
+    struct search *search = router->search;
     int rc = TD_ENOTFOUND;
 
+    *match = (td_path_match){.route = NULL};
+    *search = (struct search){head, arena, match, .refused_groups = search->refused_groups};
     for (size_t i = 0; i < router->groups_count && rc == TD_ENOTFOUND; i++)
-        if (matches_host(router, &router->groups[i], host))
-            rc = find_in_group(router, &router->groups[i], path, match);
+        if (matches_host(router, &router->groups[i], head->host_name))
+            rc = find_in_group(router, &router->groups[i], head->path, match);
     for (size_t i = 0; i < router->groups_count && rc == TD_ENOTFOUND; i++)
         if (router->groups[i].matches_default)
-            rc = find_in_group(router, &router->groups[i], path, match);
+            rc = find_in_group(router, &router->groups[i], head->path, match);
+    if (rc == TD_ENOTFOUND && search->refused != NULL) {
+        match->route = search->refused;
+        match->subject = search->refused_subject;
+        match->groups = search->refused_groups;
+        rc = 0;
+    }
     return rc;
 }
 
@@ -172,11 +278,15 @@ compile_joined(const struct group *group, size_t first, size_t count)
     for (size_t i = first; i < first + count; i++) {
         const td_urlspec *spec = &group->patterns[i]->spec;
 
+        const bool is_choosy = group->patterns[i]->matchers.text != NULL;
+
         td_buf_append(&text, i == first ? TD_STR("(?|") : TD_STR("|"));
+        td_buf_append(&text, is_choosy ? TD_STR("(?>") : TD_STR(""));
         append_quoted(&text, spec->mount);
         td_buf_append(&text, TD_STR("(?:"));
         td_buf_append(&text, spec->joinable);
-        td_buf_printf(&text, ")\\z(*MARK:%zu)", i);
+        td_buf_printf(&text, ")\\z%s(*MARK:%zu)%s", is_choosy ? ")" : "", i,
+                      is_choosy ? "(?C)" : "");
     }
     td_buf_append(&text, TD_STR(")"));
     code = pcre2_compile((PCRE2_SPTR)td_buf_str(&text).ptr, text.len, TD_URLSPEC_OPTIONS, &error,
@@ -226,41 +336,52 @@ join_all(td_router *router, struct group *group)
 
 /* ---- literals */
 
-/* The route, declared earlier, that serves the path of this literal; NULL: none. */
-static const td_route *
-shadow_of(const td_router *router, const struct group *group, const td_route *route)
+static bool
+leads_to(const td_router *router, td_route *route, td_str path)
 {
-    const td_route *literal = td_table_get(&group->literals, route->spec.literal);
+    const struct matcher matcher = {route->spec.code, pcre2_match, route};
+    td_path_match match;
 
-    if (literal != NULL)
-        return literal;
-    for (size_t i = 0; i < group->patterns_count; i++) {
-        const struct matcher matcher = {group->patterns[i]->spec.code, pcre2_match,
-                                        group->patterns[i]};
-        td_path_match match;
+    return match_alone(router, &matcher, path, &match) == 0;
+}
 
-        if (match_alone(router, &matcher, route->spec.literal, &match) == 0)
-            return match.route;
+/*
+ * The route, declared earlier, that serves every request to the path of this literal; NULL: none.
+ * *is_shared_out: there is one that serves some of them.
+ */
+static const td_route *
+shadow_of(const td_router *router, const struct group *group, const td_route *route,
+          bool *is_shared_out)
+{
+    const td_route *shadow = td_table_get(&group->literals, route->spec.literal);
+
+    *is_shared_out = false;
+    for (size_t i = 0; i < group->patterns_count && shadow == NULL; i++) {
+        if (!leads_to(router, group->patterns[i], route->spec.literal))
+            continue;
+        if (group->patterns[i]->matchers.text == NULL)
+            shadow = group->patterns[i];
+        else
+            *is_shared_out = true;
     }
-    return NULL;
+    return shadow;
 }
 
 static void
 add_route(td_router *router, struct group *group, td_route *route)
 {
-    const td_route *shadow;
+    const bool is_literal = !td_str_is_null(route->spec.literal);
+    bool is_shared = false;
+    const td_route *shadow = is_literal ? shadow_of(router, group, route, &is_shared) : NULL;
 
-    if (td_str_is_null(route->spec.literal)) {
-        group->patterns[group->patterns_count++] = route;
-        return;
-    }
-    shadow = shadow_of(router, group, route);
-    if (shadow == NULL)
+    if (shadow != NULL)
+        td_log_at(TD_LOG_WARNING, route->instance->name,
+                  "route '%s' is never reached: '%s' of %s comes first", route->pattern,
+                  shadow->pattern, shadow->instance->name);
+    else if (is_literal && !is_shared && route->matchers.text == NULL)
         td_table_set(&group->literals, route->spec.literal, route);
     else
-        td_log_at(TD_LOG_WARNING, route->instance->name,
-                  "route '%s' is never reached: '%s' of %s comes first", route->url->pattern,
-                  shadow->url->pattern, shadow->instance->name);
+        group->patterns[group->patterns_count++] = route;
 }
 
 /* ---- groups */
@@ -356,17 +477,22 @@ make_groups(td_router *router, td_route *const *routes, size_t count, td_err *er
 static void
 make_match_data(td_router *router, td_route *const *routes, size_t count)
 {
-    unsigned groups_max = 0;
-
     for (size_t i = 0; i < count; i++)
-        if (routes[i]->spec.groups_count > groups_max)
-            groups_max = routes[i]->spec.groups_count;
-    router->data = pcre2_match_data_create(groups_max + 1, NULL);
+        if (routes[i]->spec.groups_count > router->groups_max)
+            router->groups_max = routes[i]->spec.groups_count;
+    router->data = pcre2_match_data_create(router->groups_max + 1, NULL);
+    router->header_data = pcre2_match_data_create(1, NULL);
     router->context = pcre2_match_context_create(NULL);
-    TD_ASSERT(router->data != NULL && router->context != NULL);
+    TD_ASSERT(router->data != NULL && router->header_data != NULL && router->context != NULL);
     pcre2_set_match_limit(router->context, MATCH_LIMIT);
     pcre2_set_depth_limit(router->context, DEPTH_LIMIT);
     pcre2_set_heap_limit(router->context, HEAP_LIMIT_KIB);
+    router->joined_context = pcre2_match_context_copy(router->context);
+    TD_ASSERT(router->joined_context != NULL);
+    pcre2_set_callout(router->joined_context, on_callout, router);
+    router->search = TD_ARENA_NEW(&router->arena, struct search);
+    router->search->refused_groups =
+        TD_ARENA_ARRAY(&router->arena, size_t, 2 * router->groups_max + 1);
 }
 
 int
@@ -415,7 +541,9 @@ td_router_destroy(td_router **router_)
         td_table_fini(&group->literals);
     }
     pcre2_match_data_free(router->data);
+    pcre2_match_data_free(router->header_data);
     pcre2_match_context_free(router->context);
+    pcre2_match_context_free(router->joined_context);
     td_arena_fini(&router->arena);
     free(router);
     *router_ = NULL;

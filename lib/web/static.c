@@ -289,10 +289,8 @@ send_found(td_handler *h, const td_static_options *options, const struct found *
     };
     const size_t ranges_max = options->max_ranges > 0 ? options->max_ranges : RANGES_MAX;
     td_byte_ranges ranges;
-    int status = td_conditional_status(h->request, &validators, ranges_max, &ranges);
+    const int status = td_conditional_status(h->request, &validators, ranges_max, &ranges);
 
-    if (status == 206 && h->filters != NULL)
-        status = 200; /* pieces of what transforms make of it are not known */
     if (status == 412)
         return td_send_error(h, status, NULL);
     if (ranges.too_many)
@@ -454,7 +452,7 @@ get(td_handler *h)
     const td_str path = h->match->route->spec.groups_count > 0 ? td_path_argument_at(h, 0)
                                                                : td_str_make(NULL, 0);
 
-    if (td_serve_static(h, td_handler_route(h)->url->initialize_arg, path) == TD_EINVAL &&
+    if (td_serve_static(h, td_handler_route(h)->initialize_arg, path) == TD_EINVAL &&
         !h->finished)
         td_send_error(h, 500, NULL);
 }
@@ -523,10 +521,10 @@ make_instance(td_application *app, const td_static_options *options,
 
     *section = *td_handler_settings_default(arena, "static");
     section->order = is_root ? INT64_MAX : INT64_MIN;
-    urls[0] = (td_url){pattern_of(arena, prefix), &td_static_class, NULL, options};
+    urls[0] = (td_url)TD_URL(pattern_of(arena, prefix), &td_static_class, .initialize_arg = options);
     if (!is_root) { /* else they are below it */
-        urls[1] = (td_url){"/(favicon\\.ico)", &td_static_class, NULL, well_known};
-        urls[2] = (td_url){"/(robots\\.txt)", &td_static_class, NULL, well_known};
+        urls[1] = (td_url)TD_URL("/(favicon\\.ico)", &td_static_class, .initialize_arg = well_known);
+        urls[2] = (td_url)TD_URL("/(robots\\.txt)", &td_static_class, .initialize_arg = well_known);
     }
     plugin->name = "static";
     plugin->urls = urls;

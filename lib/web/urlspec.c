@@ -8,6 +8,7 @@
  */
 #include <ctype.h>
 #include "base/assert.h"
+#include "base/buf.h"
 #include "base/escape.h"
 #include "web/urlspec.h"
 
@@ -24,7 +25,7 @@ struct scan {
     td_str *pieces;
     unsigned groups, groups_max; /* seen so far; what PCRE2 counted */
     unsigned depth;         /* of parentheses */
-    bool is_literal, is_joinable, is_reversible;
+    bool is_literal, is_joinable, is_reversible, is_open;
 };
 
 static void
@@ -182,8 +183,8 @@ open_special(struct scan *scan)
         open_other(scan, 4);
     } else if ((len = options_len(p)) > 0) {
         open_other(scan, 2 + len + 1);
-        if (p[len] == ')')
-            scan->depth--;
+        if (p[len] == ')' && --scan->depth == 0)
+            scan->is_open = true;
     } else {
         give_up(scan);
     }
@@ -217,9 +218,12 @@ take_one(struct scan *scan)
         put(&scan->joinable, scan->at++, 1);
         scan->is_literal = false;
         break;
+    case '|':
+        scan->is_open |= scan->depth == 0;
+        take_syntax(scan);
+        break;
     case '^':
     case '$':
-    case '|':
     case '?':
     case '*':
     case '+':
@@ -252,6 +256,7 @@ scan_pattern(td_urlspec *spec, td_arena *arena)
     put(&scan.piece, spec->mount.ptr, spec->mount.len);
     while (scan.at < scan.end && scan.is_joinable)
         take_one(&scan);
+    spec->is_open = scan.is_open || !scan.is_joinable;
     if (!scan.is_joinable || scan.groups != spec->groups_count)
         return;
     spec->joinable = text_str(&scan.joinable);
@@ -387,4 +392,56 @@ td_urlspec_reverse(const td_urlspec *spec, td_arena *arena, const td_str *args, 
             end = (char *)mempcpy(end, escaped[i].ptr, escaped[i].len);
     }
     return path;
+}
+
+/* ---- patterns behind patterns */
+
+static td_str
+without_slash(td_str s)
+{
+    if (s.len > 0 && s.ptr[s.len - 1] == '/' && !last_is_escaped(s))
+        s.len--;
+    return s;
+}
+
+/* before: the groups of the parts in front of it. */
+static int
+append_part(td_buf *text, td_arena *arena, const char *part, bool is_last, unsigned *before,
+            td_err *err)
+{
+    td_urlspec spec;
+    int rc = td_urlspec_init(&spec, arena, "/", part, err);
+
+    if (rc == 0 && *before > 0 && td_str_is_null(spec.joinable))
+        rc = td_err_set(err, TD_EPLUGIN,
+                        "what refers to groups by number or name, and verbs, cannot stand behind "
+                        "other groups");
+    if (rc < 0) {
+        td_err_prefix(err, "'%s'", part);
+        td_urlspec_fini(&spec);
+        return rc;
+    }
+    if (spec.is_open)
+        td_buf_printf(text, "(?:%s)", spec.pattern.ptr);
+    else
+        td_buf_append(text, is_last ? spec.pattern : without_slash(spec.pattern));
+    *before += spec.groups_count;
+    td_urlspec_fini(&spec);
+    return 0;
+}
+
+int
+td_urlspec_join(td_arena *arena, const char *const *parts, size_t count, const char **pattern_out,
+                td_err *err)
+{
+    td_buf text = {0};
+    unsigned groups = 0;
+    int rc = 0;
+
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = append_part(&text, arena, parts[i], i + 1 == count, &groups, err);
+    if (rc == 0)
+        *pattern_out = td_str_dup(arena, td_buf_str(&text)).ptr;
+    td_buf_release(&text);
+    return rc;
 }

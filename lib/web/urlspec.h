@@ -20,6 +20,7 @@ typedef struct td_urlspec {
     td_str pattern;      /* as declared, without ^ and $ at its ends */
     pcre2_code *code;    /* of the pattern alone, anchored at both ends */
     td_str literal;      /* the one path that matches, mount included; null: there are more */
+    bool is_open;        /* its end changes what would stand behind it: a|b, (?i) */
     td_str joinable;     /* the pattern with its groups unnamed; null: must be matched alone */
     unsigned groups_count;
     const char **names;  /* of each group; NULL: they are positional */
@@ -33,6 +34,14 @@ typedef struct td_urlspec {
 TD_PRIVATE int td_urlspec_init(td_urlspec *spec, td_arena *arena, const char *mount,
                                const char *pattern, td_err *err);
 TD_PRIVATE void td_urlspec_fini(td_urlspec *spec);
+
+/*
+ * The pattern that matches what those of `count` parts match one behind the other; a slash at the end
+ * of all but the last is left out.  TD_EPLUGIN: one of them is no pattern, or has a reference that
+ * would mean another group.
+ */
+TD_PRIVATE int td_urlspec_join(td_arena *arena, const char *const *parts, size_t count,
+                               const char **pattern_out, td_err *err);
 
 /*
  * The path with args (count of them, escaped with '/' kept) in place of the groups.  The null

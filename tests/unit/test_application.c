@@ -217,6 +217,201 @@ START_TEST(the_same_route_twice_is_refused)
 }
 END_TEST
 
+static const td_handler_class Slashes = {.get = say, .flags = TD_ADD_SLASH | TD_REMOVE_SLASH};
+static const td_url inner_bad[] = {TD_URL("/fine", &Get), TD_URL("/)", &Get), {0}};
+static td_url endless[] = {TD_URL_MOUNT("/x", endless), {0}};
+
+static const struct {
+    td_url url;
+    const char *error;
+} wrong_urls[] = {
+    {TD_URL("/a", &Get, .methods = "GET, POST"), "route 1, '/a': methods: the class has no POST"},
+    {TD_URL("/a", &Get, .methods = "FROB"), "route 1, '/a': methods 'FROB': 'FROB' is none"},
+    {TD_URL("/a", &Get, .headers = TD_HEADERS({"A", "("})), "route 1, '/a': headers: A: '(': missing"},
+    {TD_URL("/a", &Slashes), "TD_REMOVE_SLASH and TD_ADD_SLASH exclude each other"},
+    {TD_URL_MOUNT("/a", inner_bad), "bad.so: route 2, '/)': '/)': unmatched closing parenthesis"},
+    {TD_URL_MOUNT("/(", inner_bad), "bad.so: route 1, '/fine': '/(': missing closing parenthesis"},
+    {TD_URL_MOUNT("/(?<a>x)", TD_URLS(TD_URL("/(x)", &Get))), "all named or all positional"},
+    {TD_URL_MOUNT("/(?<a>x)", TD_URLS(TD_URL("/(?<a>x)", &Get))), "have the same name"},
+    {TD_URL_MOUNT("/a", TD_URLS(TD_URL("/b", NULL))), "route 1, '/b': no handler class"},
+    {{.pattern = "/a", .handler = &Get, .urls = inner_bad}, "'/a': it has a handler and urls"},
+    {TD_URL_MOUNT("/x", endless), "'/x': its urls stand in more than 7 others"},
+};
+
+START_TEST(a_url_that_is_wrong_is_told)
+{
+    const td_url urls[] = {wrong_urls[_i].url, {0}};
+    td_err err = {0};
+
+    ck_assert_int_eq(
+        td_application_mount(web_app, web_instance("bad", urls, (td_handler_settings){0}), &err),
+        TD_EPLUGIN);
+    ck_assert_msg(strstr(err.text, wrong_urls[_i].error) != NULL, "%s", err.text);
+    ck_assert_ptr_eq(strstr(err.text, "bad.so: "), err.text);
+}
+END_TEST
+
+START_TEST(routes_that_want_the_same_are_twins_too)
+{
+    const td_url urls[] = {TD_URL("/a", &Get, .methods = "GET"), TD_URL("/a", &Post, .methods = "POST"),
+                           TD_URL("/a", &Get, .headers = TD_HEADERS({"A", "b"})), {0}};
+    const td_url again[] = {TD_URL("/a", &Get, .methods = "HEAD, GET"), {0}};
+    td_err err = {0};
+
+    td_application_mount(web_app, web_instance("one", urls, (td_handler_settings){0}), &err);
+    ck_assert_int_eq(
+        td_application_mount(web_app, web_instance("two", again, (td_handler_settings){0}), &err), 0);
+    ck_assert_int_eq(td_application_seal(web_app, &err), TD_EPLUGIN);
+    ck_assert_str_eq(err.text, "route '/a' is in one.so (handler one) and in two.so (handler two), "
+                               "both at '/' for hosts '.*'");
+}
+END_TEST
+
+/* ---- answers of several routes */
+
+static const td_handler_class Put = {.put = say, .write_error = refuse_plainly};
+
+static const struct {
+    const char *method, *lines;
+    int status;
+    const char *body, *allow, *vary; /* NULL: there is none */
+} several[] = {
+    {"GET", "", 200, "GET", NULL, "X-Version"},
+    {"GET", "X-Version: 2\r\n", 200, "GET", NULL, "X-Version"},
+    {"PUT", "X-Version: 2\r\n", 200, "PUT", NULL, "X-Version"},
+    {"PUT", "", 405, PAGE("405: Method Not Allowed"), "GET, HEAD, OPTIONS", "X-Version"},
+    {"POST", "X-Version: 2\r\n", 405, "sorry: 405", "GET, HEAD, PUT, OPTIONS", "X-Version"},
+    {"OPTIONS", "X-Version: 2\r\n", 204, "", "GET, HEAD, PUT, OPTIONS", "X-Version"},
+    {"OPTIONS", "", 204, "", "GET, HEAD, OPTIONS", "X-Version"},
+};
+
+START_TEST(routes_of_one_path_answer_together)
+{
+    const td_url urls[] = {
+        TD_URL("/x", &Put, .methods = "PUT", .headers = TD_HEADERS({"X-Version", "2"})),
+        TD_URL("/x", &Get, .methods = "GET"), TD_URL("/post", &Post), {0}};
+    char line[128];
+    web_exchange *x;
+
+    web_serve(urls);
+    x = web_request(several[_i].method, "/x", several[_i].lines);
+    ck_assert_int_eq(x->status, several[_i].status);
+    ck_assert_str_eq(x->body, several[_i].body);
+    snprintf(line, sizeof(line), "Allow: %s\n", several[_i].allow != NULL ? several[_i].allow : "");
+    ck_assert_msg((strstr(x->headers, line) != NULL) == (several[_i].allow != NULL), "%s", x->headers);
+    snprintf(line, sizeof(line), "Vary: %s\n", several[_i].vary);
+    ck_assert_msg(strstr(x->headers, line) != NULL, "%s", x->headers);
+    web_done(x);
+}
+END_TEST
+
+/* ---- what no route matches */
+
+static void
+say_arg(td_handler *h, const void *arg)
+{
+    td_set_user_data(h, (void *)(uintptr_t)arg);
+}
+
+static void
+say_lost(td_handler *h)
+{
+    td_writef(h, "lost, %s", (const char *)td_user_data(h));
+}
+
+static const td_handler_class Lost = {
+    .get = say_lost, .initialize = say_arg, .write_error = refuse_plainly};
+
+static td_instance *
+instance_with_default(const char *name, const td_url *urls, const td_handler_class *class,
+                      const char *arg)
+{
+    td_instance *instance = web_instance(name, urls, (td_handler_settings){0});
+
+    ((td_plugin *)(uintptr_t)instance->plugin)->default_handler = class;
+    ((td_plugin *)(uintptr_t)instance->plugin)->default_handler_arg = arg;
+    return instance;
+}
+
+static const struct {
+    const char *setting, *method, *target;
+    int status;
+    const char *body;
+} lost[] = {
+    {NULL, "GET", "/get", 200, "GET"},
+    {NULL, "GET", "/nowhere", 200, "lost, one"},
+    {NULL, "HEAD", "/nowhere", 200, ""},
+    {NULL, "POST", "/nowhere", 404, "sorry: 404"},
+    {NULL, "OPTIONS", "/nowhere", 404, "sorry: 404"},
+    {NULL, "DELETE", "/get", 405, PAGE("405: Method Not Allowed")},
+    {NULL, "PATCH", "/nowhere", 501, "sorry: 501"},
+    {"one", "GET", "/nowhere", 200, "lost, one"},
+};
+
+START_TEST(a_default_handler_answers_what_no_route_matches)
+{
+    td_err err = {0};
+    web_exchange *x;
+
+    web_app_settings.default_handler = lost[_i].setting;
+    td_application_mount(web_app, instance_with_default("one", table, &Lost, "one"), &err);
+    ck_assert_msg(td_application_seal(web_app, &err) == 0, "%s", err.text);
+    x = web_request(lost[_i].method, lost[_i].target, "");
+    ck_assert_int_eq(x->status, lost[_i].status);
+    ck_assert_str_eq(x->body, lost[_i].body);
+    web_done(x);
+}
+END_TEST
+
+static const struct {
+    const char *setting;
+    int defaults;
+    const char *error; /* NULL: the body of what is lost */
+} elections[] = {
+    {NULL, 0, NULL},
+    {NULL, 1, NULL},
+    {"two", 2, NULL},
+    {NULL, 2, "one.so (handler one) and two.so (handler two) have a default_handler"},
+    {"three", 2, "default_handler = three: none of its handlers"},
+    {"one", 0, "default_handler = one: none of its handlers"},
+};
+
+START_TEST(a_default_handler_is_one_at_most)
+{
+    const td_url one[] = {TD_URL("/one", &Get), {0}}, two[] = {TD_URL("/two", &Get), {0}};
+    const bool is_error = elections[_i].error != NULL;
+    td_err err = {0};
+    int rc;
+
+    web_app_settings.default_handler = elections[_i].setting;
+    td_application_mount(
+        web_app, instance_with_default("one", one, elections[_i].defaults > 0 ? &Lost : NULL, "1"), &err);
+    td_application_mount(
+        web_app, instance_with_default("two", two, elections[_i].defaults > 1 ? &Lost : NULL, "2"), &err);
+    rc = td_application_seal(web_app, &err);
+    ck_assert_int_eq(rc, is_error ? TD_ECONFIG : 0);
+    if (is_error) {
+        ck_assert_msg(strstr(err.text, elections[_i].error) != NULL, "%s", err.text);
+        return;
+    }
+    web_exchange *x = web_get("/nowhere");
+    ck_assert_str_eq(x->body, elections[_i].defaults == 0   ? PAGE("404: Not Found")
+                              : elections[_i].defaults == 1 ? "lost, 1"
+                                                            : "lost, 2");
+    web_done(x);
+}
+END_TEST
+
+START_TEST(a_redirect_without_a_default_host_is_told)
+{
+    td_err err = {0};
+
+    web_app_settings.default_host_redirect = true;
+    ck_assert_int_eq(td_application_seal(web_app, &err), TD_ECONFIG);
+    ck_assert(strstr(err.text, "default_host_redirect = on: there is no default_host"));
+}
+END_TEST
+
 START_TEST(a_bad_pattern_names_file_and_route)
 {
     const td_url urls[] = {TD_URL("/a", &Get), TD_URL("/(", &Get), {.pattern = NULL}};
@@ -239,23 +434,28 @@ list_route(const td_route_info *route, void *arg)
 {
     char *out = arg;
 
-    sprintf(out + strlen(out), "%s %u %s %s %s %s\n", route->instance->name, route->route,
-            route->hosts, route->mount, route->pattern, route->name != NULL ? route->name : "-");
+    sprintf(out + strlen(out), "%s %u %s %s %s %s%s%s\n", route->instance->name, route->route,
+            route->hosts, route->mount, route->pattern, route->name != NULL ? route->name : "-",
+            route->wanted != NULL ? " " : "", route->wanted != NULL ? route->wanted : "");
 }
 
 START_TEST(routes_are_listed_in_the_order_of_matching)
 {
     char text[1024] = "";
     const td_url one[] = {TD_URL("/b", &Get), TD_URL("/a", &Get, .name = "n"), {.pattern = NULL}};
-    const td_url two[] = {TD_URL("/c", &Get), {.pattern = NULL}};
+    const td_url two[] = {TD_URL("/c", &Get, .methods = "GET"),
+                          TD_URL_MOUNT("/d", TD_URLS(TD_URL("/e", &Get), TD_URL("/f", &Get))),
+                          {.pattern = NULL}};
     td_err err = {0};
 
+    td_application_mount(web_app, instance_with_default("zero", NULL, &Lost, ""), &err);
     td_application_mount(web_app, web_instance("one", one, (td_handler_settings){0}), &err);
     td_application_mount(web_app, web_instance("two", two, (td_handler_settings){.mount = "/m"}),
                          &err);
     ck_assert_int_eq(td_application_seal(web_app, &err), 0);
     td_application_each_route(web_app, list_route, text);
-    ck_assert_str_eq(text, "two 1 .* /m /c -\none 1 .* / /b -\none 2 .* / /a n\n");
+    ck_assert_str_eq(text, "two 1 .* /m /c - GET, HEAD\ntwo 2 .* /m /d/e -\ntwo 3 .* /m /d/f -\n"
+                           "one 1 .* / /b -\none 2 .* / /a n\nzero 1 .* / /.* -\n");
 }
 END_TEST
 
@@ -324,6 +524,54 @@ START_TEST(instances_of_a_file_find_their_own_names_first)
     web_done(web_get("/a/r"));
     web_done(web_get("/c/r"));
     ck_assert_str_eq(reversed, "/b/r /a/r /c/r ");
+}
+END_TEST
+
+static const struct {
+    const char *name, *path;
+    size_t count;
+} exactly[] = {
+    {"own", "/b/r", 0},
+    {"a:own", "/a/r", 0},
+    {"b:own", "/b/r", 0},
+    {"c:own", "/c/r", 0},
+    {"c:v1.item", "/c/v1/x%20y/2", 2},
+    {"v1.item", "/b/v1/x%20y/2", 2},
+    {"b:with:colon", "/b/colon", 0},
+    {"with:colon", "/b/colon", 0},
+    {"d:own", NULL, 0},
+    {":own", NULL, 0},
+    {"a:", NULL, 0},
+    {"item", NULL, 2},
+    {"v1", NULL, 0},
+    {"c:v1.item", NULL, 1},
+};
+
+static void
+reverse_exactly(td_handler *h)
+{
+    const td_str args[] = {TD_STR("x y"), TD_STR("2")};
+
+    for (size_t i = 0; i < sizeof(exactly) / sizeof(exactly[0]); i++)
+        ck_assert_pstr_eq(td_reverse_url(h, exactly[i].name, args, exactly[i].count).ptr,
+                          exactly[i].path);
+}
+
+START_TEST(an_instance_may_be_named_with_a_name)
+{
+    const td_handler_class Reverse = {.get = reverse_exactly};
+    const td_url below[] = {TD_URL("/(\\w+)/(\\d+)", &Get, .name = "item"), {0}};
+    const td_url urls[] = {TD_URL("/r", &Reverse, .name = "own"),
+                           {.pattern = "/v1", .name = "v1", .urls = below},
+                           TD_URL("/colon", &Get, .name = "with:colon"), {0}};
+    const char *const mounts[] = {"/a", "/b", "/c"};
+    td_err err = {0};
+
+    for (size_t i = 0; i < 3; i++)
+        td_application_mount(web_app, web_instance(mounts[i] + 1, urls, (td_handler_settings){.mount = mounts[i]}),
+                             &err);
+    ck_assert_int_eq(td_application_seal(web_app, &err), 0);
+    web_done(web_get("/b/r"));
 }
 END_TEST
 
@@ -412,6 +660,13 @@ main(void)
     tcase_add_loop_test(tcase, in_debug_an_error_page_says_what_the_log_says, 0, COUNT(failures));
     tcase_add_loop_test(tcase, the_same_route_twice_is_refused, 0, COUNT(twins));
     tcase_add_test(tcase, a_bad_pattern_names_file_and_route);
+    tcase_add_loop_test(tcase, a_url_that_is_wrong_is_told, 0, COUNT(wrong_urls));
+    tcase_add_test(tcase, routes_that_want_the_same_are_twins_too);
+    tcase_add_loop_test(tcase, routes_of_one_path_answer_together, 0, COUNT(several));
+    tcase_add_loop_test(tcase, a_default_handler_answers_what_no_route_matches, 0, COUNT(lost));
+    tcase_add_loop_test(tcase, a_default_handler_is_one_at_most, 0, COUNT(elections));
+    tcase_add_test(tcase, a_redirect_without_a_default_host_is_told);
+    tcase_add_test(tcase, an_instance_may_be_named_with_a_name);
     tcase_add_test(tcase, routes_are_listed_in_the_order_of_matching);
     tcase_add_test(tcase, names_lead_back_to_paths_and_the_last_one_wins);
     tcase_add_test(tcase, instances_of_a_file_find_their_own_names_first);

@@ -12,9 +12,10 @@ put_example(td_buf *to)
     manifest_put_instance(
         to, &(struct manifest_instance){"hello", "hello.so", "hello", "1.0", "default"});
     manifest_put_route(to,
-                       &(struct manifest_route){1, 7, "/", ".*", "/hello/(?<name>[^/]+)", "greet"});
+                       &(struct manifest_route){1, 7, "/", ".*", "/hello/(?<name>[^/]+)", "greet",
+                                                "GET, HEAD"});
     manifest_put_instance(to, &(struct manifest_instance){"b", "b.so", "b", NULL, "other"});
-    manifest_put_route(to, &(struct manifest_route){2, 1, "/b", "x", "/", NULL});
+    manifest_put_route(to, &(struct manifest_route){2, 1, "/b", "x", "/", NULL, NULL});
     manifest_put_shared(to, &(struct manifest_shared){2, "counters", UINT64_C(1) << 33});
     manifest_put_end(to);
 }
@@ -45,7 +46,9 @@ START_TEST(it_reads_back)
     ck_assert_ptr_null(manifest.instances[1].version);
     ck_assert_uint_eq(manifest.routes_count, 2);
     ck_assert_str_eq(manifest_find_route(&manifest, 1, 7)->pattern, "/hello/(?<name>[^/]+)");
+    ck_assert_str_eq(manifest_find_route(&manifest, 1, 7)->wanted, "GET, HEAD");
     ck_assert_ptr_null(manifest_find_route(&manifest, 2, 1)->name);
+    ck_assert_ptr_null(manifest_find_route(&manifest, 2, 1)->wanted);
     ck_assert_ptr_null(manifest_find_route(&manifest, 2, 7));
     ck_assert_uint_eq(manifest.shared_count, 1);
     ck_assert_uint_eq(manifest.shared[0].size, UINT64_C(1) << 33);
@@ -118,7 +121,7 @@ START_TEST(routes_of_nobody_are_refused)
     for (size_t i = 0; i < COUNT_OF(nobody); i++) {
         td_buf bytes = {0};
         manifest_put_instance(&bytes, &(struct manifest_instance){"a", "a", "a", "a", "a"});
-        manifest_put_route(&bytes, &(struct manifest_route){nobody[i], 1, "/", ".*", "/", NULL});
+        manifest_put_route(&bytes, &(struct manifest_route){nobody[i], 1, "/", ".*", "/", NULL, NULL});
         manifest_put_end(&bytes);
         ck_assert_int_eq(manifest_read(&arena, td_buf_str(&bytes), &manifest), TD_EBADMSG);
         td_buf_release(&bytes);

@@ -39,9 +39,8 @@ struct settings {
 
 static const td_handler_class Greet = {.get = greet, .flags = TD_CANCEL_ON_CLOSE},
                               Other = {.post = greet};
-static const td_url urls[] = {{"/a", &Greet, "a", NULL},
-                              {"/b", &Other, NULL, &Other},
-                              {"/c", &Greet, NULL, NULL},
+static const td_url urls[] = {TD_URL("/a", &Greet, .name = "a"),
+                              TD_URL("/b", &Other, .initialize_arg = &Other), TD_URL("/c", &Greet),
                               {.pattern = NULL}};
 
 static const td_option options[] = {
@@ -89,6 +88,56 @@ START_TEST(a_good_one_is_copied)
 }
 END_TEST
 
+START_TEST(urls_in_urls_are_copied)
+{
+    static const td_url inner[] = {TD_URL("/x", &Greet), TD_URL("/y", &Other, .methods = "POST"),
+                                   {.pattern = NULL}};
+    static const td_url outer[] = {TD_URL_MOUNT("/v1", inner), TD_URL_MOUNT("/v2", inner),
+                                   TD_URL("/z", &Greet), {.pattern = NULL}};
+    td_plugin plugin = good_plugin();
+    const td_plugin *copy;
+    td_err err;
+
+    plugin.urls = outer;
+    plugin.default_handler = &Other;
+    ck_assert_msg(plugin_translate(&arena, "test.so", &plugin, &copy, &err) == 0, "%s", err.text);
+    ck_assert_ptr_ne(copy->urls[0].urls, inner);
+    ck_assert_str_eq(copy->urls[0].urls[1].methods, "POST");
+    ck_assert_ptr_null(copy->urls[0].urls[2].pattern);
+    ck_assert_ptr_null(copy->urls[0].handler);
+    ck_assert_ptr_eq(copy->urls[0].urls[0].handler, copy->urls[2].handler);
+    ck_assert_ptr_eq(copy->urls[1].urls[1].handler, copy->default_handler);
+    ck_assert_ptr_ne(copy->default_handler, &Other);
+}
+END_TEST
+
+START_TEST(an_older_file_has_no_newer_fields)
+{
+    struct {
+        const char *pattern;
+        const td_handler_class *handler;
+        const char *name;
+        const void *initialize_arg;
+    } old[] = {{"/a", &Greet, "a", NULL}, {"/b", &Greet, NULL, &Other}, {NULL, NULL, NULL, NULL}};
+    td_plugin plugin = good_plugin();
+    const td_plugin *copy;
+    td_err err;
+
+    plugin.urls = (const td_url *)(const void *)old;
+    plugin.url_size = sizeof(old[0]);
+    plugin.plugin_size = offsetof(td_plugin, get_current_user);
+    plugin.class_size = offsetof(td_handler_class, get_current_user);
+    plugin.default_handler = &Other; /* lies behind its end */
+    ck_assert_msg(plugin_translate(&arena, "test.so", &plugin, &copy, &err) == 0, "%s", err.text);
+    ck_assert_str_eq(copy->urls[1].pattern, "/b");
+    ck_assert_ptr_eq(copy->urls[1].initialize_arg, &Other);
+    ck_assert_ptr_null(copy->urls[1].urls);
+    ck_assert_ptr_null(copy->urls[1].headers);
+    ck_assert_ptr_null(copy->urls[2].pattern);
+    ck_assert_ptr_null(copy->default_handler);
+}
+END_TEST
+
 START_TEST(nothing_declared_is_fine)
 {
     td_plugin plugin = good_plugin();
@@ -103,7 +152,7 @@ START_TEST(nothing_declared_is_fine)
 }
 END_TEST
 
-static const td_url no_class[] = {{"/a", NULL, NULL, NULL}, {.pattern = NULL}};
+static const td_url no_class[] = {{.pattern = "/a"}, {.pattern = NULL}};
 
 static const td_option bad_options[][2] = {
     {{"x", "1", "", 0, 0, 0, 77}, {.name = NULL}},
@@ -158,6 +207,18 @@ set_no_class(td_plugin *p)
 {
     p->urls = no_class;
 }
+static td_url endless[] = {TD_URL_MOUNT("/x", endless), {.pattern = NULL}};
+static void
+set_endless(td_plugin *p)
+{
+    p->urls = endless;
+}
+static const td_url no_class_within[] = {TD_URL_MOUNT("/x", no_class), {.pattern = NULL}};
+static void
+set_no_class_within(td_plugin *p)
+{
+    p->urls = no_class_within;
+}
 static void
 set_type(td_plugin *p)
 {
@@ -197,6 +258,8 @@ static const struct {
     {set_no_name, "has no .name"},
     {set_empty_name, "has no .name"},
     {set_no_class, "route /a has no handler class"},
+    {set_no_class_within, "route /a has no handler class"},
+    {set_endless, ".urls stand in one another without end"},
     {set_type, "option x has the unknown type 77"},
     {set_past_end, "option x lies outside the struct"},
     {set_far_away, "option x lies outside the struct"},
@@ -291,6 +354,8 @@ fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_good_one_is_copied);
+    tcase_add_test(tcase, urls_in_urls_are_copied);
+    tcase_add_test(tcase, an_older_file_has_no_newer_fields);
     tcase_add_test(tcase, nothing_declared_is_fine);
     ADD_TABLE(tcase, a_bad_one_is_refused_with_the_reason, bad);
     tcase_add_test(tcase, a_shared_object_passes);

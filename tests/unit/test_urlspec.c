@@ -174,6 +174,73 @@ START_TEST(arguments_make_a_path)
 }
 END_TEST
 
+/* Patterns one behind the other. */
+static const struct {
+    const char *parts[4], *joined;
+    unsigned groups;
+    const char *path; /* one that matches */
+} joins[] = {
+    {{"/api", "/users"}, "/api/users", 0, "/api/users"},
+    {{"/api/", "/users"}, "/api/users", 0, "/api/users"},
+    {{"/", "/users"}, "/users", 0, "/users"},
+    {{"/api", ""}, "/api", 0, "/api"},
+    {{"/api", "/"}, "/api/", 0, "/api/"},
+    {{"^/api$", "^/users$"}, "/api/users", 0, "/api/users"},
+    {{"/v(\\d+)", "/u/(\\d+)"}, "/v(\\d+)/u/(\\d+)", 2, "/v1/u/2"},
+    {{"/(?<a>x)", "/(?<b>y)", "/z"}, "/(?<a>x)/(?<b>y)/z", 2, "/x/y/z"},
+    {{"/a|/b", "/c"}, "(?:/a|/b)/c", 0, "/b/c"},
+    {{"/a", "/b|/c"}, "/a(?:/b|/c)", 0, "/a/c"},
+    {{"/(a|b)", "/c"}, "/(a|b)/c", 1, "/b/c"},
+    {{"(?i)/api", "/Users"}, "(?:(?i)/api)/Users", 0, "/API/Users"},
+    {{"/(?i:api)", "/Users"}, "/(?i:api)/Users", 0, "/aPi/Users"},
+    {{"/a\\/", "/b"}, "/a\\//b", 0, "/a//b"},
+    {{"/(\\w)\\1", "/(x)"}, "(?:/(\\w)\\1)/(x)", 2, "/aa/x"},
+    {{"/a", "/(\\w)\\1"}, "/a(?:/(\\w)\\1)", 1, "/a/bb"},
+};
+
+START_TEST(patterns_stand_behind_one_another)
+{
+    size_t count = 0;
+    const char *joined;
+    td_urlspec spec;
+    td_err err = {0};
+
+    while (joins[_i].parts[count] != NULL)
+        count++;
+    ck_assert_msg(td_urlspec_join(&arena, joins[_i].parts, count, &joined, &err) == 0, "%s",
+                  err.text);
+    ck_assert_str_eq(joined, joins[_i].joined);
+    ck_assert_int_eq(td_urlspec_init(&spec, &arena, "/", joined, &err), 0);
+    ck_assert_uint_eq(spec.groups_count, joins[_i].groups);
+    pcre2_match_data *data = pcre2_match_data_create(8, NULL);
+    ck_assert_int_ge(pcre2_match(spec.code, (PCRE2_SPTR)joins[_i].path, strlen(joins[_i].path), 0, 0,
+                                 data, NULL),
+                     0);
+    pcre2_match_data_free(data);
+    td_urlspec_fini(&spec);
+}
+END_TEST
+
+static const struct {
+    const char *parts[2], *error;
+} no_joins[] = {
+    {{"/(a)", "/(\\w)\\1"}, "'/(\\w)\\1': what refers to groups by number or name"},
+    {{"/(a)", "/(?<n>\\w)\\k<n>"}, "what refers to groups"},
+    {{"/(", "/x"}, "'/(': missing closing parenthesis"},
+    {{"/x", "/)"}, "'/)': unmatched closing parenthesis"},
+};
+
+START_TEST(what_cannot_be_joined_is_told)
+{
+    const char *joined = NULL;
+    td_err err = {0};
+
+    ck_assert_int_eq(td_urlspec_join(&arena, no_joins[_i].parts, 2, &joined, &err), TD_EPLUGIN);
+    ck_assert_msg(strstr(err.text, no_joins[_i].error) != NULL, "%s", err.text);
+    ck_assert_ptr_null(joined);
+}
+END_TEST
+
 START_TEST(groups_have_the_names_of_both_spellings)
 {
     td_urlspec spec;
@@ -201,6 +268,8 @@ main(void)
                         COUNT(patterns));
     tcase_add_loop_test(tcase, what_is_wrong_is_told, 0, COUNT(refused));
     tcase_add_loop_test(tcase, arguments_make_a_path, 0, COUNT(reversals));
+    tcase_add_loop_test(tcase, patterns_stand_behind_one_another, 0, COUNT(joins));
+    tcase_add_loop_test(tcase, what_cannot_be_joined_is_told, 0, COUNT(no_joins));
     tcase_add_test(tcase, groups_have_the_names_of_both_spellings);
     suite_add_tcase(suite, tcase);
     return web_main(suite);
