@@ -21,8 +21,8 @@ plain_read(td_transport *t, void *to, size_t size)
 
 /*
  * MSG_NOSIGNAL: a client that has gone is no reason for a SIGPIPE, whatever its disposition is.
- * MSG_MORE: the last bytes and the FIN, or a head and its file, are one segment, and one wake of the
- * client.
+ * MSG_MORE: the last bytes and the FIN, or a head and its file, are one segment, and one wake of
+ * the client.
  */
 static ssize_t
 plain_writev(td_transport *t, const struct iovec *parts, int count, bool more)
@@ -79,6 +79,54 @@ static const td_transport_ops plain = {
     .close = plain_close,
 };
 
+/* ---- pipes */
+
+static ssize_t
+pipe_read(td_transport *t, void *to, size_t size)
+{
+    ssize_t n;
+
+    do
+        n = read(t->watcher.fd, to, size);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+static ssize_t
+pipe_writev(td_transport *t, const struct iovec *parts, int count, bool more)
+{
+    ssize_t n;
+
+    (void)more;
+    do
+        n = writev(t->watcher.fd, parts, count);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+static void
+pipe_cork(td_transport *t, bool on)
+{
+    (void)t, (void)on;
+}
+
+static void
+pipe_shutdown(td_transport *t)
+{
+    (void)t; /* closing is all that there is */
+}
+
+static const td_transport_ops pipes = {
+    .read = pipe_read,
+    .writev = pipe_writev,
+    .sendfile = plain_sendfile,
+    .cork = pipe_cork,
+    .shutdown = pipe_shutdown,
+    .close = plain_close,
+};
+
+/* ---- events */
+
 /* EV_ERROR (no memory to watch) comes with both events; the attempts say the rest. */
 static void
 on_ready(struct ev_loop *ev, ev_io *watcher, int events)
@@ -89,12 +137,24 @@ on_ready(struct ev_loop *ev, ev_io *watcher, int events)
     t->on_event(t, events & (TD_READABLE | TD_WRITABLE));
 }
 
+static void
+open_with(td_transport *t, const td_transport_ops *ops, int fd, td_transport_fn *on_event)
+{
+    ev_io_init(&t->watcher, on_ready, fd, 0);
+    t->ops = ops;
+    t->on_event = on_event;
+}
+
 void
 td_transport_open_plain(td_transport *t, int fd, td_transport_fn *on_event)
 {
-    ev_io_init(&t->watcher, on_ready, fd, 0);
-    t->ops = &plain;
-    t->on_event = on_event;
+    open_with(t, &plain, fd, on_event);
+}
+
+void
+td_transport_open_pipe(td_transport *t, int fd, td_transport_fn *on_event)
+{
+    open_with(t, &pipes, fd, on_event);
 }
 
 void

@@ -48,6 +48,9 @@ struct td_transport {
 /* Takes fd (non-blocking) over. */
 TD_PRIVATE void td_transport_open_plain(td_transport *t, int fd, td_transport_fn *on_event);
 
+/* The same of one end of a pipe, which may be read or written, not both. */
+TD_PRIVATE void td_transport_open_pipe(td_transport *t, int fd, td_transport_fn *on_event);
+
 /* Watch for exactly these events (0: for none). */
 TD_PRIVATE void td_transport_watch(td_transport *t, td_ioloop *loop, int events);
 TD_PRIVATE void td_transport_close(td_transport *t, td_ioloop *loop); /* stops watching first */

@@ -12,6 +12,7 @@
 #include <tornado/future.h>
 #include <tornado/handler.h>
 #include <tornado/ioloop.h>
+#include <tornado/iostream.h>
 #include <tornado/json.h>
 #include <tornado/locks.h>
 #include <tornado/log.h>

@@ -11,7 +11,8 @@ import harness
 
 FLAGS = ["-shared", "-fPIC", "-fexceptions", "-Wall", "-Wextra", "-Werror", f"-I{harness.ROOT}/lib",
          f"-L{harness.BUILD}", "-ltornado"]
-HEAD = "#include <pthread.h>\n#include <stdlib.h>\n#include <tornado/tornado.h>\n"
+HEAD = ("#include <pthread.h>\n#include <stdlib.h>\n#include <tornado/tornado.h>\n"
+        "#include <unistd.h>\n")
 METHOD = re.compile(r"^(\w+)\(td_handler \*h\)$", re.M)
 
 
@@ -94,7 +95,7 @@ class HandlersMd(unittest.TestCase):
         cases = {
             "/greet/J%C3%BCrg": "Hello, J\u00fcrg\n".encode(),
             "/search?q=x&images=on": b"page 1 of x by newest, with images\n",
-            "/slow": b"done\n", "/render": b"rendered, at most two at a time\n", "/later": b"later\n", "/sum": b"5050\n", "/total": b"500500\n", "/stream": lines,
+            "/slow": b"done\n", "/render": b"rendered, at most two at a time\n", "/later": b"later\n", "/sum": b"5050\n", "/total": b"500500\n", "/rot13": b"hello", "/stream": lines,
             "/rows": rows, "/choose_theme": b"It was none.\n",
             "/come_back": b"Hello again, stranger\n", "/count": count % 1, "/hit": b"1\n",
             "/whoami": b"127.0.0.1, at http://test/whoami\n",

@@ -1,0 +1,131 @@
+/*
+ * td_iostream: a socket or a pipe as a stream of bytes (Tornado's IOStream and PipeIOStream).
+ *
+ *     td_iostream *stream = td_iostream_create(fd, NULL);
+ *     td_str line;
+ *
+ *     td_iostream_write(stream, TD_STR("HELO\r\n"));
+ *     if (td_iostream_read_until(stream, TD_STR("\r\n"), 512, &line) < 0)
+ *         ...
+ *     td_iostream_destroy(&stream);
+ *
+ * Functions that wait do so on the calling coroutine; others are served meanwhile.  At most one read
+ * is pending at a time, and any number of flushes.  Cancelling a wait takes the read back: what has
+ * come stays in the buffer for the next one.  All are for the loop's thread.
+ *
+ * Errors: TD_ECLOSED (the other side or td_iostream_close, see td_iostream_error), TD_ETIMEDOUT,
+ * TD_ETOOBIG, TD_EINVAL (misuse, which is logged), or the system's, -ECONNRESET.
+ */
+#ifndef TORNADO_IOSTREAM_H
+#define TORNADO_IOSTREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <tornado/abi.h>
+#include <tornado/future.h>
+#include <tornado/ioloop.h>
+#include <tornado/str.h>
+
+typedef struct td_iostream td_iostream;
+
+typedef struct td_iostream_options {
+    size_t size;           /* of the struct; set by TD_IOSTREAM */
+    size_t max_buffer;     /* bytes received and not read yet; 0: 1 MiB.  A read that needs more fails. */
+    size_t max_write_buffer; /* bytes written and not sent yet; 0: 1 MiB */
+    int64_t timeout_ms;    /* of each wait; 0: none */
+} td_iostream_options;
+
+#ifndef __cplusplus
+#define TD_IOSTREAM(...)                                                                           \
+    (&(const td_iostream_options){.size = sizeof(td_iostream_options), __VA_ARGS__})
+#endif
+
+/*
+ * Takes fd over (a socket, connected or to be connected, or an end of a pipe) and makes it
+ * non-blocking.  options NULL: the defaults.  NULL, and logged: fd is not open, and stays yours.
+ */
+TD_API td_iostream *td_iostream_create(int fd, const td_iostream_options *options);
+
+/* Close and free.  Who waits in it is woken with TD_ECLOSED.  NULL inside is harmless. */
+TD_API void td_iostream_destroy(td_iostream **stream);
+
+/* What was written and not sent is lost: flush first.  A second time does nothing. */
+TD_API void td_iostream_close(td_iostream *stream);
+TD_API bool td_iostream_is_closed(const td_iostream *stream);
+
+/* Why it closed: 0 (it did not, or the end was orderly), -errno, TD_ETOOBIG. */
+TD_API int td_iostream_error(const td_iostream *stream);
+TD_API int td_iostream_fd(const td_iostream *stream); /* to look at; -1 once closed */
+TD_API void td_iostream_set_timeout(td_iostream *stream, int64_t timeout_ms); /* 0: none */
+
+/*
+ * fn(arg) on a coroutine, once, when it closes for whatever reason but destroy, after the reads that
+ * were pending were told.  While nothing is read, up to 64 KiB are received ahead to notice the end.
+ */
+TD_API int td_iostream_set_close_callback(td_iostream *stream, td_callback_fn *fn, void *arg);
+
+/* Wait until fd, a fresh socket, is connected.  On failure the stream is closed. */
+TD_API int td_iostream_connect(td_iostream *stream, const struct sockaddr *address, socklen_t len);
+
+/* ---- reading.  *out is the stream's own, has a NUL behind it, and is valid until the next read. */
+
+/* Exactly count bytes (1..max_buffer). */
+TD_API int td_iostream_read_bytes(td_iostream *stream, size_t count, td_str *out);
+
+/* What there is, at least one byte and at most count. */
+TD_API int td_iostream_read_partial(td_iostream *stream, size_t count, td_str *out);
+
+/*
+ * All up to and including marker (1..16 bytes), size_max bytes at most (0: max_buffer); with more
+ * than that before it the stream closes with TD_ETOOBIG.
+ */
+TD_API int td_iostream_read_until(td_iostream *stream, td_str marker, size_t size_max, td_str *out);
+
+/* The same up to the end of the first match of a PCRE2 regular expression. */
+TD_API int td_iostream_read_until_regex(td_iostream *stream, const char *regex, size_t size_max,
+                                        td_str *out);
+
+/* All until the other side closes, which is success here; beyond size_max (0: max_buffer) TD_ETOOBIG. */
+TD_API int td_iostream_read_until_close(td_iostream *stream, size_t size_max, td_str *out);
+
+/*
+ * Straight into memory of yours, past the buffer: size bytes or, partial, at least one.  Returns how
+ * many, or an error; what came before an error is lost.  Cancelled, it writes no more to `to`.
+ */
+TD_API ssize_t td_iostream_read_into(td_iostream *stream, void *to, size_t size, bool partial);
+
+/* The same reads without waiting, as futures whose result is a const td_str *, valid as *out above. */
+typedef enum td_iostream_until {
+    TD_UNTIL_BYTES, TD_UNTIL_PARTIAL, TD_UNTIL_MARKER, TD_UNTIL_REGEX, TD_UNTIL_CLOSE,
+} td_iostream_until;
+
+typedef struct td_iostream_read {
+    size_t size;             /* of the struct; set by TD_READ_UNTIL */
+    td_iostream_until until;
+    size_t count;            /* of bytes and partial; of the others size_max */
+    td_str marker;
+    const char *regex;
+} td_iostream_read;
+
+#ifndef __cplusplus
+#define TD_READ_UNTIL(until_, ...)                                                                 \
+    (&(const td_iostream_read){                                                                    \
+        .size = sizeof(td_iostream_read), .until = (until_), __VA_ARGS__})
+#endif
+
+TD_API td_future *td_iostream_read_future(td_iostream *stream, const td_iostream_read *what);
+
+/* ---- writing */
+
+/*
+ * Send, or keep (copied) what the kernel does not take now.  Never waits.  TD_ETOOBIG, and nothing is
+ * kept: more than max_write_buffer would wait.  Before connect has ended it is kept for then.
+ */
+TD_API int td_iostream_write(td_iostream *stream, td_str bytes);
+
+/* Wait until all that was written is with the kernel. */
+TD_API int td_iostream_flush(td_iostream *stream);
+
+#endif
