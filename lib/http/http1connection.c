@@ -430,8 +430,11 @@ watch_body(td_http1connection *conn, td_str data)
 {
     td_request *request = conn->request;
 
-    if (TD_UNLIKELY(request->body_watcher != NULL))
-        request->body_watcher->received(request->body_watcher, request, data);
+    if (TD_LIKELY(request->body_watcher == NULL))
+        return;
+    request->body_watcher->received(request->body_watcher, request, data);
+    if (request->body_unwanted)
+        td_request_release_body(request);
 }
 
 static void

@@ -105,7 +105,7 @@ typedef struct td_message_writer {
 typedef struct td_body_watcher {
     /*
      * The next piece, valid during the call; the body has it already.  May answer, and set
-     * request->body_unwanted.
+     * request->body_unwanted: then that is the last call, and what has come of the body is freed.
      */
     void (*received)(struct td_body_watcher *watcher, td_request *request, td_str data);
     void (*release)(struct td_body_watcher *watcher); /* once, with the body */
