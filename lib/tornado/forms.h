@@ -55,7 +55,8 @@ TD_API size_t td_get_files(td_handler *h, const char *name, const td_http_file *
  * served in between, and the disk is not waited for.  At the end path is the new file as a whole, in
  * place of what was there (a symbolic link is not followed); before, and after an error or when the
  * handler is cancelled, nothing is seen of it.  Permissions are those of a new file, by umask.
- * Whether it outlives a loss of power is up to the file system: fsync is left to whoever needs it.
+ * Whether it outlives a loss of power is up to the file system; fsync, by td_executor_run, is left to
+ * whoever needs it.
  *
  * Returns 0 or -errno, such as -ENOSPC.  path is relative to the directory that the daemon was
  * started in, so say where it begins; and never make it out of `filename`.

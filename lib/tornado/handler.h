@@ -80,7 +80,7 @@ TD_API td_str td_request_host_name(td_handler *h); /* lower case, without the po
 TD_API td_str td_request_remote_addr(td_handler *h);
 TD_API td_str td_request_scheme(td_handler *h);
 
-TD_API td_str td_request_body(td_handler *h);    /* all of it; empty without one, or streamed */
+TD_API td_str td_request_body(td_handler *h);    /* all of it, read-only; empty without one, or streamed */
 TD_API td_str td_full_url(td_handler *h);        /* "http://example.org:8888/a%20b?c=d" */
 TD_API double td_request_time(td_handler *h);    /* seconds since the head was complete */
 

@@ -55,6 +55,8 @@ without_a_handler(void)
     NOTHING(td_request_scheme(h));
     NOTHING(td_request_body(h));
     NOTHING(td_full_url(h));
+    EXPECT(td_save_file(h, &(td_http_file){.body = {NULL, 0}}, "x") == TD_EINVAL);
+    EXPECT(td_save_body(h, "x") == TD_EINVAL);
     EXPECT(td_request_time(h) == 0);
     NOTHING(td_request_header(h, "Host"));
     NOTHING(td_path_argument(h, "x"));
@@ -126,6 +128,9 @@ with_wrong_arguments(td_handler *h)
     EXPECT(td_get_argument_int(h, null, 0, 9) == 0);
     EXPECT(!td_get_argument_bool(h, null));
     EXPECT(td_get_argument_double(h, null) == 0);
+    EXPECT(td_save_file(h, NULL, "x") == TD_EINVAL);
+    EXPECT(td_save_file(h, &(td_http_file){.body = {NULL, 0}}, null) == TD_EINVAL);
+    EXPECT(td_save_body(h, null) == TD_EINVAL);
     NOTHING(td_get_cookie(h, null));
     EXPECT(td_set_cookie(h, null, "b", NULL) == TD_EINVAL);
     EXPECT(td_set_cookie(h, "a", null, NULL) == TD_EINVAL);

@@ -44,7 +44,8 @@ class HandlersMd(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.daemon = harness.Daemon([], ini="[application]\ncookie_secret = of the guide\n"
-                                                "login_url = /login\n")
+                                                "login_url = /login\n"
+                                                "[handler:album]\nfolder = .\n")
         cls.addClassCleanup(cls.daemon.close)
         examples = [("cc", "-std=gnu11", "c", whole(source)) for source in blocks("c")]
         examples += [("c++", "-std=c++20", "c++", source) for source in blocks("cpp")]
@@ -65,6 +66,20 @@ class HandlersMd(unittest.TestCase):
             conn.send(b"POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n"
                       b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" % len(body) + body)
             return conn.response().body
+
+    def kept_photo(self):
+        """Larger than body_spill; where it is kept, the daemon's folder, is its current directory."""
+        photo = bytes(3 << 20)
+        body = (b'--x\r\nContent-Disposition: form-data; name="number"\r\n\r\n7\r\n'
+                b'--x\r\nContent-Disposition: form-data; name="photo"; filename="../a"\r\n\r\n' +
+                photo + b"\r\n--x--\r\n")
+        self.assertIn(b"multipart/form-data", self.daemon.get("/album").body)
+        with self.daemon.connect() as conn:
+            response = conn.request("POST", "/album",
+                                    "Content-Type: multipart/form-data; boundary=x\r\n", body)
+        with open(f"{self.daemon.folder}/7.jpeg", "rb") as file:
+            self.assertEqual(file.read(), photo)
+        return response.body
 
     def ordered(self):
         with self.daemon.connect() as conn:
@@ -106,6 +121,7 @@ class HandlersMd(unittest.TestCase):
                 response = self.daemon.get(target)
                 self.assertEqual((response.status, response.body), (200, body))
         self.assertEqual(self.uploaded(), b"3 bytes of image/png\n")
+        self.assertEqual(self.kept_photo(), b"Photo 7 is kept: 3145728 bytes.\n")
         self.assertEqual(self.logged_in(), b"Welcome, jack")
         self.assertEqual(self.ordered(), b"tea\ncake\n")
         for target in ("/docs/no-such-file", "/download/no-such-file"):
@@ -114,7 +130,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 5, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 6, f"an example that is not asked: {names}")
 
     def test_its_settings_are_settings(self):
         for ini in blocks("ini"):

@@ -108,6 +108,58 @@ START_TEST(fields_are_arguments_and_files_are_files)
 }
 END_TEST
 
+/* The same, seen by the reader as it comes, with every cut of it in two. */
+START_TEST(a_form_is_read_while_it_comes)
+{
+    static const char body[] = FIELD("a", " first\1 part ")
+        UPLOAD("upload", "1.txt", "Content-Type: text/plain\r\n", "\0one\r\n") FIELD("a", "x+%20y")
+            UPLOAD("upload", "2.txt", "", "") FIELD("\"\xc3\xa9\"", "")
+                UPLOAD("other", "3.txt", "", "three") END;
+    const td_str all = td_str_make(body, sizeof(body) - 1);
+
+    act = ask;
+    for (size_t cut = 0; cut <= all.len; cut++) {
+        char more[128];
+        web_exchange *x;
+        td_request *request;
+
+        snprintf(more, sizeof(more), TYPE "Content-Length: %zu\r\n", all.len);
+        x = web_route_to("POST", "/?a=query", more);
+        request = x->request;
+        td_application_delegate.headers_received(web_app, request);
+        ck_assert_ptr_nonnull(request->body_watcher);
+        request->body_watcher->received(request->body_watcher, request, td_str_make(all.ptr, cut));
+        request->body_watcher->received(request->body_watcher, request,
+                                        td_str_make(all.ptr + cut, all.len - cut));
+        request->body = all;
+        td_application_delegate.finish(web_app, request);
+        ck_assert_str_eq(x->body, "asked");
+        web_done(x);
+    }
+}
+END_TEST
+
+/* Whatever is wrong is answered by the piece that shows it; no other piece is wanted. */
+START_TEST(what_is_broken_is_answered_at_once)
+{
+    const td_str broken = TD_STR(FIELD("a", "1") "--B\r\nX\r\n\r\n");
+    web_exchange *x = web_route_to("POST", "/", TYPE "Content-Length: 100000\r\n");
+    td_request *request = x->request;
+
+    td_application_delegate.headers_received(web_app, request);
+    for (size_t i = 0; i < broken.len; i++) {
+        ck_assert(!request->body_unwanted);
+        request->body_watcher->received(request->body_watcher, request,
+                                        td_str_make(broken.ptr + i, 1));
+    }
+    ck_assert(request->body_unwanted);
+    ck_assert_int_eq(x->status, 400);
+    ck_assert_str_eq(x->body, "own 400");
+    ck_assert_int_eq(prepared, 0);
+    web_done(x);
+}
+END_TEST
+
 static void
 ask_nothing(td_handler *h)
 {
@@ -302,6 +354,8 @@ main(void)
 
     tcase_add_checked_fixture(tcase, setup, web_teardown);
     tcase_add_test(tcase, fields_are_arguments_and_files_are_files);
+    tcase_add_test(tcase, a_form_is_read_while_it_comes);
+    tcase_add_test(tcase, what_is_broken_is_answered_at_once);
     tcase_add_loop_test(tcase, a_body_that_is_no_such_form_has_neither, 0, COUNT(others));
     tcase_add_loop_test(tcase, a_broken_form_is_one_line_and_one_page, 0, COUNT(refusals));
     tcase_add_loop_test(tcase, a_limit_that_is_crossed_is_named, 0, COUNT(limits));
