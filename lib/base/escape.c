@@ -7,22 +7,32 @@ static const char hex_digits[16] = "0123456789abcdef";
 
 /* ---- HTML */
 
-static const char *
-html_entity(char c)
+td_str
+td_html_entity(char c)
 {
     switch (c) {
     case '&':
-        return "&amp;";
+        return TD_STR("&amp;");
     case '<':
-        return "&lt;";
+        return TD_STR("&lt;");
     case '>':
-        return "&gt;";
+        return TD_STR("&gt;");
     case '"':
-        return "&quot;";
+        return TD_STR("&quot;");
     case '\'':
-        return "&#x27;";
+        return TD_STR("&#x27;");
     }
-    return NULL;
+    return td_str_make(NULL, 0);
+}
+
+size_t
+td_html_plain(td_str s)
+{
+    size_t len = 0;
+
+    while (len < s.len && td_html_entity(s.ptr[len]).len == 0)
+        len++;
+    return len;
 }
 
 td_str
@@ -31,10 +41,10 @@ td_html_escape(td_arena *arena, td_str s)
     size_t len = s.len;
 
     for (size_t i = 0; i < s.len; i++) {
-        const char *entity = html_entity(s.ptr[i]);
+        const td_str entity = td_html_entity(s.ptr[i]);
 
-        if (entity != NULL)
-            len += strlen(entity) - 1;
+        if (entity.len > 0)
+            len += entity.len - 1;
     }
     if (len == s.len)
         return s;
@@ -43,10 +53,10 @@ td_html_escape(td_arena *arena, td_str s)
     char *end = text;
 
     for (size_t i = 0; i < s.len; i++) {
-        const char *entity = html_entity(s.ptr[i]);
+        const td_str entity = td_html_entity(s.ptr[i]);
 
-        if (entity != NULL)
-            end = stpcpy(end, entity);
+        if (entity.len > 0)
+            end = mempcpy(end, entity.ptr, entity.len);
         else
             *end++ = s.ptr[i];
     }

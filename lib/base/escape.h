@@ -11,6 +11,10 @@
 /* & < > " ' as entities (Tornado's xhtml_escape).  Returns s itself where nothing needs escaping. */
 TD_PRIVATE td_str td_html_escape(td_arena *arena, td_str s);
 
+/* The same piece by piece: how many bytes in front are as they are; what stands for one that is not. */
+TD_PRIVATE size_t td_html_plain(td_str s);
+TD_PRIVATE td_str td_html_entity(char c);
+
 /* Bytes < 0x20, 0x7f, '"' and '\' as \xNN (BEHAVIOUR section 23).  Appends to out. */
 TD_PRIVATE void td_log_escape(td_buf *out, td_str s);
 

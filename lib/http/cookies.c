@@ -25,25 +25,34 @@ next_piece(td_str *rest)
     return piece;
 }
 
-td_str
-td_cookie_find(td_str line, td_str name)
+/* A value without a name is passed over, and a name that is no token, whoever sent it. */
+bool
+td_cookie_next(td_str *line, td_str *name_out, td_str *value_out)
 {
-    td_str value = {NULL, 0};
-
-    if (!td_is_token(name)) /* others are dropped, whoever sent them */
-        return value;
-    while (line.len > 0) {
-        const td_str piece = next_piece(&line);
+    while (line->len > 0) {
+        const td_str piece = next_piece(line);
         const char *equals = piece.len > 0 ? memchr(piece.ptr, '=', piece.len) : NULL;
+        const size_t len = equals != NULL ? (size_t)(equals - piece.ptr) : 0;
+        const td_str name = td_str_trim(td_str_make(piece.ptr, len));
 
-        if (equals == NULL) /* a value without a name */
+        if (!td_is_token(name))
             continue;
-        const size_t len = (size_t)(equals - piece.ptr);
-
-        if (td_str_equal(td_str_trim(td_str_make(piece.ptr, len)), name))
-            value = td_str_trim(td_str_make(equals + 1, piece.len - len - 1));
+        *name_out = name;
+        *value_out = td_str_trim(td_str_make(equals + 1, piece.len - len - 1));
+        return true;
     }
-    return value;
+    return false;
+}
+
+td_str
+td_cookie_find(td_str line, td_str wanted)
+{
+    td_str found = {NULL, 0}, name, value;
+
+    while (td_cookie_next(&line, &name, &value))
+        if (td_str_equal(name, wanted))
+            found = value;
+    return found;
 }
 
 static bool

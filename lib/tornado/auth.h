@@ -20,7 +20,8 @@ TD_API int td_set_current_user(td_handler *h, void *user);
 
 /*
  * The token that a form or script sends back as the argument _xsrf or the header X-Xsrftoken or
- * X-Csrftoken; where xsrf_cookies is on, POST, PUT, PATCH and DELETE are 403 without it.  The first
+ * X-Csrftoken; where xsrf_cookies is on, POST, PUT, PATCH and DELETE are 403 without it.  Of a body
+ * that is read while it comes only the head counts: the query or a header has the token.  The first
  * call sets the cookie that it is compared with, unless the client has one, so it comes before the
  * headers are sent.  Another text for each request, so that compressed pages do not betray it.
  */

@@ -54,6 +54,9 @@ TD_API int td_set_cookie(td_handler *h, const char *name, const char *value,
 /* Tell the client to forget it: path, domain, samesite and secure as they were when it was set. */
 TD_API int td_clear_cookie(td_handler *h, const char *name, const td_cookie_options *options);
 
+/* The same for each cookie that the client has sent.  Raises 431 like td_get_cookie. */
+TD_API int td_clear_all_cookies(td_handler *h, const td_cookie_options *options);
+
 /* ---- signed cookies: all raise 500 when the application has no cookie_secret(_file) */
 
 /*

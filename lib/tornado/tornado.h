@@ -7,6 +7,7 @@
 #include <tornado/cookies.h>
 #include <tornado/coroutine.h>
 #include <tornado/error.h>
+#include <tornado/escape.h>
 #include <tornado/executor.h>
 #include <tornado/forms.h>
 #include <tornado/future.h>

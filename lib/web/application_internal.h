@@ -30,6 +30,12 @@ struct td_default_handler {
     uint32_t number; /* of its route: behind those of its urls */
 };
 
+/* Of a route a warning of debug has been given. */
+struct td_told_route {
+    struct td_told_route *next;
+    const td_route *route;
+};
+
 struct td_application {
     td_arena arena;
     const td_application_settings *settings;
@@ -54,6 +60,7 @@ struct td_application {
     struct td_request_timeout *timeouts;
     struct td_signer *signer;      /* NULL: nobody has signed, or there is no secret */
     struct td_filecache *files;    /* static files; made when sealed */
+    struct td_told_route *told_of_markup; /* by td_escape_check */
 };
 
 /*

@@ -4,6 +4,7 @@
  */
 #include <time.h>
 #include "base/clock.h"
+#include "base/table.h"
 #include "http/cookies.h"
 #include "http/signer.h"
 #include "web/visitor.h"
@@ -22,20 +23,37 @@ td_visitor_of(td_handler *h)
 
 /* ---- those of the request */
 
-/* RFC 6265 section 5.4 allows one Cookie line; several are as one, joined with "; ". */
+/*
+ * The first Cookie line, and the next one; NULL: none.  RFC 6265 section 5.4 allows one; several are as
+ * one, joined with "; ".
+ */
+static const td_header *
+first_line(td_handler *h)
+{
+    const td_headers *headers = &h->request->head.headers;
+    const td_header *first = td_headers_find(headers, TD_STR("Cookie"));
+    size_t size = 0;
+
+    for (const td_header *line = first; line != NULL; line = td_headers_next(headers, line)) {
+        size += line->value.len;
+        if (size > (size_t)h->request->limits->max_cookie_size)
+            td_handler_raise_quietly(h, 431, "the cookies are larger than max_cookie_size");
+    }
+    return first;
+}
+
+static const td_header *
+next_line(const td_handler *h, const td_header *line)
+{
+    return td_headers_next(&h->request->head.headers, line);
+}
+
 static td_str
 find_cookie(td_handler *h, td_str name)
 {
-    const td_headers *headers = &h->request->head.headers;
-    const size_t size_max = (size_t)h->request->limits->max_cookie_size;
     td_str found = {NULL, 0};
-    size_t size = 0;
 
-    for (const td_header *line = td_headers_find(headers, TD_STR("Cookie")); line != NULL;
-         line = td_headers_next(headers, line)) {
-        size += line->value.len;
-        if (size > size_max)
-            td_handler_raise_quietly(h, 431, "the cookies are larger than max_cookie_size");
+    for (const td_header *line = first_line(h); line != NULL; line = next_line(h, line)) {
         const td_str value = td_cookie_find(line->value, name);
 
         if (!td_str_is_null(value))
@@ -57,21 +75,26 @@ td_get_cookie(td_handler *h, const char *name)
 
 /* ---- those of the response */
 
-/* One of the same name makes way, wherever it stood; the new one is the last. */
-static void
-store_cookie(td_handler *h, td_str name, td_str line)
+/* Take the one of that name, if there is any, out of the list; returns the end of the list. */
+static struct td_new_cookie **
+drop_cookie(struct td_new_cookie **at, td_str name)
 {
-    struct td_new_cookie **at = &td_visitor_of(h)->cookies;
-    struct td_new_cookie *cookie = TD_ARENA_NEW(&h->request->arena, struct td_new_cookie);
-
     while (*at != NULL)
         if (td_str_equal((*at)->name, name))
             *at = (*at)->next;
         else
             at = &(*at)->next;
+    return at;
+}
+
+static struct td_new_cookie *
+make_cookie(td_handler *h, td_str name, td_str value, const td_cookie_options *options)
+{
+    struct td_new_cookie *cookie = TD_ARENA_NEW(&h->request->arena, struct td_new_cookie);
+
     cookie->name = td_str_dup(&h->request->arena, name);
-    cookie->line = line;
-    *at = cookie;
+    cookie->line = td_cookie_format(&h->request->arena, name, value, options);
+    return cookie;
 }
 
 /* By the size that it had when the caller was built. */
@@ -99,7 +122,7 @@ set_cookie(td_handler *h, const char *function, td_str name, td_str value,
         return td_handler_misuse(h, function, fault);
     if (told.expires == TD_COOKIE_SESSION)
         told.expires = 0;
-    store_cookie(h, name, td_cookie_format(&h->request->arena, name, value, &told));
+    *drop_cookie(&td_visitor_of(h)->cookies, name) = make_cookie(h, name, value, &told);
     return 0;
 }
 
@@ -119,19 +142,85 @@ td_set_cookie(td_handler *h, const char *name, const char *value,
     return set_cookie(h, "td_set_cookie", td_str_of(name), td_str_of(value), &options);
 }
 
+/* The options of a cookie that is over. */
+static int
+take_options_to_clear(td_handler *h, const char *function, const td_cookie_options *given,
+                      td_cookie_options *out)
+{
+    int rc = td_response_check_open(h, function);
+
+    if (rc == 0)
+        rc = take_options(h, function, given, out);
+    if (rc < 0)
+        return rc;
+    out->expires = td_clock_cached_wall - 365 * SECONDS_PER_DAY;
+    out->max_age = 0;
+    return 0;
+}
+
 int
 td_clear_cookie(td_handler *h, const char *name, const td_cookie_options *given)
 {
     td_cookie_options options;
-    int rc = td_response_check_open(h, "td_clear_cookie");
+    int rc = take_options_to_clear(h, "td_clear_cookie", given, &options);
 
-    if (rc == 0)
-        rc = take_options(h, "td_clear_cookie", given, &options);
+    return rc < 0 ? rc : set_cookie(h, "td_clear_cookie", td_str_of(name), TD_STR(""), &options);
+}
+
+/* A prefix of its name tells what a cookie was set with: else no browser would have taken it. */
+static td_cookie_options
+fit_to_prefix(td_str name, td_cookie_options options)
+{
+    const bool is_host = name.len > 7 && strncasecmp(name.ptr, "__Host-", 7) == 0;
+
+    if (is_host)
+        options.domain = options.path = NULL;
+    if (is_host || (name.len > 9 && strncasecmp(name.ptr, "__Secure-", 9) == 0))
+        options.secure = true;
+    return options;
+}
+
+/* The names are the client's, as many as max_cookie_size allows: each is looked for in a table. */
+static struct td_new_cookie *
+clear_each(td_handler *h, const td_cookie_options *options)
+{
+    struct td_new_cookie *cleared = NULL, **end = &cleared;
+    td_table seen;
+    td_str rest, name, value;
+
+    td_table_init(&seen);
+    for (const td_header *line = first_line(h); line != NULL; line = next_line(h, line))
+        for (rest = line->value; td_cookie_next(&rest, &name, &value);) {
+            const td_cookie_options own = fit_to_prefix(name, *options);
+
+            if (td_table_get(&seen, name) != NULL)
+                continue;
+            *end = make_cookie(h, name, TD_STR(""), &own);
+            td_table_set(&seen, (*end)->name, *end);
+            drop_cookie(&td_visitor_of(h)->cookies, name);
+            end = &(*end)->next;
+        }
+    td_table_fini(&seen);
+    return cleared;
+}
+
+int
+td_clear_all_cookies(td_handler *h, const td_cookie_options *given)
+{
+    td_cookie_options options;
+    const char *fault;
+    int rc = take_options_to_clear(h, "td_clear_all_cookies", given, &options);
+
     if (rc < 0)
         return rc;
-    options.expires = td_clock_cached_wall - 365 * SECONDS_PER_DAY;
-    options.max_age = 0;
-    return set_cookie(h, "td_clear_cookie", td_str_of(name), TD_STR(""), &options);
+    fault = td_cookie_fault(TD_STR("any"), TD_STR(""), &options);
+    if (fault != NULL)
+        return td_handler_misuse(h, "td_clear_all_cookies", fault);
+
+    struct td_new_cookie *cleared = clear_each(h, &options);
+
+    *drop_cookie(&td_visitor_of(h)->cookies, TD_STR("")) = cleared; /* no cookie is called so */
+    return 0;
 }
 
 void

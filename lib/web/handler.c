@@ -70,6 +70,13 @@ td_handler_misuse(const td_handler *h, const char *function, const char *what)
     return TD_EINVAL;
 }
 
+void
+td_handler_warn(const td_handler *h, const char *function, const char *what)
+{
+    td_log_at(TD_LOG_WARNING, td_handler_instance(h)->name, "%s: %s: %s", name_of(h), function,
+              what);
+}
+
 td_str
 td_handler_request_line(const void *owner)
 {
@@ -874,13 +881,6 @@ td_handler_unref(td_handler *h)
     td_request_unref(h->request);
 }
 
-/* Memory of ours lies between the author's, so from the first mark on theirs has its own arena. */
-static inline td_arena *
-arena_of(td_handler *h)
-{
-    return TD_LIKELY(h->request->scope == NULL) ? &h->request->arena : h->request->scope;
-}
-
 td_scope
 td_scope_mark(td_handler *h)
 {
@@ -910,7 +910,7 @@ td_scope_rewind(td_handler *h, td_scope scope)
 void *
 td_alloc(td_handler *h, size_t size)
 {
-    return td_handler_usable(h, "td_alloc") ? td_arena_alloc(arena_of(h), size) : NULL;
+    return td_handler_usable(h, "td_alloc") ? td_arena_alloc(td_handler_arena(h), size) : NULL;
 }
 
 td_str
@@ -922,7 +922,7 @@ td_sprintf(td_handler *h, const char *format, ...)
     if (!td_handler_has(h, "td_sprintf", format))
         return td_str_make(NULL, 0);
     va_start(args, format);
-    text = td_arena_vsprintf(arena_of(h), format, args);
+    text = td_arena_vsprintf(td_handler_arena(h), format, args);
     va_end(args);
     return text;
 }
@@ -932,7 +932,7 @@ td_strdup(td_handler *h, td_str s)
 {
     if (!td_handler_usable(h, "td_strdup") || td_str_is_null(s))
         return td_str_make(NULL, 0);
-    return td_str_dup(arena_of(h), s);
+    return td_str_dup(td_handler_arena(h), s);
 }
 
 void

@@ -141,6 +141,9 @@ void td_handler_expire(td_handler *h, int status, const char *what);
 /* One line, "HANDLER: function: what", and TD_EINVAL.  h NULL: whatever handler runs. */
 int td_handler_misuse(const td_handler *h, const char *function, const char *what);
 
+/* The same line at warning level, of what need not be wrong. */
+void td_handler_warn(const td_handler *h, const char *function, const char *what);
+
 /* Set on the thread of the loop, so that others are told that they may not come here. */
 extern __thread bool td_handler_thread __attribute__((tls_model("initial-exec")));
 
@@ -166,9 +169,21 @@ td_handler_has(const td_handler *h, const char *function, const void *needed)
     return false;
 }
 
+/* Memory of ours lies between the author's, so from the first mark on theirs has its own arena. */
+static inline td_arena *
+td_handler_arena(td_handler *h)
+{
+    return TD_LIKELY(h->request->scope == NULL) ? &h->request->arena : h->request->scope;
+}
+
 /* td_raise for what a client did wrong: at most one line a second. */
 TD_NORETURN void td_handler_raise_quietly(td_handler *h, int status, const char *format, ...)
     TD_PRINTF(3, 4);
+
+/* ---- escape.c */
+
+/* In debug: warn of markup in what td_writef has written that is not the format's. */
+void td_escape_check(td_handler *h, const char *format, td_str written);
 
 /* ---- response.c */
 

@@ -8,6 +8,7 @@
 #include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <tornado/escape.h>
 #include <xxhash.h>
 #include "base/escape.h"
 #include "base/log.h"
@@ -318,6 +319,30 @@ td_writef(td_handler *h, const char *format, ...)
         va_end(args);
     }
     h->body_len += (size_t)len;
+    if (TD_UNLIKELY(h->app->settings->debug))
+        td_escape_check(h, format, td_str_make(h->body + h->body_len - len, (size_t)len));
+    return 0;
+}
+
+int
+td_write_escaped(td_handler *h, td_str text)
+{
+    int rc = check_writable(h, "td_write_escaped");
+
+    if (rc < 0)
+        return rc;
+    if (text.len > 0 && text.ptr == NULL)
+        return td_handler_misuse(h, "td_write_escaped", "the text is nowhere");
+    while (text.len > 0) {
+        const size_t plain = td_html_plain(text);
+
+        append(h, td_str_make(text.ptr, plain));
+        text = td_str_make(text.ptr + plain, text.len - plain);
+        if (text.len == 0)
+            break;
+        append(h, td_html_entity(*text.ptr));
+        text = td_str_make(text.ptr + 1, text.len - 1);
+    }
     return 0;
 }
 

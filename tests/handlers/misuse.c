@@ -72,6 +72,7 @@ without_a_handler(void)
     NOTHING(td_get_cookie(h, "x"));
     EXPECT(td_set_cookie(h, "a", "b", NULL) == TD_EINVAL);
     EXPECT(td_clear_cookie(h, "a", NULL) == TD_EINVAL);
+    EXPECT(td_clear_all_cookies(h, NULL) == TD_EINVAL);
     NOTHING(td_get_signed_cookie(h, "a", 0));
     EXPECT(td_set_signed_cookie(h, "a", TD_STR("b"), NULL) == TD_EINVAL);
     NOTHING(td_create_signed_value(h, "a", TD_STR("b")));
@@ -88,6 +89,11 @@ without_a_handler(void)
     EXPECT(td_write(h, TD_STR("x")) == TD_EINVAL);
     EXPECT(td_write_text(h, "x") == TD_EINVAL);
     EXPECT(td_writef(h, "x") == TD_EINVAL);
+    EXPECT(td_write_escaped(h, TD_STR("x")) == TD_EINVAL);
+    NOTHING(td_escape(h, TD_STR("x")));
+    NOTHING(td_escape_url(h, TD_STR("x")));
+    NOTHING(td_unescape_url(h, TD_STR("x")));
+    NOTHING(td_escape_json(h, TD_STR("x")));
     EXPECT(td_write_json(h, TD_JSON("a", 1)) == TD_EINVAL);
     EXPECT(td_flush(h) == TD_EINVAL);
     EXPECT(td_finish(h) == TD_EINVAL);
@@ -151,6 +157,7 @@ with_wrong_arguments(td_handler *h)
     EXPECT(td_add_header(h, "Date", "today") == TD_EINVAL);
     EXPECT(td_clear_header(h, null) == TD_EINVAL);
     EXPECT(td_write(h, nowhere) == TD_EINVAL);
+    EXPECT(td_write_escaped(h, nowhere) == TD_EINVAL);
     EXPECT(td_write_text(h, null) == TD_EINVAL);
     EXPECT(td_writef(h, null) == TD_EINVAL);
     EXPECT(td_write_json_object(h, NULL, 1) == TD_EINVAL);

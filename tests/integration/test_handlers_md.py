@@ -113,6 +113,8 @@ class HandlersMd(unittest.TestCase):
             "/slow": b"done\n", "/render": b"rendered, at most two at a time\n", "/later": b"later\n", "/sum": b"5050\n", "/total": b"500500\n", "/rot13": b"hello", "/stream": lines,
             "/rows": rows, "/choose_theme": b"It was none.\n",
             "/come_back": b"Hello again, stranger\n", "/count": count % 1, "/hit": b"1\n",
+            "/results?q=%3Cb%3E": b"<p>Nothing found for &lt;b&gt;; <a href=\"/results?q=%3Cb%3E\" "
+                                  b"title=\"&lt;b&gt;\">again</a>?</p>",
             "/whoami": b"127.0.0.1, at http://test/whoami\n",
             "/shout?name=jack": b'{"hello": "jack!", "length": 4}',
         }

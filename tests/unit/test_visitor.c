@@ -3,6 +3,7 @@
  * sent once each at the head of the response, error pages included, and refused when it is too
  * late.
  */
+#include "web/visitor.h"
 #include "web_fixture.h"
 
 static td_method_fn *act;
@@ -61,6 +62,114 @@ START_TEST(cookies_of_all_lines_are_read)
     web_exchange *x = request("GET", requests[_i].lines, write_cookie);
 
     ck_assert_str_eq(x->body, requests[_i].body);
+    web_done(x);
+}
+END_TEST
+
+/* The headers of x without the dates of cookies, which all are long ago. */
+static const char *
+undated(web_exchange *x)
+{
+    static const char expires[] = "expires=";
+
+    for (char *at = x->headers; (at = strstr(at, expires)) != NULL;) {
+        char *const end = at + sizeof(expires) - 1 + TD_HTTP_DATE_LEN + sizeof("; ") - 1;
+        time_t time;
+
+        ck_assert_int_eq(td_http_date_parse(td_str_make(end - TD_HTTP_DATE_LEN - 2,
+                                                        TD_HTTP_DATE_LEN), &time), 0);
+        ck_assert_int_lt(time, td_clock_cached_wall - 300 * 86400);
+        memmove(at, end, strlen(end) + 1);
+    }
+    return x->headers;
+}
+
+#define GONE(name, attributes) "Set-Cookie: " name "=\"\"; " attributes "\n"
+
+static void
+clear_all(td_handler *h)
+{
+    td_set_cookie(h, "a", "1", NULL); /* of the client, too: replaced */
+    rc[0] = td_clear_all_cookies(h, NULL);
+}
+
+static void
+clear_all_of_a_path(td_handler *h)
+{
+    rc[0] = td_clear_all_cookies(h, &TD_COOKIE(.path = "/p", .domain = "d.org"));
+}
+
+static const struct {
+    const char *lines;
+    td_method_fn *fn;
+    const char *cleared;
+} all[] = {
+    {"Cookie: a=1; b=2\r\nCookie: c=3\r\n", clear_all,
+     GONE("a", "Path=/") GONE("b", "Path=/") GONE("c", "Path=/")},
+    {"Cookie: a=1; a=2; b=3; a=4\r\n", clear_all, GONE("a", "Path=/") GONE("b", "Path=/")},
+    {"Cookie: a b=1; =2; 3; ;; a=\r\n", clear_all, GONE("a", "Path=/")},
+    {"Cookie: a=1; b=2\r\n", clear_all_of_a_path,
+     GONE("a", "Domain=d.org; Path=/p") GONE("b", "Domain=d.org; Path=/p")},
+    {"", clear_all_of_a_path, ""},
+    {"Cookie: __Host-a=1; __secure-b=2\r\n", clear_all_of_a_path,
+     GONE("__Host-a", "Path=/; Secure") GONE("__secure-b", "Domain=d.org; Path=/p; Secure")},
+};
+
+START_TEST(all_cookies_that_the_client_has_sent_are_cleared)
+{
+    web_exchange *x = request("POST", all[_i].lines, all[_i].fn);
+
+    ck_assert_int_eq(rc[0], 0);
+    ck_assert_str_eq(undated(x) + strlen(DEFAULT_LINES), all[_i].cleared);
+    web_done(x);
+}
+END_TEST
+
+static void
+clear_all_wrongly(td_handler *h)
+{
+    rc[0] = td_clear_all_cookies(h, &TD_COOKIE(.path = ";"));
+    rc[1] = td_clear_all_cookies(h, &(td_cookie_options){.size = 3});
+    td_flush(h);
+    rc[2] = td_clear_all_cookies(h, NULL);
+}
+
+START_TEST(what_cannot_clear_them_is_refused)
+{
+    web_exchange *x = request("POST", "Cookie: a=1\r\n", clear_all_wrongly);
+
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(rc[i], TD_EINVAL);
+    ck_assert_ptr_null(strstr(x->headers, "Set-Cookie"));
+    web_done(x);
+}
+END_TEST
+
+static void
+clear_many(td_handler *h)
+{
+    const int64_t started = td_clock_ns();
+
+    ck_assert_int_eq(td_clear_all_cookies(h, NULL), 0);
+    ck_assert_int_lt(td_clock_ns() - started, TD_NS_PER_S);
+    for (const struct td_new_cookie *c = td_visitor_of(h)->cookies; c != NULL; c = c->next)
+        rc[0]++;
+    td_visitor_of(h)->cookies = NULL; /* more than the fixture has room for */
+}
+
+START_TEST(of_many_names_each_is_cleared_once)
+{
+    static char line[16384];
+    size_t len = 0;
+    web_exchange *x = web_route_to("POST", "/", "");
+
+    for (int i = 0; len < sizeof(line) - 16; i++)
+        len += (size_t)snprintf(line + len, sizeof(line) - len, "%x=;", i % 2500);
+    td_headers_add(&x->request->head.headers, &x->request->arena, TD_STR("Cookie"),
+                   td_str_make(line, len));
+    act = clear_many;
+    web_execute(x);
+    ck_assert_int_eq(rc[0], 2500);
     web_done(x);
 }
 END_TEST
@@ -325,6 +434,10 @@ main(void)
                         sizeof(requests) / sizeof(requests[0]));
     tcase_add_loop_test(tcase, more_than_max_cookie_size_is_431, 0,
                         sizeof(sizes) / sizeof(sizes[0]));
+    tcase_add_loop_test(tcase, all_cookies_that_the_client_has_sent_are_cleared, 0,
+                        (int)(sizeof(all) / sizeof(all[0])));
+    tcase_add_test(tcase, what_cannot_clear_them_is_refused);
+    tcase_add_test(tcase, of_many_names_each_is_cleared_once);
     tcase_add_test(tcase, a_later_cookie_replaces_one_of_the_same_name);
     tcase_add_test(tcase, a_cleared_cookie_is_empty_and_long_gone);
     tcase_add_loop_test(tcase, cookies_are_kept_where_headers_are_forgotten, 0, 2);

@@ -115,8 +115,11 @@ static const td_handler_class Plain = {.get = write_token, .post = done, .prepar
 static const td_handler_class Late = {.get = write_late_token, .name = "Late"};
 static const td_handler_class Checked = {.post = done, .flags = TD_CHECK_XSRF};
 static const td_handler_class Skipped = {.post = done, .flags = TD_SKIP_XSRF};
+static const td_handler_class Streamed = {.post = done, .prepare = note_prepare,
+                                          .flags = TD_STREAM_BODY};
 static const td_url urls[] = {TD_URL("/", &Plain), TD_URL("/late", &Late),
                               TD_URL("/checked", &Checked), TD_URL("/skipped", &Skipped),
+                              TD_URL("/streamed", &Streamed),
                               {.pattern = NULL}};
 
 static void
@@ -223,6 +226,31 @@ START_TEST(a_post_wants_the_token_of_its_cookie)
 }
 END_TEST
 
+static const struct {
+    const char *target, *lines;
+    int status;
+} streams[] = {
+    {"/streamed", COOKIE, 403},
+    {"/streamed", COOKIE "Content-Type: application/x-www-form-urlencoded\r\n", 403},
+    {"/streamed", COOKIE "X-Xsrftoken: 6162\r\n", 200},
+    {"/streamed?_xsrf=6162", COOKIE, 200},
+};
+
+START_TEST(of_a_streamed_body_the_head_has_to_have_it)
+{
+    serve(true);
+
+    const char *lines =
+        td_arena_sprintf(&web_arena, "%sContent-Length: 10\r\n", streams[_i].lines).ptr;
+    web_exchange *x = web_route_to("POST", streams[_i].target, lines);
+
+    td_application_delegate.headers_received(web_app, x->request);
+    ck_assert_int_eq(prepared, streams[_i].status == 200);
+    ck_assert_int_eq(x->status, streams[_i].status);
+    web_done(x);
+}
+END_TEST
+
 START_TEST(without_the_setting_only_a_class_that_says_so_checks)
 {
     serve(false);
@@ -249,6 +277,8 @@ main(void)
     tcase_add_test(tcase, a_prefix_of_its_name_makes_it_secure);
     tcase_add_test(tcase, a_client_that_has_one_keeps_it);
     tcase_add_test(tcase, a_token_that_comes_too_late_is_told);
+    tcase_add_loop_test(tcase, of_a_streamed_body_the_head_has_to_have_it, 0,
+                        (int)(sizeof(streams) / sizeof(streams[0])));
     tcase_add_loop_test(tcase, a_post_wants_the_token_of_its_cookie, 0,
                         sizeof(posts) / sizeof(posts[0]));
     tcase_add_test(tcase, without_the_setting_only_a_class_that_says_so_checks);
