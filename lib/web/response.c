@@ -335,13 +335,10 @@ td_write_escaped(td_handler *h, td_str text)
         return td_handler_misuse(h, "td_write_escaped", "the text is nowhere");
     while (text.len > 0) {
         const size_t plain = td_html_plain(text);
+        const size_t len = plain > 0 ? plain : 1;
 
-        append(h, td_str_make(text.ptr, plain));
-        text = td_str_make(text.ptr + plain, text.len - plain);
-        if (text.len == 0)
-            break;
-        append(h, td_html_entity(*text.ptr));
-        text = td_str_make(text.ptr + 1, text.len - 1);
+        append(h, plain > 0 ? td_str_make(text.ptr, plain) : td_html_entity(*text.ptr));
+        text = td_str_make(text.ptr + len, text.len - len);
     }
     return 0;
 }
