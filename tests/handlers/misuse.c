@@ -57,6 +57,9 @@ without_a_handler(void)
     NOTHING(td_full_url(h));
     EXPECT(td_save_file(h, &(td_http_file){.body = {NULL, 0}}, "x") == TD_EINVAL);
     EXPECT(td_save_body(h, "x") == TD_EINVAL);
+    NOTHING(td_static_url(h, "x"));
+    NOTHING(td_static_full_url(h, "x"));
+    EXPECT(td_serve_static(h, TD_STATIC(.root = "/"), TD_STR("x")) == TD_EINVAL);
     EXPECT(td_request_time(h) == 0);
     NOTHING(td_request_header(h, "Host"));
     NOTHING(td_path_argument(h, "x"));

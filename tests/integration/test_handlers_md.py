@@ -44,9 +44,12 @@ class HandlersMd(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.daemon = harness.Daemon([], ini="[application]\ncookie_secret = of the guide\n"
-                                                "login_url = /login\n"
+                                                "login_url = /login\nstatic_path = static\n"
                                                 "[handler:album]\nfolder = .\n")
         cls.addClassCleanup(cls.daemon.close)
+        os.makedirs(f"{cls.daemon.folder}/static/css")
+        with open(f"{cls.daemon.folder}/static/css/site.css", "w", encoding="ascii") as file:
+            file.write("p { color: red }")
         examples = [("cc", "-std=gnu11", "c", whole(source)) for source in blocks("c")]
         examples += [("c++", "-std=c++20", "c++", source) for source in blocks("cpp")]
         for compiler, std, language, source in examples:
@@ -103,6 +106,13 @@ class HandlersMd(unittest.TestCase):
         user = answer.header("Set-Cookie").split(";")[0]
         return self.daemon.get("/", headers=f"Cookie: {user}\r\n").body
 
+    def styled(self):
+        """The style sheet that the page has a link to, and how long it is good."""
+        url = re.search(r'href="(/static/css/site.css\?v=[0-9a-f]{32})"',
+                        self.daemon.get("/styled").body.decode())[1]
+        sheet = self.daemon.get(url)
+        return sheet.body, sheet.header("Cache-Control")
+
     def test_it_does_what_the_guide_says(self):
         rows = b"".join(b"row %d\n" % i for i in range(100000))
         lines = b"".join(b"line %d\n" % i for i in range(1000))
@@ -126,13 +136,14 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.kept_photo(), b"Photo 7 is kept: 3145728 bytes.\n")
         self.assertEqual(self.logged_in(), b"Welcome, jack")
         self.assertEqual(self.ordered(), b"tea\ncake\n")
-        for target in ("/docs/no-such-file", "/download/no-such-file"):
+        self.assertEqual(self.styled(), (b"p { color: red }", "max-age=315360000"))
+        for target in ("/docs/no-such-file", "/download/no-such-file", "/fonts/no-such-file"):
             self.assertEqual(self.daemon.get(target).status, 404)
         self.assertEqual(self.daemon.get("/search").status, 400)
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 6, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 8, f"an example that is not asked: {names}")
 
     def test_its_settings_are_settings(self):
         for ini in blocks("ini"):

@@ -2,10 +2,15 @@
 the worker to others.
 """
 
+import base64
 import contextlib
+import email
+import email.policy
 import hashlib
+import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -19,8 +24,8 @@ SMALL_REQUESTS = 400
 DOWNLOADS = 10
 
 
-def settings(root):
-    return f"[log]\naccess = off\n[application]\nstatic_path = {root}\n"
+def settings(root, more=""):
+    return f"[log]\naccess = off\n[application]\nstatic_path = {root}\n{more}"
 
 
 def received(process):
@@ -104,6 +109,140 @@ class Files(unittest.TestCase):
                     got += n
                 self.assertLess(got, 50_000_000)
             daemon.wait_log("/static/file: .* it has become shorter: closed")
+            self.assertEqual(daemon.get("/plaintext").status, 200)  # the worker lives
+
+    def test_a_file_that_is_removed_is_still_sent_to_who_has_begun(self):
+        body = os.urandom(5_000_000)
+        self.put("file", body)
+        with harness.Daemon(ini=settings(self.root)) as daemon, daemon.connect() as conn:
+            conn.send(b"GET /static/file HTTP/1.1\r\nHost: x\r\n\r\n")
+            conn.received += conn.socket.recv(1)  # it has been opened
+            os.unlink(os.path.join(self.root, "file"))
+            self.assertEqual(conn.response().body, body)
+            self.until(daemon, "/static/file", 404)
+
+    def until(self, daemon, target, status, body=None):
+        """static_cache_time has passed, and the answer is this."""
+        deadline = time.monotonic() + harness.DEADLINE
+        response = daemon.get(target)
+        while response.status != status or (body is not None and response.body != body):
+            self.assertLess(time.monotonic(), deadline, response)
+            response = daemon.get(target)
+
+    def test_a_release_is_deployed_by_switching_a_link(self):
+        """Each file of the new release is served within static_cache_time, also what was known."""
+        for number in (1, 2):
+            os.mkdir(os.path.join(self.root, f"r{number}"))
+            for name in ("known", "other"):
+                self.put(f"r{number}/{name}", b"%d" % number)
+        current = os.path.join(self.root, "current")
+        os.symlink("r1", current)
+        with harness.Daemon(ini=settings(current)) as daemon:
+            self.assertEqual(daemon.get("/static/known").body, b"1")
+            os.symlink("r2", current + ".new")
+            os.rename(current + ".new", current)
+            self.until(daemon, "/static/known", 200, b"2")
+            self.assertEqual(daemon.get("/static/other").body, b"2")
+            shutil.rmtree(os.path.join(self.root, "r1"))
+            self.assertEqual(daemon.get("/static/known").body, b"2")
+
+    def test_a_directory_that_goes_and_comes_back(self):
+        root = os.path.join(self.root, "root")
+        os.mkdir(root)
+        self.put("root/file", b"one")
+        with harness.Daemon(ini=settings(root)) as daemon:
+            workers = daemon.workers()
+            self.assertEqual(daemon.get("/static/file").body, b"one")
+            shutil.rmtree(root)
+            self.until(daemon, "/static/file", 404)
+            os.mkdir(root)
+            self.put("root/file", b"two")
+            self.until(daemon, "/static/file", 200, b"two")
+            self.assertEqual(daemon.workers(), workers)
+
+    @unittest.skipIf(os.geteuid() != 0, "only root can become another user")
+    def test_a_file_that_may_not_be_read_any_more_is_403(self):
+        self.put("file", b"x")
+        with harness.Daemon(ini=settings(self.root), tornadod="workers = 1\nuser = nobody") as daemon:
+            self.assertEqual(daemon.get("/static/file").status, 200)
+            os.chmod(os.path.join(self.root, "file"), 0)
+            self.until(daemon, "/static/file", 403)
+            os.chmod(os.path.join(self.root, "file"), 0o644)
+            self.assertEqual(daemon.get("/static/file").status, 200)
+
+    def test_open_files_are_bounded(self):
+        for number in range(50):
+            self.put(f"{number}", bytes(200_000))
+        with harness.Daemon(ini=settings(self.root, "static_cache = 8\n")) as daemon:
+            worker = daemon.workers()[0]
+            daemon.get("/static/0")
+            before = len(os.listdir(f"/proc/{worker}/fd"))
+            for number in range(50):
+                self.assertEqual(len(daemon.get(f"/static/{number}").body), 200_000)
+            self.assertLessEqual(len(os.listdir(f"/proc/{worker}/fd")), before + 8)
+
+    def parts(self, response):
+        """{first byte: bytes} of a multipart/byteranges body."""
+        head = f"Content-Type: {response.header('Content-Type')}\r\n\r\n".encode()
+        message = email.message_from_bytes(head + response.body, policy=email.policy.HTTP)
+        return {int(re.match(r"bytes (\d+)-", part["Content-Range"])[1]):
+                part.get_payload(decode=True) for part in message.get_payload()}
+
+    def test_several_ranges_of_a_large_file(self):
+        """A Python parser finds them; base64-like bytes, since it knows nothing of binary parts."""
+        body = base64.b64encode(os.urandom(3_000_000))
+        self.put("file", body)
+        ranges = [(3_000_000, 3_299_999), (0, 0), (1_000_000, 1_999_999), (2_500_000, 2_500_009)]
+        wanted = {first: body[first:last + 1] for first, last in ranges}
+        text = ",".join(f"{first}-{last}" for first, last in ranges)
+        with harness.Daemon(ini=settings(self.root)) as daemon, daemon.connect() as conn:
+            for _ in range(3):
+                conn.send(f"GET /static/file HTTP/1.1\r\nHost: x\r\nRange: bytes={text}\r\n\r\n".encode())
+                response = conn.response()
+                self.assertEqual(response.status, 206)
+                self.assertEqual(self.parts(response), wanted)
+
+    def test_many_ranges_are_the_whole_file(self):
+        self.put("file", bytes(1000))
+        text = ",".join(f"{n}-{n}" for n in range(0, 6000, 2))
+        with harness.Daemon(ini=settings(self.root)) as daemon:
+            response = daemon.get("/static/file", headers=f"Range: bytes={text}\r\n")
+            self.assertEqual((response.status, len(response.body)), (200, 1000))
+            daemon.wait_log(r"more than static_max_ranges \(16\) ranges of /static/file")
+
+    def test_a_large_directory_is_listed_as_far_as_the_limit(self):
+        for number in range(5000):
+            self.put(f"{number:05}.txt", b"")
+        with harness.Daemon(ini=settings(self.root, "static_listing = on\n")) as daemon:
+            listed = json.loads(daemon.get("/static/", headers="Accept: application/json\r\n").body)
+            names = [entry["name"] for entry in listed["entries"]]
+            self.assertEqual((len(names), listed["complete"]), (1000, False))
+            self.assertEqual(names, sorted(names))
+            daemon.wait_log(r"/static/ has more than static_listing_max \(1000\) entries")
+            self.assertIn(b"There are more than 1000 entries", daemon.get("/static/").body)
+
+    def test_an_application_of_one_page_beside_handlers(self):
+        self.put("index.html", b"<app>")
+        self.put("app.js", b"script")
+        more = ("static_url_prefix = /\nstatic_fallback = index.html\n"
+                "static_default_filename = index.html\nstatic_cache_control = text/html: no-cache\n")
+        page = "Accept: text/html,*/*;q=0.8\r\n"
+        with harness.Daemon(ini=settings(self.root, more)) as daemon:
+            self.assertEqual(daemon.get("/plaintext").body, b"Hello, World!")  # of a handler at "/"
+            for target in ("/no/such/page", "/deep/link", "/index.html"):
+                response = daemon.get(target, headers=page)
+                self.assertEqual((response.status, response.body), (200, b"<app>"))
+                self.assertEqual(response.header("Cache-Control"), "no-cache")
+            self.assertEqual(daemon.get("/app.js", headers=page).body, b"script")
+            self.assertEqual(daemon.get("/missing.js").status, 404)
+
+    def test_what_cannot_be_a_setting_is_told(self):
+        for line, why in (("static_cache_control = html: x", "static_cache_control: 'html' is no rule"),
+                          ("static_fallback = ../x", "static_fallback '../x' is no path"),
+                          ("static_max_ranges = 65", "static_max_ranges")):
+            with self.subTest(line), self.assertRaisesRegex(AssertionError, why):
+                with harness.Daemon(ini=settings(self.root, line + "\n")):
+                    pass
 
     def p99(self, conn):
         """Of small requests on one connection, in seconds."""
