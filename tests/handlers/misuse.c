@@ -130,6 +130,14 @@ with_wrong_arguments(td_handler *h)
     NOTHING(td_path_argument(h, null));
     NOTHING(td_path_argument(h, "none"));
     NOTHING(td_path_argument_at(h, 1000));
+    NOTHING(td_static_url(h, null));
+    NOTHING(td_static_url(h, "x")); /* there is no static_path */
+    NOTHING(td_static_full_url(h, null));
+    EXPECT(td_serve_static(h, TD_STATIC(.root = null), TD_STR("x")) == TD_EINVAL);
+    EXPECT(td_serve_static(h, NULL, TD_STR("x")) == TD_EINVAL);
+    EXPECT(td_serve_static(h, TD_STATIC(.root = "/", .max_ranges = 65), TD_STR("x")) == TD_EINVAL);
+    EXPECT(td_serve_static(h, TD_STATIC(.root = "/", .listing_max = 10001), TD_STR("x")) == TD_EINVAL);
+    EXPECT(td_serve_static(h, TD_STATIC(.root = "/", .fallback = "/x"), TD_STR("x")) == TD_EINVAL);
     NOTHING(td_get_argument(h, null));
     EXPECT(td_str_equal(td_get_argument_default(h, null, "y"), TD_STR("y")));
     NOTHING(td_get_query_argument(h, null));
