@@ -21,10 +21,10 @@ MAKEFLAGS += -j$(shell nproc) --no-builtin-rules
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-BUILD_PACKAGES := gcc libc6-dev pkg-config libev-dev libhttp-parser-dev libinih-dev libpcre2-dev \
-                  libxxhash-dev libjansson-dev libssl-dev zlib1g-dev
+BUILD_PACKAGES := gcc libc6-dev libcrypt-dev pkg-config libev-dev libhttp-parser-dev libinih-dev \
+                  libpcre2-dev libxxhash-dev libjansson-dev libssl-dev zlib1g-dev libbrotli-dev libzstd-dev
 TEST_PACKAGES := check libsubunit-dev python3 python3-tornado g++ curl gdb strace valgrind \
-                 nginx-light libnginx-mod-stream haproxy
+                 nginx-light libnginx-mod-stream haproxy brotli zstd
 FUZZ_PACKAGES := clang
 BENCH_PACKAGES := python3 nginx-light h2o lighttpd kore python3-tornado librsvg2-bin
 
@@ -55,7 +55,9 @@ CFLAGS_ALL := -std=gnu11 $(COMMON) $(WARNINGS_C) -fvisibility=hidden -fno-plt \
 HANDLER_C := -D_GNU_SOURCE -Ilib -std=gnu11 $(COMMON) $(WARNINGS_C) $(CPPFLAGS) $(CFLAGS)
 HANDLER_CXX := -D_GNU_SOURCE -Ilib -std=gnu++20 $(COMMON) $(WARNINGS) $(CPPFLAGS) $(CXXFLAGS)
 LDFLAGS_ALL := -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
-LIBS := -lev -lhttp_parser -linih -lpcre2-8 -lxxhash -ljansson -lz -lcrypto -lpthread -lm -ldl
+HANDLER_LIBS := -lcrypt -lcrypto -lpthread # of those of ours that want them
+LIBS := -lev -lhttp_parser -linih -lpcre2-8 -lxxhash -ljansson -lz -lbrotlienc -lbrotlidec -lzstd \
+        -lcrypto -lpthread -lm -ldl
 
 RUN = $(if $V,,@echo '    $@';)
 
@@ -108,7 +110,7 @@ $1/tornadod: $$(DAEMON:%=$1/obj/%.o) $1/libtornado.so
 
 $1/handlers/%.so: daemon/handlers/%.c Makefile $1/libtornado.so
 	@mkdir -p $$(@D)
-	$$(RUN)$2 -shared $$(HANDLER_C) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado
+	$$(RUN)$2 -shared $$(HANDLER_C) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado $$(HANDLER_LIBS)
 $1/tests/handlers/%.so: tests/handlers/%.c Makefile $1/libtornado.so
 	@mkdir -p $$(@D)
 	$$(RUN)$2 -shared $$(HANDLER_C) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado

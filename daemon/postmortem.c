@@ -52,6 +52,8 @@ put_activity(td_buf *to, const td_activity *activity, const struct manifest *man
     td_buf_printf(to, "%shandler %s (%s)", to->len > 0 ? ", " : "", instance->name, instance->file);
     if (route != NULL)
         td_buf_printf(to, ", route %s", route->pattern);
+    else if (activity->route == 0 && activity->request_no != 0)
+        td_buf_printf(to, ", its middleware");
     else
         td_buf_printf(to, ", a hook or timer");
     if (activity->request_no != 0)

@@ -54,6 +54,9 @@ typedef void td_on_head_fn(td_handler *h, void *arg);
  */
 TD_API int td_on_head(td_handler *h, td_on_head_fn *fn, void *arg);
 
+/* A header of the response as it is now, the first line of that name; the null string: none. */
+TD_API td_str td_response_header(td_handler *h, const char *name);
+
 /*
  * What links hand down (or up) to others: a pointer under a name, such as "request_id".  The name is
  * copied, the value is not; setting NULL takes it away.  (td_set_current_user, in auth.h, is for

@@ -5,6 +5,7 @@
  * take their place.  A response that ends without a flush has its length and its Etag; one that was
  * flushed has neither.  How it is framed on the wire is the writer's.
  */
+#include <tornado/middleware.h>
 #include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,6 +197,17 @@ td_clear_header(td_handler *h, const char *name)
     if (td_headers_remove(&h->headers, key) && td_str_equal_nocase(key, TD_STR("Etag")))
         h->has_etag = false;
     return 0;
+}
+
+td_str
+td_response_header(td_handler *h, const char *name)
+{
+    const td_header *line;
+
+    if (!td_handler_has(h, "td_response_header", name))
+        return td_str_make(NULL, 0);
+    line = td_headers_find(&h->headers, td_str_of(name));
+    return line != NULL ? td_str_dup(&h->request->arena, line->value) : td_str_make(NULL, 0);
 }
 
 int
