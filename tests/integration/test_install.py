@@ -19,6 +19,13 @@ FILES = """
     usr/lib/pkgconfig/tornado.pc
     usr/lib/tornadod/handlers/hello.so
     usr/lib/tornadod/handlers/classic.so
+    usr/lib/tornadod/handlers/basic_auth.so
+    usr/lib/tornadod/handlers/bearer.so
+    usr/lib/tornadod/handlers/cors.so
+    usr/lib/tornadod/handlers/maintenance.so
+    usr/lib/tornadod/handlers/rate_limit.so
+    usr/lib/tornadod/handlers/request_id.so
+    usr/lib/tornadod/handlers/security_headers.so
     usr/lib/systemd/system/tornadod.service
     usr/lib/sysusers.d/tornadod.conf
     usr/lib/tmpfiles.d/tornadod.conf
