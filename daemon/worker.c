@@ -27,6 +27,7 @@
 #include "daemon/descriptors.h"
 #include "daemon/modules.h"
 #include "daemon/site.h"
+#include "http/compressor.h"
 #include "http/httpserver.h"
 #include "io/coroutine.h"
 #include "io/executor.h"
@@ -578,6 +579,7 @@ open_loop(struct worker *worker)
     td_executor_configure(
         &(td_executor_options){.threads_max = (unsigned)settings->executor_threads,
                                .queue_max = (size_t)settings->executor_queue});
+    td_compressor_configure((size_t)settings->max_compressors);
     return td_ioloop_create(&worker->loop, &worker->failure);
 }
 

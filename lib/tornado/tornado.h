@@ -23,5 +23,6 @@
 #include <tornado/redirect.h>
 #include <tornado/static.h>
 #include <tornado/str.h>
+#include <tornado/transform.h>
 
 #endif

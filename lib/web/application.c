@@ -8,6 +8,7 @@
 #include "http/signer.h"
 #include "web/application_internal.h"
 #include "web/body.h"
+#include "web/compression.h"
 #include "web/filecache.h"
 #include "web/forms.h"
 #include "web/handler.h"
@@ -494,6 +495,8 @@ td_application_seal(td_application *app, td_err *err)
 {
     int rc = td_static_mount(app, err);
 
+    if (rc == 0)
+        rc = td_compression_create(&app->arena, app->settings, &app->compression, err);
     if (rc < 0)
         return rc;
     if (app->routes_count > 0)
@@ -740,6 +743,9 @@ application_route(void *arg, td_request *request)
         make_match(request, &app->everything, 0);
     else
         match_path(app, request);
+    if (app->compression != NULL)
+        ((td_route_match *)request->route_data)->coding =
+            td_compression_wish(app->compression, request);
 }
 
 static void

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/escape.h"
+#include "http/accept.h"
 
 /* ---- entity tags */
 
@@ -35,19 +36,49 @@ next_tag(td_str *list, bool *is_weak_out)
     return tag;
 }
 
-bool
-td_etag_is_in(td_str etag, td_str list, bool weakly)
+/* "x-gzip" of "x". */
+static bool
+is_coded(td_str tag, td_str ours)
+{
+    if (tag.len <= ours.len || ours.len < 2 || tag.ptr[ours.len - 1] != '-' ||
+        memcmp(tag.ptr, ours.ptr, ours.len - 1) != 0)
+        return false;
+    const td_str coding = {tag.ptr + ours.len, tag.len - ours.len - 1};
+
+    for (int i = 0; i < TD_CODING_IDENTITY; i++)
+        if (td_str_equal(coding, td_coding_name((td_coding)i)))
+            return true;
+    return false;
+}
+
+/* The first of the list that is etag; the null string: none, or `*`. */
+static td_str
+find_tag(td_str etag, td_str list, bool weakly)
 {
     bool ours_is_weak, is_weak;
     const td_str ours = next_tag(&etag, &ours_is_weak);
     td_str tag = next_tag(&list, &is_weak);
 
-    if (td_str_equal(tag, TD_STR("*")))
-        return true;
-    for (; !td_str_is_null(tag); tag = next_tag(&list, &is_weak))
-        if (td_str_equal(tag, ours) && (weakly || (!is_weak && !ours_is_weak)))
-            return true;
-    return false;
+    while (!td_str_is_null(tag) && ((!weakly && (is_weak || ours_is_weak)) ||
+                                    !(td_str_equal(tag, ours) || is_coded(tag, ours))))
+        tag = next_tag(&list, &is_weak);
+    return tag;
+}
+
+bool
+td_etag_is_in(td_str etag, td_str list, bool weakly)
+{
+    bool is_weak;
+    td_str rest = list;
+
+    return td_str_equal(next_tag(&rest, &is_weak), TD_STR("*")) ||
+           !td_str_is_null(find_tag(etag, list, weakly));
+}
+
+td_str
+td_etag_known(td_str etag, td_str list)
+{
+    return find_tag(etag, list, true);
 }
 
 /* ---- ranges */
@@ -240,7 +271,7 @@ is_same_as(td_str if_range, const td_validators *validators)
     time_t date;
 
     if (memchr(if_range.ptr, '"', if_range.len) != NULL)
-        return td_etag_is_in(validators->etag, if_range, false);
+        return td_str_equal(td_str_trim(if_range), validators->etag);
     return td_http_date_parse(if_range, &date) == 0 && date == validators->modified &&
            date < td_clock_cached_wall - 1;
 }

@@ -13,10 +13,14 @@
 #include "http/request.h"
 
 /*
- * True when a list of entity tags begins with `*` or names `etag`.  weakly: W/ makes no difference
- * (If-None-Match); else a weak tag matches nothing (If-Match).
+ * True when a list of entity tags begins with `*` or names `etag`, or that with a coding behind it:
+ * "x-gzip" is "x", compressed.  weakly: W/ makes no difference (If-None-Match); else a weak tag matches
+ * nothing (If-Match).
  */
 TD_PRIVATE bool td_etag_is_in(td_str etag, td_str list, bool weakly);
+
+/* The one that is named so, without W/, where td_etag_is_in(etag, list, true); the null string: `*`. */
+TD_PRIVATE td_str td_etag_known(td_str etag, td_str list);
 
 /* A piece of a body. */
 typedef struct td_byte_range {

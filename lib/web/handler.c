@@ -415,7 +415,7 @@ has_error_code(const td_handler *h)
     const td_handler_class *class = class_of(h);
 
     return class->write_error != NULL || class->initialize != NULL || class->on_finish != NULL ||
-           h->on_head != NULL;
+           h->on_head != NULL || h->filters != NULL;
 }
 
 /* ---- the chain */
@@ -831,8 +831,9 @@ td_send_error(td_handler *h, int status, const char *format, ...)
         return td_handler_misuse(h, "td_send_error", "the head is being made");
     if (h->finished && !late)
         return td_handler_misuse(h, "td_send_error", "the response has ended");
-    if (h->failing)
-        return td_handler_misuse(h, "td_send_error", "an error page is being made");
+    if (h->failing || h->filtering)
+        return td_handler_misuse(h, "td_send_error", h->failing ? "an error page is being made"
+                                                                : "a transform is running");
     va_start(args, format);
     log_given(h, NULL, error_status(status), format, args);
     va_end(args);

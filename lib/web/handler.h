@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <tornado/handler.h>
 #include "base/assert.h"
+#include "http/accept.h"
 #include "http/request.h"
 #include "io/coroutine.h"
 #include "web/application_internal.h"
@@ -22,6 +23,7 @@ typedef struct td_route_match {
     bool is_form;          /* what its Content-Type says of the body; see forms.h */
     td_str allow;          /* methods that the path answers, for OPTIONS and 405 */
     td_str vary;           /* headers that route has looked at; the null string: none */
+    td_coding coding;      /* that the client would like; means something if the application compresses */
     td_str if_none_match;  /* of a GET or HEAD; the null string: none */
     td_str args[];         /* of the path, decoded: route->spec.groups_count of them */
 } td_route_match;
@@ -57,12 +59,15 @@ struct td_handler {
     bool body_on_heap : 1;
     bool next_called : 1;        /* by the link that runs */
     bool in_head : 1;            /* td_on_head callbacks run */
+    bool never_compress : 1;
+    bool filtering : 1;          /* a transform is running, or waits */
 
     struct td_handler_wait *wait; /* NULL: has neither waited nor put its end off */
     struct td_arguments *arguments; /* of the query; NULL: nobody has asked */
     struct td_form *form;        /* of the body; NULL: there is none */
     const struct td_json *json;  /* of the body; NULL: nobody has asked */
     td_str *texts;               /* of the request, with a NUL behind; NULL: nobody has asked */
+    struct td_filters *filters;  /* NULL: nobody has added a transform, and nothing is compressed */
     struct td_visitor *visitor;  /* NULL: no cookie was set, and nothing else of visitor.h needed */
     td_str why;                  /* what was logged of its failure, in debug; the null string: nothing */
     const td_instance *const *link; /* of the chain, which runs; NULL: what is behind the last */

@@ -10,13 +10,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <tornado/escape.h>
+#include <unistd.h>
 #include <xxhash.h>
 #include "base/escape.h"
 #include "base/log.h"
+#include "web/compression.h"
 #include "web/conditional.h"
 #include "web/handler.h"
+#include "web/transforms.h"
 
 #define BODY_FIRST 128     /* bytes of room for the first write */
+#define FILE_BUFFER 65536  /* bytes of a file that are read at a time to be changed */
 #define BODY_IN_ARENA 2048 /* a larger body lies on the heap, where it can grow in place */
 
 void
@@ -36,6 +40,7 @@ td_response_init(td_handler *h)
 void
 td_response_release(td_handler *h)
 {
+    td_filters_release(h);
     if (!h->body_on_heap)
         return;
     free(h->body);
@@ -268,16 +273,30 @@ append(td_handler *h, td_str bytes)
     h->body_len += bytes.len;
 }
 
+/* Code of the author is asked what leaves. */
+static bool
+is_asking(const td_handler *h)
+{
+    return h->in_head || h->filtering;
+}
+
+static int
+refuse_to_ask(const td_handler *h, const char *function)
+{
+    return td_handler_misuse(h, function, h->in_head ? "the head is being made"
+                                                     : "a transform is running");
+}
+
 /* 0, or what a function that adds to the response has to return. */
 static int
 check_writable(td_handler *h, const char *function)
 {
     if (!td_handler_usable(h, function))
         return TD_EINVAL;
-    if (TD_LIKELY(!h->finished && !h->closed && !h->in_head))
+    if (TD_LIKELY(!h->finished && !h->closed && !h->in_head && !h->filtering))
         return 0;
-    if (h->in_head)
-        return td_handler_misuse(h, function, "the head is being made");
+    if (is_asking(h))
+        return refuse_to_ask(h, function);
     if (h->closed || h->owes_finish) /* the client has left or the time was up: no misuse */
         return TD_ECLOSED;
     return td_handler_misuse(h, function, "the response has ended");
@@ -427,6 +446,8 @@ write_head(td_handler *h, int64_t length)
         h->closed = true;
         return TD_ECLOSED;
     }
+    if (TD_UNLIKELY(h->app->compression != NULL))
+        td_compression_vary(h);
     if (TD_UNLIKELY(has_no_body(h->status))) {
         strip_body(h);
         length = 0;
@@ -444,15 +465,39 @@ write_head(td_handler *h, int64_t length)
 }
 
 static int
-write_body(td_handler *h, bool stable)
+write_bytes(td_handler *h, td_str bytes, bool stable)
 {
     td_request *request = h->request;
+
+    if (bytes.len == 0 || request->head.method == TD_METHOD_HEAD)
+        return 0;
+    return request->writer->body(request, bytes, stable);
+}
+
+/* A piece of the body on its way through the transforms; the head before it if it is the first. */
+static int
+write_filtered(td_handler *h, td_str bytes, bool finishing)
+{
+    /* They may wait and raise, so the buffers are released by the unwinding, too. */
+    td_filtered filtered __attribute__((cleanup(td_filtered_release))) = {0};
+    int rc = td_filters_run(h, bytes, finishing, &filtered);
+
+    if (rc == TD_EINVAL)
+        td_response_abort(h);
+    if (rc == 0 && !h->headers_written)
+        rc = write_head(h, filtered.length);
+    return rc < 0 ? rc : write_bytes(h, filtered.bytes, false);
+}
+
+static int
+write_body(td_handler *h, bool finishing)
+{
     const td_str body = {h->body, h->body_len};
 
     h->body_len = 0;
-    if (body.len == 0 || request->head.method == TD_METHOD_HEAD)
-        return 0;
-    return request->writer->body(request, body, stable);
+    if (TD_UNLIKELY(td_is_filtered(h)))
+        return write_filtered(h, body, finishing);
+    return write_bytes(h, body, finishing);
 }
 
 static void
@@ -481,6 +526,8 @@ finish_whole(td_handler *h)
             h->body_len = 0;
         }
     }
+    if (TD_UNLIKELY(td_is_filtered(h)))
+        return write_body(h, true);
     if (TD_UNLIKELY(h->content_length >= 0))
         check_length(h);
     rc = write_head(h, (int64_t)h->body_len);
@@ -503,6 +550,75 @@ td_response_finish(td_handler *h)
     return rc;
 }
 
+/* Give the writer what there is, and wait until the client has taken enough of it. */
+static int
+flush_and_wait(td_handler *h)
+{
+    int rc = h->request->writer->flush(h->request);
+
+    if (rc == 0 &&
+        td_request_pending(h->request) > (size_t)h->request->limits->write_high_water)
+        rc = td_handler_wait_writable(h);
+    return rc;
+}
+
+static void
+free_buffer(char **buffer)
+{
+    free(*buffer);
+}
+
+static void
+unref_file(td_file **file)
+{
+    td_file_unref(*file);
+}
+
+/* Through memory, so that it can be changed.  Others are served after each buffer. */
+static int
+write_filtered_file(td_handler *h, const td_piece *piece, bool finishing)
+{
+    const size_t size = piece->length < FILE_BUFFER ? (size_t)piece->length : FILE_BUFFER;
+    td_file *file __attribute__((cleanup(unref_file))) = td_file_ref(piece->file);
+    char *buffer __attribute__((cleanup(free_buffer))) = td_xmalloc(size);
+    uint64_t sent = 0;
+    int rc = 0;
+
+    while (rc == 0 && sent < piece->length) {
+        const uint64_t left = piece->length - sent;
+        const ssize_t n = pread(file->fd, buffer, left < size ? (size_t)left : size,
+                                (off_t)(piece->offset + sent));
+
+        if (n <= 0)
+            return td_handler_misuse(h, "td_serve_static", "the file has become shorter");
+        sent += (uint64_t)n;
+        rc = write_filtered(h, td_str_make(buffer, (size_t)n), finishing && sent == piece->length);
+        if (h->request->head.method == TD_METHOD_HEAD)
+            break;
+        if (rc == 0 && sent < piece->length)
+            rc = flush_and_wait(h);
+        if (rc == 0 && sent < piece->length) {
+            td_sleep(0);
+            rc = h->closed ? TD_ECLOSED : 0;
+        }
+    }
+    return rc;
+}
+
+static int
+write_filtered_pieces(td_handler *h, const td_piece *pieces, size_t count)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = pieces[i].file != NULL && pieces[i].length > 0
+                 ? write_filtered_file(h, &pieces[i], i + 1 == count)
+                 : write_filtered(h, pieces[i].bytes, i + 1 == count);
+    if (rc == TD_EINVAL)
+        td_response_abort(h);
+    return rc;
+}
+
 static int
 write_piece(td_request *request, const td_piece *piece)
 {
@@ -519,6 +635,8 @@ write_pieces(td_handler *h, const td_piece *pieces, size_t count)
 
     for (size_t i = 0; i < count; i++)
         length += (int64_t)(pieces[i].file != NULL ? pieces[i].length : pieces[i].bytes.len);
+    if (TD_UNLIKELY(td_is_filtered(h)) && td_filters_want(h, length))
+        return write_filtered_pieces(h, pieces, count);
     rc = write_head(h, length);
     if (h->request->head.method == TD_METHOD_HEAD || has_no_body(h->status))
         return rc;
@@ -550,6 +668,7 @@ td_response_abort(td_handler *h)
 {
     if (!h->closed)
         h->request->writer->abort(h->request);
+    h->filtering = false;
     h->closed = h->finished = true;
     if (h->wait != NULL)
         td_handler_response_ended(h);
@@ -560,16 +679,11 @@ td_flush(td_handler *h)
 {
     int rc = check_writable(h, "td_flush");
 
-    if (rc == 0 && !h->headers_written)
+    if (rc == 0 && !h->headers_written && !td_is_filtered(h))
         rc = write_head(h, -1);
     if (rc == 0)
         rc = write_body(h, false);
-    if (rc == 0)
-        rc = h->request->writer->flush(h->request);
-    if (rc == 0 &&
-        td_request_pending(h->request) > (size_t)h->request->limits->write_high_water)
-        rc = td_handler_wait_writable(h);
-    return rc;
+    return rc < 0 ? rc : flush_and_wait(h);
 }
 
 int
@@ -579,9 +693,10 @@ td_finish(td_handler *h)
 
     if (!td_handler_usable(h, "td_finish"))
         return TD_EINVAL;
-    if (h->in_head || (h->finished && !h->owes_finish))
-        return td_handler_misuse(h, "td_finish",
-                                 h->in_head ? "the head is being made" : "the response has ended");
+    if (is_asking(h))
+        return refuse_to_ask(h, "td_finish");
+    if (h->finished && !h->owes_finish)
+        return td_handler_misuse(h, "td_finish", "the response has ended");
     rc = h->finished ? TD_ECLOSED : td_response_finish(h);
     td_handler_owes_nothing(h);
     return rc;
@@ -604,8 +719,8 @@ td_redirect_status(td_handler *h, const char *url, int status)
         td_handler_owes_nothing(h);
     if (rc < 0)
         return rc;
-    if (h->in_head)
-        return td_handler_misuse(h, "td_redirect", "the head is being made");
+    if (is_asking(h))
+        return refuse_to_ask(h, "td_redirect");
     if (status < 300 || status > 399)
         return td_handler_misuse(h, "td_redirect", "the status of a redirect is 300 to 399");
     if (url == NULL || !td_is_field_value(td_str_of(url)))
@@ -628,6 +743,7 @@ prepare_error(td_handler *h, int status)
 {
     td_response_init(h);
     h->status = h->raised = status;
+    td_filters_restart(h, td_coroutine_current() == NULL);
     if (status == 405) /* RFC 9110 section 15.5.6 */
         td_headers_add(&h->headers, &h->request->arena, TD_STR("Allow"),
                        h->match->allow);
