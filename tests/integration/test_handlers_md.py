@@ -91,6 +91,10 @@ class HandlersMd(unittest.TestCase):
                       b"Content-Type: application/json\r\n\r\n" % len(body) + body)
             return conn.response().body
 
+    def streamed(self, method, target, body):
+        with self.daemon.connect() as conn:
+            return conn.request(method, target, "Content-Type: text/plain\r\n", body).body
+
     def logged_in(self):
         """From the page that wants a user, by the form, back to it."""
         self.assertEqual(self.daemon.get("/").header("Location"), "/login?next=%2F")
@@ -137,13 +141,15 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.logged_in(), b"Welcome, jack")
         self.assertEqual(self.ordered(), b"tea\ncake\n")
         self.assertEqual(self.styled(), (b"p { color: red }", "max-age=315360000"))
+        self.assertEqual(self.streamed("PUT", "/checksum", b"foobar"), b"85944171f73967e8\n")
+        self.assertEqual(self.streamed("POST", "/lines", rows), b"100000 lines\n")
         for target in ("/docs/no-such-file", "/download/no-such-file", "/fonts/no-such-file"):
             self.assertEqual(self.daemon.get(target).status, 404)
         self.assertEqual(self.daemon.get("/search").status, 400)
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 8, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 10, f"an example that is not asked: {names}")
 
     def test_its_settings_are_settings(self):
         for ini in blocks("ini"):
