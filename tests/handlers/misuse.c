@@ -84,6 +84,9 @@ without_a_handler(void)
     EXPECT(td_set_current_user(h, h) == TD_EINVAL);
     NOTHING(td_xsrf_token(h));
     NOTHING(td_xsrf_form_html(h));
+    EXPECT(td_read_body(h, &(td_str){NULL, 0}) == TD_EINVAL);
+    EXPECT(td_set_max_body_size(h, 1) == TD_EINVAL);
+    EXPECT(td_set_body_timeout(h, 1) == TD_EINVAL);
     EXPECT(td_set_status(h, 200, NULL) == TD_EINVAL);
     EXPECT(td_get_status(h) == TD_EINVAL);
     EXPECT(td_set_header(h, "A", "b") == TD_EINVAL);
@@ -157,6 +160,9 @@ with_wrong_arguments(td_handler *h)
     EXPECT(td_set_signed_cookie(h, null, TD_STR("b"), NULL) == TD_EINVAL);
     NOTHING(td_create_signed_value(h, null, TD_STR("b")));
     NOTHING(td_decode_signed_value(h, null, TD_STR("b"), 0));
+    EXPECT(td_read_body(h, &(td_str){NULL, 0}) == TD_EINVAL); /* no class that streams */
+    EXPECT(td_set_max_body_size(h, 1) == TD_EINVAL);
+    EXPECT(td_set_body_timeout(h, 1) == TD_EINVAL);
     EXPECT(td_set_status(h, 199, NULL) == TD_EINVAL);
     EXPECT(td_set_status(h, 1000, NULL) == TD_EINVAL);
     EXPECT(td_set_header(h, null, "b") == TD_EINVAL);
@@ -268,6 +274,7 @@ on_a_thread(void *arg)
     EXPECT(td_finish(job->h) == TD_EINVAL);
     EXPECT(td_alloc(job->h, 1) == NULL);
     NOTHING(td_get_argument(job->h, "x"));
+    EXPECT(td_read_body(job->h, &(td_str){NULL, 0}) == TD_EINVAL);
     EXPECT(td_ioloop_current() == NULL);
     EXPECT(td_call_later(job->loop, 1, nothing, NULL) == NULL);
     EXPECT(td_add_handler(job->loop, 0, TD_READ, nothing_on_fd, NULL) == TD_EINVAL);
