@@ -2,6 +2,7 @@
 guide says.
 """
 
+import glob
 import os
 import re
 import subprocess
@@ -150,6 +151,16 @@ class HandlersMd(unittest.TestCase):
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
         self.assertEqual(len(names), len(cases) + 10, f"an example that is not asked: {names}")
+
+    def test_what_it_names_is_there(self):
+        headers = ""
+        for path in glob.glob(f"{harness.ROOT}/lib/tornado/*.h"):
+            with open(path, encoding="utf-8") as file:
+                headers += file.read()
+        with open(f"{harness.ROOT}/lib/tornado/HANDLERS.md", encoding="utf-8") as file:
+            names = set(re.findall(r"\b(?:td|TD)_\w+\b", file.read()))
+        self.assertGreater(len(names), 100)
+        self.assertEqual([name for name in sorted(names) if not re.search(rf"\b{name}\b", headers)], [])
 
     def test_its_settings_are_settings(self):
         for ini in blocks("ini"):
