@@ -41,7 +41,8 @@ take_parameter(td_str *rest)
 }
 
 /*
- * Take the next element that is well-formed off the front; parameters other than q say nothing to us.
+ * Take the next element that is well-formed off the front; parameters other than q say nothing to
+ * us.
  *
  *   weight = OWS ";" OWS "q=" qvalue
  */
@@ -96,8 +97,8 @@ coding_of(td_str name)
 }
 
 /*
- * Section 12.5.3: identity is acceptable unless it, or `*` and not it, has a quality of 0; who does not
- * name it likes whatever is named better.
+ * Section 12.5.3: identity is acceptable unless it, or `*` and not it, has a quality of 0; who does
+ * not name it likes whatever is named better.
  */
 static void
 fill_unsaid(int qualities[TD_CODINGS_COUNT], int others)
@@ -120,9 +121,9 @@ td_accept_coding(td_str list, unsigned offered)
         return TD_CODING_IDENTITY;
     while (next_element(&list, &name, &quality)) {
         const int coding = coding_of(name);
-        int *said = coding < TD_CODINGS_COUNT          ? &qualities[coding]
+        int *said = coding < TD_CODINGS_COUNT         ? &qualities[coding]
                     : td_str_equal(name, TD_STR("*")) ? &others
-                                                       : NULL;
+                                                      : NULL;
 
         if (said != NULL && *said == UNSAID)
             *said = quality;

@@ -59,10 +59,11 @@ typedef struct td_static_options {
     const char *fallback TD_ZERO;
 
     /*
-     * Cache-Control of what has no argument v, by rules of which the first that matches counts:
+     * Cache-Control of what has no argument v, by rules of which the first that matches counts: by
+     * media type, by path below the root, by extension; a lone asterisk is for all, and one in the
+     * place of a subtype for all of that type.
      *
-     *     "text/html: no-cache | /assets/: public, max-age=31536000, immutable | .css: max-age=60 |
-     *      image/STAR: max-age=3600 | STAR: max-age=5"          (STAR: an asterisk)
+     *     "text/html: no-cache | /assets/: public, max-age=31536000, immutable | .css: max-age=60"
      */
     const char *cache_control TD_ZERO;
 

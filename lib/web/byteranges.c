@@ -1,6 +1,6 @@
 /*
- * The boundary is random: who has written the file cannot have put it there.  Who reads the body need
- * not look for it, as each part says how long it is.
+ * The boundary is random: who has written the file cannot have put it there.  Who reads the body
+ * need not look for it, as each part says how long it is.
  */
 #include "web/byteranges.h"
 
@@ -40,12 +40,12 @@ td_byteranges_make(td_arena *arena, const td_byte_ranges *ranges, const td_cache
     for (size_t i = 0; i < ranges->count; i++) {
         const td_byte_range range = ranges->items[i];
 
-        body.pieces[body.count++].bytes = td_arena_sprintf(
-            arena,
-            "%s--%.*s\r\nContent-Type: %.*s\r\nContent-Range: bytes %" PRIu64 "-%" PRIu64
-            "/%" PRIu64 "\r\n\r\n",
-            i > 0 ? "\r\n" : "", TD_STR_FMT(boundary), TD_STR_FMT(content_type), range.first,
-            range.first + range.length - 1, file->size);
+        body.pieces[body.count++].bytes =
+            td_arena_sprintf(arena,
+                             "%s--%.*s\r\nContent-Type: %.*s\r\nContent-Range: bytes %" PRIu64
+                             "-%" PRIu64 "/%" PRIu64 "\r\n\r\n",
+                             i > 0 ? "\r\n" : "", TD_STR_FMT(boundary), TD_STR_FMT(content_type),
+                             range.first, range.first + range.length - 1, file->size);
         body.pieces[body.count++] = piece_of(file, range);
     }
     body.pieces[body.count++].bytes =

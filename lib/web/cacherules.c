@@ -42,10 +42,11 @@ td_cache_rules_check(td_str rules, td_err *err)
         td_str which, value;
 
         if (!next_rule(&rules, &which, &value) || !is_which(which))
-            return td_err_set(err, TD_ECONFIG,
-                              "'%.*s' is no rule: text/html, text/*, .css, /path/ or *, then a colon "
-                              "and the Cache-Control",
-                              TD_STR_FMT(td_str_trim(which)));
+            return td_err_set(
+                err, TD_ECONFIG,
+                "'%.*s' is no rule: text/html, text/*, .css, /path/ or *, then a colon "
+                "and the Cache-Control",
+                TD_STR_FMT(td_str_trim(which)));
     } while (rules.len > 0);
     return 0;
 }
@@ -77,8 +78,7 @@ is_for(td_str which, td_str path, td_str content_type)
     case '*':
         return true;
     case '/':
-        return path.len >= which.len - 1 &&
-               memcmp(path.ptr, which.ptr + 1, which.len - 1) == 0;
+        return path.len >= which.len - 1 && memcmp(path.ptr, which.ptr + 1, which.len - 1) == 0;
     case '.':
         return path.len > which.len &&
                td_str_equal_nocase(td_str_make(path.ptr + path.len - which.len, which.len), which);

@@ -21,8 +21,8 @@
 #include "web/filecache.h"
 #include "web/handler.h"
 
-#define ENTRIES_MAX 1000  /* where the options do not say it */
-#define READ_BYTES 8192   /* of a directory at once: some 200 entries */
+#define ENTRIES_MAX 1000 /* where the options do not say it */
+#define READ_BYTES 8192  /* of a directory at once: some 200 entries */
 
 struct entry {
     struct entry *next;
@@ -36,8 +36,8 @@ struct listing {
     td_handler *h;
     const td_static_options *options;
     td_str path;
-    td_str url;            /* decoded, for people */
-    int fd;                /* -1: not open */
+    td_str url; /* decoded, for people */
+    int fd;     /* -1: not open */
     struct entry *newest;
     size_t count, max;
     struct entry **sorted; /* count of them */
@@ -62,11 +62,11 @@ stat_entry(const struct listing *listing, td_str name, struct stat *st)
     if (fstatat(listing->fd, name.ptr, st, AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
     if (S_ISLNK(st->st_mode)) {
-        const td_str path = td_arena_sprintf(&listing->h->request->arena, "%.*s%s%.*s",
-                                             TD_STR_FMT(listing->path),
-                                             listing->path.len > 0 ? "/" : "", TD_STR_FMT(name));
-        const int rc = td_filecache_stat(listing->h->app->files, options->root, options->symlinks,
-                                         path, st);
+        const td_str path =
+            td_arena_sprintf(&listing->h->request->arena, "%.*s%s%.*s", TD_STR_FMT(listing->path),
+                             listing->path.len > 0 ? "/" : "", TD_STR_FMT(name));
+        const int rc =
+            td_filecache_stat(listing->h->app->files, options->root, options->symlinks, path, st);
 
         if (rc < 0)
             return rc;
@@ -131,8 +131,8 @@ sort(struct listing *listing)
 {
     size_t i = 0;
 
-    listing->sorted = TD_ARENA_ARRAY(&listing->h->request->arena, struct entry *,
-                                     listing->count + 1);
+    listing->sorted =
+        TD_ARENA_ARRAY(&listing->h->request->arena, struct entry *, listing->count + 1);
     for (struct entry *entry = listing->newest; entry != NULL; entry = entry->next)
         listing->sorted[i++] = entry;
     qsort(listing->sorted, listing->count, sizeof(*listing->sorted), compare);
@@ -165,10 +165,11 @@ write_page(struct listing *listing)
     const char *title = td_html_escape(&h->request->arena, listing->url).ptr;
 
     td_set_header(h, "Content-Type", "text/html; charset=UTF-8");
-    td_writef(h,
-              "<!DOCTYPE html>\n<html><head><meta charset=\"UTF-8\"><title>Index of %s</title></head>\n"
-              "<body><h1>Index of %s</h1>\n<table>\n",
-              title, title);
+    td_writef(
+        h,
+        "<!DOCTYPE html>\n<html><head><meta charset=\"UTF-8\"><title>Index of %s</title></head>\n"
+        "<body><h1>Index of %s</h1>\n<table>\n",
+        title, title);
     if (listing->path.len > 0)
         td_write_text(h, "<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n");
     for (size_t i = 0; i < listing->count; i++)
@@ -191,11 +192,10 @@ write_json(struct listing *listing)
     for (size_t i = 0; i < listing->count; i++) {
         const struct entry *entry = listing->sorted[i];
         char rest[128];
-        const int len = snprintf(rest, sizeof(rest),
-                                 "\", \"directory\": %s, \"size\": %" PRIu64
-                                 ", \"modified\": %" PRId64 "}",
-                                 entry->is_directory ? "true" : "false", entry->size,
-                                 (int64_t)entry->modified);
+        const int len =
+            snprintf(rest, sizeof(rest),
+                     "\", \"directory\": %s, \"size\": %" PRIu64 ", \"modified\": %" PRId64 "}",
+                     entry->is_directory ? "true" : "false", entry->size, (int64_t)entry->modified);
 
         td_buf_append(&text, i > 0 ? TD_STR(", {\"name\": \"") : TD_STR("{\"name\": \""));
         td_json_escape(&text, entry->name);

@@ -1,6 +1,6 @@
 /*
- * URLs of static files that change when the file does.  The version is kept with what the worker knows
- * of the file, so it is as fresh as what is served.
+ * URLs of static files that change when the file does.  The version is kept with what the worker
+ * knows of the file, so it is as fresh as what is served.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -42,8 +42,8 @@ hash_large(td_cached_file *file)
     XXH3_128bits_reset(state);
     for (int reads = 1; at < file->size; reads++) {
         const uint64_t left = file->size - at;
-        const ssize_t n = pread(file->file->fd, bytes, left < READ_BYTES ? left : READ_BYTES,
-                                (off_t)at);
+        const ssize_t n =
+            pread(file->file->fd, bytes, left < READ_BYTES ? left : READ_BYTES, (off_t)at);
 
         if (n <= 0)
             return;
@@ -102,10 +102,9 @@ make_url(td_handler *h, const char *function, const char *path_, td_str origin)
         return td_str_make(NULL, 0);
     }
     version = version_of(h, path);
-    return td_arena_sprintf(arena, "%.*s%s%s%s%.*s", TD_STR_FMT(origin),
-                            h->app->settings->static_url_prefix,
-                            td_url_escape(arena, path, "/").ptr, version.len > 0 ? "?v=" : "",
-                            TD_STR_FMT(version));
+    return td_arena_sprintf(
+        arena, "%.*s%s%s%s%.*s", TD_STR_FMT(origin), h->app->settings->static_url_prefix,
+        td_url_escape(arena, path, "/").ptr, version.len > 0 ? "?v=" : "", TD_STR_FMT(version));
 }
 
 td_str

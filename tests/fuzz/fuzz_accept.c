@@ -18,8 +18,7 @@ decorate(td_buf *out, td_str value)
 {
     td_buf_append(out, TD_STR(" ,\t,"));
     for (size_t i = 0; i < value.len; i++)
-        td_buf_append(out, value.ptr[i] == ',' ? TD_STR(" ,\t, ")
-                                               : td_str_make(value.ptr + i, 1));
+        td_buf_append(out, value.ptr[i] == ',' ? TD_STR(" ,\t, ") : td_str_make(value.ptr + i, 1));
     td_buf_append(out, TD_STR(" ,,"));
 }
 
