@@ -59,6 +59,8 @@ typedef struct td_handler_class {
     int64_t max_body_size TD_ZERO;       /* bytes; 0: the mount's */
     int64_t request_timeout_ms TD_ZERO;  /* 0: the mount's; -1: none */
     void *(*get_current_user)(td_handler *h) TD_ZERO; /* for td_current_user; NULL: the plugin's */
+    void (*compute_etag)(td_handler *h, td_str body) TD_ZERO; /* td_set_etag, when a response of GET
+                                 that has no Etag ends; NULL: that of its bytes */
     void (*data_received)(td_handler *h, td_str data) TD_ZERO; /* see td_read_body */
 } td_handler_class;
 
@@ -280,6 +282,26 @@ TD_API int td_asynchronous(td_handler *h);
 /* 302, or 301 when permanent, to url as given; ends the response.  After a flush: TD_EINVAL. */
 TD_API int td_redirect(td_handler *h, const char *url, bool permanent);
 TD_API int td_redirect_status(td_handler *h, const char *url, int status); /* 300..399 */
+
+/*
+ * The entity tag of what is there: "v17", or in full "\"v17\"" or "W/\"v17\"".  NULL: there is none, and
+ * none is made (else a response of status 200 that was not flushed gets that of its bytes).
+ */
+TD_API int td_set_etag(td_handler *h, const char *etag);
+
+/*
+ * True when the preconditions of the request (If-Match, If-Unmodified-Since, If-None-Match,
+ * If-Modified-Since: RFC 9110 section 13) do not hold for the Etag and Last-Modified that were set:
+ * the response is over then, 304 for GET and HEAD, else the error page 412.  No Etag set means that
+ * nothing is there: so `If-None-Match: *` is "only if it is new".  The client's compressed
+ * version counts as the version.
+ *
+ *     td_set_etag(h, version_of(row));
+ *     if (td_check_etag(h))
+ *         return;
+ *     store(row, td_request_body(h)); // nobody else has changed it since the client has read it
+ */
+TD_API bool td_check_etag(td_handler *h);
 
 /* ---- errors (BEHAVIOUR section 9) */
 

@@ -15,6 +15,7 @@
 #include <tornado/ioloop.h>
 #include <tornado/iostream.h>
 #include <tornado/json.h>
+#include <tornado/json_writer.h>
 #include <tornado/locks.h>
 #include <tornado/log.h>
 #include <tornado/middleware.h>

@@ -276,33 +276,69 @@ is_same_as(td_str if_range, const td_validators *validators)
            date < td_clock_cached_wall - 1;
 }
 
+/* A version that is not there is in no list, not even in `*` (sections 13.1.1 and 13.1.2). */
+static bool
+is_named(td_str etag, time_t modified, td_str list, bool weakly)
+{
+    return (!td_str_is_null(etag) || modified >= 0) && td_etag_is_in(etag, list, weakly);
+}
+
+/* Section 13.2.2; without a date the fields with dates say nothing. */
+static int
+judge(td_method method, td_str etag, time_t modified, const td_str values[FIELDS_COUNT])
+{
+    const bool reads = method == TD_METHOD_GET || method == TD_METHOD_HEAD;
+
+    if (!td_str_is_null(values[IF_MATCH])) {
+        if (!is_named(etag, modified, values[IF_MATCH], false))
+            return 412;
+    } else if (!td_str_is_null(values[IF_UNMODIFIED_SINCE]) && modified >= 0) {
+        if (is_modified_since(values[IF_UNMODIFIED_SINCE], modified, false))
+            return 412;
+    }
+    if (!td_str_is_null(values[IF_NONE_MATCH])) {
+        if (is_named(etag, modified, values[IF_NONE_MATCH], true))
+            return reads ? 304 : 412;
+    } else if (!td_str_is_null(values[IF_MODIFIED_SINCE]) && modified >= 0 && reads) {
+        if (!is_modified_since(values[IF_MODIFIED_SINCE], modified, true))
+            return 304;
+    }
+    return 200;
+}
+
+static void
+collect(td_request *request, td_str values[FIELDS_COUNT])
+{
+    for (size_t i = 0; i < FIELDS_COUNT; i++)
+        values[i] = td_headers_get(&request->head.headers, &request->arena, names[i]);
+}
+
+int
+td_precondition_status(td_request *request, td_str etag, time_t modified)
+{
+    td_str values[FIELDS_COUNT];
+
+    if (!is_conditional(&request->head.headers))
+        return 200;
+    collect(request, values);
+    return judge((td_method)request->head.method, etag, modified, values);
+}
+
 int
 td_conditional_status(td_request *request, const td_validators *validators, size_t ranges_max,
                       td_byte_ranges *ranges_out)
 {
     td_str values[FIELDS_COUNT];
+    int status;
 
     ranges_out->too_many = false;
 
     if (!is_conditional(&request->head.headers))
         return 200;
-    for (size_t i = 0; i < FIELDS_COUNT; i++)
-        values[i] = td_headers_get(&request->head.headers, &request->arena, names[i]);
-
-    if (!td_str_is_null(values[IF_MATCH])) {
-        if (!td_etag_is_in(validators->etag, values[IF_MATCH], false))
-            return 412;
-    } else if (!td_str_is_null(values[IF_UNMODIFIED_SINCE])) {
-        if (is_modified_since(values[IF_UNMODIFIED_SINCE], validators->modified, false))
-            return 412;
-    }
-    if (!td_str_is_null(values[IF_NONE_MATCH])) {
-        if (td_etag_is_in(validators->etag, values[IF_NONE_MATCH], true))
-            return 304;
-    } else if (!td_str_is_null(values[IF_MODIFIED_SINCE])) {
-        if (!is_modified_since(values[IF_MODIFIED_SINCE], validators->modified, true))
-            return 304;
-    }
+    collect(request, values);
+    status = judge((td_method)request->head.method, validators->etag, validators->modified, values);
+    if (status != 200)
+        return status;
     if (td_str_is_null(values[RANGE]) || request->head.method != TD_METHOD_GET)
         return 200; /* section 14.2: Range is defined for GET alone */
     if (!td_str_is_null(values[IF_RANGE]) && !is_same_as(values[IF_RANGE], validators))

@@ -57,4 +57,10 @@ typedef struct td_validators {
 TD_PRIVATE int td_conditional_status(td_request *request, const td_validators *validators,
                                      size_t ranges_max, td_byte_ranges *ranges_out);
 
+/*
+ * The same for something that may not be there (etag: the null string) and may have no date
+ * (modified: -1): 200, 304 or 412.
+ */
+TD_PRIVATE int td_precondition_status(td_request *request, td_str etag, time_t modified);
+
 #endif

@@ -205,6 +205,7 @@ typedef struct td_piece {
 /* End a response that has not begun with that body.  0 or TD_ECLOSED. */
 int td_response_finish_pieces(td_handler *h, const td_piece *pieces, size_t count);
 
+void td_response_not_modified(td_handler *h); /* status 304, and nothing of a body */
 void td_response_abort(td_handler *h);  /* so that the client can tell that it is truncated */
 void td_response_fail(td_handler *h, int status); /* the error page, by the class's write_error */
 void td_response_fail_plainly(td_handler *h, int status, bool with_body); /* without its code */

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "base/escape.h"
-#include "web/handler.h"
+#include "web/json.h"
 
 #define DIGITS_MAX 17 /* that many tell any two doubles apart */
 
@@ -85,20 +85,20 @@ append_double(td_buf *out, double value)
     td_buf_append(out, td_str_make(digits + whole, count - (size_t)whole));
 }
 
-static void
-append_string(td_buf *out, td_str s)
+void
+td_json_append_string(td_buf *out, td_str s)
 {
     td_buf_append(out, TD_STR("\""));
     td_json_escape(out, s);
     td_buf_append(out, TD_STR("\""));
 }
 
-static void
-append_value(td_buf *out, const td_json_pair *pair)
+void
+td_json_append_value(td_buf *out, const td_json_pair *pair)
 {
     switch ((td_json_type)pair->type) {
     case TD_JSON_STRING:
-        append_string(out, pair->string);
+        td_json_append_string(out, pair->string);
         break;
     case TD_JSON_INT:
         td_buf_printf(out, "%lld", (long long)pair->integer);
@@ -119,8 +119,8 @@ append_value(td_buf *out, const td_json_pair *pair)
 }
 
 /* "</" occurs in strings only, where "\/" is the same. */
-static int
-write_harmless(td_handler *h, td_str json)
+int
+td_json_send(td_handler *h, td_str json)
 {
     int rc = 0;
 
@@ -134,6 +134,13 @@ write_harmless(td_handler *h, td_str json)
         json = td_str_make(json.ptr + len, json.len - len);
     }
     return rc;
+}
+
+void
+td_json_set_type(td_handler *h)
+{
+    if (!h->headers_written && !h->finished)
+        td_set_header(h, "Content-Type", "application/json; charset=UTF-8");
 }
 
 int
@@ -153,12 +160,11 @@ td_write_json_object(td_handler *h, const td_json_pair *pairs, size_t count)
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
             td_buf_append(&out, TD_STR(", "));
-        append_string(&out, td_str_of(pairs[i].key));
+        td_json_append_string(&out, td_str_of(pairs[i].key));
         td_buf_append(&out, TD_STR(": "));
-        append_value(&out, &pairs[i]);
+        td_json_append_value(&out, &pairs[i]);
     }
     td_buf_append(&out, TD_STR("}"));
-    if (!h->headers_written && !h->finished)
-        td_set_header(h, "Content-Type", "application/json; charset=UTF-8");
-    return write_harmless(h, td_buf_str(&out));
+    td_json_set_type(h);
+    return td_json_send(h, td_buf_str(&out));
 }

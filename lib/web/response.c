@@ -395,6 +395,12 @@ put_hex(char *out, uint32_t value)
 static void
 add_etag(td_handler *h)
 {
+    const td_handler_class *class = td_handler_route(h)->class;
+
+    if (TD_UNLIKELY(class->compute_etag != NULL)) {
+        class->compute_etag(h, td_str_make(h->body, h->body_len));
+        return;
+    }
     const XXH128_hash_t hash = XXH3_128bits(h->body, h->body_len);
     char *etag = td_arena_alloc_raw(&h->request->arena, 34);
 
@@ -509,6 +515,15 @@ check_length(td_handler *h)
     td_handler_misuse(h, "td_finish", "Content-Length is not the length of what was written");
 }
 
+void
+td_response_not_modified(td_handler *h)
+{
+    h->status = 304;
+    h->reason = td_str_make(NULL, 0);
+    h->content_length = -1;
+    h->body_len = 0;
+}
+
 /* Everything at once: no flush was before. */
 static int
 finish_whole(td_handler *h)
@@ -519,12 +534,8 @@ finish_whole(td_handler *h)
     if (h->status == 200 && (method == TD_METHOD_GET || method == TD_METHOD_HEAD)) {
         if (!h->has_etag)
             add_etag(h);
-        if (TD_UNLIKELY(!td_str_is_null(h->match->if_none_match)) && is_known_to_client(h)) {
-            h->status = 304;
-            h->reason = td_str_make(NULL, 0);
-            h->content_length = -1;
-            h->body_len = 0;
-        }
+        if (TD_UNLIKELY(!td_str_is_null(h->match->if_none_match)) && is_known_to_client(h))
+            td_response_not_modified(h);
     }
     if (TD_UNLIKELY(td_is_filtered(h)))
         return write_body(h, true);

@@ -1,0 +1,16 @@
+/* Values as JSON text, for td_write_json and the writer. */
+#ifndef TORNADO_WEB_JSON_H
+#define TORNADO_WEB_JSON_H
+
+#include "base/buf.h"
+#include "web/handler.h"
+
+void td_json_append_string(td_buf *out, td_str s); /* with its quotes */
+void td_json_append_value(td_buf *out, const td_json_pair *pair);
+
+/* Write to the response what was appended: "</" as "<\/".  What td_write returns. */
+int td_json_send(td_handler *h, td_str json);
+
+void td_json_set_type(td_handler *h); /* Content-Type, unless the headers have been sent */
+
+#endif
