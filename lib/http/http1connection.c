@@ -847,7 +847,8 @@ goes_straight(td_http1connection *conn)
 
     return conn->phase == HTTP1_BODY && conn->chunked == NULL && conn->in.len == 0 &&
            request->body_mode == TD_BODY_BUFFERED && is_body_wanted(conn) &&
-           conn->decompressor == NULL && request->spill == NULL && (body_room(conn) > 0 || make_room(conn, BODY_FIRST));
+           conn->decompressor == NULL && request->spill == NULL &&
+           (body_room(conn) > 0 || make_room(conn, BODY_FIRST));
 }
 
 static void

@@ -1,14 +1,33 @@
-/* Bodies in temporary files: see spill.h. */
+/*
+ * Bodies in temporary files: see spill.h.
+ *
+ * To give a large file back takes the kernel long (0.1 s for 1 GiB), so it is done a slice an
+ * iteration of the loop, one file after the other.
+ */
 #include "http/spill.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "base/arena.h"
 #include "base/tempfile.h"
+#include "io/ioloop.h"
 
 #define DEFAULT_DIRECTORY "/var/tmp" /* on a disk, where /tmp is often memory */
 
+#define SLICE (UINT64_C(4) << 20) /* bytes given back at once: about a millisecond */
+
+struct doomed {
+    struct doomed *next;
+    td_spill spill;
+};
+
 static uint64_t spilled; /* bytes in the files of this worker */
+static struct doomed *doomed;
+static void free_slice(void *arg);
+static void free_doomed(void *arg);
+static td_callback freeing = {.fn = free_slice, .dropped = free_doomed};
 
 int
 td_spill_find_directory(const char *setting, const char **out, td_err *err)
@@ -73,14 +92,63 @@ td_spill_map(td_spill *spill, const td_spill_place *place, td_str *out)
     return 0;
 }
 
+/* Make it no larger than `size`, a multiple of the page size; 0 closes it. */
+static void
+shrink(td_spill *spill, uint64_t size)
+{
+    if (spill->map != NULL)
+        munmap(spill->map + size, (size_t)(spill->size - size));
+    if (size == 0 || ftruncate(spill->fd, (off_t)size) < 0) {
+        close(spill->fd);
+        spill->fd = -1;
+        size = 0;
+    }
+    spilled -= spill->size - size;
+    spill->size = size;
+}
+
+static void
+free_slice(void *arg)
+{
+    struct doomed *first = doomed;
+
+    (void)arg;
+    shrink(&first->spill, (first->spill.size - 1) / SLICE * SLICE);
+    if (first->spill.size == 0) {
+        doomed = first->next;
+        free(first);
+    }
+    if (doomed != NULL)
+        td_ioloop_post(td_ioloop_current(), &freeing);
+}
+
+/* The loop has ended. */
+static void
+free_doomed(void *arg)
+{
+    (void)arg;
+    while (doomed != NULL) {
+        struct doomed *first = doomed;
+
+        doomed = first->next;
+        shrink(&first->spill, 0);
+        free(first);
+    }
+}
+
 void
 td_spill_close(td_spill *spill)
 {
     if (spill->fd < 0)
         return;
-    if (spill->map != NULL)
-        munmap(spill->map, (size_t)spill->size);
-    close(spill->fd);
-    spilled -= spill->size;
+    if (spill->size <= SLICE) {
+        shrink(spill, 0);
+    } else {
+        struct doomed *first = td_xmalloc(sizeof(*first));
+
+        *first = (struct doomed){doomed, *spill};
+        doomed = first;
+        td_ioloop_post(td_ioloop_current(), &freeing);
+    }
     *spill = (td_spill){.fd = -1};
 }

@@ -38,7 +38,7 @@ int td_spill_write(td_spill *spill, const td_spill_place *place, td_str data);
 /* It is complete, and not empty.  0, or an error of write or mmap. */
 int td_spill_map(td_spill *spill, const td_spill_place *place, td_str *out);
 
-/* Unmaps and closes; the file is gone. */
+/* Unmaps and closes; the disk space of a large one comes back bit by bit, while the loop runs. */
 void td_spill_close(td_spill *spill);
 
 #endif

@@ -3,6 +3,7 @@ is wrong with one is answered before it has come; no fault of a disk leaves a fi
 """
 
 import contextlib
+import gzip
 import os
 import random
 import re
@@ -45,13 +46,20 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def temporary_files(pid):
-    """How many files without a name the process has open."""
-    links = []
+def temporary_sizes(pid):
+    """Of the files without a name that the process has open."""
+    sizes = []
     for fd in os.listdir(f"/proc/{pid}/fd"):
+        path = f"/proc/{pid}/fd/{fd}"
         with contextlib.suppress(OSError):
-            links.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
-    return sum("temporary/" in link and link.endswith(" (deleted)") for link in links)
+            link = os.readlink(path)
+            if "temporary/" in link and link.endswith(" (deleted)"):
+                sizes.append(os.stat(path).st_size)
+    return sizes
+
+
+def temporary_files(pid):
+    return len(temporary_sizes(pid))
 
 
 def wait_until(condition, what):
@@ -211,6 +219,19 @@ class Large(Uploads):
             self.assertEqual(conn.response().body, b"1000 0\n")
         with open(f"{self.saved}/body", "rb") as file:
             self.assertEqual(file.read(), data)
+
+
+class Compressed(Uploads):
+    settings = "decompress_request = on\nmax_body_size = 16m\n"
+
+    def test_a_form(self):
+        """A file that is small while it comes, and one that is beyond the limit when it is inflated."""
+        for size, status in ((8 * MIB, 200), (17 * MIB, 413)):
+            body = gzip.compress(file_part("f0") + bytes(size) + END, 1)
+            response = self.post("/save", body, MULTIPART + "Content-Encoding: gzip\r\n")
+            self.assertEqual(response.status, status)
+            wait_until(lambda: temporary_files(self.worker) == 0, "the file is kept")
+        self.assertEqual(os.path.getsize(f"{self.saved}/f0"), 8 * MIB)
 
 
 class Early(Uploads):
@@ -374,7 +395,7 @@ class Budgets(Uploads):
 
     def test_disk_that_is_used_up_is_503(self):
         with self.begin("/count", 1 << 30, file_part("a") + bytes(5 * MIB)):
-            wait_until(lambda: temporary_files(self.worker) == 1, "there is no file")
+            wait_until(lambda: sum(temporary_sizes(self.worker)) > 5 * MIB, "it has not come")
             response = self.post("/count", file_part("a") + bytes(5 * MIB) + END)
             self.assertEqual(response.status, 503)
             self.daemon.wait_log(r"answered 503 to .* \(body_disk is used up\)")

@@ -199,6 +199,7 @@ finish(void *arg, td_request *request)
 
     (void)arg;
     seen.finished++;
+    ck_assert(request->body.len == 0 || request->body.ptr[request->body.len] == '\0');
     if (td_str_equal(path, TD_STR("/later"))) {
         seen.later = request;
         td_request_ref(request);
