@@ -44,9 +44,11 @@ def name_of(source):
 class HandlersMd(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.daemon = harness.Daemon([], ini="[application]\ncookie_secret = of the guide\n"
+        cls.daemon = harness.Daemon(["request_id", "security_headers"], ini="[application]\ncookie_secret = of the guide\n"
                                                 "login_url = /login\nstatic_path = static\n"
-                                                "[handler:album]\nfolder = .\n")
+                                                "[handler:album]\nfolder = .\n"
+                                                "[handler:client]\nmiddleware = friends\n"
+                                                "[handler:friends]\nclient = you\n")
         cls.addClassCleanup(cls.daemon.close)
         os.makedirs(f"{cls.daemon.folder}/static/css")
         with open(f"{cls.daemon.folder}/static/css/site.css", "w", encoding="ascii") as file:
@@ -140,6 +142,10 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.uploaded(), b"3 bytes of image/png\n")
         self.assertEqual(self.kept_photo(), b"Photo 7 is kept: 3145728 bytes.\n")
         self.assertEqual(self.logged_in(), b"Welcome, jack")
+        self.assertEqual(self.daemon.get("/client").status, 403)
+        friend = self.daemon.get("/client", headers="X-Client: you\r\n")
+        self.assertEqual(friend.body, b"for you\n")
+        self.assertRegex(friend.header("Server-Timing"), r"\Aapp;dur=\d+\.\d{3}\Z")
         self.assertEqual(self.ordered(), b"tea\ncake\n")
         self.assertEqual(self.styled(), (b"p { color: red }", "max-age=315360000"))
         self.assertEqual(self.streamed("PUT", "/checksum", b"foobar"), b"85944171f73967e8\n")
@@ -150,7 +156,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 10, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 14, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""

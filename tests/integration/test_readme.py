@@ -88,6 +88,8 @@ class Readme(unittest.TestCase):
         ini = re.sub(r"^(handlers|user) = .*$", "", ini, flags=re.M)
         ini = ini.replace("[tornadod]\n", f"[tornadod]\nhandlers = {self.home}\n")
         shutil.copy(f"{harness.BUILD}/handlers/hello.so", f"{self.home}/greet.so")
+        for name in ("request_id", "security_headers", "rate_limit", "basic_auth"):
+            shutil.copy(f"{harness.BUILD}/handlers/{name}.so", self.home)
         path = f"{self.home}/tornadod.ini"
         with open(path, "w", encoding="utf-8") as file:
             file.write(ini)
