@@ -40,10 +40,21 @@ static td_handler *volatile none;
 static const char *volatile no_text;
 
 static void
+nothing_on_head(td_handler *h, void *arg)
+{
+    (void)h, (void)arg;
+}
+
+static void
 without_a_handler(void)
 {
     td_handler *const h = none;
 
+    EXPECT(td_next(h) == TD_EINVAL);
+    EXPECT(td_on_head(h, nothing_on_head, NULL) == TD_EINVAL);
+    EXPECT(td_set_value(h, "x", NULL) == TD_EINVAL);
+    EXPECT(td_value(h, "x") == NULL);
+    NOTHING(td_response_header(h, "x"));
     NOTHING(td_request_method(h));
     NOTHING(td_request_uri(h));
     NOTHING(td_request_path(h));
@@ -272,6 +283,8 @@ on_a_thread(void *arg)
 
     EXPECT(td_write_text(job->h, "x") == TD_EINVAL);
     EXPECT(td_finish(job->h) == TD_EINVAL);
+    EXPECT(td_next(job->h) == TD_EINVAL);
+    EXPECT(td_on_head(job->h, nothing_on_head, NULL) == TD_EINVAL);
     EXPECT(td_alloc(job->h, 1) == NULL);
     NOTHING(td_get_argument(job->h, "x"));
     EXPECT(td_read_body(job->h, &(td_str){NULL, 0}) == TD_EINVAL);
@@ -308,6 +321,9 @@ from_elsewhere(td_handler *h)
 static void
 misuse(td_handler *h)
 {
+    EXPECT(td_next(h) == TD_EINVAL); /* this is no middleware */
+    EXPECT(td_on_head(h, NULL, NULL) == TD_EINVAL);
+    EXPECT(td_set_value(h, no_text, NULL) == TD_EINVAL);
     without_a_handler();
     with_wrong_arguments(h);
     of_loop_and_futures();
@@ -320,6 +336,8 @@ misuse(td_handler *h)
 static void
 after_the_end(td_handler *h)
 {
+    EXPECT(td_next(h) == TD_EINVAL);
+    EXPECT(td_on_head(h, nothing_on_head, NULL) == TD_EINVAL);
     EXPECT(td_write_text(h, "x") == TD_EINVAL);
     EXPECT(td_writef(h, "x") == TD_EINVAL);
     EXPECT(td_write_json(h, TD_JSON("a", 1)) == TD_EINVAL);
