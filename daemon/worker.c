@@ -330,6 +330,7 @@ drain_servers(struct worker *worker)
     worker->servers_left = worker->options->sockets_count;
     for (size_t i = 0; i < worker->options->sockets_count; i++)
         td_httpserver_drain(worker->servers[i], grace_ms, on_drained, worker);
+    td_sse_drain();
     close_sockets(worker); /* or the port would stay busy as long as the last request takes */
     if (start_hooks(worker, run_drain, on_drain_hooks_ended, &worker->hooks) < 0)
         on_drain_hooks_ended(worker, TD_COROUTINE_CANCELED);

@@ -22,6 +22,7 @@
 #include <tornado/plugin.h>
 #include <tornado/queues.h>
 #include <tornado/redirect.h>
+#include <tornado/sse.h>
 #include <tornado/static.h>
 #include <tornado/str.h>
 #include <tornado/transform.h>

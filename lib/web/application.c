@@ -564,6 +564,8 @@ td_application_destroy(td_application **app_)
         td_deadlines_fini(&timeout->list);
         free(timeout);
     }
+    if (app->heartbeats.loop != NULL)
+        td_deadlines_fini(&app->heartbeats);
     td_signer_destroy(&app->signer);
     td_filecache_destroy(&app->files);
     td_router_destroy(&app->router);

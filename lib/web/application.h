@@ -38,6 +38,9 @@ TD_PRIVATE extern const td_message_delegate td_application_delegate; /* arg: the
 TD_PRIVATE size_t td_handlers_running(void);
 TD_PRIVATE void td_handlers_cancel_all(void);
 
+/* The worker is to end: end its streams of events, so that their clients come again elsewhere. */
+TD_PRIVATE void td_sse_drain(void);
+
 /*
  * The request line of what a coroutine works on (its owner, see td_coroutine_owner); the null
  * string when that is no handler.  Only looks, so a fatal-signal handler may ask.

@@ -61,6 +61,7 @@ struct td_application {
     struct td_signer *signer;      /* NULL: nobody has signed, or there is no secret */
     struct td_filecache *files;    /* static files; made when sealed */
     struct td_told_route *told_of_markup; /* by td_escape_check */
+    td_deadlines heartbeats;       /* of streams of events; made by the first */
     const struct td_compression *compression; /* NULL: compress_response is off; made when sealed */
 };
 

@@ -285,6 +285,12 @@ task_of(td_handler *h, void (*run)(void *arg), void (*ended)(void *arg, td_corou
     };
 }
 
+td_coroutine_task
+td_handler_task(td_handler *h, void (*run)(void *arg), void (*ended)(void *arg, td_coroutine_end end))
+{
+    return task_of(h, run, ended);
+}
+
 /* Only what ended in one go and as it should costs nothing more. */
 static void
 sequence_ended(void *arg, td_coroutine_end end)
@@ -730,19 +736,35 @@ submit_close(td_handler *h)
     td_coroutine_submit(job);
 }
 
+static void
+tell_nobody_listens(td_handler *h)
+{
+    h->closed = true;
+    if (class_of(h)->on_connection_close != NULL && h->began)
+        submit_close(h);
+    if ((class_of(h)->flags & TD_CANCEL_ON_CLOSE) && h->running && h->wait->sequence != NULL)
+        td_coroutine_cancel(h->wait->sequence);
+    if (h->sse != NULL)
+        td_sse_over(h);
+    end_flush(h, TD_ECLOSED);
+    td_handler_body_came(h, TD_ECLOSED);
+}
+
 void
 td_handler_client_left(td_handler *h)
 {
     if (h->finished)
         return;
     TD_ASSERT(h->wait != NULL); /* else it would have ended in one go */
+    tell_nobody_listens(h);
+}
+
+void
+td_handler_ended_early(td_handler *h)
+{
+    if (h->wait != NULL)
+        tell_nobody_listens(h);
     h->closed = true;
-    if (class_of(h)->on_connection_close != NULL && h->began)
-        submit_close(h);
-    if ((class_of(h)->flags & TD_CANCEL_ON_CLOSE) && h->running && h->wait->sequence != NULL)
-        td_coroutine_cancel(h->wait->sequence);
-    end_flush(h, TD_ECLOSED);
-    td_handler_body_came(h, TD_ECLOSED);
 }
 
 static void

@@ -67,6 +67,7 @@ struct td_handler {
     struct td_form *form;        /* of the body; NULL: there is none */
     const struct td_json *json;  /* of the body; NULL: nobody has asked */
     td_str *texts;               /* of the request, with a NUL behind; NULL: nobody has asked */
+    struct td_sse *sse;          /* NULL: no stream of events */
     struct td_filters *filters;  /* NULL: nobody has added a transform, and nothing is compressed */
     struct td_visitor *visitor;  /* NULL: no cookie was set, and nothing else of visitor.h needed */
     td_str why;                  /* what was logged of its failure, in debug; the null string: nothing */
@@ -139,6 +140,13 @@ int td_handler_wait_writable(td_handler *h);
 int td_handler_wait_body(td_handler *h);
 void td_handler_body_came(td_handler *h, int code);
 bool td_handler_awaits_body(const td_handler *h);
+
+/* Code that runs for the request beside its sequence. */
+td_coroutine_task td_handler_task(td_handler *h, void (*run)(void *arg),
+                                  void (*ended)(void *arg, td_coroutine_end end));
+
+/* The response has ended before the handler knew: as if the client had left; on the loop's stack. */
+void td_handler_ended_early(td_handler *h);
 
 /* A time is up: log it, and end the wait of the sequence with that error page. */
 void td_handler_expire(td_handler *h, int status, const char *what);
@@ -213,6 +221,10 @@ void td_response_release(td_handler *h); /* memory that is not the arena's */
 
 /* 0, or what a function that changes status or headers has to return. */
 int td_response_check_open(td_handler *h, const char *function);
+
+/* ---- sse.c */
+
+void td_sse_over(td_handler *h); /* h->sse is not NULL: nobody listens any more */
 
 /* ---- cookies.c */
 

@@ -41,6 +41,8 @@ void
 td_response_release(td_handler *h)
 {
     td_filters_release(h);
+    if (h->sse != NULL)
+        td_sse_over(h);
     if (!h->body_on_heap)
         return;
     free(h->body);
@@ -706,7 +708,7 @@ td_finish(td_handler *h)
         return TD_EINVAL;
     if (is_asking(h))
         return refuse_to_ask(h, "td_finish");
-    if (h->finished && !h->owes_finish)
+    if (h->finished && !h->owes_finish && h->sse == NULL)
         return td_handler_misuse(h, "td_finish", "the response has ended");
     rc = h->finished ? TD_ECLOSED : td_response_finish(h);
     td_handler_owes_nothing(h);

@@ -61,6 +61,46 @@ stream(td_handler *h)
         td_raise(h, 500, "as asked for");
 }
 
+/* ---- events */
+
+/* ?count=N&sleep=MS: that many, then sleep once more until nobody listens. */
+static void
+events(td_handler *h)
+{
+    const int64_t count = number(h, "count", 3), sleep = number(h, "sleep", 0);
+    const td_str last = td_sse_last_id(h);
+    int rc = td_sse_begin(h);
+
+    for (int64_t i = 0; i < count && rc == 0; i++) {
+        const td_str id = td_sprintf(h, "%.*s%lld", TD_STR_FMT(last), (long long)i);
+
+        rc = td_sse_send(h, TD_SSE(.id = id.ptr, .event = "tick", .data = TD_STR("one\r\ntwo\rthree\n"),
+                                   .retry_ms = i == 0 ? 10 : 0));
+        if (rc == 0)
+            rc = td_sse_sleep(h, sleep);
+    }
+    if (rc == 0 && number(h, "injected", 0) != 0)
+        rc = td_sse_send(h, TD_SSE(.id = "1\ndata: evil"));
+    if (rc == 0 && number(h, "await", 0) != 0)
+        rc = td_sse_await(h, td_future_create(), NULL);
+    else if (rc == 0)
+        rc = td_sse_sleep(h, 600000);
+    td_log_info("the stream is over: %d", rc);
+}
+
+/* As much as the client takes. */
+static void
+flood(td_handler *h)
+{
+    static char data[10000];
+    int rc = td_sse_begin(h);
+
+    memset(data, 'x', sizeof(data));
+    while (rc == 0)
+        rc = td_sse_send(h, TD_SSE(.data = td_str_make(data, sizeof(data))));
+    td_log_info("the flood is over: %d", rc);
+}
+
 /* ---- transforms */
 
 static void
@@ -134,7 +174,10 @@ add_transforms(td_handler *h)
 }
 
 static const td_handler_class Whole = {.get = whole, .prepare = add_transforms, .name = "Whole"};
+static const td_handler_class Events = {.get = events, .prepare = add_transforms, .name = "Events"};
+static const td_handler_class Flood = {.get = flood, .name = "Flood"};
 static const td_handler_class Stream = {.get = stream, .prepare = add_transforms, .name = "Stream"};
 
 TD_PLUGIN(.name = "output", .version = "1.0",
-          .urls = TD_URLS(TD_URL("/whole", &Whole), TD_URL("/stream", &Stream)));
+          .urls = TD_URLS(TD_URL("/whole", &Whole), TD_URL("/stream", &Stream),
+                          TD_URL("/events", &Events), TD_URL("/flood", &Flood)));

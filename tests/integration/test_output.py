@@ -131,6 +131,83 @@ class Compression(unittest.TestCase):
                     self.assertLess(time.monotonic(), deadline)
 
 
+EVENT = b"id: %d\nevent: tick\ndata: one\ndata: two\ndata: three\ndata: \n\n"
+OVER = r"the stream is over: -4098"
+
+
+def begin_events(conn, query="", more=""):
+    conn.send(f"GET /events?{query} HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode())
+    head = harness.Response(conn._until(b"\r\n\r\n"))
+    assert head.status == 200, head
+    return head
+
+
+def next_chunk(conn):
+    chunk = conn._exactly(int(conn._until(b"\r\n"), 16))
+    conn._exactly(2)
+    return chunk
+
+
+class Events(unittest.TestCase):
+    def test_events_arrive_one_by_one_and_the_client_may_leave(self):
+        for query in ("count=2", "count=2&await=1", "count=2&with=slow"):
+            with harness.Daemon(handlers=["output"]) as daemon:
+                with daemon.connect() as conn:
+                    head = begin_events(conn, query, "Last-Event-ID: 4\r\n")
+                    self.assertEqual(head.header("Content-Type"), "text/event-stream")
+                    self.assertEqual(head.header("Cache-Control"), "no-cache")
+                    self.assertEqual(head.header("X-Accel-Buffering"), "no")
+                    self.assertEqual(next_chunk(conn), b"retry: 10\n" + EVENT % 40)
+                    self.assertEqual(next_chunk(conn), EVENT % 41)
+                daemon.wait_log(OVER)
+
+    def test_compressed_events_arrive_at_once(self):
+        with harness.Daemon(handlers=["output"], ini=ON) as daemon, daemon.connect() as conn:
+            begin_events(conn, "count=2", "Accept-Encoding: gzip\r\n")
+            decoder = zlib.decompressobj(31)
+            self.assertEqual(decoder.decompress(next_chunk(conn)), b"retry: 10\n" + EVENT % 0)
+            self.assertEqual(decoder.decompress(next_chunk(conn)), EVENT % 1)
+
+    def test_a_silent_stream_has_a_heartbeat(self):
+        ini = "[application]\nsse_heartbeat = 20ms\n"
+        for query in ("count=0", "count=0&with=shout"):
+            with harness.Daemon(handlers=["output"], ini=ini) as daemon, daemon.connect() as conn:
+                begin_events(conn, query)
+                for _ in range(3):
+                    self.assertEqual(next_chunk(conn), b":\n\n")
+
+    def test_nothing_can_be_put_into_an_event(self):
+        with harness.Daemon(handlers=["output"]) as daemon, daemon.connect() as conn:
+            begin_events(conn, "count=0&injected=1")
+            self.assertEqual(conn._until(b"\r\n"), b"0")
+            daemon.wait_log("td_sse_send: a line break is in id or event")
+
+    def test_a_reload_ends_the_stream_and_the_client_comes_again(self):
+        for query in ("count=1", "count=1&await=1"):
+            with harness.Daemon(handlers=["output"]) as daemon, daemon.connect() as conn:
+                begin_events(conn, query)
+                next_chunk(conn)
+                daemon.reload()
+                self.assertEqual(conn._until(b"\r\n"), b"0")  # ended, not cut off
+                daemon.wait_log(OVER)
+                with daemon.connect() as again:
+                    begin_events(again, query, "Last-Event-ID: 1\r\n")
+                    self.assertEqual(next_chunk(again), b"retry: 10\n" + EVENT % 10)
+
+    def test_a_reader_that_does_not_read_costs_little(self):
+        with harness.Daemon(handlers=["output"]) as daemon:
+            with daemon.connect() as conn:
+                conn.send(b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n")
+                conn._until(b"\r\n\r\n")
+                with daemon.connect() as other:
+                    for _ in range(200):
+                        self.assertEqual(ask(other, "/whole?lines=1").status, 200)
+                with open(f"/proc/{daemon.workers()[0]}/status", encoding="ascii") as file:
+                    kib = next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+                self.assertLess(kib, 40_000 if not harness.SANITIZED else 400_000)
+            daemon.wait_log("the flood is over: -4098")
+
+
 class StaticFiles(unittest.TestCase):
     def test_text_is_compressed_and_ranges_are_not(self):
         with tempfile.TemporaryDirectory(prefix="tornadod-files-") as root:
