@@ -120,6 +120,23 @@ class HandlersMd(unittest.TestCase):
         sheet = self.daemon.get(url)
         return sheet.body, sheet.header("Cache-Control")
 
+    def shops(self):
+        """Every answer of the example of routes."""
+        for target, headers, answer in (
+                ("/shops/north/goods", "", (200, None, b"shop north has cheese")),
+                ("/shops/north/goods", "Accept: application/json\r\n",
+                 (200, None, b'{"shop": "north", "has": "cheese"}')),
+                ("/shops/north/goods/", "", (301, "/shops/north/goods", b"")),
+                ("/market/north/goods?a=b", "", (301, "/shops/north/goods?a=b", b"")),
+                ("/prices/cheese", "", (410, None, b"<html><title>410: Gone</title><body>410: Gone</body></html>")),
+                ("/nowhere", "", (404, None, b"404: ask the grocer"))):
+            response = self.daemon.get(target, headers=headers)
+            self.assertEqual((response.status, response.header("Location"), response.body), answer)
+        with self.daemon.connect() as conn:
+            conn.send(b"POST /shops/north/goods HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n")
+            response = conn.response()
+        self.assertEqual((response.status, response.header("Location")), (303, "/shops/north/goods"))
+
     def test_it_does_what_the_guide_says(self):
         rows = b"".join(b"row %d\n" % i for i in range(100000))
         lines = b"".join(b"line %d\n" % i for i in range(1000))
@@ -146,6 +163,7 @@ class HandlersMd(unittest.TestCase):
         friend = self.daemon.get("/client", headers="X-Client: you\r\n")
         self.assertEqual(friend.body, b"for you\n")
         self.assertRegex(friend.header("Server-Timing"), r"\Aapp;dur=\d+\.\d{3}\Z")
+        self.shops()
         self.assertEqual(self.ordered(), b"tea\ncake\n")
         self.assertEqual(self.styled(), (b"p { color: red }", "max-age=315360000"))
         self.assertEqual(self.streamed("PUT", "/checksum", b"foobar"), b"85944171f73967e8\n")
@@ -156,7 +174,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 14, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 15, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""
