@@ -129,7 +129,7 @@ class HandlersMd(unittest.TestCase):
                 ("/shops/north/goods/", "", (301, "/shops/north/goods", b"")),
                 ("/market/north/goods?a=b", "", (301, "/shops/north/goods?a=b", b"")),
                 ("/prices/cheese", "", (410, None, b"<html><title>410: Gone</title><body>410: Gone</body></html>")),
-                ("/nowhere", "", (404, None, b"404: ask the grocer"))):
+                ("/nowhere", "X-Client: you\r\n", (404, None, b"404: ask the grocer"))):  # past the guard of /
             response = self.daemon.get(target, headers=headers)
             self.assertEqual((response.status, response.header("Location"), response.body), answer)
         with self.daemon.connect() as conn:
