@@ -74,10 +74,11 @@ static int64_t clock_ahead_ns; /* of the kernel's */
 __attribute__((visibility("default"))) int
 clock_gettime(clockid_t id, struct timespec *now)
 {
-    int (*real)(clockid_t, struct timespec *);
+    static int (*real)(clockid_t, struct timespec *);
     int rc;
 
-    *(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
     rc = real(id, now);
     now->tv_sec += (time_t)(clock_ahead_ns / TD_NS_PER_S);
     now->tv_nsec += (long)(clock_ahead_ns % TD_NS_PER_S);
