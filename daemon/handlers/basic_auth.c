@@ -104,7 +104,7 @@ work(void *arg)
     struct crypt_data *data = calloc(1, sizeof(*data));
 
     for (struct job *job; (job = take(guard)) != NULL;) {
-        const char *hash = crypt_r(job->password, job->hash, data);
+        const char *hash = crypt_rn(job->password, job->hash, data, (int)sizeof(*data));
 
         job->good = hash != NULL && strlen(hash) == strlen(job->hash) &&
                     CRYPTO_memcmp(hash, job->hash, strlen(hash)) == 0;

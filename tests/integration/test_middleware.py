@@ -87,6 +87,19 @@ class Chains(unittest.TestCase):
             daemon.wait_log(r"worker 0 faults\] /slow: 504")
             daemon.wait_log(r"link 1: 504")
 
+    def test_exceptions_and_raises_of_cxx_end_at_the_innermost_link(self):
+        with harness.Daemon(["links", "cxx"], ini=TWO) as daemon:
+            for target, status in (("/below", 502), ("/let-go", 500), ("/handle", 200),
+                                   ("/long", 504), ("/fails", 500), ("/finishes", 200)):
+                with self.subTest(target):
+                    lines = len(daemon.log.lines)
+                    response = daemon.get(target)
+                    self.assertEqual((response.status, response.all("X-Mark")), (status, ["2", "1"]))
+                    daemon.wait_log(f"two\\] link 2: {status}", lines)
+                    daemon.wait_log(f"one\\] link 1: {status}", lines)
+            daemon.wait_log("cxx.*nobody caught std::runtime_error: disk full")
+            daemon.wait_log("~waiting")
+
     def test_a_mount_has_its_own_and_guards_what_is_not_there(self):
         ini = ("[handler:hello]\nmount = /admin\nmiddleware = links\n")
         with harness.Daemon(["links", "hello", "faults"], ini=ini) as daemon:
