@@ -54,10 +54,12 @@ typedef struct td_url {
  * literal of C++ would not.)
  */
 #ifdef __cplusplus
-#define TD_LIST_OF(type_, ...)                                                                     \
+#define TD_LIST_OF(type_, ...) TD_LIST_NUMBER(type_, __COUNTER__, __VA_ARGS__)
+#define TD_LIST_NUMBER(type_, number_, ...) TD_LIST_NUMBERED(type_, number_, __VA_ARGS__)
+#define TD_LIST_NUMBERED(type_, number_, ...) /* in one another, so each has its own name */        \
     []() -> const type_ * {                                                                        \
-        static const type_ list[] = {__VA_ARGS__, {}};                                             \
-        return list;                                                                               \
+        static const type_ list_##number_[] = {__VA_ARGS__, {}};                                   \
+        return list_##number_;                                                                     \
     }()
 #else
 #define TD_LIST_OF(type_, ...) ((const type_[]){__VA_ARGS__, {0}})
