@@ -386,6 +386,7 @@ class FullDisk(Uploads):
         self.daemon.wait_log(r"answered 507 to .*: No space left on device\)")
         response = self.post("/save", file_part("f0") + bytes(3 * MIB) + END)
         self.assertEqual(response.body, b"f0 %d 0\n" % (3 * MIB))
+        wait_until(lambda: temporary_files(self.worker) == 0, "the file is kept")
         response = self.post("/save", file_part("f1") + bytes(3 * MIB) + END)
         self.assertEqual(response.body, b"f1 %d -28\n" % (3 * MIB))
         self.assertEqual(os.listdir(self.saved), ["f0"])
