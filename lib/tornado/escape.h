@@ -1,5 +1,5 @@
 /*
- * Text into HTML, URLs and JSON (Tornado's tornado.escape).  Escape where text goes into the page,
+ * Text into HTML, URLs and JSON (Tornado's tornado.escape).  Escape where text goes into a page,
  * not where it comes in; what is returned is memory of the request, as that of td_sprintf, and has a
  * NUL behind it.  The null string stays the null string.
  */
@@ -11,9 +11,9 @@
 #include <tornado/str.h>
 
 /*
- * As td_write, with & < > " ' as entities: for whatever is no markup of the author's, in the text of an
- * element or in an attribute that has quotes around it.  With the setting debug on, td_writef logs a
- * warning, once a route, when its arguments bring < > " or ' into a text/html response.
+ * As td_write, with & < > " ' as entities: for whatever is no markup of the author's, in the text of
+ * an element or in an attribute that has quotes around it.  With the setting debug on, td_writef
+ * logs a warning, once a route, when its arguments bring < > " or ' into a text/html response.
  */
 TD_API int td_write_escaped(td_handler *h, td_str text);
 
@@ -27,7 +27,7 @@ TD_API td_str td_escape(td_handler *h, td_str text);
 TD_API td_str td_escape_url(td_handler *h, td_str text);
 TD_API td_str td_unescape_url(td_handler *h, td_str text);
 
-/* A JSON string with its quotes (Tornado's json_encode), also for a script in a page; see td_write_json. */
+/* A JSON string with its quotes (Tornado's json_encode), for a script in a page too. */
 TD_API td_str td_escape_json(td_handler *h, td_str text);
 
 #endif

@@ -39,7 +39,7 @@ TD_API double td_get_argument_double_default(td_handler *h, const char *name, do
 
 typedef struct td_http_file {
     td_str name;         /* of the field */
-    td_str filename;     /* as the client calls it; never use it as a path */
+    td_str filename;     /* as the client calls it (browsers write " as %22); never use it as a path */
     td_str content_type; /* as the client says, "application/unknown" if it says nothing */
     td_str body;         /* a part of the request's body, so without a NUL behind it */
 } td_http_file;

@@ -32,6 +32,7 @@ TD_API bool td_future_is_done(const td_future *future);
 TD_API void *td_future_result(td_future *future); /* before it is done: NULL and a log line */
 TD_API int td_future_error(td_future *future);    /* 0 when it succeeded; before: TD_EINVAL */
 
+/* fn(future, arg) once, when it is done; the caller keeps its reference.  0 or TD_EINVAL. */
 TD_API int td_future_add_done_callback(td_future *future, td_future_fn *fn, void *arg);
 
 #endif

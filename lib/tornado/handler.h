@@ -161,7 +161,7 @@ TD_API int td_get_status(td_handler *h);
 /*
  * Replace, append, remove.  Name: a token; value: no control bytes but HTAB; else TD_EINVAL.  Both
  * are copied.  Default headers are Server, Content-Type: text/html; charset=UTF-8, and Date.  Date
- * and Transfer-Encoding are the connection's own (TD_EINVAL); Connection: close is obeyed. 
+ * and Transfer-Encoding are the connection's own (TD_EINVAL); Connection: close is obeyed.
  * Content-Length has to be what is then written: else the connection closes.
  */
 TD_API int td_set_header(td_handler *h, const char *name, const char *value);
@@ -170,7 +170,7 @@ TD_API int td_clear_header(td_handler *h, const char *name);
 
 /*
  * Add to the body.  Never waits.  Raises 500 when more than max_response_buffer is waiting to be
- * flushed; returns TD_ECLOSED when the client has gone.
+ * flushed; returns TD_ECLOSED when the client has gone.  Nothing is escaped: see <tornado/escape.h>.
  */
 TD_API int td_write(td_handler *h, td_str bytes);
 TD_API int td_write_text(td_handler *h, const char *text);
