@@ -20,12 +20,18 @@ import unittest
 import harness
 
 LARGE = 1 << 30  # bytes of a file with holes: read from nowhere, so only the sending counts
-SMALL_REQUESTS = 400
+SMALL_REQUESTS = 50  # in a row
+ROUNDS = 16
 DOWNLOADS = 10
 
 
 def settings(root, more=""):
     return f"[log]\naccess = off\n[application]\nstatic_path = {root}\n{more}"
+
+
+def percentile(seconds, percent):
+    """In milliseconds."""
+    return sorted(seconds)[len(seconds) * percent // 100] * 1e3
 
 
 def received(process):
@@ -244,28 +250,34 @@ class Files(unittest.TestCase):
                 with harness.Daemon(ini=settings(self.root, line + "\n")):
                     pass
 
-    def p99(self, conn):
-        """Of small requests on one connection, in seconds."""
+    def latencies(self, conn):
+        """Of some small requests on one connection, in seconds."""
         took = []
         for _ in range(SMALL_REQUESTS):
             started = time.monotonic()
             self.assertEqual(conn.request("GET", "/plaintext").status, 200)
             took.append(time.monotonic() - started)
-        return sorted(took)[SMALL_REQUESTS * 99 // 100]
+        return took
 
     def test_downloads_leave_the_worker_to_others(self):
-        """The rest of the machine is not the worker's fault, so the bound is wide: what starves has to
-        wait for whole files, seconds."""
+        """Small requests to a worker that sends large files, and by turns to one beside it that does
+        not but has to share the machine with it.  The bound is wide, for who works a lot is made to wait
+        by the kernel; who is starved by the worker waits for whole files, seconds."""
         with open(os.path.join(self.root, "large"), "wb") as file:
             file.truncate(LARGE)
-        with harness.Daemon(ini=settings(self.root)) as daemon, daemon.connect() as conn:
-            alone = self.p99(conn)
+        busy, idle = [], []
+        ini = settings(self.root)
+        with harness.Daemon(ini=ini) as daemon, harness.Daemon(ini=ini) as other, \
+                daemon.connect() as conn, other.connect() as other_conn:
             with downloads(f"http://127.0.0.1:{daemon.port}/static/large") as process:
-                beside = self.p99(conn)
+                for _ in range(ROUNDS):
+                    busy += self.latencies(conn)
+                    idle += self.latencies(other_conn)
                 self.assertIsNone(process.poll(), "the downloads ended first")
-            print(f"INFO p99 of a small request: {alone * 1e3:.2f} ms alone, {beside * 1e3:.2f} ms "
-                  f"beside {DOWNLOADS} downloads")
-            self.assertLess(beside, max(20 * alone, 0.1))
+        print(f"INFO a small request beside {DOWNLOADS} downloads: p50 {percentile(busy, 50):.2f} ms, "
+              f"p99 {percentile(busy, 99):.2f} ms; to another worker at the same time: p50 "
+              f"{percentile(idle, 50):.2f} ms, p99 {percentile(idle, 99):.2f} ms")
+        self.assertLess(percentile(busy, 99), 2 * percentile(idle, 99) + 20)
 
 
 if __name__ == "__main__":
