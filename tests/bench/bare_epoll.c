@@ -1,13 +1,14 @@
 /*
  * The yardstick of the benchmarks: what the kernel alone costs.
  *
- *     bare_epoll PORT ANSWER_FILE REQUEST_BYTES [close | single]
+ *     bare_epoll PORT ANSWER_FILE REQUEST_BYTES [close | single | echo BODY_BYTES]
  *
  * One epoll loop on 127.0.0.1.  For each readable connection one read and one write; the write
  * holds as many copies of the answer as requests ended in what was read.  Requests of a run are all
  * of one size, so their ends are counted by a division: nothing is parsed, nothing is routed.  What
  * the kernel does not take of a large answer is written when it does.  With `close` a connection is
- * closed after its answer; with `single` no read holds the end of more than one request.
+ * closed after its answer; with `single` no read holds the end of more than one request; with
+ * `echo` the body of the answer is that of the request, read to where it is written from.
  */
 #include "bare.h"
 #include <err.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define FDS_MAX 65536
@@ -24,6 +26,8 @@
 static char *answers; /* as many as can end in one read */
 static size_t answer_len, request_len;
 static bool close_after;                   /* one request a connection */
+static size_t echo_len;                    /* bytes of the body that is sent back; 0: none is */
+static char *requests[FDS_MAX];            /* by descriptor: the request, when it is to be sent back */
 static uint32_t bytes_unfinished[FDS_MAX]; /* by descriptor: how much of a request has been read */
 static size_t bytes_unsent[FDS_MAX];       /* by descriptor: the end of an answer */
 
@@ -47,6 +51,8 @@ accept_one(int epoll, int listener)
         errx(1, "descriptor %d", fd);
     bytes_unfinished[fd] = 0;
     bytes_unsent[fd] = 0;
+    if (echo_len > 0 && requests[fd] == NULL && (requests[fd] = malloc(request_len)) == NULL)
+        err(1, "malloc");
     watch(epoll, EPOLL_CTL_ADD, fd, EPOLLIN);
 }
 
@@ -66,7 +72,8 @@ send_answers(int epoll, int fd, size_t count)
 static void
 send_rest(int epoll, int fd)
 {
-    ssize_t sent = write(fd, answers + answer_len - bytes_unsent[fd], bytes_unsent[fd]);
+    const char *end = echo_len > 0 ? requests[fd] + request_len : answers + answer_len;
+    ssize_t sent = write(fd, end - bytes_unsent[fd], bytes_unsent[fd]);
 
     if (sent < 0) {
         close(fd);
@@ -97,6 +104,38 @@ serve(int epoll, int fd)
         close(fd);
 }
 
+/* The head of the answer, and the body where the read has put it. */
+static void
+send_echo(int epoll, int fd)
+{
+    struct iovec parts[2] = {{answers, answer_len - echo_len},
+                             {requests[fd] + request_len - echo_len, echo_len}};
+    ssize_t sent = writev(fd, parts, 2);
+
+    if (sent == (ssize_t)answer_len)
+        return;
+    bytes_unsent[fd] = answer_len - (sent > 0 ? (size_t)sent : 0);
+    if (bytes_unsent[fd] > echo_len)
+        errx(1, "the kernel took a part of a head");
+    watch(epoll, EPOLL_CTL_MOD, fd, EPOLLOUT);
+}
+
+static void
+echo(int epoll, int fd)
+{
+    ssize_t got = read(fd, requests[fd] + bytes_unfinished[fd], request_len - bytes_unfinished[fd]);
+
+    if (got <= 0) {
+        close(fd);
+        return;
+    }
+    bytes_unfinished[fd] += (uint32_t)got;
+    if (bytes_unfinished[fd] < request_len)
+        return;
+    bytes_unfinished[fd] = 0;
+    send_echo(epoll, fd);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -105,9 +144,10 @@ main(int argc, char **argv)
     size_t copies;
 
     if (argc < 4 || (request_len = (size_t)atoi(argv[3])) == 0)
-        errx(2, "usage: bare_epoll PORT ANSWER_FILE REQUEST_BYTES [close | single]");
+        errx(2, "usage: bare_epoll PORT ANSWER_FILE REQUEST_BYTES [close | single | echo BODY_BYTES]");
     close_after = argc > 4 && strcmp(argv[4], "close") == 0;
-    copies = argc > 4 && strcmp(argv[4], "single") == 0 ? 1 : BARE_READ_SIZE / request_len + 1;
+    echo_len = argc > 5 && strcmp(argv[4], "echo") == 0 ? (size_t)atoi(argv[5]) : 0;
+    copies = echo_len > 0 || (argc > 4 && strcmp(argv[4], "single") == 0) ? 1 : BARE_READ_SIZE / request_len + 1;
     answers = bare_load_answers(argv[2], copies, &answer_len);
     listener = bare_listen(atoi(argv[1]), false);
     watch(epoll, EPOLL_CTL_ADD, listener, EPOLLIN);
@@ -119,6 +159,8 @@ main(int argc, char **argv)
                 accept_one(epoll, listener);
             else if (events[i].events & EPOLLOUT)
                 send_rest(epoll, events[i].data.fd);
+            else if (echo_len > 0)
+                echo(epoll, events[i].data.fd);
             else
                 serve(epoll, events[i].data.fd);
         }

@@ -3,8 +3,8 @@
  *
  *     load PORT REQUEST_FILE[:OTHER_FILE] CONNECTIONS BATCH MILLISECONDS [reconnect]
  *
- * One thread, one epoll loop.  Each connection sends BATCH copies of the request in one write,
- * waits for as many complete answers and sends again; with OTHER_FILE every second batch is of that
+ * One thread, one epoll loop.  Each connection sends BATCH copies of the request in one write, or in
+ * as many as the kernel makes of a large one, waits for as many complete answers and sends again; with OTHER_FILE every second batch is of that
  * one. First every connection does this once (warm-up); then "ready" goes to stdout, a line is
  * awaited on stdin (the caller notes the server's CPU time), and it runs for MILLISECONDS.  Nothing
  * new is sent after that, and what is under way is awaited, so the caller may divide by the count;
@@ -32,6 +32,7 @@
 
 #define INPUT_SIZE 65536
 #define PART_SIZE 2048 /* the head of an answer is no longer */
+#define REQUEST_MAX (2 * 1024 * 1024)
 #define EVENTS_MAX 256
 #define STALL_MS 3000
 #define LATENCY_MAX_US 1000000
@@ -41,6 +42,7 @@ struct connection {
     int awaited;     /* answers of the batch that have not come yet */
     int next;        /* the batch to be sent next: 0 or 1 */
     int64_t sent_us; /* when the batch was sent */
+    size_t unsent;   /* bytes of the batch that the kernel has not taken yet */
     size_t body_left; /* bytes that are to come of an answer whose head has come */
     size_t part_len;
     char part[PART_SIZE]; /* the beginning of a head whose rest has not come yet */
@@ -104,16 +106,42 @@ connection_fail(struct connection *conn)
 }
 
 static void
+watch(struct connection *conn, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = conn};
+
+    if (epoll_ctl(epoll, EPOLL_CTL_MOD, conn->fd, &event) < 0)
+        err(1, "epoll_ctl");
+}
+
+/* Large requests leave as the kernel takes them; nothing is read meanwhile. */
+static void
+send_rest(struct connection *conn, bool was_watched)
+{
+    const struct batch *batch = &batches[!conn->next];
+    const ssize_t sent = send(conn->fd, batch->bytes + batch->len - conn->unsent, conn->unsent,
+                              MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    if (sent < 0 && errno != EAGAIN) {
+        connection_fail(conn);
+        return;
+    }
+    conn->unsent -= sent > 0 ? (size_t)sent : 0;
+    if (conn->unsent > 0 && !was_watched)
+        watch(conn, EPOLLOUT);
+    else if (conn->unsent == 0 && was_watched)
+        watch(conn, EPOLLIN);
+}
+
+static void
 send_batch(struct connection *conn)
 {
-    const struct batch *batch = &batches[conn->next];
-
     busy++;
+    conn->unsent = batches[conn->next].len;
     conn->next = !conn->next;
     conn->awaited = requests_per_batch;
     conn->sent_us = now_us();
-    if (send(conn->fd, batch->bytes, batch->len, MSG_NOSIGNAL) != (ssize_t)batch->len)
-        connection_fail(conn);
+    send_rest(conn, false);
 }
 
 static void
@@ -237,7 +265,9 @@ on_readable(struct connection *conn)
 static void
 on_event(struct connection *conn)
 {
-    if (conn->body_left > 0)
+    if (conn->unsent > 0)
+        send_rest(conn, true);
+    else if (conn->body_left > 0)
         on_body(conn);
     else
         on_readable(conn);
@@ -287,7 +317,7 @@ load_batch(const char *path)
 {
     struct batch batch;
     FILE *file = fopen(path, "rb");
-    char request[8192];
+    static char request[REQUEST_MAX];
     size_t request_len;
 
     if (file == NULL)

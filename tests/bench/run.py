@@ -77,6 +77,7 @@ class Row:
     body: bytes = b"Hello, World!"
     batch: int = 1  # requests in one write
     log: bool = False
+    echo: bool = False  # the body comes with the request
     reconnect: bool = False
     deferred: bool = False
     peers: tuple = ALL
@@ -88,6 +89,15 @@ def file_row(name, size, target):
     return Row(name, f"file of {text}", target,
                request=get(b"/files/file.html"), body=b"0123456789abcdef" * (size // 16),
                peers=(YARDSTICK, OURS, "nginx", "h2o", "lighttpd"))
+
+
+def echo_row(name, size, target):
+    body = b"0123456789abcdef" * (size // 16)
+    text = f"{size >> 10} KiB" if size < 1 << 20 else f"{size >> 20} MiB"
+    request = (b"POST /echo HTTP/1.1\r\n%sContent-Type: application/octet-stream\r\n"
+               b"Content-Length: %d\r\n\r\n%s" % (HOST, size, body))
+    return Row(name, f"{text} there and back", target, request=request, body=body, echo=True,
+               peers=(YARDSTICK, OURS, "h2o", "Kore", "Tornado"))
 
 
 RATIO_ROWS = [
@@ -106,6 +116,8 @@ RATIO_ROWS = [
     file_row("file-1k", 1024, 0.95),
     file_row("file-100k", 100 * 1024, 0.95),
     file_row("file-10m", 10 * 1024 * 1024, 1.2),
+    echo_row("echo-1k", 1 << 10, 0.90),
+    echo_row("echo-1m", 1 << 20, 0.85),
 ]
 IDLE = Row("idle", f"idle keep-alive connection, memory at {IDLE_CONNECTIONS:,}", 512)
 WAIT = Row("wait", f"handler that awaits a 1 ms timer, {WAITING:,} at once", 12 * 1024,
@@ -183,7 +195,8 @@ class Field:
             server = self.stack.enter_context(Server(
                 name, folder, self.server_cpu, log=log, deferred=self.row.deferred,
                 closing=self.row.reconnect, request=self.row.request, answer=self.answer_file,
-                files=self.files, single=self.row.batch == 1))
+                files=self.files, single=self.row.batch == 1,
+                echo=len(self.row.body) if self.row.echo else 0))
             answer = server.wait_until_right(self.row.request, self.row.body)
         except Failed as failure:
             self.failed[name] = str(failure)

@@ -41,6 +41,7 @@ class Setup:
     answer: str  # file with the bytes that the bare servers send
     files: str  # directory that is served below /files/
     single: bool  # requests come one at a time
+    echo: int  # bytes of a request's body that the answer brings back; 0: it has none
 
     def write(self, name, text):
         path = os.path.join(self.folder, name)
@@ -62,7 +63,8 @@ def on_off(value):
 
 
 def bare_epoll(setup):
-    mode = ["close"] if setup.closing else ["single"] if setup.single else []
+    mode = (["echo", str(setup.echo)] if setup.echo else ["close"] if setup.closing else
+            ["single"] if setup.single else [])
     size = str(len(setup.request))
     return [os.path.join(OUT, "bare_epoll"), str(setup.port), setup.answer, size, *mode]
 
@@ -150,6 +152,11 @@ hosts:
           lambda do |env|
             [200, {{"content-type" => "{HTML}"}}, [env["PATH_INFO"][1..-1]]]
           end
+      /echo:
+        mruby.handler: |
+          lambda do |env|
+            [200, {{"content-type" => "{HTML}"}}, [env["rack.input"] ? env["rack.input"].read : ""]]
+          end
 """)
     return ["/usr/bin/h2o", "-c", conf]
 
@@ -192,12 +199,17 @@ worker_max_connections {CONNECTIONS_MAX}
 worker_rlimit_nofiles {DESCRIPTORS_MAX}
 http_keepalive_time 65
 http_request_limit {CONNECTIONS_MAX}
+http_body_max 2097152
 pidfile {setup.folder}/kore.pid
 domain * {{
     attach bench
     {log}
     route /plaintext plaintext
     route ^/user/([^/]+)$ user
+    route /echo {{
+        handler echo
+        methods post
+    }}
 }}
 """)
     return ["/usr/bin/kore", "-c", conf, "-fnr"]

@@ -17,6 +17,11 @@ class User(web.RequestHandler):
         self.write(id)
 
 
+class Echo(web.RequestHandler):
+    def post(self):
+        self.write(self.request.body)
+
+
 class Wait(web.RequestHandler):
     async def get(self, ms):
         await gen.sleep(int(ms) / 1000)
@@ -30,6 +35,7 @@ async def main(port, log_file):
     routes = [
         (r"/plaintext", Plaintext),
         (r"/user/(?P<id>[^/]+)", User),
+        (r"/echo", Echo),
         (r"/wait/(?P<ms>[0-9]{1,4})", Wait),
     ]
     web.Application(routes, **settings).listen(port, "127.0.0.1")
