@@ -31,9 +31,11 @@
 #include "http/httpserver.h"
 #include "io/coroutine.h"
 #include "io/executor.h"
+#include "io/heap.h"
 #include "io/ioloop.h"
 
 #define ORPHAN_LEAVE_MS 2000
+#define HEAP_REST_MS 1000
 #define HANDLERS_POLL_MS 20
 #define QUEUES_POLL_MS 5
 #define QUEUES_POLLS_MAX 40
@@ -581,7 +583,10 @@ open_loop(struct worker *worker)
         &(td_executor_options){.threads_max = (unsigned)settings->executor_threads,
                                .queue_max = (size_t)settings->executor_queue});
     td_compressor_configure((size_t)settings->max_compressors);
-    return td_ioloop_create(&worker->loop, &worker->failure);
+    if (td_ioloop_create(&worker->loop, &worker->failure) < 0)
+        return worker->failure.code;
+    td_heap_open(worker->loop, HEAP_REST_MS);
+    return 0;
 }
 
 static int
@@ -616,6 +621,7 @@ close_worker(struct worker *worker)
     td_timer_stop(worker->loop, &worker->deadline);
     td_timer_stop(worker->loop, &worker->queues);
     td_timer_stop(worker->loop, &worker->handlers);
+    td_heap_close();
     td_ioloop_destroy(&worker->loop);
     if (td_executor_jobs() > 0)
         _exit(0); /* a job that never ends may still use what would go now */

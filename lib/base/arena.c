@@ -13,6 +13,8 @@
 
 _Static_assert(sizeof(td_arena_chunk) == 16, "the first allocation of a chunk is aligned to 16");
 
+td_large_fn *td_large_used;
+
 static TD_NORETURN void
 out_of_memory(size_t size)
 {
@@ -27,6 +29,7 @@ td_xmalloc(size_t size)
 
     if (TD_UNLIKELY(p == NULL))
         out_of_memory(size);
+    td_note_large(size);
     return p;
 }
 
@@ -47,6 +50,7 @@ td_xrealloc(void *p, size_t size)
 
     if (TD_UNLIKELY(moved == NULL))
         out_of_memory(size);
+    td_note_large(size);
     return moved;
 }
 

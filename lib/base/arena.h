@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <tornado/abi.h>
 #include <tornado/str.h>
+#include "base/assert.h"
 
 #define TD_CHUNK_SIZE 4096 /* bytes of a pooled chunk, its header included */
 
@@ -97,5 +98,20 @@ TD_PRIVATE void *td_xmalloc(size_t size);
 TD_PRIVATE void *td_xcalloc(size_t n, size_t size);
 TD_PRIVATE void *td_xrealloc(void *p, size_t size);
 TD_PRIVATE char *td_xstrdup(const char *text);
+
+/*
+ * Called, if set, when at least TD_LARGE bytes were asked for or are given back, in any thread; those
+ * who free say so with td_note_large.
+ */
+#define TD_LARGE (128 * 1024)
+typedef void td_large_fn(void);
+TD_PRIVATE extern td_large_fn *td_large_used;
+
+static inline void
+td_note_large(size_t size)
+{
+    if (TD_UNLIKELY(size >= TD_LARGE) && td_large_used != NULL)
+        td_large_used();
+}
 
 #endif

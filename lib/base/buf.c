@@ -90,6 +90,7 @@ td_buf_printf(td_buf *buf, const char *format, ...)
 void
 td_buf_release(td_buf *buf)
 {
+    td_note_large(buf->size);
     free(buf->base);
     *buf = (td_buf){0};
 }

@@ -62,19 +62,17 @@ td_request_body_fits(const td_request *request, uint64_t size, size_t memory_max
 bool
 td_request_reserve_body(td_request *request, size_t size, size_t memory_max)
 {
-    const size_t before = request->body_buf.size;
-    td_buf larger = {0};
+    td_buf *body = &request->body_buf;
 
     size++; /* for the NUL behind it */
-    if (request->body_buf.start + size <= before)
+    if (size <= body->size)
         return true;
-    if (body_memory - before + size > memory_max)
+    if (body_memory - body->size + size > memory_max)
         return false;
-    td_buf_reserve(&larger, size); /* of a new buffer: exactly as much as was counted */
-    td_buf_append(&larger, td_buf_str(&request->body_buf));
-    td_buf_release(&request->body_buf);
-    request->body_buf = larger;
-    body_memory += request->body_buf.size - before;
+    TD_ASSERT(body->start == 0); /* nothing is taken from its front */
+    body_memory += size - body->size;
+    body->base = td_xrealloc(body->base, size); /* a large one grows without being copied */
+    body->size = size;
     return true;
 }
 

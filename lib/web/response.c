@@ -45,6 +45,7 @@ td_response_release(td_handler *h)
         td_sse_over(h);
     if (!h->body_on_heap)
         return;
+    td_note_large(h->body_size);
     free(h->body);
     h->body = NULL;
     h->body_on_heap = false;
@@ -263,7 +264,7 @@ grow_body(td_handler *h, size_t n)
 static inline char *
 body_room(td_handler *h, size_t n)
 {
-    if (TD_LIKELY(h->body_size - h->body_len >= n))
+    if (TD_LIKELY(h->body_len + n <= h->body_size))
         return h->body + h->body_len;
     return grow_body(h, n);
 }
@@ -287,6 +288,25 @@ refuse_to_ask(const td_handler *h, const char *function)
 {
     return td_handler_misuse(h, function, h->in_head ? "the head is being made"
                                                      : "a transform is running");
+}
+
+/*
+ * A large part of the request's own body, which stays until the response is sent, need not be copied.
+ * Its size is 0: there is no room in it, and none behind it.
+ */
+static bool
+borrow(td_handler *h, td_str bytes)
+{
+    const td_str own = h->request->body;
+
+    if (h->body_len > 0 || h->body_on_heap || bytes.len <= BODY_IN_ARENA ||
+        bytes.len > (size_t)h->request->limits->max_response_buffer || bytes.ptr < own.ptr ||
+        bytes.ptr + bytes.len > own.ptr + own.len)
+        return false;
+    h->body = (char *)(uintptr_t)bytes.ptr;
+    h->body_len = bytes.len;
+    h->body_size = 0;
+    return true;
 }
 
 /* 0, or what a function that adds to the response has to return. */
@@ -315,7 +335,8 @@ td_write(td_handler *h, td_str bytes)
         return 0;
     if (TD_UNLIKELY(bytes.ptr == NULL))
         return td_handler_misuse(h, "td_write", "the bytes are nowhere");
-    append(h, bytes);
+    if (TD_LIKELY(h->request->body.ptr == NULL) || !borrow(h, bytes))
+        append(h, bytes);
     return 0;
 }
 

@@ -80,6 +80,7 @@ def tornadod(setup):
 [tornadod]
 workers = 1
 handlers = {OUT}/handlers
+body_memory = 128m
 [listen:bench]
 address = 127.0.0.1:{setup.port}
 backlog = 4096

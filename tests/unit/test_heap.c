@@ -1,0 +1,82 @@
+/* Goal: large buffers stay in memory while they are used, and go back to the system when they are not. */
+#include "io/heap.h"
+
+#include "base/arena.h"
+#include "tests/unit/on_loop.h"
+
+#define BUFFERS 64
+#define BUFFER_SIZE (1024 * 1024)
+#define REST_MS 20
+
+/* Kilobytes of memory that is ours alone. */
+static long
+resident(void)
+{
+    FILE *file = fopen("/proc/self/smaps_rollup", "r");
+    char line[128];
+    long n = -1;
+
+    while (n < 0 && fgets(line, sizeof(line), file) != NULL)
+        sscanf(line, "Private_Dirty: %ld", &n);
+    fclose(file);
+    return n;
+}
+
+static void
+use_buffers(void)
+{
+    static char *buffers[BUFFERS];
+
+    for (int i = 0; i < BUFFERS; i++)
+        memset(buffers[i] = td_xmalloc(BUFFER_SIZE), 'x', BUFFER_SIZE);
+    for (int i = 0; i < BUFFERS; i++) {
+        td_note_large(BUFFER_SIZE);
+        free(buffers[i]);
+    }
+}
+
+static void
+stop(void *arg)
+{
+    (void)arg;
+    td_ioloop_stop(loop);
+}
+
+static void
+run_for(int64_t ms)
+{
+    td_timer timer = {.fn = stop};
+
+    td_timer_start(loop, &timer, td_now_ns() + ms * TD_NS_PER_MS);
+    td_ioloop_start(loop);
+}
+
+START_TEST(memory_stays_while_it_is_used_and_goes_afterwards)
+{
+    const long before = resident();
+
+    td_heap_open(loop, REST_MS);
+    use_buffers();
+    ck_assert_int_ge(resident() - before, BUFFERS * BUFFER_SIZE / 1024);
+#ifndef __SANITIZE_ADDRESS__ /* whose heap is another one */
+    for (int i = 0; resident() - before > BUFFERS * BUFFER_SIZE / 1024 / 10; i++) {
+        ck_assert_int_lt(i, 100);
+        run_for(REST_MS);
+    }
+#endif
+    td_heap_close();
+}
+END_TEST
+
+static void
+fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, open_loop, close_loop);
+    tcase_add_test(tcase, memory_stays_while_it_is_used_and_goes_afterwards);
+}
+
+int
+main(void)
+{
+    return unit_run("heap", fill);
+}
