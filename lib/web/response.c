@@ -37,12 +37,9 @@ td_response_init(td_handler *h)
     memcpy(h->inline_headers, app->default_headers, sizeof(app->default_headers));
 }
 
-void
-td_response_release(td_handler *h)
+static void
+release_body(td_handler *h)
 {
-    td_filters_release(h);
-    if (h->sse != NULL)
-        td_sse_over(h);
     if (!h->body_on_heap)
         return;
     td_note_large(h->body_size);
@@ -50,6 +47,15 @@ td_response_release(td_handler *h)
     h->body = NULL;
     h->body_on_heap = false;
     h->body_len = h->body_size = 0;
+}
+
+void
+td_response_release(td_handler *h)
+{
+    td_filters_release(h);
+    if (h->sse != NULL)
+        td_sse_over(h);
+    release_body(h);
 }
 
 int
@@ -584,16 +590,20 @@ td_response_finish(td_handler *h)
     return rc;
 }
 
-/* Give the writer what there is, and wait until the client has taken enough of it. */
+/*
+ * Give the writer what there is, and wait until the client has taken enough of it; what waits holds
+ * the bytes that are unsent, and no room for others.
+ */
 static int
 flush_and_wait(td_handler *h)
 {
     int rc = h->request->writer->flush(h->request);
 
-    if (rc == 0 &&
-        td_request_pending(h->request) > (size_t)h->request->limits->write_high_water)
-        rc = td_handler_wait_writable(h);
-    return rc;
+    if (rc < 0 || td_request_pending(h->request) <= (size_t)h->request->limits->write_high_water)
+        return rc;
+    if (h->body_len == 0)
+        release_body(h);
+    return td_handler_wait_writable(h);
 }
 
 static void
