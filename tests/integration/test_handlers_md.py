@@ -151,6 +151,10 @@ class HandlersMd(unittest.TestCase):
                                   b"title=\"&lt;b&gt;\">again</a>?</p>",
             "/whoami": b"127.0.0.1, at http://test/whoami\n",
             "/shout?name=jack": b'{"hello": "jack!", "length": 4}',
+            "/squares": b'{"title": "squares", "rows": [{"n": 1, "square": 1}, {"n": 2, "square": 4}, '
+                        b'{"n": 3, "square": 9}]}',
+            "/note": b"the seventeenth version\n", "/whisper": b"PSST!\n",
+            "/countdown": b"".join(b"event: tick\ndata: %d\n\n" % i for i in (3, 2, 1)),
         }
         for target, body in cases.items():
             with self.subTest(target):
