@@ -19,8 +19,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <pthread.h>
-#include <signal.h>
+#include <stdlib.h>
 #include <strings.h>
 #include <sys/random.h>
 #include "textfile.h"
@@ -41,75 +40,30 @@ struct user {
     int64_t known_until_ms;
 };
 
-struct job {
-    struct job *next;
-    struct guard *guard;
-    td_future *done; /* its result is not NULL if the password is right; ours until then */
-    const char *hash;
-    char *password;
-    bool good;
-};
-
 struct guard {
     char *text; /* that names and hashes lie in */
     struct user *users;
     size_t count;
     unsigned char key[MAC_SIZE];
-    td_ioloop *loop;
-    pthread_t thread;
-    pthread_mutex_t lock; /* of what follows */
-    pthread_cond_t changed;
-    struct job *first, **last;
-    unsigned jobs;
-    bool ends;
+    td_executor *executor;
 };
 
-/* ---- the thread */
+/* ---- on the thread */
 
-static struct job *
-take(struct guard *guard)
-{
-    struct job *job;
-
-    pthread_mutex_lock(&guard->lock);
-    while (guard->first == NULL && !guard->ends)
-        pthread_cond_wait(&guard->changed, &guard->lock);
-    job = guard->first;
-    if (job != NULL) {
-        guard->first = job->next;
-        if (guard->first == NULL)
-            guard->last = &guard->first;
-    }
-    pthread_mutex_unlock(&guard->lock);
-    return job;
-}
-
-/* On the loop again. */
-static void
-conclude(void *arg)
-{
-    struct job *job = arg;
-
-    job->guard->jobs--;
-    td_future_set_result(job->done, job->good ? job->guard : NULL);
-    td_future_unref(job->done);
-    OPENSSL_clear_free(job->password, strlen(job->password) + 1);
-    free(job);
-}
+struct verification { /* on the stack that waits for it, all else in the memory of its request */
+    const char *hash, *password;
+    bool is_right;
+};
 
 static void *
-work(void *arg)
+verify(void *arg)
 {
-    struct guard *guard = arg;
+    struct verification *v = arg;
     struct crypt_data *data = calloc(1, sizeof(*data));
+    const char *hash = data != NULL ? crypt_rn(v->password, v->hash, data, sizeof(*data)) : NULL;
 
-    for (struct job *job; (job = take(guard)) != NULL;) {
-        const char *hash = crypt_rn(job->password, job->hash, data, (int)sizeof(*data));
-
-        job->good = hash != NULL && strlen(hash) == strlen(job->hash) &&
-                    CRYPTO_memcmp(hash, job->hash, strlen(hash)) == 0;
-        td_add_callback(guard->loop, conclude, job);
-    }
+    v->is_right = hash != NULL && strlen(hash) == strlen(v->hash) &&
+                  CRYPTO_memcmp(hash, v->hash, strlen(hash)) == 0;
     free(data);
     return NULL;
 }
@@ -117,22 +71,11 @@ work(void *arg)
 static bool
 ask_thread(td_handler *h, struct guard *guard, const char *hash, const char *password)
 {
-    struct job *job;
-    void *good = NULL;
+    struct verification v = {td_strdup(h, td_str_of(hash)).ptr, password, false};
 
-    if (guard->jobs >= JOBS_MAX)
+    if (td_executor_run(guard->executor, verify, &v, NULL) == TD_EBUSY)
         td_raise(h, 503, "%d passwords wait to be verified", JOBS_MAX);
-    job = calloc(1, sizeof(*job));
-    *job = (struct job){.guard = guard, .done = td_future_create(), .hash = hash};
-    job->password = OPENSSL_strdup(password);
-    td_future *done = td_future_ref(job->done);
-    guard->jobs++;
-    pthread_mutex_lock(&guard->lock);
-    *guard->last = job;
-    guard->last = &job->next;
-    pthread_cond_signal(&guard->changed);
-    pthread_mutex_unlock(&guard->lock);
-    return td_await(done, &good) == 0 && good != NULL;
+    return v.is_right;
 }
 
 /* ---- a request */
@@ -288,24 +231,6 @@ destroy(struct guard *guard)
     free(guard);
 }
 
-/* Signals are the loop's. */
-static int
-start_thread(struct guard *guard, td_err *err)
-{
-    sigset_t all, before;
-    int rc;
-
-    guard->loop = td_ioloop_current();
-    guard->last = &guard->first;
-    pthread_mutex_init(&guard->lock, NULL);
-    pthread_cond_init(&guard->changed, NULL);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&guard->thread, NULL, work, guard);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc == 0 ? 0 : td_err_set(err, -rc, "a thread for passwords: %s", strerror(rc));
-}
-
 static int
 load(td_instance *instance, void **state_out, td_err *err)
 {
@@ -324,12 +249,11 @@ load(td_instance *instance, void **state_out, td_err *err)
         rc = parse(guard, settings->users, err);
     if (rc == 0 && getrandom(guard->key, sizeof(guard->key), 0) != sizeof(guard->key))
         rc = td_err_errno(err, "random numbers");
-    if (rc == 0)
-        rc = start_thread(guard, err);
     if (rc < 0) {
         destroy(guard);
         return rc;
     }
+    guard->executor = td_executor_create(1, JOBS_MAX);
     *state_out = guard;
     return 0;
 }
@@ -341,13 +265,7 @@ stop(td_instance *instance)
 
     if (guard == NULL)
         return;
-    pthread_mutex_lock(&guard->lock);
-    guard->ends = true;
-    pthread_cond_signal(&guard->changed);
-    pthread_mutex_unlock(&guard->lock);
-    pthread_join(guard->thread, NULL);
-    while (guard->jobs > 0) /* concluded, but nobody has been told */
-        td_sleep(0);
+    td_executor_destroy(&guard->executor);
     destroy(guard);
 }
 
