@@ -10,7 +10,6 @@ KORE_SECCOMP_FILTER("bench", KORE_SYSCALL_ALLOW(newfstatat))
 
 int plaintext(struct http_request *req);
 int user(struct http_request *req);
-int echo(struct http_request *req);
 
 int
 plaintext(struct http_request *req)
@@ -27,13 +26,5 @@ user(struct http_request *req)
 
     http_response_header(req, "content-type", "text/html; charset=UTF-8");
     http_response(req, 200, id, strlen(id));
-    return KORE_RESULT_OK;
-}
-
-int
-echo(struct http_request *req)
-{
-    http_response_header(req, "content-type", "text/html; charset=UTF-8");
-    http_response(req, 200, req->http_body->data, req->http_body->offset);
     return KORE_RESULT_OK;
 }

@@ -97,7 +97,7 @@ def echo_row(name, size, target):
     request = (b"POST /echo HTTP/1.1\r\n%sContent-Type: application/octet-stream\r\n"
                b"Content-Length: %d\r\n\r\n%s" % (HOST, size, body))
     return Row(name, f"{text} there and back", target, request=request, body=body, echo=True,
-               peers=(YARDSTICK, OURS, "h2o", "Kore", "Tornado"))
+               peers=(YARDSTICK, OURS, "h2o", "Tornado"))
 
 
 RATIO_ROWS = [

@@ -200,17 +200,12 @@ worker_max_connections {CONNECTIONS_MAX}
 worker_rlimit_nofiles {DESCRIPTORS_MAX}
 http_keepalive_time 65
 http_request_limit {CONNECTIONS_MAX}
-http_body_max 2097152
 pidfile {setup.folder}/kore.pid
 domain * {{
     attach bench
     {log}
     route /plaintext plaintext
     route ^/user/([^/]+)$ user
-    route /echo {{
-        handler echo
-        methods post
-    }}
 }}
 """)
     return ["/usr/bin/kore", "-c", conf, "-fnr"]
