@@ -1,6 +1,7 @@
 /*
- * The inside of a td_http1connection, shared by its parts: http1connection.c receives, http1writer.c
- * answers, http1file.c sends files.
+ * The inside of a td_http1connection, shared by its parts: http1connection.c is its life and takes
+ * heads, http1body.c takes bodies, http1writer.c answers, http1file.c sends files, http1proxy.c reads
+ * who the client is.
  */
 #ifndef TORNADO_HTTP_HTTP1_INTERNAL_H
 #define TORNADO_HTTP_HTTP1_INTERNAL_H
@@ -104,6 +105,21 @@ extern http1_turn td_http1_turn;
 #define HTTP1_SLICE (256 * 1024)     /* bytes of long files in one iteration of the loop */
 #define HTTP1_INFLATED (256 * 1024)  /* bytes inflated of a body in one turn */
 #define HTTP1_DRAIN_MAX (64 * 1024)  /* of an unwanted body, to keep the connection */
+#define HTTP1_RATE_WINDOW_MS 10000   /* between looks at body_min_rate and send_min_rate */
+
+/*
+ * Of http1body.c; within a turn, but for the contexts'.  What was given to the delegate or refused
+ * may have set broken, answered, closing and body_paused.
+ */
+void td_http1_bodies_init(td_http1context *context);
+void td_http1_bodies_fini(td_http1context *context); /* no connection is left */
+bool td_http1_body_begin(td_http1connection *conn);  /* one is to come; false: it was refused */
+void td_http1_body_send_continue(td_http1connection *conn); /* if that is what the client awaits */
+size_t td_http1_body_take(td_http1connection *conn, const char *bytes, size_t len); /* bytes taken */
+void td_http1_body_continue(td_http1connection *conn); /* perhaps a pause is over, or a yield */
+/* Whether it can be read to where it will lie in memory; then that: what read() returned, < 0: -errno. */
+bool td_http1_body_goes_straight(td_http1connection *conn);
+ssize_t td_http1_body_receive(td_http1connection *conn);
 
 /* Of http1writer.c. */
 extern const td_message_writer td_http1_writer;
@@ -140,6 +156,9 @@ void td_http1_introduce(td_http1connection *conn); /* peer is known */
 void td_http1_begin(td_http1connection *conn);     /* the first turn, with what is in conn->in */
 void td_http1_close(td_http1connection *conn);
 
+/* And for http1body.c: a time-out of what the client sends; the whole turn. */
+void td_http1_refuse_late(td_http1connection *conn, const char *why);
+
 /* Answer from the connection itself and close; the request may be half parsed. */
 void td_http1_refuse(td_http1connection *conn, int status, const char *why);
 
@@ -151,6 +170,13 @@ http1_end_pause(td_http1connection *conn)
         return;
     conn->body_paused = false;
     conn->waiting_since_ns = td_now_ns();
+}
+
+/* For the time-outs that depend on the phase. */
+static inline td_http1connection *
+http1_connection_of(td_deadline *deadline)
+{
+    return TD_CONTAINER_OF(deadline, td_http1connection, deadline);
 }
 
 static inline const td_limits *
