@@ -51,6 +51,8 @@ future_free(td_future *future)
                   "a future failed and nobody looked: %s", td_strerror(future->error));
     while (!td_list_is_empty(&future->observers))
         callback_free(TD_CONTAINER_OF(future->observers.next, td_observer, link));
+    if (future->dispose != NULL && !future->is_seen)
+        future->dispose(future->result);
     free(future->results);
     free(future);
 }
@@ -202,6 +204,17 @@ int
 td_future_set_result(td_future *future, void *result)
 {
     return set(future, "td_future_set_result", 0, result);
+}
+
+void
+td_future_set_owned(td_future *future, void *result, void (*dispose)(void *result))
+{
+    if (future->is_done) {
+        dispose(result);
+        return;
+    }
+    future->dispose = dispose;
+    td_future_resolve(future, 0, result);
 }
 
 int

@@ -24,6 +24,7 @@ struct td_future {
     void **results;     /* of td_gather, until somebody looks; NULL: none */
     void **results_out; /* where they then go */
     size_t results_count;
+    void (*dispose)(void *result); /* for a result that nobody has looked at; NULL: nothing to do */
 };
 
 typedef struct td_observer {
@@ -36,6 +37,12 @@ void td_future_observe(td_future *future, td_observer *observer);
 
 /* It is not done yet; observers are told later. */
 void td_future_resolve(td_future *future, int error, void *result);
+
+/*
+ * Resolve it with something that whoever looks at it owns from then on: when nobody does, or it was
+ * cancelled, it is disposed of.
+ */
+void td_future_set_owned(td_future *future, void *result, void (*dispose)(void *result));
 
 #pragma GCC visibility pop
 

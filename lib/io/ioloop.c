@@ -20,6 +20,8 @@
 #include "io/call.h"
 #include "io/coroutine.h"
 #include "io/executor.h"
+#include "io/resolver.h"
+#include "io/tcpclient.h"
 
 /* What is compared stands in the heap, so that sifting touches no timer but those that move. */
 struct timer_entry {
@@ -456,7 +458,9 @@ td_ioloop_destroy(td_ioloop **loop_address)
     pthread_mutex_unlock(&loop->lock);
     td_coroutines_close();
     td_calls_close(loop);
+    td_connectings_close();
     td_futures_close();
+    td_resolver_close();
     drop_all(&loop->posted);
     drop_all(&loop->callbacks);
     td_executors_close();

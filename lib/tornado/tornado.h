@@ -22,9 +22,11 @@
 #include <tornado/plugin.h>
 #include <tornado/queues.h>
 #include <tornado/redirect.h>
+#include <tornado/resolver.h>
 #include <tornado/sse.h>
 #include <tornado/static.h>
 #include <tornado/str.h>
+#include <tornado/tcpclient.h>
 #include <tornado/transform.h>
 
 #endif

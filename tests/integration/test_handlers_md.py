@@ -5,6 +5,7 @@ guide says.
 import glob
 import os
 import re
+import socket
 import subprocess
 import unittest
 
@@ -120,6 +121,22 @@ class HandlersMd(unittest.TestCase):
         sheet = self.daemon.get(url)
         return sheet.body, sheet.header("Cache-Control")
 
+    def fingered(self):
+        """Beside a server on a unix socket, and without one."""
+        self.assertEqual(self.daemon.get("/finger").status, 502)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(f"{self.daemon.folder}/finger.sock")
+            os.chmod(f"{self.daemon.folder}/finger.sock", 0o777)
+            server.listen()
+            with self.daemon.connect() as conn:
+                conn.send(b"GET /finger HTTP/1.1\r\nHost: test\r\n\r\n")
+                server.settimeout(harness.DEADLINE)
+                peer = server.accept()[0]
+                with peer, peer.makefile("rb") as asked:
+                    self.assertEqual(asked.readline(), b"jack\r\n")
+                    peer.sendall(b"Jack is out.\n")
+                return conn.response().body
+
     def shops(self):
         """Every answer of the example of routes."""
         for target, headers, answer in (
@@ -169,6 +186,7 @@ class HandlersMd(unittest.TestCase):
         self.assertRegex(friend.header("Server-Timing"), r"\Aapp;dur=\d+\.\d{3}\Z")
         self.shops()
         self.assertEqual(self.ordered(), b"tea\ncake\n")
+        self.assertEqual(self.fingered(), b"Jack is out.\n")
         self.assertEqual(self.styled(), (b"p { color: red }", "max-age=315360000"))
         self.assertEqual(self.streamed("PUT", "/checksum", b"foobar"), b"85944171f73967e8\n")
         self.assertEqual(self.streamed("POST", "/lines", rows), b"100000 lines\n")
@@ -178,7 +196,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 15, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 16, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""

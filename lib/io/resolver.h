@@ -1,0 +1,60 @@
+/*
+ * td_resolver, as the layers above and the daemon see it: look-ups without a coroutine.
+ *
+ * One resolver a thread, made when the first name is looked up, gone with its loop.
+ */
+#ifndef TORNADO_IO_RESOLVER_H
+#define TORNADO_IO_RESOLVER_H
+
+#include <stdbool.h>
+#include <tornado/resolver.h>
+#include "io/ioloop.h"
+
+typedef struct td_resolver_options {
+    const char *servers; /* "127.0.0.1:5353,[::1]"; NULL: of /etc/resolv.conf; must live on */
+    int64_t try_ms;      /* for one server to answer; then the next, three times round */
+    int64_t ttl_max_ms;  /* 0: nothing is cached */
+    size_t cache_max;    /* names */
+    size_t pending_max;  /* names that are being looked up */
+} td_resolver_options;
+
+/* Before this thread's first look-up. */
+TD_PRIVATE void td_resolver_configure(const td_resolver_options *options);
+
+#pragma GCC visibility push(hidden)
+
+typedef struct td_lookup td_lookup;
+
+/* error 0 and the addresses, valid during the call; or why not.  On the loop's stack. */
+typedef void td_lookup_fn(td_lookup *lookup, int error, const td_addresses *addresses);
+
+struct td_lookup { /* the caller's; zeroed memory is one that does not run */
+    td_list link;  /* of those that wait for the same name */
+    td_callback answered;
+    td_timer timer;
+    td_ioloop *loop;
+    uint16_t port;
+    struct name *name; /* referenced; NULL: it was not to be had */
+    int error;
+    td_lookup_fn *done;
+};
+
+/*
+ * 1 and *out when the answer is known already; 0: lookup->done is going to be called, never from
+ * inside; else why not, as td_resolve.
+ */
+int td_lookup_start(td_lookup *lookup, const char *host, uint16_t port,
+                    const td_resolve_options *options, td_lookup_fn *done, td_addresses *out);
+void td_lookup_stop(td_lookup *lookup); /* done is not called any more; harmless when it was */
+
+/* False: there is none, or the caller's options are wrong, which is logged. */
+bool td_resolve_options_read(const td_resolve_options *wanted, td_resolve_options *out,
+                             const char *function);
+
+bool td_resolve_number(const char *host, uint16_t port, td_endpoint *out); /* "::1", "[::1]" */
+
+void td_resolver_close(void); /* for td_ioloop_destroy */
+
+#pragma GCC visibility pop
+
+#endif
