@@ -17,6 +17,7 @@ enum control_type {
     CONTROL_DRAIN, /* finish what has begun and leave; the sockets live on elsewhere */
     CONTROL_STOP,  /* the same, and the daemon goes: take what waits in the queues along */
     CONTROL_LOGS,  /* fds: the log, the access log; -1 where there is none */
+    CONTROL_QUARANTINE, /* text: the instance whose code is not to be run any more */
 };
 
 #define CONTROL_FDS_MAX 2

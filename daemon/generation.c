@@ -55,8 +55,13 @@ fail:
 int
 generation_plan(struct generation *generation, td_err *err)
 {
-    return plan_make(&generation->arena, generation->configuration, generation->directory,
-                     &generation->identity, &generation->plan, err);
+    int rc = plan_make(&generation->arena, generation->configuration, generation->directory,
+                       &generation->identity, &generation->plan, err);
+
+    if (rc == 0)
+        quarantine_init(&generation->quarantine, &generation->arena,
+                        generation->plan.instances_count, &generation->configuration->tornadod);
+    return rc;
 }
 
 int

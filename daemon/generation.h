@@ -18,6 +18,7 @@
 #include "daemon/options.h"
 #include "daemon/plan.h"
 #include "daemon/privileges.h"
+#include "daemon/quarantine.h"
 #include "daemon/seat.h"
 
 struct generation {
@@ -29,6 +30,7 @@ struct generation {
     const char *directory; /* of the handlers */
     struct plan plan;
     struct manifest manifest;
+    struct quarantine quarantine;
     int access_fd;               /* -1: access lines go where the others go */
     struct listener **listeners; /* by configuration->listeners; NULL once released */
     struct seat *seats;

@@ -213,7 +213,7 @@ drain(struct generation *generation, enum control_type how)
         if (seat->pid == 0)
             continue;
         seat_listen(seat);
-        if (!seat->ready || seat_send(seat, how, NULL) < 0)
+        if (!seat->ready || seat_send(seat, how, NULL, NULL) < 0)
             kill(seat->pid, SIGKILL);
     }
     if (generation_workers(generation) == 0)
@@ -496,6 +496,35 @@ describe_end(struct seat *seat, pid_t pid, int status, td_arena *arena)
                             (int)pid, WEXITSTATUS(status), text);
 }
 
+/* The instance whose code was running; 0: none was, or that was not what ended it. */
+static uint32_t
+blamed(const struct seat *seat, int status)
+{
+    if (seat->slot->starting != 0)
+        return seat->slot->starting;
+    if ((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) ||
+        (WIFEXITED(status) && WEXITSTATUS(status) == 0))
+        return 0;
+    return seat->slot->activity.instance;
+}
+
+static void
+quarantine(struct generation *generation, uint32_t index)
+{
+    const td_tornadod_settings *settings = &generation->configuration->tornadod;
+    const struct manifest_instance *instance = &generation->manifest.instances[index - 1];
+
+    td_log_at(TD_LOG_CRITICAL, "master",
+              "handler %s (%s) is quarantined: %lld crashes within quarantine_window (%lld ms); its "
+              "routes answer 503 until the next reload",
+              instance->name, instance->file, (long long)settings->quarantine_crashes,
+              (long long)settings->quarantine_window_ms);
+    for (size_t i = 0; i < generation->seats_count; i++) {
+        if (generation->seats[i].pid != 0)
+            seat_send(&generation->seats[i], CONTROL_QUARANTINE, instance->name, NULL);
+    }
+}
+
 static void
 replace(struct seat *seat, pid_t pid, int status, td_str text)
 {
@@ -520,8 +549,12 @@ on_worker_ended(struct seat *seat, int status)
     td_arena_init(&arena);
     seat_listen(seat); /* its last words */
     td_str text = describe_end(seat, pid, status, &arena);
+    const uint32_t instance = blamed(seat, status);
     seat_bury(seat);
     seat_clear(seat);
+    if (generation == master.current &&
+        quarantine_note(&generation->quarantine, instance, td_clock_ns()))
+        quarantine(generation, instance);
     if (drains) {
         if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
             td_log_at(TD_LOG_ERROR, "master", "%s", text.ptr);
@@ -616,7 +649,7 @@ reopen_logs_of(struct generation *generation)
     int fds[] = {settings->target == TD_LOG_FILE ? td_log_fd() : -1, generation->access_fd};
     for (size_t i = 0; i < generation->seats_count; i++) {
         if (generation->seats[i].pid != 0)
-            seat_send(&generation->seats[i], CONTROL_LOGS, fds);
+            seat_send(&generation->seats[i], CONTROL_LOGS, NULL, fds);
     }
 }
 

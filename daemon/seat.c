@@ -65,10 +65,12 @@ on_control(struct ev_loop *unused, ev_io *watcher, int revents)
 }
 
 int
-seat_send(struct seat *seat, enum control_type type, const int *fds)
+seat_send(struct seat *seat, enum control_type type, const char *text, const int *fds)
 {
     struct control_message message = {.type = type, .fds = {-1, -1}};
 
+    if (text != NULL)
+        snprintf(message.text, sizeof(message.text), "%s", text);
     if (fds != NULL)
         memcpy(message.fds, fds, sizeof(message.fds));
     return control_send(seat->control.fd, &message);
@@ -157,7 +159,8 @@ become_worker(struct seat *seat, pid_t master, int control)
                                      .slot = seat->slot,
                                      .master = master,
                                      .control = control,
-                                     .access_fd = generation->access_fd};
+                                     .access_fd = generation->access_fd,
+                                     .quarantined = generation->quarantine.is_in};
 
     options.sockets = choose_sockets(seat, &options.sockets_count);
     worker_main(&options);

@@ -56,7 +56,7 @@ void seat_cancel_respawn(struct seat *seat);
 /* Read what the worker has said until now. */
 void seat_listen(struct seat *seat);
 
-/* A message to a worker that lives. */
-int seat_send(struct seat *seat, enum control_type type, const int *fds);
+/* A message to a worker that lives.  text and fds may be NULL. */
+int seat_send(struct seat *seat, enum control_type type, const char *text, const int *fds);
 
 #endif

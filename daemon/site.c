@@ -131,6 +131,18 @@ site_mount(struct site *site, const struct site_watch *watch)
 }
 
 void
+site_quarantine(struct site *site, const char *name)
+{
+    for (size_t i = 0; i < site->plan->instances_count; i++) {
+        td_instance *instance = &site->instances[i];
+
+        if (strcmp(instance->name, name) == 0)
+            td_application_quarantine(site_application(site, instance->section->application),
+                                      instance);
+    }
+}
+
+void
 site_close(struct site *site)
 {
     for (size_t i = 0; i < site->plan->configuration->applications_count; i++)

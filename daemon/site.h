@@ -38,6 +38,9 @@ int site_open(struct site *site, const struct plan *plan, td_arena *arena,
 /* Mount the instances and seal the applications. */
 int site_mount(struct site *site, const struct site_watch *watch);
 
+/* The code of that instance is not run any more. */
+void site_quarantine(struct site *site, const char *name);
+
 void site_close(struct site *site); /* the files stay loaded */
 
 /* The settings were checked, so there is one of every name in them. */

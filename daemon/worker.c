@@ -89,7 +89,7 @@ start_hooks(struct worker *worker, void (*run)(void *arg),
 static int
 call_load(td_instance *instance, td_err *err)
 {
-    if (instance->plugin->load == NULL)
+    if (instance->plugin->load == NULL || instance->quarantined)
         return 0;
     enter_instance(instance);
     int rc = instance->plugin->load(instance, &instance->state, err);
@@ -100,7 +100,7 @@ call_load(td_instance *instance, td_err *err)
 static int
 call_start(td_instance *instance, td_err *err)
 {
-    if (instance->plugin->start == NULL)
+    if (instance->plugin->start == NULL || instance->quarantined)
         return 0;
     enter_instance(instance);
     int rc = instance->plugin->start(instance, err);
@@ -142,7 +142,7 @@ run_drain(void *arg)
 
     for (size_t i = 0; i < worker->site.plan->instances_count; i++) {
         td_instance *instance = &worker->site.instances[i];
-        if (instance->plugin->drain == NULL)
+        if (instance->plugin->drain == NULL || instance->quarantined)
             continue;
         enter_instance(instance);
         instance->plugin->drain(instance);
@@ -157,7 +157,7 @@ run_stop(void *arg)
 
     for (size_t i = worker->site.plan->instances_count; i-- > 0;) {
         td_instance *instance = &worker->site.instances[i];
-        if (instance->plugin->stop == NULL)
+        if (instance->plugin->stop == NULL || instance->quarantined)
             continue;
         enter_instance(instance);
         instance->plugin->stop(instance);
@@ -423,6 +423,9 @@ on_message(struct worker *worker, const struct control_message *message)
     case CONTROL_LOGS:
         take_logs(worker, message);
         break;
+    case CONTROL_QUARANTINE:
+        site_quarantine(&worker->site, message->text);
+        break;
     case CONTROL_READY:
     case CONTROL_FAILED:
         break; /* ours */
@@ -554,6 +557,9 @@ open_site(struct worker *worker)
     if (site_open(&worker->site, plan, &worker->arena, &watch) < 0 ||
         site_mount(&worker->site, &watch) < 0)
         return worker->failure.code;
+    for (size_t i = 0; i < plan->instances_count; i++)
+        if (worker->options->quarantined[i])
+            site_quarantine(&worker->site, worker->site.instances[i].name);
     modules_note(name_of_module, (void *)plan);
     for (size_t i = 0; i < plan->files_count; i++)
         close(plan->files[i].fd); /* loaded; the mapping needs no descriptor */

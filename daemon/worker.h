@@ -2,6 +2,7 @@
 #ifndef DAEMON_WORKER_H
 #define DAEMON_WORKER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -22,6 +23,7 @@ struct worker_options {
     pid_t master;
     int control;
     int access_fd; /* -1: access lines go where the others go */
+    const bool *quarantined; /* by the index of the instance less 1 */
     const struct worker_socket *sockets;
     size_t sockets_count;
 };

@@ -518,6 +518,39 @@ td_application_seal(td_application *app, td_err *err)
     return 0;
 }
 
+/* ---- quarantine */
+
+static void
+answer_quarantined(td_handler *h)
+{
+    td_handler_raise_quietly(h, 503, "it is quarantined: it has crashed too often");
+}
+
+/* Requests that are under way keep what they have begun with, but for hooks that have not come yet. */
+static void
+put_into_quarantine(td_route *route)
+{
+    route->class = &no_class;
+    route->checks_xsrf = route->wants_user = route->streams_body = false;
+    for (int method = 0; method < TD_METHODS_COUNT; method++)
+        if (route->methods[method] != NULL)
+            route->methods[method] = answer_quarantined;
+}
+
+void
+td_application_quarantine(td_application *app, td_instance *instance)
+{
+    instance->quarantined = true;
+    for (size_t i = 0; i < app->routes_count; i++)
+        if (app->routes[i]->instance == instance)
+            put_into_quarantine(app->routes[i]);
+    if (app->unmatched == &app->none || app->unmatched->instance != instance)
+        return;
+    put_into_quarantine(app->unmatched);
+    for (size_t i = 0; i < app->scopes_count; i++)
+        put_into_quarantine(&app->scopes[i].none);
+}
+
 td_application *
 td_application_create(const td_application_settings *settings)
 {

@@ -27,6 +27,12 @@ TD_PRIVATE void td_application_set_middleware(td_application *app,
 TD_PRIVATE const td_instance *const *td_application_middleware(const td_application *app);
 
 /*
+ * From now on no code of that instance begins to run: its routes answer 503, and so do chains that it
+ * is a link of.  For after seal; there is no way back.
+ */
+TD_PRIVATE void td_application_quarantine(td_application *app, td_instance *instance);
+
+/*
  * After the last mount: sort (longest mount, order, name), look for the same route twice (an error
  * that names both files), build the tables.
  */

@@ -13,7 +13,7 @@ ask(td_handler *h)
 
     if (route->class->get_current_user != NULL)
         return route->class->get_current_user(h);
-    if (plugin != NULL && plugin->get_current_user != NULL)
+    if (plugin != NULL && plugin->get_current_user != NULL && !route->instance->quarantined)
         return plugin->get_current_user(h);
     return NULL;
 }

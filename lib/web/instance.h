@@ -19,7 +19,7 @@ struct td_instance {
     void *state;          /* what load made */
     void **shared;        /* one address for each of plugin->shared */
     const td_instance *const *middleware; /* of its section, NULL at the end; NULL: none */
-    bool quarantined;     /* none of its code is run: a middleware answers 503 */
+    bool quarantined;     /* none of its code is run: its routes and middleware answer 503 */
 };
 
 #endif

@@ -35,7 +35,8 @@ class Crash(unittest.TestCase):
             "/overflow": (r"overflowed the stack of its coroutine \(see coroutine_stack\), SIGSEGV",
                           r'faults.so\+0x.*"GET /overflow HTTP/1.1"'),
         }
-        with harness.Daemon(["faults"], tornadod="workers = 2") as daemon:
+        settings = "workers = 2\nquarantine_crashes = 0"
+        with harness.Daemon(["faults"], tornadod=settings) as daemon:
             for target, patterns in cases.items():
                 with self.subTest(target):
                     self.crashes(daemon, target, rf"handler faults \(faults.so\), route {target}",
@@ -111,6 +112,61 @@ class Crash(unittest.TestCase):
             while time.monotonic() < born + 1.1:
                 daemon.get("/pid")
             self.crashes(daemon, "/segv", "the next one in 0 ms")
+
+
+class Quarantine(unittest.TestCase):
+    def crash(self, daemon, target, times, headers=b""):
+        for _ in range(times):
+            lines = len(daemon.log.lines)
+            with daemon.connect() as conn:
+                conn.send(b"GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n" % (target, headers))
+                with self.assertRaises((harness.ProtocolError, ConnectionResetError)):
+                    conn.response()
+            daemon.wait_log(r"worker \d+ \(pid \d+\) crashed", lines)
+
+    def until_503(self, daemon, target):
+        """By all workers: one that has lived on is told at about the time that the log says it."""
+        in_a_row = 0
+        while in_a_row < 20:
+            in_a_row = in_a_row + 1 if daemon.get(target).status == 503 else 0
+
+    def test_a_handler_that_crashes_again_and_again_is_not_run_any_more(self):
+        settings = "workers = 2\nquarantine_crashes = 3"
+        with harness.Daemon(["faults", "hello"], tornadod=settings) as daemon:
+            self.crash(daemon, b"/segv", 2)
+            self.assertEqual(daemon.get("/pid").status, 200)
+            self.crash(daemon, b"/abort", 1)
+            daemon.wait_log(r"handler faults \(faults.so\) is quarantined: 3 crashes within "
+                            r"quarantine_window \(60000 ms\)")
+            self.until_503(daemon, "/pid")
+            for _ in range(8):
+                for target in ("/pid", "/segv"):
+                    self.assertEqual(daemon.get(target).status, 503)
+                self.assertEqual(daemon.get("/hello/world").status, 200)
+            self.assertEqual(daemon.get("/nothing").status, 404)
+            daemon.reload()
+            self.assertEqual(daemon.get("/pid").status, 200)
+
+    def test_a_guard_that_crashes_lets_nobody_in(self):
+        ini = "[application]\nmiddleware = links\n"
+        settings = "workers = 1\nquarantine_crashes = 2"
+        with harness.Daemon(["links", "hello"], ini=ini, tornadod=settings) as daemon:
+            self.assertEqual(daemon.get("/hello/world").status, 200)
+            self.crash(daemon, b"/hello/world", 2, b"X-Do: crash\r\n")
+            daemon.wait_log(r"handler links \(links.so\) is quarantined")
+            self.until_503(daemon, "/hello/world")
+            for target in ("/hello/world", "/nothing"):
+                self.assertEqual(daemon.get(target).status, 503)
+
+    def test_one_that_crashes_at_the_start_does_not_keep_the_others_from_theirs(self):
+        with harness.Daemon(["faults", "unloadable"], tornadod="workers = 1\nquarantine_crashes = 2",
+                            ini="[handler:unloadable]\nlater = trouble\n") as daemon:
+            with open(f"{daemon.folder}/trouble", "w", encoding="ascii") as file:
+                file.write("crash")
+            os.kill(daemon.workers()[0], signal.SIGKILL)
+            daemon.wait_log("handler unloadable .* is quarantined: 2 crashes")
+            daemon.notifications.wait("STATUS=1 worker serves, generation 1", daemon.process)
+            self.assertEqual(daemon.get("/pid").status, 200)
 
 
 class Misbehaviour(unittest.TestCase):

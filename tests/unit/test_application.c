@@ -644,6 +644,68 @@ START_TEST(the_server_header_may_be_off)
 }
 END_TEST
 
+/* ---- quarantine */
+
+static void
+crash(td_handler *h)
+{
+    (void)h;
+    ck_abort_msg("its code was run");
+}
+
+static void
+crash_with(td_handler *h, int status)
+{
+    (void)status;
+    crash(h);
+}
+
+static const td_handler_class Crashing = {.prepare = crash, .get = crash,
+                                          .post = crash, .on_finish = crash,
+                                          .write_error = crash_with, .flags = TD_AUTHENTICATED};
+static const td_handler_class CrashingStream = {.post = crash, .prepare = crash,
+                                                .flags = TD_STREAM_BODY};
+
+static const td_url crashing_urls[] = {
+    TD_URL("/crash", &Crashing),
+    TD_URL("/stream", &CrashingStream),
+    {.pattern = NULL},
+};
+
+static const struct {
+    const char *method, *target, *lines;
+    int status;
+} quarantined[] = {
+    {"GET", "/get", "", 200},
+    {"GET", "/crash", "", 503},
+    {"POST", "/crash", "", 503},
+    {"PUT", "/crash", "", 405}, /* the page is ours */
+    {"POST", "/stream", "Content-Length: 5\r\n", 503},
+    {"GET", "/nothing", "", 503}, /* it has the default handler, too */
+};
+
+START_TEST(an_instance_in_quarantine_runs_no_code)
+{
+    td_instance *good = web_instance("good", table, (td_handler_settings){0});
+    td_instance *bad = instance_with_default("bad", crashing_urls, &Crashing, NULL);
+    web_exchange *before, *x;
+    td_err err = {0};
+
+    ck_assert_int_eq(td_application_mount(web_app, good, &err), 0);
+    ck_assert_int_eq(td_application_mount(web_app, bad, &err), 0);
+    ck_assert_int_eq(td_application_seal(web_app, &err), 0);
+    /* Routed before, as a head that comes again is. */
+    before = web_route_to(quarantined[_i].method, quarantined[_i].target, quarantined[_i].lines);
+    td_application_quarantine(web_app, bad);
+    web_execute(before);
+    ck_assert_int_eq(before->status, quarantined[_i].status);
+    web_done(before);
+    x = web_request(quarantined[_i].method, quarantined[_i].target, quarantined[_i].lines);
+    ck_assert_int_eq(x->status, quarantined[_i].status);
+    web_done(x);
+}
+END_TEST
+
 #define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
 
 int
@@ -666,6 +728,7 @@ main(void)
     tcase_add_loop_test(tcase, a_default_handler_answers_what_no_route_matches, 0, COUNT(lost));
     tcase_add_loop_test(tcase, a_default_handler_is_one_at_most, 0, COUNT(elections));
     tcase_add_test(tcase, a_redirect_without_a_default_host_is_told);
+    tcase_add_loop_test(tcase, an_instance_in_quarantine_runs_no_code, 0, COUNT(quarantined));
     tcase_add_test(tcase, an_instance_may_be_named_with_a_name);
     tcase_add_test(tcase, routes_are_listed_in_the_order_of_matching);
     tcase_add_test(tcase, names_lead_back_to_paths_and_the_last_one_wins);
