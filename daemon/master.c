@@ -484,6 +484,11 @@ describe_end(struct seat *seat, pid_t pid, int status, td_arena *arena)
 
     if (seat->reason[0] != '\0')
         return td_arena_sprintf(arena, "%s", seat->reason);
+    if (seat->hung)
+        return td_arena_sprintf(
+            arena, "worker %u (pid %d) gave no sign of life for hang_timeout (%lld ms): %s",
+            seat->number, (int)pid,
+            (long long)seat->generation->configuration->tornadod.hang_timeout_ms, text);
     if (WIFSIGNALED(status) && seat->slot->crash.signal != 0)
         return td_arena_sprintf(arena, "worker %u (pid %d) crashed: %s", seat->number, (int)pid,
                                 text);
@@ -502,7 +507,7 @@ blamed(const struct seat *seat, int status)
 {
     if (seat->slot->starting != 0)
         return seat->slot->starting;
-    if ((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) ||
+    if ((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !seat->hung) ||
         (WIFEXITED(status) && WEXITSTATUS(status) == 0))
         return 0;
     return seat->slot->activity.instance;

@@ -34,10 +34,14 @@ struct crash_report {
     struct crash_frame frames[CRASH_FRAMES_MAX]; /* callers, innermost first */
 };
 
+/* A worker gives a sign of life so often, in ms, and the master looks as often. */
+#define HEARTBEAT_OF(hang_timeout_ms) ((hang_timeout_ms) / 8 > 0 ? (hang_timeout_ms) / 8 : 1)
+
 struct slot {
     _Alignas(64) td_activity activity;
     uint32_t starting; /* index of the instance whose load or start hook runs; 0: none */
     uint64_t requests; /* answered */
+    int64_t alive_ns;  /* monotonic: when its loop last came by, see HEARTBEAT_OF */
     pid_t pid; /* these three for whoever looks at the board; the master knows them itself */
     uint32_t generation, worker;
     struct crash_report crash;

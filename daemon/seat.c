@@ -12,6 +12,7 @@
 #include "daemon/worker.h"
 
 #define LIFE_GOOD_NS TD_NS_PER_S /* ready for that long: whatever ended it was not its start */
+#define HUNG_GRACE_S 2           /* to write down where it is */
 #define PAUSE_FIRST_MS 50        /* doubles from failure to failure */
 #define PAUSE_DOUBLINGS_MAX 7    /* 6.4 s */
 
@@ -23,6 +24,56 @@ seat_events_set(struct ev_loop *event_loop, const struct seat_events *seat_event
 {
     loop = event_loop;
     events = seat_events;
+}
+
+/* ---- signs of life */
+
+static int64_t
+hang_timeout_ms(const struct seat *seat)
+{
+    return seat->generation->configuration->tornadod.hang_timeout_ms;
+}
+
+/*
+ * It hangs: SIGABRT has it write down where (see crash.c), SIGKILL is for one that is stopped or
+ * past that.
+ */
+static void
+end_hung(struct seat *seat)
+{
+    kill(seat->pid, seat->hung ? SIGKILL : SIGABRT);
+    seat->hung = true;
+    ev_timer_stop(loop, &seat->heartbeat);
+    ev_timer_set(&seat->heartbeat, HUNG_GRACE_S, HUNG_GRACE_S);
+    ev_timer_start(loop, &seat->heartbeat);
+}
+
+static void
+on_heartbeat(struct ev_loop *unused, ev_timer *timer, int revents)
+{
+    struct seat *seat = timer->data;
+    const int64_t now_ns = td_clock_ns(), timeout_ns = hang_timeout_ms(seat) * TD_NS_PER_MS;
+    const bool was_late = now_ns - seat->looked_ns > timeout_ns / 4;
+
+    (void)unused;
+    (void)revents;
+    seat->looked_ns = now_ns;
+    if (seat->hung)
+        end_hung(seat);
+    else if (now_ns - seat->slot->alive_ns > timeout_ns / 8 * 6 && !was_late)
+        end_hung(seat); /* and it was not the master, or the machine, that stood still */
+}
+
+static void
+watch_heartbeat(struct seat *seat)
+{
+    const double period_s = (double)HEARTBEAT_OF(hang_timeout_ms(seat)) / 1000.;
+
+    if (hang_timeout_ms(seat) == 0)
+        return;
+    seat->looked_ns = td_clock_ns();
+    ev_timer_set(&seat->heartbeat, period_s, period_s);
+    ev_timer_start(loop, &seat->heartbeat);
 }
 
 /* ---- what the worker says */
@@ -40,6 +91,7 @@ on_message(struct seat *seat, const struct control_message *message)
         seat->ready = true;
         seat->ready_ns = td_clock_ns();
         ev_timer_stop(loop, &seat->limit);
+        watch_heartbeat(seat);
         events->ready(seat);
     }
 }
@@ -122,6 +174,8 @@ seat_init(struct seat *seat, struct generation *generation, uint32_t number)
     seat->control.data = seat;
     ev_timer_init(&seat->limit, on_limit, 0., 0.);
     seat->limit.data = seat;
+    ev_timer_init(&seat->heartbeat, on_heartbeat, 0., 0.);
+    seat->heartbeat.data = seat;
     ev_timer_init(&seat->respawn, try_again, 0., 0.);
     seat->respawn.data = seat;
 }
@@ -173,6 +227,7 @@ seat_spawn(struct seat *seat, td_err *err)
     int ours, theirs;
 
     seat->reason[0] = '\0';
+    seat->hung = false;
     seat->slot = scoreboard_take();
     if (seat->slot == NULL)
         return td_err_set(err, TD_EBUSY, "more than %d workers in all generations",
@@ -212,6 +267,7 @@ void
 seat_bury(struct seat *seat)
 {
     ev_timer_stop(loop, &seat->limit);
+    ev_timer_stop(loop, &seat->heartbeat);
     ev_io_stop(loop, &seat->control);
     close(seat->control.fd);
     ev_io_set(&seat->control, -1, EV_READ);

@@ -24,6 +24,9 @@ struct seat {
     struct slot *slot;
     ev_io control;                 /* fd -1: closed */
     ev_timer limit;                /* runs until it is ready */
+    ev_timer heartbeat;            /* runs while it is ready, if there is a hang_timeout */
+    int64_t looked_ns;             /* when that last ran */
+    bool hung;                     /* it gave no sign of life, and is being ended */
     ev_timer respawn;              /* runs while nobody sits here and somebody is to */
     unsigned failures;             /* in a row: lives that ended early */
     char reason[TD_ERR_TEXT_SIZE]; /* why it ends, when that is known; else empty */

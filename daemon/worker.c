@@ -54,7 +54,7 @@ struct worker {
     td_httpserver **servers; /* by options->sockets; NULL before SERVING */
     size_t servers_left;     /* not drained yet */
     unsigned queue_polls;
-    td_timer queues, deadline, handlers;
+    td_timer queues, deadline, handlers, heartbeat;
 
     td_coroutine *hooks; /* that runs drain hooks; NULL: none does */
     bool hooks_done;
@@ -176,6 +176,18 @@ on_answered(void *arg, const td_request *request, int64_t duration_ns)
         accesslog_add(worker->access, request, duration_ns);
 }
 
+/* For the master, which ends a worker that hangs. */
+static void
+on_heartbeat(void *arg)
+{
+    struct worker *worker = arg;
+    const int64_t period_ms = HEARTBEAT_OF(worker->configuration->tornadod.hang_timeout_ms);
+
+    worker->options->slot->alive_ns = td_clock_ns();
+    td_timer_start(worker->loop, &worker->heartbeat,
+                   worker->options->slot->alive_ns + period_ms * TD_NS_PER_MS);
+}
+
 static void
 create_servers(struct worker *worker)
 {
@@ -237,6 +249,8 @@ on_started(void *arg, td_coroutine_end end)
     worker->options->slot->starting = 0;
     create_servers(worker);
     worker->state = SERVING;
+    if (worker->configuration->tornadod.hang_timeout_ms > 0)
+        on_heartbeat(worker);
     tell_master(worker, CONTROL_READY, "");
 }
 
@@ -572,6 +586,7 @@ init_watchers(struct worker *worker)
     worker->deadline = (td_timer){.fn = on_deadline, .arg = worker};
     worker->queues = (td_timer){.fn = drain_when_queues_are_empty, .arg = worker};
     worker->handlers = (td_timer){.fn = stop_when_idle, .arg = worker};
+    worker->heartbeat = (td_timer){.fn = on_heartbeat, .arg = worker};
     ev_io_init(&worker->control, on_control, worker->options->control, EV_READ);
     worker->control.data = worker;
     ev_io_start(td_ioloop_ev(worker->loop), &worker->control);
@@ -627,6 +642,7 @@ close_worker(struct worker *worker)
     td_timer_stop(worker->loop, &worker->deadline);
     td_timer_stop(worker->loop, &worker->queues);
     td_timer_stop(worker->loop, &worker->handlers);
+    td_timer_stop(worker->loop, &worker->heartbeat);
     td_heap_close();
     td_ioloop_destroy(&worker->loop);
     if (td_executor_jobs() > 0)

@@ -138,6 +138,15 @@ spin(td_handler *h)
         (void)*(td_handler *volatile *)&h;
 }
 
+/* The same without using the processor. */
+static void
+block(td_handler *h)
+{
+    (void)h;
+    for (;;)
+        pause();
+}
+
 #define CLASS(name_) ((const td_handler_class[]){{.get = name_}})
 
 TD_PLUGIN(.name = "faults", .version = "1.0",
@@ -147,4 +156,5 @@ TD_PLUGIN(.name = "faults", .version = "1.0",
                           TD_URL("/abort", CLASS(call_abort)), TD_URL("/exit", CLASS(call_exit)),
                           TD_URL("/divide", CLASS(divide)), TD_URL("/overflow", CLASS(overflow)),
                           TD_URL("/raise", CLASS(call_raise)), TD_URL("/misuse", CLASS(misuse)),
-                          TD_URL("/never", CLASS(never)), TD_URL("/spin", CLASS(spin))));
+                          TD_URL("/never", CLASS(never)), TD_URL("/spin", CLASS(spin)),
+                          TD_URL("/block", CLASS(block))));

@@ -169,6 +169,30 @@ class Quarantine(unittest.TestCase):
             self.assertEqual(daemon.get("/pid").status, 200)
 
 
+class Hanging(unittest.TestCase):
+    def test_one_that_loops_or_blocks_is_named_and_replaced(self):
+        settings = "workers = 2\nhang_timeout = 1s\nquarantine_crashes = 0"
+        with harness.Daemon(["faults"], tornadod=settings) as daemon:
+            for target, where in (("/spin", r"SIGABRT in faults.so\+0x"),
+                                  ("/block", r"SIGABRT in libc.*called from .*faults.so\+0x")):
+                lines = len(daemon.log.lines)
+                with self.subTest(target), daemon.connect() as conn:
+                    conn.send(GET % target.encode())
+                    line = daemon.wait_log("gave no sign of life", lines)
+                    self.assertRegex(line, r"worker \d+ \(pid \d+\) gave no sign of life for hang_timeout "
+                                           rf"\(1000 ms\): {where}")
+                    self.assertRegex(line, rf'route {target}, request \d+ "GET {target} HTTP/1.1"')
+                    self.assertEqual(daemon.get("/pid").status, 200)
+
+    def test_one_that_is_stopped_is_replaced(self):
+        with harness.Daemon(["faults"], tornadod="workers = 1\nhang_timeout = 400ms") as daemon:
+            stopped = daemon.workers()[0]
+            os.kill(stopped, signal.SIGSTOP)
+            daemon.wait_log(rf"\(pid {stopped}\) gave no sign of life")
+            daemon.notifications.wait("STATUS=1 worker serves, generation 1", daemon.process)
+            self.assertNotEqual(int(daemon.get("/pid").body), stopped)
+
+
 class Misbehaviour(unittest.TestCase):
     """What does not cost the worker."""
 
