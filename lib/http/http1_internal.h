@@ -103,7 +103,7 @@ extern http1_turn td_http1_turn;
 
 #define HTTP1_TURN_BYTES (64 * 1024) /* of answers in one turn; then the others' go */
 #define HTTP1_SLICE (256 * 1024)     /* bytes of long files in one iteration of the loop */
-#define HTTP1_INFLATED (256 * 1024)  /* bytes inflated of a body in one turn */
+#define HTTP1_INFLATED (64 * 1024)   /* bytes inflated of a body in one turn */
 #define HTTP1_DRAIN_MAX (64 * 1024)  /* of an unwanted body, to keep the connection */
 #define HTTP1_RATE_WINDOW_MS 10000   /* between looks at body_min_rate and send_min_rate */
 

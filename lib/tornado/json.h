@@ -21,6 +21,9 @@ typedef struct td_json td_json;
  * is no JSON (RFC 8259: UTF-8; an integer has to fit 64 bits, a number a double; of members of the
  * same name the last counts), 413 beyond max_json_depth or max_json_memory.  Never NULL; 500 when a
  * handler that uses libjansson itself has replaced its allocator.
+ *
+ * The first call may wait, in a coroutine: a body beyond 4 KiB is parsed by the worker's executor
+ * (503 when executor_queue jobs wait for it), while others are served.
  */
 TD_API const td_json *td_request_json(td_handler *h);
 

@@ -9,10 +9,15 @@
 #include <locale.h>
 #include <math.h>
 #include <stdlib.h>
+#include <tornado/coroutine.h>
 #include "base/clock.h"
 #include "base/escape.h"
 #include "base/value.h"
 #include "web/forms.h"
+
+/* What is done in one go of a large form; others are served before the next.  Some 100 us each. */
+#define PAIRS_A_TURN 1024
+#define BYTES_A_TURN (128 * 1024)
 
 static const td_str none = {NULL, 0};
 
@@ -217,8 +222,19 @@ enum source {
 td_arguments *
 td_arguments_create(td_handler *h, size_t count_max)
 {
-    return td_arena_alloc(&h->request->arena,
-                          sizeof(td_arguments) + count_max * sizeof(td_argument));
+    td_arguments *arguments = td_arena_alloc_raw(
+        &h->request->arena, sizeof(td_arguments) + count_max * sizeof(td_argument));
+
+    arguments->count = 0;
+    return arguments;
+}
+
+void
+td_arguments_add(td_arguments *arguments, td_argument argument, bool in_turns)
+{
+    arguments->items[arguments->count++] = argument;
+    if (in_turns && arguments->count % PAIRS_A_TURN == 0)
+        td_sleep(0);
 }
 
 /* Take what stands before the next `separator` off the front. */
@@ -233,34 +249,61 @@ next_part(td_str *rest, char separator)
     return part;
 }
 
+/* Those that begin in the text; `before` is the byte in front of it.  Not by parts: most may be empty. */
 static size_t
-count_pairs(td_str text)
+count_beginnings(td_str text, char before)
 {
     size_t count = 0;
 
-    while (text.len > 0)
-        count += next_part(&text, '&').len > 0;
+    for (size_t i = 0; i < text.len; i++) {
+        count += (before == '&') & (text.ptr[i] != '&');
+        before = text.ptr[i];
+    }
     return count;
 }
 
-td_arguments *
-td_arguments_split(td_handler *h, td_str text, size_t count_max)
+/* More than count_max: there are at least so many. */
+static size_t
+count_pairs(td_str text, size_t count_max, bool in_turns)
 {
-    const size_t count = count_pairs(text);
+    size_t count = 0;
+
+    for (size_t at = 0; at < text.len && count <= count_max; at += BYTES_A_TURN) {
+        const size_t left = text.len - at;
+        const td_str piece = {text.ptr + at, left < BYTES_A_TURN ? left : BYTES_A_TURN};
+
+        if (in_turns && at > 0)
+            td_sleep(0);
+        count += count_beginnings(piece, at > 0 ? piece.ptr[-1] : '&');
+    }
+    return count;
+}
+
+/* Pass over the separators in front of the next pair. */
+static void
+skip_separators(td_str *text, bool in_turns)
+{
+    for (size_t skipped = 1; text->len > 0 && text->ptr[0] == '&'; skipped++) {
+        *text = td_str_make(text->ptr + 1, text->len - 1);
+        if (in_turns && skipped % BYTES_A_TURN == 0)
+            td_sleep(0);
+    }
+}
+
+td_arguments *
+td_arguments_split(td_handler *h, td_str text, size_t count_max, bool in_turns)
+{
+    const size_t count = count_pairs(text, count_max, in_turns);
     td_arguments *arguments;
 
     if (count > count_max)
         return NULL;
     arguments = td_arguments_create(h, count);
-    while (text.len > 0) {
+    for (skip_separators(&text, in_turns); text.len > 0; skip_separators(&text, in_turns)) {
         td_str value = next_part(&text, '&');
+        const td_str name = td_url_unescape(&h->request->arena, next_part(&value, '='), true);
 
-        if (value.len == 0)
-            continue;
-        td_argument *argument = &arguments->items[arguments->count++];
-
-        argument->name = td_url_unescape(&h->request->arena, next_part(&value, '='), true);
-        argument->raw = value;
+        td_arguments_add(arguments, (td_argument){.name = name, .raw = value}, in_turns);
     }
     return arguments;
 }
@@ -271,7 +314,7 @@ split_query(td_handler *h)
 {
     const size_t others = h->form != NULL ? h->form->fields->count : 0;
     td_arguments *arguments = td_arguments_split(
-        h, h->request->head.query, (size_t)h->request->limits->max_fields - others);
+        h, h->request->head.query, (size_t)h->request->limits->max_fields - others, false);
 
     if (arguments == NULL)
         td_handler_raise_quietly(h, 413, "more arguments than max_fields");

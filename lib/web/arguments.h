@@ -22,7 +22,10 @@ typedef struct td_arguments {
 td_arguments *td_arguments_create(td_handler *h,
                                   size_t count_max); /* empty, in the request's arena */
 
+/* in_turns: wait after each thousand or so, so that others are served; in a coroutine only. */
+void td_arguments_add(td_arguments *arguments, td_argument argument, bool in_turns);
+
 /* Split "a=1&b=2".  NULL: there are more than `count_max`. */
-td_arguments *td_arguments_split(td_handler *h, td_str text, size_t count_max);
+td_arguments *td_arguments_split(td_handler *h, td_str text, size_t count_max, bool in_turns);
 
 #endif

@@ -42,7 +42,7 @@ parse_urlencoded(td_handler *h)
 
     if (h->request->body.len > (size_t)limits->max_form_memory)
         td_handler_raise_quietly(h, 413, "form: larger than max_form_memory");
-    fields = td_arguments_split(h, h->request->body, (size_t)limits->max_fields);
+    fields = td_arguments_split(h, h->request->body, (size_t)limits->max_fields, true);
     if (fields == NULL)
         td_handler_raise_quietly(h, 413, "form: more fields than max_fields");
     h->form = TD_ARENA_NEW(&h->request->arena, td_form);
@@ -207,8 +207,9 @@ make_form(td_handler *h, const struct reader *reader)
 
         file.body.ptr = body + part->offset;
         if (td_str_is_null(file.filename))
-            form->fields->items[form->fields->count++] =
-                (td_argument){.name = file.name, .raw = file.body, .is_plain = true};
+            td_arguments_add(form->fields,
+                             (td_argument){.name = file.name, .raw = file.body, .is_plain = true},
+                             true);
         else
             form->files[form->files_count++] = file;
     }

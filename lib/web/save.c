@@ -3,18 +3,21 @@
  *
  * One slice an iteration of the loop.  Where the body lies in a temporary file, the kernel copies
  * from there (and shares the blocks where the file system can); else, and where it cannot, the bytes
- * are written.
+ * are written.  Taking the place of a large file frees that, which takes the kernel milliseconds; so
+ * where what takes it is large, a thread of the executor does it.
  */
 #include <errno.h>
 #include <sys/types.h>
 #include <unistd.h>
 #include <tornado/coroutine.h>
+#include <tornado/executor.h>
 #include <tornado/forms.h>
 #include "base/tempfile.h"
 #include "http/spill.h"
 #include "web/handler.h"
 
 #define SLICE (256 * 1024) /* bytes in one go; others are served before the next */
+#define LARGE (4 * 1024 * 1024)
 
 struct source {
     td_str rest;
@@ -68,6 +71,21 @@ copy_slice(struct source *source, int fd)
     return 0;
 }
 
+static void *
+commit_on_thread(void *file)
+{
+    return (void *)(intptr_t)td_newfile_commit(file);
+}
+
+static int
+commit(td_newfile *file, size_t size)
+{
+    void *result = NULL;
+    const int rc = size > LARGE ? td_executor_run(NULL, commit_on_thread, file, &result) : TD_EBUSY;
+
+    return rc == TD_EBUSY ? td_newfile_commit(file) : rc == 0 ? (int)(intptr_t)result : rc;
+}
+
 static int
 save(td_handler *h, const char *function, td_str bytes, const char *path)
 {
@@ -83,7 +101,7 @@ save(td_handler *h, const char *function, td_str bytes, const char *path)
         if (rc == 0 && source.rest.len > 0)
             rc = td_sleep(0);
     }
-    return rc == 0 ? td_newfile_commit(&file) : rc;
+    return rc == 0 ? commit(&file, bytes.len) : rc;
 }
 
 int

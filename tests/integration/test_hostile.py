@@ -2,12 +2,16 @@
 
 import os
 import random
+import select
+import shutil
 import signal
 import socket
 import struct
+import tempfile
 import time
 import unittest
 
+import attacks
 import harness
 
 GET = "GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -210,6 +214,50 @@ class Limits(unittest.TestCase):
             self.assertLess(grown, (64 if harness.SANITIZED else 24) * 1024 * 1024)
             for one in greedy:
                 one.conn.close()
+
+
+class Toil(unittest.TestCase):
+    """However long a worker works for one client, others have their turns in between."""
+
+    # What one request can make it do without a pause; before there were pauses each failed.
+    LONG = ("fields-raised", "ampersands-raised", "parts-raised", "zip-bomb-raised", "json-raised",
+            "listing", "page")
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="tornadod-test-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        os.chmod(self.folder, 0o755)
+        attacks.make_files(self.folder)
+        self.attacks = attacks.make()
+        self.daemon = harness.Daemon(["attacks"], ini=attacks.ini(self.folder),
+                                     listeners={"default": attacks.LIMITS})
+        self.daemon.install("attacks", "raised")
+
+    def test_each_attack_gets_its_answer(self):
+        with self.daemon as daemon:
+            for name, attack in self.attacks.items():
+                attacker = attacks.Attacker(daemon.addresses["default"], attack, self.folder)
+                self.assertIn(attacker.once(), (*attack.statuses, 0), name)
+                self.assertEqual(daemon.get("/small").status, 200)
+
+    def longest_wait(self, daemon, attack):
+        """The longest time that another client waits, as a share of the time that the attack takes."""
+        waits = []
+        with daemon.connect() as other, daemon.connect() as attacker:
+            attacker.send(attack.request)
+            begin = last = time.monotonic()
+            while not select.select([attacker.socket], [], [], 0)[0]:
+                self.assertEqual(other.request("GET", "/small").status, 200)
+                waits.append(time.monotonic() - last)
+                last += waits[-1]
+            return max(waits, default=0) / (last - begin or 1)
+
+    def test_others_have_their_turns(self):
+        with self.daemon as daemon:
+            for name in self.LONG:
+                shares = [self.longest_wait(daemon, self.attacks[name]) for _ in range(3)]
+                print(f"INFO {name}: others waited for {sorted(shares)[1]:.0%} of its time at most")
+                self.assertLess(sorted(shares)[1], 0.5, name)
 
 
 class Greedy:
