@@ -134,17 +134,24 @@ remove_from(td_headers *headers, size_t i, td_str name)
     return kept < count;
 }
 
-void
-td_headers_set(td_headers *headers, td_arena *arena, td_str name, td_str value)
+td_header *
+td_headers_only(td_headers *headers, td_str name)
 {
     td_header *first = find_from(headers, 0, name);
 
-    if (first == NULL) {
-        td_headers_add(headers, arena, name, value);
-        return;
-    }
-    *first = (td_header){name, value};
-    remove_from(headers, (size_t)(first - headers->items) + 1, name);
+    if (first != NULL && first + 1 < headers->items + headers->count)
+        remove_from(headers, (size_t)(first - headers->items) + 1, name);
+    return first;
+}
+
+void
+td_headers_set(td_headers *headers, td_arena *arena, td_str name, td_str value)
+{
+    td_header *line = td_headers_only(headers, name);
+
+    if (line == NULL)
+        line = td_headers_append(headers, arena);
+    *line = (td_header){name, value};
 }
 
 bool

@@ -56,6 +56,9 @@ td_headers_append(td_headers *headers, td_arena *arena)
 /* Append a line; strings are borrowed. */
 TD_PRIVATE void td_headers_add(td_headers *headers, td_arena *arena, td_str name, td_str value);
 
+/* The first line of that name, and the others are dropped; NULL: there is none. */
+TD_PRIVATE td_header *td_headers_only(td_headers *headers, td_str name);
+
 /* Replace all lines of that name by one, in the place of the first. */
 TD_PRIVATE void td_headers_set(td_headers *headers, td_arena *arena, td_str name, td_str value);
 TD_PRIVATE bool td_headers_remove(td_headers *headers, td_str name);

@@ -42,6 +42,15 @@ typedef struct http1_range {
     bool in_turn;   /* it has just been the first in line */
 } http1_range;
 
+/* Of a request body that does not just lie down in memory. */
+typedef struct http1_flow {
+    td_decompressor *decompressor; /* NULL: it is not inflated */
+    uint64_t inflated;        /* bytes that it has given */
+    uint32_t inflated_in_turn;
+    int64_t waited_ns;        /* how long it was not paused since the rate was looked at, up to */
+    int64_t waiting_since_ns; /* this moment, unless it is paused */
+} http1_flow;
+
 struct td_http1connection {
     td_transport transport;
     td_http1context *context;
@@ -55,14 +64,10 @@ struct td_http1connection {
     td_str stable;           /* behind out: bytes that stay where they are until done */
     http1_range *range;      /* behind stable, or NULL; its `before` is in out; in the request's arena */
     td_chunked *chunked;     /* of a chunked request body; in the request's arena */
-    td_decompressor *decompressor; /* of a compressed one that is inflated for the delegate */
-    uint64_t inflated;       /* bytes that it has given */
-    uint32_t inflated_in_turn;
+    http1_flow *flow;        /* of one that is streamed or inflated; in the request's arena */
     uint64_t body_left;      /* of a request body with Content-Length */
     uint64_t out_left;       /* of the Content-Length we told */
     uint32_t window_received, window_sent; /* bytes since the rate was looked at; saturate */
-    int64_t waited_ns;       /* of a streamed body: how long it was not paused since then, up to */
-    int64_t waiting_since_ns; /* this moment, unless it is paused */
     uint32_t requests;       /* heads accepted on this connection */
     uint32_t lingered;       /* bytes dropped while lingering */
     td_head_parser parser;
@@ -85,9 +90,13 @@ struct td_http1connection {
     bool xheaders;           /* peer is trusted to name another in its heads */
     /*
      * Invariants: stable.len > 0 or a range implies that the request is not done; broken or closing implies
-     * that no further request is taken; body_left and chunked mean something only in HTTP1_BODY.
+     * that no further request is taken; body_left and chunked mean something only in HTTP1_BODY;
+     * body_paused implies a flow.
      */
 };
+
+/* An idle connection is this and 32 bytes of the loop's. */
+_Static_assert(sizeof(struct td_http1connection) <= 376, "it would take 400 bytes of the heap");
 
 /*
  * The turn: while the loop has called into one connection, what it answers collects in one buffer of
@@ -103,7 +112,6 @@ extern http1_turn td_http1_turn;
 
 #define HTTP1_TURN_BYTES (64 * 1024) /* of answers in one turn; then the others' go */
 #define HTTP1_SLICE (256 * 1024)     /* bytes of long files in one iteration of the loop */
-#define HTTP1_INFLATED (64 * 1024)   /* bytes inflated of a body in one turn */
 #define HTTP1_DRAIN_MAX (64 * 1024)  /* of an unwanted body, to keep the connection */
 #define HTTP1_RATE_WINDOW_MS 10000   /* between looks at body_min_rate and send_min_rate */
 
@@ -120,6 +128,7 @@ void td_http1_body_continue(td_http1connection *conn); /* perhaps a pause is ove
 /* Whether it can be read to where it will lie in memory; then that: what read() returned, < 0: -errno. */
 bool td_http1_body_goes_straight(td_http1connection *conn);
 ssize_t td_http1_body_receive(td_http1connection *conn);
+void td_http1_body_drop_flow(td_http1connection *conn); /* there is one; its request is still there */
 
 /* Of http1writer.c. */
 extern const td_message_writer td_http1_writer;
@@ -169,7 +178,7 @@ http1_end_pause(td_http1connection *conn)
     if (!conn->body_paused)
         return;
     conn->body_paused = false;
-    conn->waiting_since_ns = td_now_ns();
+    conn->flow->waiting_since_ns = td_now_ns();
 }
 
 /* For the time-outs that depend on the phase. */

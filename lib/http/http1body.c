@@ -12,7 +12,8 @@
 #include "base/escape.h"
 #include "http/http1_internal.h"
 
-#define BODY_FIRST (16 * 1024) /* bytes of room for a buffered body before any of it has come */
+#define INFLATED_MAX (64 * 1024) /* bytes of a body in one turn */
+#define BODY_FIRST (16 * 1024)   /* bytes of room for a buffered body before any of it has come */
 
 /* ---- time-outs; each is a turn */
 
@@ -29,18 +30,19 @@ rate_expired(td_deadline *deadline)
 {
     td_http1connection *conn = http1_connection_of(deadline);
     const int64_t rate = http1_limits(conn)->body_min_rate, now_ns = td_now_ns();
+    http1_flow *flow = conn->flow;
 
     if (!conn->body_paused) {
-        conn->waited_ns += now_ns - conn->waiting_since_ns;
-        conn->waiting_since_ns = now_ns;
+        flow->waited_ns += now_ns - flow->waiting_since_ns;
+        flow->waiting_since_ns = now_ns;
     }
-    if (conn->waited_ns >= HTTP1_RATE_WINDOW_MS * TD_NS_PER_MS) {
-        if (conn->window_received < rate * (conn->waited_ns / TD_NS_PER_MS) / 1000) {
+    if (flow->waited_ns >= HTTP1_RATE_WINDOW_MS * TD_NS_PER_MS) {
+        if (conn->window_received < rate * (flow->waited_ns / TD_NS_PER_MS) / 1000) {
             td_http1_refuse_late(conn, "body_min_rate");
             return;
         }
         conn->window_received = 0;
-        conn->waited_ns = 0;
+        flow->waited_ns = 0;
     }
     td_deadline_start(&conn->context->receiving, deadline, now_ns);
 }
@@ -76,11 +78,33 @@ td_http1_body_send_continue(td_http1connection *conn)
     td_http1_writer.inform(conn->request, 100, NULL);
 }
 
+static http1_flow *
+flow_of(td_http1connection *conn)
+{
+    if (conn->flow == NULL)
+        conn->flow = TD_ARENA_NEW(&conn->request->arena, http1_flow);
+    return conn->flow;
+}
+
+void
+td_http1_body_drop_flow(td_http1connection *conn)
+{
+    td_decompressor_destroy(&conn->flow->decompressor);
+    conn->flow = NULL;
+    conn->body_paused = conn->body_yields = false;
+}
+
+static bool
+is_compressed(const td_http1connection *conn)
+{
+    return conn->flow != NULL && conn->flow->decompressor != NULL;
+}
+
 /* How long the body is going to be for the delegate. */
 static bool
 is_size_known(const td_http1connection *conn)
 {
-    return !conn->request->head.chunked && conn->decompressor == NULL;
+    return !conn->request->head.chunked && !is_compressed(conn);
 }
 
 /*
@@ -117,10 +141,7 @@ begin_decompression(td_http1connection *conn)
          !td_str_equal_nocase(line->value, TD_STR("x-gzip"))))
         return;
     headers->items[line - headers->items].name = TD_STR("X-Consumed-Content-Encoding");
-    conn->decompressor = td_decompressor_create();
-    conn->inflated = 0;
-    conn->inflated_in_turn = 0;
-    conn->body_yields = false;
+    flow_of(conn)->decompressor = td_decompressor_create();
 }
 
 /* It is paused until the delegate asks for it; meanwhile body_min_rate does not count. */
@@ -130,7 +151,7 @@ begin_streamed_body(td_http1connection *conn)
     conn->phase = HTTP1_BODY;
     conn->body_paused = true;
     conn->window_received = 0;
-    conn->waited_ns = 0;
+    flow_of(conn);
     td_deadline_start(&conn->context->receiving, &conn->deadline, td_now_ns());
 }
 
@@ -213,7 +234,7 @@ pause_body(td_http1connection *conn)
     if (conn->answered)
         return; /* the rest is drained */
     conn->body_paused = true;
-    conn->waited_ns += td_now_ns() - conn->waiting_since_ns;
+    conn->flow->waited_ns += td_now_ns() - conn->flow->waiting_since_ns;
 }
 
 /* The layer above looks at a piece of a buffered body; it may answer. */
@@ -279,10 +300,10 @@ is_body_wanted(const td_http1connection *conn)
 static void
 yield_to_others(td_http1connection *conn, size_t inflated)
 {
-    conn->inflated_in_turn += (uint32_t)inflated;
-    if (conn->inflated_in_turn < HTTP1_INFLATED || conn->body_paused || conn->answered)
+    conn->flow->inflated_in_turn += (uint32_t)inflated;
+    if (conn->flow->inflated_in_turn < INFLATED_MAX || conn->body_paused || conn->answered)
         return;
-    conn->inflated_in_turn = 0;
+    conn->flow->inflated_in_turn = 0;
     pause_body(conn);
     conn->body_yields = true;
     td_ioloop_post(conn->context->loop, &conn->resume);
@@ -292,15 +313,16 @@ yield_to_others(td_http1connection *conn, size_t inflated)
 static size_t
 inflate_data(td_http1connection *conn, td_str data)
 {
+    http1_flow *flow = conn->flow;
     td_str left = data, piece;
     int rc;
 
     do {
-        rc = td_decompressor_next(conn->decompressor, &left, &piece);
-        conn->inflated += piece.len;
+        rc = td_decompressor_next(flow->decompressor, &left, &piece);
+        flow->inflated += piece.len;
         if (rc < 0) {
             td_http1_refuse(conn, 400, "the body is not gzip, or damaged");
-        } else if (conn->inflated > (uint64_t)http1_limits(conn)->max_body_size) {
+        } else if (flow->inflated > (uint64_t)http1_limits(conn)->max_body_size) {
             td_http1_refuse(conn, 413, "inflated the body is above max_body_size");
         } else {
             deliver(conn, piece);
@@ -316,7 +338,7 @@ take_data(td_http1connection *conn, td_str data)
 {
     if (!is_body_wanted(conn))
         return data.len;
-    if (TD_UNLIKELY(conn->decompressor != NULL))
+    if (TD_UNLIKELY(is_compressed(conn)))
         return inflate_data(conn, data);
     deliver(conn, data);
     return data.len;
@@ -346,12 +368,13 @@ end_body(td_http1connection *conn)
     td_request *request = conn->request;
     td_http1context *context = conn->context;
 
-    if (conn->decompressor != NULL && is_body_wanted(conn) &&
-        !td_decompressor_is_complete(conn->decompressor)) {
+    if (is_compressed(conn) && is_body_wanted(conn) &&
+        !td_decompressor_is_complete(conn->flow->decompressor)) {
         td_http1_refuse(conn, 400, "the compressed body is truncated");
         return;
     }
-    td_decompressor_destroy(&conn->decompressor);
+    if (conn->flow != NULL)
+        td_http1_body_drop_flow(conn);
     conn->phase = HTTP1_HANDLING;
     td_deadline_stop(&conn->deadline);
     if (!conn->answered && (request->body_unwanted || complete_body(conn)))
@@ -375,7 +398,7 @@ td_http1_body_continue(td_http1connection *conn)
     }
     if (conn->phase != HTTP1_BODY || conn->body_paused || conn->answered)
         return;
-    if (conn->decompressor != NULL && is_body_wanted(conn))
+    if (is_compressed(conn) && is_body_wanted(conn))
         inflate_data(conn, td_str_make(NULL, 0));
     end_body_if_over(conn);
 }
@@ -453,7 +476,7 @@ td_http1_body_goes_straight(td_http1connection *conn)
     const td_request *request = conn->request;
 
     return conn->chunked == NULL && conn->in.len == 0 && request->body_mode == TD_BODY_BUFFERED &&
-           is_body_wanted(conn) && conn->decompressor == NULL && request->spill == NULL &&
+           is_body_wanted(conn) && !is_compressed(conn) && request->spill == NULL &&
            (body_room(conn) > 0 || make_room(conn, BODY_FIRST));
 }
 

@@ -74,7 +74,8 @@ close_connection(td_http1connection *conn)
     td_http1context *context = conn->context;
 
     td_http1_file_drop(conn);
-    td_decompressor_destroy(&conn->decompressor);
+    if (conn->flow != NULL)
+        td_http1_body_drop_flow(conn);
     if (conn->begun)
         lose_request(conn);
     forget_request(conn);
@@ -107,12 +108,12 @@ end_request(td_http1connection *conn)
             context->delegate->closed(context->delegate_arg, request);
         context->delegate->done(context->delegate_arg, request);
     }
+    if (TD_UNLIKELY(conn->flow != NULL))
+        td_http1_body_drop_flow(conn);
     if (request->references > 1)
         forget_request(conn);
     else if (TD_UNLIKELY(request->spill != NULL))
         td_request_release_body(request);
-    if (TD_UNLIKELY(conn->decompressor != NULL))
-        td_decompressor_destroy(&conn->decompressor);
     conn->phase = HTTP1_IDLE;
     conn->chunked = NULL;
     conn->above_high_water = false;

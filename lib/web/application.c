@@ -836,11 +836,8 @@ application_done(void *arg, td_request *request)
 
     (void)arg;
     request->handler = NULL;
-    if (h == NULL)
-        return;
-    td_response_release(h);
-    if (TD_UNLIKELY(h->incoming != NULL))
-        td_body_abandon(h);
+    if (h != NULL && TD_UNLIKELY(td_response_has_more(h)))
+        td_response_release(h);
 }
 
 const td_message_delegate td_application_delegate = {

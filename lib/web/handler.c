@@ -587,7 +587,8 @@ make_handler(td_application *app, td_request *request)
 {
     td_handler *h = td_arena_alloc_raw(&request->arena, sizeof(*h));
 
-    memset(h, 0, offsetof(td_handler, inline_headers));
+    memset((char *)h + offsetof(td_handler, raised), 0,
+           offsetof(td_handler, inline_headers) - offsetof(td_handler, raised));
     h->request = request;
     h->app = app;
     h->match = request->route_data;

@@ -39,12 +39,14 @@ struct td_handler {
     /* The response as far as it was not given to the writer. */
     td_headers headers;
     td_str reason;
-    char *body;
-    size_t body_len, body_size;  /* bytes written; room */
     int64_t content_length;      /* as the handler set it; -1: it did not */
     int status;
-    int refused;                 /* status of the page that was decided before it began; 0: none */
+
+    /* From here to inline_headers all is zero to begin with; what a plain request looks at is first. */
     int raised;                  /* status of the error page that is to come; 0: none */
+    char *body;
+    size_t body_len, body_size;  /* bytes written; room */
+    int refused;                 /* status of the page that was decided before it began; 0: none */
 
     bool began : 1;              /* initialize was called */
     bool running : 1;            /* a coroutine of the sequence initialize .. on_finish is in use */
@@ -63,21 +65,21 @@ struct td_handler {
     bool filtering : 1;          /* a transform is running, or waits */
 
     struct td_handler_wait *wait; /* NULL: has neither waited nor put its end off */
+    struct td_filters *filters;  /* NULL: nobody has added a transform, and nothing is compressed */
+    struct td_head_hook *on_head; /* newest first; NULL: nobody waits for the head */
+    struct td_visitor *visitor;  /* NULL: no cookie was set, and nothing else of visitor.h needed */
+    struct td_sse *sse;          /* NULL: no stream of events */
+    struct td_incoming *incoming; /* the body, in a class that streams it; NULL: nobody has asked */
     struct td_arguments *arguments; /* of the query; NULL: nobody has asked */
     struct td_form *form;        /* of the body; NULL: there is none */
     const struct td_json *json;  /* of the body; NULL: nobody has asked */
     td_str *texts;               /* of the request, with a NUL behind; NULL: nobody has asked */
-    struct td_sse *sse;          /* NULL: no stream of events */
-    struct td_filters *filters;  /* NULL: nobody has added a transform, and nothing is compressed */
-    struct td_visitor *visitor;  /* NULL: no cookie was set, and nothing else of visitor.h needed */
     td_str why;                  /* what was logged of its failure, in debug; the null string: nothing */
     const td_instance *const *link; /* of the chain, which runs; NULL: what is behind the last */
-    struct td_head_hook *on_head; /* newest first; NULL: nobody waits for the head */
     struct td_named_value *values;
     void *user_data;
-    struct td_incoming *incoming; /* the body, in a class that streams it; NULL: nobody has asked */
     unsigned references;         /* that the author has taken */
-    td_header inline_headers[TD_HANDLER_HEADERS]; /* the only field that is not zeroed */
+    td_header inline_headers[TD_HANDLER_HEADERS];
 };
 
 static inline const td_route *
@@ -217,7 +219,14 @@ void td_response_not_modified(td_handler *h); /* status 304, and nothing of a bo
 void td_response_abort(td_handler *h);  /* so that the client can tell that it is truncated */
 void td_response_fail(td_handler *h, int status); /* the error page, by the class's write_error */
 void td_response_fail_plainly(td_handler *h, int status, bool with_body); /* without its code */
-void td_response_release(td_handler *h); /* memory that is not the arena's */
+
+/* What does not go with the arena, when nothing of the request is called again. */
+void td_response_release(td_handler *h);
+static inline bool
+td_response_has_more(const td_handler *h)
+{
+    return h->body_on_heap || h->filters != NULL || h->sse != NULL || h->incoming != NULL;
+}
 
 /* 0, or what a function that changes status or headers has to return. */
 int td_response_check_open(td_handler *h, const char *function);

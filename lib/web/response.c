@@ -14,6 +14,7 @@
 #include <xxhash.h>
 #include "base/escape.h"
 #include "base/log.h"
+#include "web/body.h"
 #include "web/compression.h"
 #include "web/conditional.h"
 #include "web/handler.h"
@@ -52,9 +53,12 @@ release_body(td_handler *h)
 void
 td_response_release(td_handler *h)
 {
-    td_filters_release(h);
+    if (h->filters != NULL)
+        td_filters_release(h);
     if (h->sse != NULL)
         td_sse_over(h);
+    if (h->incoming != NULL)
+        td_body_abandon(h);
     release_body(h);
 }
 
@@ -170,16 +174,19 @@ take_line(td_handler *h, const char *function, const char *name, const char *val
 int
 td_set_header(td_handler *h, const char *name, const char *value)
 {
-    td_header line;
-    const td_header *before;
+    td_header line, *kept;
+    td_arena *arena;
     int rc = take_line(h, "td_set_header", name, value, &line);
 
     if (rc < 0 || is_special(h, "td_set_header", &line, &rc))
         return rc;
-    before = td_headers_find(&h->headers, line.name);
-    td_headers_set(&h->headers, &h->request->arena,
-                   before != NULL ? before->name : td_str_dup(&h->request->arena, line.name),
-                   td_str_dup(&h->request->arena, line.value));
+    arena = &h->request->arena;
+    kept = td_headers_only(&h->headers, line.name);
+    if (kept == NULL) {
+        kept = td_headers_append(&h->headers, arena);
+        kept->name = td_str_dup(arena, line.name);
+    }
+    kept->value = td_str_dup(arena, line.value);
     return 0;
 }
 
@@ -315,19 +322,25 @@ borrow(td_handler *h, td_str bytes)
     return true;
 }
 
-/* 0, or what a function that adds to the response has to return. */
 static int
-check_writable(td_handler *h, const char *function)
+refuse_to_write(const td_handler *h, const char *function)
 {
-    if (!td_handler_usable(h, function))
-        return TD_EINVAL;
-    if (TD_LIKELY(!h->finished && !h->closed && !h->in_head && !h->filtering))
-        return 0;
     if (is_asking(h))
         return refuse_to_ask(h, function);
     if (h->closed || h->owes_finish) /* the client has left or the time was up: no misuse */
         return TD_ECLOSED;
     return td_handler_misuse(h, function, "the response has ended");
+}
+
+/* 0, or what a function that adds to the response has to return. */
+static inline int
+check_writable(td_handler *h, const char *function)
+{
+    if (!td_handler_usable(h, function))
+        return TD_EINVAL;
+    if (TD_LIKELY(!(h->finished | h->closed | h->in_head | h->filtering)))
+        return 0;
+    return refuse_to_write(h, function);
 }
 
 int
@@ -571,7 +584,7 @@ finish_whole(td_handler *h)
     if (TD_UNLIKELY(h->content_length >= 0))
         check_length(h);
     rc = write_head(h, (int64_t)h->body_len);
-    return rc < 0 ? rc : write_body(h, true);
+    return rc < 0 ? rc : write_bytes(h, td_str_make(h->body, h->body_len), true);
 }
 
 int

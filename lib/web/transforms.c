@@ -291,6 +291,5 @@ td_filters_restart(td_handler *h, bool without)
 void
 td_filters_release(td_handler *h)
 {
-    if (h->filters != NULL)
-        td_compressor_close(&h->filters->stream);
+    td_compressor_close(&h->filters->stream);
 }

@@ -41,6 +41,6 @@ bool td_filters_want(td_handler *h, int64_t length);
 
 /* For an error page: from the beginning.  without: none of the author's transforms any more. */
 void td_filters_restart(td_handler *h, bool without);
-void td_filters_release(td_handler *h); /* what is not in the arena */
+void td_filters_release(td_handler *h); /* what is not in the arena; h->filters is not NULL */
 
 #endif
