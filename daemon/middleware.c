@@ -108,22 +108,15 @@ resolve_list(const struct resolving *r, const char *list, const td_instance *con
     return 0;
 }
 
-/* [application] is the section of the one that is called default. */
-static const char *
-section_of_application(const struct site *site, const char *name)
-{
-    const td_ini *ini = &site->plan->configuration->ini;
-    const char *section = td_arena_sprintf(site->arena, "application:%s", name).ptr;
-
-    return td_ini_find_section(ini, section) != NULL ? section : "application";
-}
-
 static int
 resolve_application(struct site *site, size_t i, td_err *err)
 {
-    const td_application_settings *settings = &site->plan->configuration->applications[i];
+    const td_configuration *configuration = site->plan->configuration;
+    const td_application_settings *settings = &configuration->applications[i];
     const struct resolving r = {
-        .site = site, .section = section_of_application(site, settings->name), .err = err};
+        .site = site,
+        .section = source_section_of_application(site->arena, configuration, settings->name),
+        .err = err};
     const td_instance *const *chain;
     int rc = resolve_list(&r, settings->middleware, &chain);
 

@@ -6,6 +6,7 @@
 #include "daemon/middleware.h"
 #include "daemon/plugin.h"
 #include "daemon/shared.h"
+#include "daemon/source.h"
 #include "http/spill.h"
 
 /* Keeps the first failure and tells each. */
@@ -95,8 +96,10 @@ site_open(struct site *site, const struct plan *plan, td_arena *arena,
 
     *site = (struct site){.plan = plan, .arena = arena};
     if (td_spill_find_directory(plan->configuration->tornadod.body_temp_path, &site->body_temp_path,
-                                &err) < 0)
+                                &err) < 0) {
+        source_prefix(plan->configuration, "tornadod", "body_temp_path", &err);
         note(&outcome, &err);
+    }
     create_applications(site);
     load_files(site, &outcome);
     site->instances = TD_ARENA_ARRAY(arena, td_instance, plan->instances_count + 1);
@@ -105,6 +108,22 @@ site_open(struct site *site, const struct plan *plan, td_arena *arena,
             note(&outcome, &err);
     }
     return outcome.rc;
+}
+
+/* "application NAME: KEY ..." gets the line where the key stands. */
+static int
+seal(struct site *site, size_t i, td_err *err)
+{
+    const td_configuration *configuration = site->plan->configuration;
+    const char *name = configuration->applications[i].name;
+    const size_t skipped = strlen("application : ") + strlen(name);
+    int rc = td_application_seal(site->applications[i], err);
+
+    if (rc < 0 && strlen(err->text) > skipped)
+        rc = source_prefix_named(configuration,
+                                 source_section_of_application(site->arena, configuration, name),
+                                 err->text + skipped, err);
+    return rc;
 }
 
 int
@@ -124,10 +143,22 @@ site_mount(struct site *site, const struct site_watch *watch)
             note(&outcome, &err);
     }
     for (size_t i = 0; i < site->plan->configuration->applications_count; i++) {
-        if (td_application_seal(site->applications[i], &err) < 0)
+        if (seal(site, i, &err) < 0)
             note(&outcome, &err);
     }
     return outcome.rc;
+}
+
+int
+site_blame(const struct site *site, const td_instance *instance, td_err *err)
+{
+    const char *section = td_arena_sprintf(site->arena, "handler:%s", instance->name).ptr;
+    td_err whole = *err;
+
+    td_err_prefix(&whole, "handler %s (%s)", instance->name, instance->file);
+    source_prefix_named(site->plan->configuration, section, err->text, &whole);
+    *err = whole;
+    return err->code;
 }
 
 void

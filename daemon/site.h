@@ -43,6 +43,9 @@ void site_quarantine(struct site *site, const char *name);
 
 void site_close(struct site *site); /* the files stay loaded */
 
+/* Put whose failure it is in front, and the line of the ini if the text begins with one of its options. */
+int site_blame(const struct site *site, const td_instance *instance, td_err *err);
+
 /* The settings were checked, so there is one of every name in them. */
 td_application *site_application(const struct site *site, const char *name);
 

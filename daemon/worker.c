@@ -120,7 +120,7 @@ call_each(struct worker *worker, int (*call)(td_instance *instance, td_err *err)
         int rc = call(instance, err);
         if (rc < 0) {
             err->code = rc;
-            return td_err_prefix(err, "handler %s (%s)", instance->name, instance->file);
+            return site_blame(&worker->site, instance, err);
         }
     }
     return 0;

@@ -32,6 +32,17 @@ parse_codings(const td_application_settings *settings, unsigned *out, td_err *er
     return 0;
 }
 
+/* TYPE/SUBTYPE without parameters.  A star is a token, too, but no type. */
+static bool
+is_type(td_str s)
+{
+    const char *slash = memchr(s.ptr, '/', s.len);
+    const size_t len = slash != NULL ? (size_t)(slash - s.ptr) : 0;
+
+    return slash != NULL && s.ptr[0] != '*' && td_is_token(td_str_make(s.ptr, len)) &&
+           td_is_token(td_str_make(slash + 1, s.len - len - 1));
+}
+
 static int
 parse_types(const td_application_settings *settings, td_arena *arena, td_compression *compression,
             td_err *err)
@@ -44,9 +55,7 @@ parse_types(const td_application_settings *settings, td_arena *arena, td_compres
     compression->types = TD_ARENA_ARRAY(arena, td_str, compression->types_count);
     compression->types_count = 0;
     for (list = all; td_list_next(&list, &type);) {
-        const char *slash = memchr(type.ptr, '/', type.len);
-
-        if (slash == NULL || slash == type.ptr || slash == type.ptr + type.len - 1)
+        if (!is_type(type))
             return td_err_set(err, TD_ECONFIG,
                               "application %s: compress_types: '%.*s' is no TYPE/SUBTYPE or TYPE/*",
                               settings->name, TD_STR_FMT(type));

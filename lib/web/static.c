@@ -479,6 +479,21 @@ pattern_of(td_arena *arena, const char *prefix)
 }
 
 static int
+check_default_filename(const td_application_settings *settings, td_err *err)
+{
+    td_str names = td_str_of(settings->static_default_filename), name;
+
+    while (td_list_next(&names, &name)) {
+        if (!td_static_is_normal(name))
+            return td_err_set(err, TD_ECONFIG,
+                              "application %s: static_default_filename '%.*s' is no path below a "
+                              "directory",
+                              settings->name, TD_STR_FMT(name));
+    }
+    return 0;
+}
+
+static int
 check(const td_application_settings *settings, td_err *err)
 {
     const char *prefix = settings->static_url_prefix;
@@ -488,6 +503,11 @@ check(const td_application_settings *settings, td_err *err)
     if (len == 0 || prefix[0] != '/' || prefix[len - 1] != '/')
         return td_err_set(err, TD_ECONFIG,
                           "application %s: static_url_prefix '%s' does not begin and end with '/'",
+                          settings->name, prefix);
+    if (strpbrk(prefix, "?# \t") != NULL)
+        return td_err_set(err, TD_ECONFIG,
+                          "application %s: static_url_prefix '%s' has what no path of a request has: "
+                          "a space is %%20",
                           settings->name, prefix);
     fd = open(settings->static_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
@@ -502,7 +522,7 @@ check(const td_application_settings *settings, td_err *err)
     if (settings->static_cache_control != NULL &&
         td_cache_rules_check(td_str_of(settings->static_cache_control), err) < 0)
         return td_err_prefix(err, "application %s: static_cache_control", settings->name);
-    return 0;
+    return check_default_filename(settings, err);
 }
 
 /*
@@ -546,10 +566,10 @@ td_static_mount(td_application *app, td_err *err)
                                  (size_t)settings->static_cache_memory,
                                  settings->debug ? 0 : settings->static_cache_time_ms, settings->mime_types, err);
 
-    if (rc < 0 || settings->static_path == NULL)
-        return rc;
-    rc = check(settings, err);
     if (rc < 0)
+        return td_err_prefix(err, "application %s: mime_types", settings->name);
+    rc = settings->static_path != NULL ? check(settings, err) : 0;
+    if (rc < 0 || settings->static_path == NULL)
         return rc;
     options = TD_ARENA_NEW(&app->arena, td_static_options);
     *options = (td_static_options){
