@@ -22,7 +22,7 @@
 #include <stdatomic.h>
 #include <sys/random.h>
 #include <time.h>
-#include <tornado/tornado.h>
+#include "fieldname.h"
 
 #define PLACES 8 /* 128 bytes: two cache lines */
 #define SETS 8192
@@ -234,9 +234,18 @@ run(td_handler *h)
     td_next(h);
 }
 
+static int
+load(td_instance *instance, void **state_out, td_err *err)
+{
+    const struct settings *settings = td_instance_settings(instance);
+
+    (void)state_out;
+    return settings->header[0] != '\0' ? fieldname_check("header", settings->header, err) : 0;
+}
+
 #define OPTION(type_, ...) TD_OPT_##type_(struct settings, __VA_ARGS__)
 
-TD_PLUGIN(.name = "rate_limit", .version = "1.0", .middleware = run,
+TD_PLUGIN(.name = "rate_limit", .version = "1.0", .middleware = run, .load = load,
           .shared = TD_SHARED({"buckets", sizeof(struct table)}),
           .options = TD_OPTIONS(
               struct settings,

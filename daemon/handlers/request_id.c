@@ -10,7 +10,7 @@
  */
 #include <stdio.h>
 #include <sys/random.h>
-#include <tornado/tornado.h>
+#include "fieldname.h"
 
 #define ID_SIZE_MAX 128 /* bytes of a client's; a longer one is not believed */
 
@@ -62,7 +62,16 @@ run(td_handler *h)
     td_next(h);
 }
 
-TD_PLUGIN(.name = "request_id", .version = "1.0", .middleware = run,
+static int
+load(td_instance *instance, void **state_out, td_err *err)
+{
+    const struct settings *settings = td_instance_settings(instance);
+
+    (void)state_out;
+    return fieldname_check("header", settings->header, err);
+}
+
+TD_PLUGIN(.name = "request_id", .version = "1.0", .middleware = run, .load = load,
           .options = TD_OPTIONS(
               struct settings,
               TD_OPT_STRING(struct settings, header, "X-Request-ID", "Name of the header."),

@@ -121,6 +121,33 @@ class FailedReload(unittest.TestCase):
             daemon.write_ini()
             daemon.reload()
 
+    def test_settings_that_are_looked_at_late(self):
+        """By the checker or the new workers, and yet one line that says where it stands."""
+        middleware = ["basic_auth", "bearer", "cors", "maintenance", "rate_limit", "request_id"]
+        sections = {
+            "application": ["static_path = none", "mime_types = none", "middleware = cors, none",
+                            "compress_response = on\ncompress_codings = x", "default_host_redirect = on"],
+            "tornadod": ["body_temp_path = none"],
+            "listen:x": ["address = 127.0.0.9:0\nproxy_protocol = on"],
+            "handler:basic_auth": ["users = /none"],
+            "handler:bearer": ["tokens = /none"],
+            "handler:cors": ["origins = none"],
+            "handler:maintenance": ["page = /none", "allow = none"],
+            "handler:rate_limit": ["burst = 0", "header = a b"],
+            "handler:request_id": ["header = a b"],
+        }
+        with harness.Daemon(["faults", *middleware]) as daemon:
+            for section, cases in sections.items():
+                for keys in cases:
+                    with self.subTest(section + ": " + keys):
+                        daemon.write_ini(f"[{section}]\n{keys}\n")
+                        lines = len(daemon.log.lines)
+                        self.fails(daemon, rf"tornadod\.ini:{7 + len(keys.splitlines())}: ")
+                        told = [line for line in daemon.log.lines[lines:] if line[:2] in ("[W", "[E", "[C")]
+                        self.assertEqual(len(told), 1, told)
+            daemon.write_ini()
+            daemon.reload()
+
     def test_handlers(self):
         cases = {
             "undefined_symbol": "undefined_symbol.so: undefined symbol: td_there_is_no_such_call",

@@ -19,7 +19,24 @@ class Refused(unittest.TestCase):
          r"tornadod\.ini:9: there is no section \[application:none\]"),
         ("workers = 1", "[handler:faults]\nhosts = (\n",
          r"tornadod\.ini:7: \[handler:faults\] hosts '\(': missing closing parenthesis"),
+        ("body_temp_path = none", "", r"tornadod\.ini:3: body_temp_path: no file can be made in /.*/none: No such"),
         ("workers = 1", "[handler:gone]\n", r"tornadod\.ini:7: \[handler:gone\]: .*gone\.so: No such file"),
+    )
+
+    APPLICATION = (  # keys of it, of which the last is wrong, and what is told
+        ("static_path = none", "static_path /.*/none: No such file or directory"),
+        ("mime_types = none", "mime_types: /.*/none: No such file or directory"),
+        ("default_host = a b", "default_host 'a b' is no host"),
+        ("default_host_redirect = on", "default_host_redirect = on: there is no default_host"),
+        ("default_handler = none", "default_handler = none: none of its handlers"),
+        ("compress_response = on\ncompress_codings = deflate", "compress_codings: 'deflate' is none of"),
+        ("compress_response = on\ncompress_types = */*", r"compress_types: '\*/\*' is no TYPE/SUBTYPE"),
+        ("compress_response = on\ncompress_types = a/b; c=d", "compress_types: 'a/b; c=d' is no TYPE/SUB"),
+        ("static_path = .\nstatic_url_prefix = /x", "static_url_prefix '/x' does not begin and end"),
+        ("static_path = .\nstatic_url_prefix = /a b/", "static_url_prefix '/a b/' has what no path"),
+        ("static_path = .\nstatic_default_filename = ..", r"static_default_filename '\.\.' is no path"),
+        ("static_path = .\nstatic_fallback = ../x", r"static_fallback '\.\./x' is no path"),
+        ("static_path = .\nstatic_cache_control = x", "static_cache_control: 'x' is no rule"),
     )
 
     def refused(self, pattern, *args):
@@ -33,6 +50,14 @@ class Refused(unittest.TestCase):
                 daemon = harness.Daemon(["faults"], ini=ini, tornadod=keys)
                 self.addCleanup(daemon.close)
                 self.refused(pattern, "-c", daemon.ini_path)
+
+    def test_settings_of_an_application(self):
+        for keys, pattern in self.APPLICATION:
+            with self.subTest(pattern):
+                daemon = harness.Daemon(["faults"], ini=f"[application]\n{keys}\n")
+                self.addCleanup(daemon.close)
+                line = 7 + len(keys.split("\n"))
+                self.refused(rf"tornadod\.ini:{line}: application default: {pattern}", "-c", daemon.ini_path)
 
     def test_what_is_not_there(self):
         self.refused("/nonexistent.ini: No such file or directory", "-c", "/nonexistent.ini")
