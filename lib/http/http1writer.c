@@ -525,7 +525,8 @@ error_page(int status)
 void
 td_http1_refuse(td_http1connection *conn, int status, const char *why)
 {
-    static td_log_gate gate;
+    static td_log_gate theirs, ours; /* a flood of bad requests hides no full disk */
+    const bool is_ours = status >= 500;
     td_request *request = conn->request;
     td_header fields[] = {{TD_STR("Server"), TD_STR(SERVER_NAME)},
                           {TD_STR("Content-Type"), TD_STR("text/html; charset=UTF-8")}};
@@ -534,7 +535,8 @@ td_http1_refuse(td_http1connection *conn, int status, const char *why)
     char peer[TD_PEER_TEXT_SIZE];
 
     td_peer_format(&conn->peer, peer);
-    td_log_gated(&gate, status >= 500 ? TD_LOG_ERROR : TD_LOG_INFO, "http", "answered %d to %s (%s)", status, peer, why);
+    td_log_gated(is_ours ? &ours : &theirs, is_ours ? TD_LOG_ERROR : TD_LOG_INFO, "http",
+                 "answered %d to %s (%s)", status, peer, why);
     conn->closing = HTTP1_CLOSE_GENTLY; /* and so the head says Connection: close */
     if (http1_head(request, status, td_str_make(NULL, 0), &headers, (int64_t)page.len) < 0 ||
         http1_body(request, page, true) < 0) {

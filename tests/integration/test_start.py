@@ -1,5 +1,6 @@
 """Goal: what prevents a start is one line that names its place, and the right exit status."""
 
+import os
 import re
 import unittest
 
@@ -70,6 +71,34 @@ class Refused(unittest.TestCase):
                 done = harness.run(*args)
                 self.assertEqual(done.returncode, 1)
                 self.assertRegex(done.stderr, r"^tornadod: [^\n]*\n$")
+
+
+class Manual(unittest.TestCase):
+    """The examples of tornadod.ini(5) are good, but for the paths and users of another machine."""
+
+    def examples(self):
+        with open(f"{harness.ROOT}/conf/tornadod.ini.5", encoding="utf-8") as file:
+            blocks = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", file.read(), re.M | re.S)
+        return [block for block in blocks if re.search(r"^\[", block, re.M)]
+
+    def test_they_are_good(self):
+        self.assertEqual(len(self.examples()), 3)
+        for text in self.examples():
+            with self.subTest(text):
+                daemon = harness.Daemon(["hello", "request_id", "security_headers", "rate_limit",
+                                         "maintenance", "basic_auth"], ini=" ")
+                self.addCleanup(daemon.close)
+                daemon.install("faults", "upload")
+                text = re.sub(r"^(user|include) = .*\n", "", text, flags=re.M)
+                text = re.sub(r"/(srv/www|var/lib/tornadod)\b", ".", text)
+                text = text.replace("/etc/tornadod/secret", "secret")
+                with open(f"{daemon.folder}/secret", "w", encoding="utf-8") as file:
+                    file.write("0123456789abcdef0123456789abcdef\n")
+                with open(daemon.ini_path, "w", encoding="utf-8") as file:
+                    file.write(f"[tornadod]\nhandlers = {daemon.handlers}\n{text}")
+                os.chmod(f"{daemon.folder}/secret", 0o600)
+                done = harness.run("-t", "-c", daemon.ini_path)
+                self.assertEqual(done.returncode, 0, done.stderr)
 
 
 class Debug(unittest.TestCase):

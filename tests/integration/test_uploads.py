@@ -409,6 +409,9 @@ class Budgets(Uploads):
     def test_disk_that_is_used_up_is_503(self):
         with self.begin("/count", 1 << 30, file_part("a") + bytes(5 * MIB)):
             wait_until(lambda: sum(temporary_sizes(self.worker)) > 5 * MIB, "it has not come")
+            with self.daemon.connect() as bad:  # told, too, but not in the place of what comes next
+                bad.send(b"bad\r\n\r\n")
+                self.assertEqual(bad.response().status, 400)
             response = self.post("/count", file_part("a") + bytes(5 * MIB) + END)
             self.assertEqual(response.status, 503)
             self.daemon.wait_log(r"answered 503 to .* \(body_disk is used up\)")
