@@ -146,6 +146,10 @@ def temporary_files(pid):
     return found
 
 
+def threads(pid):
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
 def wait_until(condition, what):
     deadline = time.monotonic() + harness.DEADLINE
     while not condition():
@@ -214,6 +218,7 @@ class FullHouse(unittest.TestCase):
         with House("drain_timeout = 500ms\n") as house, contextlib.ExitStack() as stack:
             with open(f"{house.folder}/files/huge", "wb") as file:
                 file.truncate(1 << 30)
+            before = sum(map(threads, house.workers()))
             unfinished = MULTIPART + f"Content-Length: {1 << 22}\r\n"
             for method, target, headers, body in (
                     ("POST", "/uploads/count", unfinished, FORM[:2 * MIB]),
@@ -226,8 +231,9 @@ class FullHouse(unittest.TestCase):
                     ("GET", "/pid", "X-Do: wait long\r\n", b"")):
                 conn = stack.enter_context(house.connect())
                 conn.send(f"{method} {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode() + body)
-            wait_until(lambda: sum(map(temporary_files, house.workers())) == 1, "no file")
             workers = house.workers()
+            wait_until(lambda: sum(map(temporary_files, workers)) == 1, "no file")
+            wait_until(lambda: sum(map(threads, workers)) > before, "no job")
             house.reload()
             wait_until(lambda: not set(workers) & set(house.workers()), "the old workers stay")
             self.assertEqual(os.listdir(house.temporary), [])
