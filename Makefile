@@ -184,8 +184,8 @@ test: build/.packages-test all $(TESTS)
 	@$(PYTHON) tests/run --build=$B $T
 
 .PHONY: bench
-bench: build/.packages-bench all
-	@$(PYTHON) tests/bench/run.py $T
+bench: build/.packages-bench all $B/libtornado.a $B/tests/handlers/attacks.so
+	@TD_LIBS="$(LIBS)" $(PYTHON) tests/bench/run.py $T
 
 # libFuzzer drivers; what they find worth keeping goes into the corpus.
 FUZZ_SECONDS ?= 60

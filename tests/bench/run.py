@@ -20,6 +20,7 @@ import tempfile
 import time
 
 import chart
+import hostile
 import servers
 from servers import Failed, Server
 
@@ -33,6 +34,7 @@ IDLE_SECONDS = 3  # until their memory is read: servers give buffers back after 
 WAITING = 1000
 WAIT_MS = 2000  # how long WAITING handlers wait while their memory is read
 WAIT_RUN_MS = 1000  # how long they then wait 1 ms each, again and again
+FORM_FIELDS = (100, 1000, 10000)
 ALL = tuple(servers.STARTERS)
 
 HOST = b"Host: 127.0.0.1:8888\r\n"  # whatever the port: requests of a row are alike, byte for byte
@@ -122,7 +124,16 @@ RATIO_ROWS = [
 IDLE = Row("idle", f"idle keep-alive connection, memory at {IDLE_CONNECTIONS:,}", 512)
 WAIT = Row("wait", f"handler that awaits a 1 ms timer, {WAITING:,} at once", 12 * 1024,
            request=get(b"/wait/1"), peers=(OURS, "Tornado"))
-ROWS = [*RATIO_ROWS, IDLE, WAIT]
+FORM = Row("form", "form of 100, 1,000 and 10,000 fields, time per field", 1.3, peers=(OURS,))
+HOSTILE = Row("hostile", "p99 of small requests beside an attack / without", 2.0)
+MICRO = [  # of micro.c
+    Row("gzip", "gzip of 2 KiB", 1.3),
+    Row("cookie", "signed cookie verified", 1000),
+    Row("await", "td_await", 1000),
+    Row("executor", "round trip of a job", 3),
+    Row("sleepers", "memory of a sleeping coroutine", 12),
+]
+ROWS = [*RATIO_ROWS, IDLE, WAIT, FORM, *MICRO, HOSTILE]
 
 
 # ---- where things run
@@ -209,25 +220,29 @@ class Field:
         self.failed[server.name] = str(reason)
 
     def load(self, server, connections, milliseconds):
-        """One run of the load client; its counts and the CPU time that the server took."""
-        argv = [os.path.join(servers.OUT, "load"), server.port, self.request_files, connections,
-                self.row.batch, milliseconds, *(["reconnect"] if self.row.reconnect else [])]
-        with subprocess.Popen(
-                list(map(str, argv)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                preexec_fn=lambda: servers.settle_on(self.client_cpu)) as client:
+        more = [self.row.batch, milliseconds, *(["reconnect"] if self.row.reconnect else [])]
+        return run_load(server, self.client_cpu, self.request_files, connections, *more)
+
+
+def run_load(server, cpu, request_files, connections, *more):
+    """One run of the load client; its counts and the CPU time that the server took."""
+    argv = [os.path.join(servers.OUT, "load"), server.port, request_files, connections, *more]
+    with subprocess.Popen(
+            list(map(str, argv)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            preexec_fn=lambda: servers.settle_on(cpu)) as client:
+        said = client.stdout.readline()
+        if said == "ready\n":
+            before = server.cpu_ns()
+            client.stdin.write("\n")
+            client.stdin.flush()
             said = client.stdout.readline()
-            if said == "ready\n":
-                before = server.cpu_ns()
-                client.stdin.write("\n")
-                client.stdin.flush()
-                said = client.stdout.readline()
-                cpu_ns = server.cpu_ns() - before
-        if not said:
-            raise Failed("the load client gave up on it")
-        result = json.loads(said)
-        if result["errors"] or result["lost"]:
-            raise Failed(f"{result['errors']} wrong answers, {result['lost']} connections stalled")
-        return {**result, "cpu_ns": cpu_ns}
+            cpu_ns = server.cpu_ns() - before
+    if not said:
+        raise Failed("the load client gave up on it")
+    result = json.loads(said)
+    if result["errors"] or result["lost"]:
+        raise Failed(f"{result['errors']} wrong answers, {result['lost']} connections stalled")
+    return {**result, "cpu_ns": cpu_ns}
 
 
 # ---- rows of CPU time
@@ -363,12 +378,81 @@ def print_memory(row, lines):
         print(f"  {one['server']:<12}{one['value']:>12,.0f}{waits}{verdict(row, one)}")
 
 
+# ---- rows of ours alone
+
+
+def reached(value, target):
+    return f"   target {target:g}: {'reached' if value <= target else 'NOT reached'}"
+
+
+def run_form(row, cpus):
+    """CPU time per field of forms of several sizes: it is to be the same."""
+    costs = {count: [] for count in FORM_FIELDS}
+    with tempfile.TemporaryDirectory(prefix="tornadod-bench-") as folder, \
+            contextlib.ExitStack() as stack:
+        field = Field(row, folder, cpus, stack)
+        if not field.running:
+            return []
+        files = {count: field.file(f"form-{count}", form_request(count)) for count in FORM_FIELDS}
+        for _ in range(ROUNDS // 2):
+            for count, path in files.items():
+                result = run_load(field.running[0], cpus[1], path, 8, 1, ROUND_MS)
+                costs[count].append(result["cpu_ns"] / result["requests"] / count)
+    lines = []
+    for fewer, count in zip(FORM_FIELDS, FORM_FIELDS[1:]):
+        ratio = statistics.median(many / few for many, few in zip(costs[count], costs[fewer]))
+        few_ns, many_ns = statistics.median(costs[fewer]), statistics.median(costs[count])
+        lines.append({"row": row.name, "server": f"{count} fields", "value": ratio, "ns": many_ns})
+        print(f"  {fewer:>6,} fields {few_ns:.1f} ns each, {count:>6,} fields {many_ns:.1f} ns each: "
+              f"{ratio:.2f} times{reached(ratio, row.target)}")
+    return lines
+
+
+def form_request(count):
+    body = b"&".join(b"field%d=a+value" % i for i in range(count))
+    return (b"POST /form HTTP/1.1\r\n%sContent-Type: application/x-www-form-urlencoded\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (HOST, len(body), body))
+
+
+def run_micro(row, cpus):
+    argv = [os.path.join(servers.OUT, "micro"), row.name]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False,
+                          preexec_fn=lambda: servers.settle_on(cpus[0]))
+    lines = [{"row": row.name, "server": OURS, **json.loads(line)}
+             for line in done.stdout.splitlines()]
+    for one in lines:
+        print(f"  {one['name']:<38}{one['value']:>9.2f} {one['unit']:<6}"
+              f"{reached(one['value'], one['target'])}   {one['detail']}")
+    return lines
+
+
+def run_hostile(row, cpus, names=()):
+    def load(server, request_file):
+        return run_load(server, cpus[1], request_file, CONNECTIONS, 1, ROUND_MS)
+
+    print(f"  {'attack':<20}{'ratio':>7}  {'min - max':<13}{'p99 µs':>8}{'without':>9}")
+    lines = []
+    for one in hostile.measure(load, cpus, names):
+        lines.append(one)
+        spread = f"{one['lowest']:.2f} - {one['highest']:.2f}"
+        print(f"  {one['server']:<20}{one['value']:>7.2f}  {spread:<13}{one['p99_us']:>8.0f}"
+              f"{one['control_p99_us']:>9.0f}{reached(one['value'], row.target)}", flush=True)
+    return lines
+
+
+ALONE = {FORM.name: run_form, HOSTILE.name: run_hostile,
+         **{row.name: run_micro for row in MICRO}}
+
+
 # ---- the whole
 
 
 def run_row(row, cpus):
     """Returns (lines, samples, whether ours and the yardstick could be measured)."""
     print(f"\n{row.name}: {row.title}", flush=True)
+    if row.name in ALONE:
+        lines = ALONE[row.name](row, cpus)
+        return lines, [], bool(lines)
     samples = []
     with tempfile.TemporaryDirectory(prefix="tornadod-bench-") as folder, \
             contextlib.ExitStack() as stack:

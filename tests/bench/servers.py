@@ -22,6 +22,7 @@ CONNECTIONS_MAX = 10240
 DESCRIPTORS_MAX = 20000
 START_SECONDS = 10  # until a server must have answered
 HTML = "text/html; charset=UTF-8"
+LIBRARIES = os.environ.get("TD_LIBS", "").split()  # what libtornado.a needs, from the Makefile
 
 
 class Failed(Exception):
@@ -81,6 +82,7 @@ def tornadod(setup):
 workers = 1
 handlers = {OUT}/handlers
 body_memory = 128m
+max_fields = 10000
 [listen:bench]
 address = 127.0.0.1:{setup.port}
 backlog = 4096
@@ -243,6 +245,8 @@ def build():
         ("handlers/bench.so", "handlers/bench.c",
          [*shared, "-fexceptions", f"-I{ROOT}/lib", f"-L{BUILD}", "-ltornado"]),
     ]
+    targets.append(("micro", "micro.c", [
+        *flags, "-fexceptions", f"-I{ROOT}/lib", f"{BUILD}/libtornado.a", *LIBRARIES]))
     if os.path.exists("/usr/include/kore/kore.h"):
         targets.append(("kore_app.so", "kore_app.c", shared))
     for target, sources, options in targets:

@@ -136,7 +136,7 @@ class Attacker:
         if self.pid == 0:
             with contextlib.suppress(BaseException):
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                os.nice(5)
+                self.settle()
                 while True:
                     self.once()
             os._exit(1)
@@ -145,6 +145,9 @@ class Attacker:
     def __exit__(self, *_):
         os.kill(self.pid, signal.SIGTERM)
         os.waitpid(self.pid, 0)
+
+    def settle(self):
+        """In the new process, before it begins."""
 
     def once(self):
         """Send it and return the status of the answer; 0 when none came."""

@@ -23,6 +23,13 @@ echo(td_handler *h)
     td_write(h, td_request_body(h));
 }
 
+static void
+form(td_handler *h)
+{
+    td_get_body_argument(h, "field0");
+    td_write(h, TD_STR("Hello, World!"));
+}
+
 /* The 1 ms of the row "wait"; /wait/500 keeps a handler waiting while its memory is measured. */
 static void
 wait_ms(td_handler *h)
@@ -34,9 +41,10 @@ wait_ms(td_handler *h)
 static const td_handler_class Plaintext = {.get = plaintext};
 static const td_handler_class User = {.get = user};
 static const td_handler_class Echo = {.post = echo, .max_body_size = 2 << 20};
+static const td_handler_class Form = {.post = form};
 static const td_handler_class Wait = {.get = wait_ms};
 
 TD_PLUGIN(.name = "bench", .version = "1.0",
           .urls = TD_URLS(TD_URL("/plaintext", &Plaintext), TD_URL("/user/(?<id>[^/]+)", &User),
-                          TD_URL("/echo", &Echo),
+                          TD_URL("/echo", &Echo), TD_URL("/form", &Form),
                           TD_URL("/wait/(?<ms>[0-9]{1,4})", &Wait)));
