@@ -29,6 +29,7 @@
 #include "daemon/postmortem.h"
 #include "daemon/shared.h"
 #include "daemon/source.h"
+#include "daemon/watch.h"
 
 #define KILL_AFTER_MS 1000 /* beyond drain_timeout: the worker itself should have ended by then */
 #define DRAINING_MAX 2     /* generations; the oldest goes when there is one more */
@@ -389,6 +390,7 @@ begin_reload(void)
     td_err err;
 
     master.reload_again = false;
+    watch_forget(); /* it reads the files as they are now */
     td_log_at(TD_LOG_INFO, "master", "reloading");
     notify_reloading();
     int rc = begin_next(&err);
@@ -409,6 +411,16 @@ finish_first(void)
         td_log_at(TD_LOG_ERROR, "master", "%s", err.text);
 }
 
+static void
+watch_handlers(const struct generation *generation)
+{
+    const bool wanted = generation->configuration->tornadod.handlers_watch;
+    td_err err;
+
+    if (watch_directory(wanted ? generation->directory : NULL, &err) < 0)
+        td_log_at(TD_LOG_WARNING, "master", "%s; changes there are noticed at the next reload", err.text);
+}
+
 /* All of its workers are ready: it takes over. */
 static void
 complete_next(void)
@@ -426,6 +438,7 @@ complete_next(void)
               master.current->seats_count == 1 ? "" : "s", master.current->manifest.instances_count,
               master.current->manifest.instances_count == 1 ? "" : "s");
     warn_of_debug(master.current);
+    watch_handlers(master.current);
     if (old != NULL)
         drain(old, CONTROL_DRAIN);
     notify_send("READY=1");
@@ -685,6 +698,13 @@ reload(void)
 }
 
 static void
+on_handlers_changed(const char *name)
+{
+    td_log_at(TD_LOG_INFO, "master", "%s has changed", name);
+    reload();
+}
+
+static void
 on_signal(int number)
 {
     switch (number) {
@@ -762,7 +782,7 @@ open_master(td_err *err)
     ev_timer_init(&master.watchdog, on_watchdog, watchdog_s, watchdog_s);
     if (watchdog_s > 0)
         ev_timer_start(master.loop, &master.watchdog);
-    if (scoreboard_create(err) < 0)
+    if (scoreboard_create(err) < 0 || watch_open(master.loop, on_handlers_changed, err) < 0)
         return err->code;
     return watch_signals(err);
 }
@@ -775,6 +795,7 @@ close_master(void)
     ev_io_stop(master.loop, &master.signals);
     close(master.signals.fd);
     ev_timer_stop(master.loop, &master.watchdog);
+    watch_close();
     ev_loop_destroy(master.loop);
 }
 

@@ -144,7 +144,8 @@ class Daemon:
         os.rename(target + ".new", target)
 
     def write_ini(self, ini="", tornadod="workers = 1"):
-        text = f"[tornadod]\nhandlers = {self.handlers}\n{tornadod}\n"
+        watch = "" if "handlers_watch" in tornadod else "handlers_watch = off\n"
+        text = f"[tornadod]\nhandlers = {self.handlers}\n{watch}{tornadod}\n"
         for number, (name, keys) in enumerate(self.listeners.items(), 1):
             text += f"[listen:{name}]\naddress = 127.0.0.{number}:0\n{keys}\n"
         with open(self.ini_path, "w", encoding="utf-8") as file:
@@ -191,6 +192,10 @@ class Daemon:
         os.kill(self.master, signal.SIGHUP)
         self.notifications.wait("RELOADING=1", self.process)
         self.notifications.wait("READY=1", self.process)
+        self.wait_replaced(before)
+
+    def wait_replaced(self, before):
+        """Until these workers accept no more."""
         deadline = time.monotonic() + DEADLINE
         while any(listening_sockets(worker) for worker in before):
             assert time.monotonic() < deadline, "the old workers go on accepting"
