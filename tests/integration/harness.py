@@ -124,6 +124,8 @@ class Daemon:
         self.notifications = Notifications(os.path.join(self.folder, "notify"))
         self.process = self.log = None
         self.env = {**os.environ, **(env or {}), "NOTIFY_SOCKET": self.notifications.path}
+        if "handlers_watch" not in tornadod:  # files come and go here, and reloads when they are asked for
+            args = ("--set", "tornadod.handlers_watch=off", *args)
         self.command = [*wrapper, os.path.join(BUILD, "tornadod"), "-c", self.ini_path, *args]
 
         os.mkdir(self.handlers)
@@ -144,8 +146,7 @@ class Daemon:
         os.rename(target + ".new", target)
 
     def write_ini(self, ini="", tornadod="workers = 1"):
-        watch = "" if "handlers_watch" in tornadod else "handlers_watch = off\n"
-        text = f"[tornadod]\nhandlers = {self.handlers}\n{watch}{tornadod}\n"
+        text = f"[tornadod]\nhandlers = {self.handlers}\n{tornadod}\n"
         for number, (name, keys) in enumerate(self.listeners.items(), 1):
             text += f"[listen:{name}]\naddress = 127.0.0.{number}:0\n{keys}\n"
         with open(self.ini_path, "w", encoding="utf-8") as file:
