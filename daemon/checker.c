@@ -142,6 +142,29 @@ become_checker(const struct plan *plan, const struct identity *identity, int res
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+static void
+check_instances(struct check *check)
+{
+    const struct plan *plan = check->plan;
+
+    for (size_t i = 0; i < plan->instances_count; i++) {
+        const td_instance *instance = &check->site.instances[i];
+        td_err err = {0};
+
+        if (instance->plugin->check == NULL)
+            continue;
+        check->progress->file = (uint32_t)plan->instances[i].file + 1;
+        const int rc = instance->plugin->check(instance, &err);
+        if (rc < 0 && err.text[0] == '\0')
+            td_err_set(&err, rc, "check failed: %s", td_strerror(rc));
+        if (rc < 0) {
+            site_blame(&check->site, instance, &err);
+            note_failure(check, &err);
+        }
+    }
+    check->progress->file = 0;
+}
+
 TD_NORETURN static void
 run_check(const struct plan *plan, struct checker_progress *progress, int results)
 {
@@ -153,8 +176,10 @@ run_check(const struct plan *plan, struct checker_progress *progress, int result
     progress->file = 0;
     if (rc == 0)
         rc = site_mount(&check.site, &watch);
-    if (rc == 0)
+    if (rc == 0) {
+        check_instances(&check);
         note_site(&check);
+    }
     manifest_put_end(&check.results);
     _exit(write_all(results, td_buf_str(&check.results)) ? 0 : 1); /* destructors prove nothing */
 }

@@ -231,13 +231,14 @@ destroy(struct guard *guard)
     free(guard);
 }
 
+/* NULL where there is no file. */
 static int
-load(td_instance *instance, void **state_out, td_err *err)
+make(const struct settings *settings, struct guard **out, td_err *err)
 {
-    const struct settings *settings = td_instance_settings(instance);
     struct guard *guard;
     int rc;
 
+    *out = NULL;
     if (settings->users[0] == '\0')
         return 0; /* nobody uses it, or nobody gets in */
     if (strpbrk(settings->realm, "\"\\") != NULL)
@@ -253,9 +254,31 @@ load(td_instance *instance, void **state_out, td_err *err)
         destroy(guard);
         return rc;
     }
-    guard->executor = td_executor_create(1, JOBS_MAX);
-    *state_out = guard;
+    *out = guard;
     return 0;
+}
+
+static int
+check(const td_instance *instance, td_err *err)
+{
+    struct guard *guard;
+    const int rc = make(td_instance_settings(instance), &guard, err);
+
+    if (guard != NULL)
+        destroy(guard);
+    return rc;
+}
+
+static int
+load(td_instance *instance, void **state_out, td_err *err)
+{
+    struct guard *guard;
+    const int rc = make(td_instance_settings(instance), &guard, err);
+
+    if (guard != NULL)
+        guard->executor = td_executor_create(1, JOBS_MAX);
+    *state_out = guard;
+    return rc;
 }
 
 static void
@@ -269,7 +292,8 @@ stop(td_instance *instance)
     destroy(guard);
 }
 
-TD_PLUGIN(.name = "basic_auth", .version = "1.0", .middleware = run, .load = load, .stop = stop,
+TD_PLUGIN(.name = "basic_auth", .version = "1.0", .middleware = run, .check = check,
+          .load = load, .stop = stop,
           .options = TD_OPTIONS(
               struct settings,
               TD_OPT_STRING(struct settings, users, "",

@@ -145,13 +145,14 @@ destroy(struct keys *keys)
     free(keys);
 }
 
+/* NULL where there is no file. */
 static int
-load(td_instance *instance, void **state_out, td_err *err)
+make(const struct settings *settings, struct keys **out, td_err *err)
 {
-    const struct settings *settings = td_instance_settings(instance);
     struct keys *keys;
     int rc;
 
+    *out = NULL;
     if (settings->tokens[0] == '\0')
         return 0; /* nobody uses it, or nobody gets in */
     if (strpbrk(settings->realm, "\"\\") != NULL)
@@ -165,8 +166,28 @@ load(td_instance *instance, void **state_out, td_err *err)
         destroy(keys);
         return rc;
     }
-    *state_out = keys;
+    *out = keys;
     return 0;
+}
+
+static int
+check(const td_instance *instance, td_err *err)
+{
+    struct keys *keys;
+    const int rc = make(td_instance_settings(instance), &keys, err);
+
+    destroy(keys);
+    return rc;
+}
+
+static int
+load(td_instance *instance, void **state_out, td_err *err)
+{
+    struct keys *keys;
+    const int rc = make(td_instance_settings(instance), &keys, err);
+
+    *state_out = keys;
+    return rc;
 }
 
 static void
@@ -175,7 +196,8 @@ stop(td_instance *instance)
     destroy(td_instance_state(instance));
 }
 
-TD_PLUGIN(.name = "bearer", .version = "1.0", .middleware = run, .load = load, .stop = stop,
+TD_PLUGIN(.name = "bearer", .version = "1.0", .middleware = run, .check = check,
+          .load = load, .stop = stop,
           .options = TD_OPTIONS(
               struct settings,
               TD_OPT_STRING(struct settings, tokens, "",

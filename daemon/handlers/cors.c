@@ -170,9 +170,8 @@ add_origin(struct policy *policy, char *text, td_err *err)
 }
 
 static int
-load(td_instance *instance, void **state_out, td_err *err)
+make(const struct settings *settings, struct policy **out, td_err *err)
 {
-    const struct settings *settings = td_instance_settings(instance);
     struct policy *policy = calloc(1, sizeof(*policy));
     char *rest;
     int rc = 0;
@@ -185,6 +184,34 @@ load(td_instance *instance, void **state_out, td_err *err)
     if (rc == 0 && policy->any && settings->credentials)
         rc = td_err_set(err, TD_ECONFIG,
                         "origins = * with credentials = on: every site could act as the user");
+    *out = policy;
+    return rc;
+}
+
+static void
+destroy(struct policy *policy)
+{
+    free(policy->origins);
+    free(policy->text);
+    free(policy);
+}
+
+static int
+check(const td_instance *instance, td_err *err)
+{
+    struct policy *policy;
+    const int rc = make(td_instance_settings(instance), &policy, err);
+
+    destroy(policy);
+    return rc;
+}
+
+static int
+load(td_instance *instance, void **state_out, td_err *err)
+{
+    struct policy *policy;
+    const int rc = make(td_instance_settings(instance), &policy, err);
+
     *state_out = policy;
     return rc;
 }
@@ -192,16 +219,13 @@ load(td_instance *instance, void **state_out, td_err *err)
 static void
 stop(td_instance *instance)
 {
-    struct policy *policy = td_instance_state(instance);
-
-    free(policy->origins);
-    free(policy->text);
-    free(policy);
+    destroy(td_instance_state(instance));
 }
 
 #define OPTION(type_, ...) TD_OPT_##type_(struct settings, __VA_ARGS__)
 
-TD_PLUGIN(.name = "cors", .version = "1.0", .middleware = run, .load = load, .stop = stop,
+TD_PLUGIN(.name = "cors", .version = "1.0", .middleware = run, .check = check,
+          .load = load, .stop = stop,
           .options = TD_OPTIONS(
               struct settings,
               OPTION(STRING, origins, "",

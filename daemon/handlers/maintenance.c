@@ -141,13 +141,12 @@ parse_allowed(struct notice *notice, const char *list, td_err *err)
 }
 
 static int
-load(td_instance *instance, void **state_out, td_err *err)
+make(const struct settings *settings, struct notice **out, td_err *err)
 {
-    const struct settings *settings = td_instance_settings(instance);
     struct notice *notice = calloc(1, sizeof(*notice));
     int rc = parse_allowed(notice, settings->allow, err);
 
-    *state_out = notice;
+    *out = notice;
     if (rc == 0 && settings->switch_file[0] != '\0' && settings->switch_file[0] != '/')
         rc = td_err_set(err, TD_ECONFIG, "switch_file = %s: the path has to begin with a slash",
                         settings->switch_file);
@@ -157,18 +156,43 @@ load(td_instance *instance, void **state_out, td_err *err)
 }
 
 static void
-stop(td_instance *instance)
+destroy(struct notice *notice)
 {
-    struct notice *notice = td_instance_state(instance);
-
     free(notice->allowed);
     free(notice->page);
     free(notice);
 }
 
+static int
+check(const td_instance *instance, td_err *err)
+{
+    struct notice *notice;
+    const int rc = make(td_instance_settings(instance), &notice, err);
+
+    destroy(notice);
+    return rc;
+}
+
+static int
+load(td_instance *instance, void **state_out, td_err *err)
+{
+    struct notice *notice;
+    const int rc = make(td_instance_settings(instance), &notice, err);
+
+    *state_out = notice;
+    return rc;
+}
+
+static void
+stop(td_instance *instance)
+{
+    destroy(td_instance_state(instance));
+}
+
 #define OPTION(type_, ...) TD_OPT_##type_(struct settings, __VA_ARGS__)
 
-TD_PLUGIN(.name = "maintenance", .version = "1.0", .middleware = run, .load = load, .stop = stop,
+TD_PLUGIN(.name = "maintenance", .version = "1.0", .middleware = run, .check = check,
+          .load = load, .stop = stop,
           .options = TD_OPTIONS(
               struct settings,
               OPTION(STRING, switch_file, "",

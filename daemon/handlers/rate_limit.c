@@ -235,17 +235,16 @@ run(td_handler *h)
 }
 
 static int
-load(td_instance *instance, void **state_out, td_err *err)
+check(const td_instance *instance, td_err *err)
 {
     const struct settings *settings = td_instance_settings(instance);
 
-    (void)state_out;
     return settings->header[0] != '\0' ? fieldname_check("header", settings->header, err) : 0;
 }
 
 #define OPTION(type_, ...) TD_OPT_##type_(struct settings, __VA_ARGS__)
 
-TD_PLUGIN(.name = "rate_limit", .version = "1.0", .middleware = run, .load = load,
+TD_PLUGIN(.name = "rate_limit", .version = "1.0", .middleware = run, .check = check,
           .shared = TD_SHARED({"buckets", sizeof(struct table)}),
           .options = TD_OPTIONS(
               struct settings,

@@ -63,15 +63,14 @@ run(td_handler *h)
 }
 
 static int
-load(td_instance *instance, void **state_out, td_err *err)
+check(const td_instance *instance, td_err *err)
 {
     const struct settings *settings = td_instance_settings(instance);
 
-    (void)state_out;
     return fieldname_check("header", settings->header, err);
 }
 
-TD_PLUGIN(.name = "request_id", .version = "1.0", .middleware = run, .load = load,
+TD_PLUGIN(.name = "request_id", .version = "1.0", .middleware = run, .check = check,
           .options = TD_OPTIONS(
               struct settings,
               TD_OPT_STRING(struct settings, header, "X-Request-ID", "Name of the header."),

@@ -185,6 +185,13 @@ typedef struct td_plugin {
      */
     const td_handler_class *default_handler TD_ZERO;
     const void *default_handler_arg TD_ZERO;
+
+    /*
+     * Whether the settings are good, files that they name too.  Asked by tornadod -t and before each
+     * start and reload, in a process of its own that has no loop and serves nobody.  0, or an error;
+     * one whose text begins with an option's name is told with the line of the ini where that stands.
+     */
+    int (*check)(const td_instance *instance, td_err *err) TD_ZERO;
 } td_plugin;
 
 #define TD_PLUGIN_OF(...)                                                                          \

@@ -232,7 +232,11 @@ class Bundled(unittest.TestCase):
             self.assertIsNone(told.header("Vary"))
 
     def refused(self, name, options, pattern):
+        """By -t, too, which loads nothing."""
         daemon = self.daemon(name, options)
+        done = harness.run("-t", "-c", daemon.ini_path)
+        self.assertEqual(done.returncode, 78)
+        self.assertRegex(done.stderr, pattern)
         try:
             with self.assertRaisesRegex(AssertionError, pattern):
                 daemon.start()
@@ -247,6 +251,8 @@ class Bundled(unittest.TestCase):
                  ("basic_auth", f"users = {self.file('jack')}", ":1: is not NAME:HASH"),
                  ("basic_auth", f"users = {self.file('jack:secret')}", ":1: the hash of 'jack'"),
                  ("basic_auth", f"users = {self.file('# none')}", "there is none in it"),
+                 ("request_id", "header = a b", "header = a b: is no name of a header"),
+                 ("rate_limit", "header = X:", "header = X:: is no name of a header"),
                  ("bearer", f"tokens = {self.file('a:12')}", ":1: is not NAME:SHA256"),
                  ("bearer", "tokens = relative", "has to begin with a slash"),
                  ("maintenance", "allow = 10.0.0.0/33", "allow: '10.0.0.0/33' is no address"),
