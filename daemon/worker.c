@@ -28,6 +28,7 @@
 #include "daemon/modules.h"
 #include "daemon/site.h"
 #include "http/compressor.h"
+#include "http/httpclient.h"
 #include "http/httpserver.h"
 #include "io/coroutine.h"
 #include "io/executor.h"
@@ -604,6 +605,11 @@ open_loop(struct worker *worker)
         &(td_executor_options){.threads_max = (unsigned)settings->executor_threads,
                                .queue_max = (size_t)settings->executor_queue});
     td_compressor_configure((size_t)settings->max_compressors);
+    td_http_client_configure(
+        &(td_http_client_options){.max_clients = (size_t)settings->max_clients,
+                                  .idle_max = (size_t)settings->client_idle,
+                                  .idle_origin_max = (size_t)settings->client_idle_origin,
+                                  .idle_timeout_ms = settings->client_idle_timeout_ms});
     if (td_ioloop_create(&worker->loop, &worker->failure) < 0)
         return worker->failure.code;
     td_heap_open(worker->loop, HEAP_REST_MS);
@@ -644,6 +650,7 @@ close_worker(struct worker *worker)
     td_timer_stop(worker->loop, &worker->handlers);
     td_timer_stop(worker->loop, &worker->heartbeat);
     td_heap_close();
+    td_http_client_close();
     td_ioloop_destroy(&worker->loop);
     if (td_executor_jobs() > 0)
         _exit(0); /* a job that never ends may still use what would go now */

@@ -296,8 +296,8 @@ note_host(td_head *head, struct notes *notes, td_str value, td_head_error *error
 }
 
 /* Content-Length = 1*DIGIT (RFC 9110 section 8.6).  -1: it is not, or does not fit. */
-static int64_t
-parse_length(td_str value)
+int64_t
+td_content_length_parse(td_str value)
 {
     int64_t length = 0;
 
@@ -317,7 +317,7 @@ note_length(td_head *head, struct notes *notes, td_str value, td_head_error *err
     if (notes->has_length) /* RFC 9110 section 8.6 would let equal ones pass; no client needs it */
         return refuse(error, 400, "Content-Length: more than one");
     notes->has_length = true;
-    head->content_length = parse_length(value);
+    head->content_length = td_content_length_parse(value);
     if (head->content_length < 0)
         return refuse(error, 400, "Content-Length: not a number that fits");
     return 0;

@@ -12,6 +12,7 @@
 #include <tornado/forms.h>
 #include <tornado/future.h>
 #include <tornado/handler.h>
+#include <tornado/httpclient.h>
 #include <tornado/ioloop.h>
 #include <tornado/iostream.h>
 #include <tornado/json.h>

@@ -23,6 +23,8 @@ struct td_visitor {
     td_str xsrf_text;  /* the token as the handler gets it; the null string: not asked for */
     bool user_is_known;
     void *user; /* NULL: nobody; means something only once it is known */
+    int fetch_error;   /* of the last td_fetch without an answer; 0: none */
+    td_str fetch_text; /* why */
 };
 
 /* In the arena of the request, zeroed at first. */

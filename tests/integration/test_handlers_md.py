@@ -137,6 +137,25 @@ class HandlersMd(unittest.TestCase):
                     peer.sendall(b"Jack is out.\n")
                 return conn.response().body
 
+    def prices(self):
+        """Of a shop on a unix socket that knows one of two."""
+        with socket.socket(socket.AF_UNIX) as shop:
+            shop.bind(f"{self.daemon.folder}/shop.sock")
+            os.chmod(f"{self.daemon.folder}/shop.sock", 0o777)
+            shop.listen()
+            shop.settimeout(harness.DEADLINE)
+            with self.daemon.connect() as conn:
+                conn.send(b"GET /prices HTTP/1.1\r\nHost: test\r\n\r\n")
+                for _ in range(2):
+                    peer = shop.accept()[0]
+                    with peer, peer.makefile("rb") as asked:
+                        line = asked.readline()
+                        while asked.readline() != b"\r\n":
+                            pass
+                        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n3" if b"tea" in line
+                                     else b"HTTP/1.1 404 None\r\nContent-Length: 0\r\n\r\n")
+                return conn.response().body
+
     def shops(self):
         """Every answer of the example of routes."""
         for target, headers, answer in (
@@ -187,6 +206,9 @@ class HandlersMd(unittest.TestCase):
         self.shops()
         self.assertEqual(self.ordered(), b"tea\ncake\n")
         self.assertEqual(self.fingered(), b"Jack is out.\n")
+        self.assertEqual(self.prices(), b"3\n404 None\n")
+        self.assertEqual(self.daemon.get("/relay").status, 502)
+        self.daemon.wait_log("upstream: connecting: Connection refused")
         self.assertEqual(self.styled(), (b"p { color: red }", "max-age=315360000"))
         self.assertEqual(self.streamed("PUT", "/checksum", b"foobar"), b"85944171f73967e8\n")
         self.assertEqual(self.streamed("POST", "/lines", rows), b"100000 lines\n")
@@ -196,7 +218,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 16, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 18, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""

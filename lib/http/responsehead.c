@@ -1,0 +1,193 @@
+/*
+ * A head is judged line by line as it comes, so that what is wrong is told at the line that shows it;
+ * once it is whole it is taken apart, and its fields are compared with each other.
+ */
+#include "http/responsehead.h"
+
+#include <string.h>
+#include <tornado/error.h>
+#include "base/escape.h"
+#include "http/parser.h"
+
+#define STATUS_LINE_MIN 12 /* "HTTP/1.1 200" */
+
+static int
+refuse(const char **what, const char *text)
+{
+    *what = text;
+    return TD_EBADMSG;
+}
+
+/* ---- lines */
+
+/* status-line = HTTP-version SP status-code SP [ reason-phrase ] (RFC 9112 section 4) */
+static int
+judge_status_line(td_str line, const char **what)
+{
+    static const char version[] = "HTTP/1.";
+    const char *p = line.ptr;
+
+    if (line.len < STATUS_LINE_MIN || memcmp(p, version, strlen(version)) != 0 ||
+        !td_byte_is(p[7], TD_BYTE_DIGIT) || p[8] != ' ')
+        return refuse(what, "status line: not HTTP/1.x");
+    if (p[9] < '1' || p[9] > '5' || !td_byte_is(p[10], TD_BYTE_DIGIT) ||
+        !td_byte_is(p[11], TD_BYTE_DIGIT) || (line.len > STATUS_LINE_MIN && p[12] != ' '))
+        return refuse(what, "status line: no status");
+    if (!td_is_field_value(td_str_make(p + STATUS_LINE_MIN, line.len - STATUS_LINE_MIN)))
+        return refuse(what, "status line: a control byte in the reason");
+    return 0;
+}
+
+/* field-line = field-name ":" OWS field-value OWS (RFC 9112 section 5) */
+static int
+judge_field_line(td_str line, const char **what)
+{
+    const char *colon = memchr(line.ptr, ':', line.len);
+
+    if (line.ptr[0] == ' ' || line.ptr[0] == '\t')
+        return refuse(what, "header: a line begins with a blank");
+    if (colon == NULL || !td_is_token(td_str_make(line.ptr, (size_t)(colon - line.ptr))))
+        return refuse(what, "header: the name is not a token and a colon");
+    if (!td_is_field_value(td_str_make(colon, line.len - (size_t)(colon - line.ptr))))
+        return refuse(what, "header: a control byte in a value");
+    return 0;
+}
+
+/* The line, without its CRLF, that begins there and ends in front of `end`. */
+static int
+judge_line(td_response_scan *scan, td_str line, const char **what)
+{
+    if (scan->lines++ == 0)
+        return judge_status_line(line, what);
+    if (line.len > 0 && scan->lines > TD_RESPONSE_LINES_MAX + 1) {
+        *what = "header: too many lines";
+        return TD_ETOOBIG;
+    }
+    return line.len > 0 ? judge_field_line(line, what) : 0;
+}
+
+/* What is there of the status line tells at once when this is some other protocol. */
+static bool
+may_be_http(td_str bytes)
+{
+    static const char protocol[] = "HTTP/";
+    const size_t len = bytes.len < strlen(protocol) ? bytes.len : strlen(protocol);
+
+    return memcmp(bytes.ptr, protocol, len) == 0;
+}
+
+ssize_t
+td_response_head_scan(td_response_scan *scan, td_str bytes, const char **what)
+{
+    const char *lf;
+
+    if (bytes.len > 0 && !may_be_http(bytes))
+        return refuse(what, "status line: not HTTP/1.x");
+    while (scan->looked < bytes.len &&
+           (lf = memchr(bytes.ptr + scan->looked, '\n', bytes.len - scan->looked)) != NULL) {
+        const char *start = bytes.ptr + scan->judged;
+        const size_t len = (size_t)(lf - start);
+        int rc;
+
+        if (len == 0 || lf[-1] != '\r')
+            return refuse(what, "header: LF without CR");
+        if (scan->judged + len + 1 > TD_RESPONSE_HEAD_MAX)
+            break;
+        rc = judge_line(scan, td_str_make(start, len - 1), what);
+        if (rc < 0)
+            return rc;
+        scan->judged = scan->looked = (size_t)(lf + 1 - bytes.ptr);
+        if (len == 1)
+            return (ssize_t)scan->judged;
+    }
+    scan->looked = bytes.len;
+    if (bytes.len < TD_RESPONSE_HEAD_MAX)
+        return 0;
+    *what = "header: too long";
+    return TD_ETOOBIG;
+}
+
+/* ---- what they say */
+
+struct notes {
+    bool has_length, has_coding, close, keep_alive;
+};
+
+/* RFC 9112 section 6.1: as of a request, whatever is not just "chunked" is refused. */
+static int
+note_coding(td_response_head *head, struct notes *notes, td_str value, const char **what)
+{
+    if (notes->has_coding || !td_str_equal_nocase(value, TD_STR("chunked")))
+        return refuse(what, "Transfer-Encoding: not one chunked");
+    if (head->minor == 0)
+        return refuse(what, "Transfer-Encoding: in HTTP/1.0");
+    notes->has_coding = head->chunked = true;
+    return 0;
+}
+
+static int
+note_length(td_response_head *head, struct notes *notes, td_str value, const char **what)
+{
+    if (notes->has_length)
+        return refuse(what, "Content-Length: more than one");
+    notes->has_length = true;
+    head->content_length = td_content_length_parse(value);
+    return head->content_length < 0 ? refuse(what, "Content-Length: not a number that fits") : 0;
+}
+
+static int
+note_field(td_response_head *head, struct notes *notes, td_str name, td_str value,
+           const char **what)
+{
+    if (td_str_equal_nocase(name, TD_STR("Content-Length")))
+        return note_length(head, notes, value, what);
+    if (td_str_equal_nocase(name, TD_STR("Transfer-Encoding")))
+        return note_coding(head, notes, value, what);
+    if (td_str_equal_nocase(name, TD_STR("Connection"))) {
+        notes->close |= td_list_has_token(value, TD_STR("close"));
+        notes->keep_alive |= td_list_has_token(value, TD_STR("keep-alive"));
+    }
+    return 0;
+}
+
+/* RFC 9110 sections 8.6 and 15.3.5, RFC 9112 section 6.1. */
+static int
+compare(td_response_head *head, const struct notes *notes, const char **what)
+{
+    if (notes->has_coding && notes->has_length)
+        return refuse(what, "Transfer-Encoding: beside Content-Length");
+    if (head->status < 200 && (notes->has_coding || notes->has_length))
+        return refuse(what, "an interim response with a body");
+    if (head->status == 204 && (notes->has_coding || head->content_length > 0))
+        return refuse(what, "204 with a body");
+    head->keep_alive = !notes->close && (head->minor > 0 || notes->keep_alive);
+    return 0;
+}
+
+int
+td_response_head_read(td_str bytes, td_arena *arena, td_response_head *out, const char **what)
+{
+    const char *p = memchr(bytes.ptr, '\r', bytes.len);
+    const char *const status = bytes.ptr + strlen("HTTP/1.1 ");
+    const char *reason = bytes.ptr + STATUS_LINE_MIN;
+    struct notes notes = {false};
+    int rc = 0;
+
+    *out = (td_response_head){
+        .status = (status[0] - '0') * 100 + (status[1] - '0') * 10 + (status[2] - '0'),
+        .minor = bytes.ptr[7] == '0' ? 0 : 1,
+        .reason = td_str_trim(td_str_make(reason, (size_t)(p - reason))),
+        .content_length = -1,
+    };
+    for (p += 2; rc == 0 && *p != '\r'; p += 2) {
+        const char *colon = memchr(p, ':', bytes.len - (size_t)(p - bytes.ptr));
+        const char *end = memchr(p, '\r', bytes.len - (size_t)(p - bytes.ptr));
+        const td_str name = td_str_make(p, (size_t)(colon - p));
+        const td_str value = td_str_trim(td_str_make(colon + 1, (size_t)(end - colon) - 1));
+
+        td_headers_add(&out->headers, arena, name, value);
+        rc = note_field(out, &notes, name, value, what);
+        p = end;
+    }
+    return rc < 0 ? rc : compare(out, &notes, what);
+}

@@ -1,0 +1,110 @@
+/*
+ * Requests to other servers (Tornado's AsyncHTTPClient).
+ *
+ *     td_response *answer = td_fetch(h, "http://127.0.0.1:9000/slow", NULL); // others are served
+ *
+ *     if (answer == NULL)
+ *         td_raise(h, 502, "upstream: %s", td_error_text(h));
+ *     td_write(h, answer->body);
+ *
+ * Connections are kept and used again, for requests to the same host and port; a kept one that the
+ * server has closed meanwhile is noticed, and a request that may be repeated is, once.  At most
+ * max_clients requests of a worker are under way, others wait in line.  What servers answer is read as strictly
+ * as what clients ask.  Cookies are not kept.  https has to wait for TLS: -EPROTONOSUPPORT.
+ */
+#ifndef TORNADO_HTTPCLIENT_H
+#define TORNADO_HTTPCLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <tornado/abi.h>
+#include <tornado/future.h>
+#include <tornado/handler.h>
+#include <tornado/str.h>
+
+/* Where a request has got to. */
+typedef enum td_fetch_phase {
+    TD_FETCH_ASKED,   /* it cannot be sent at all: URL, method, headers */
+    TD_FETCH_QUEUED,  /* it waits for others */
+    TD_FETCH_CONNECT, /* name and connection */
+    TD_FETCH_SEND,
+    TD_FETCH_HEAD, /* of the response */
+    TD_FETCH_BODY,
+    TD_FETCH_DONE,
+} td_fetch_phase;
+
+typedef struct td_fetch_header {
+    const char *name, *value;
+} td_fetch_header;
+
+typedef struct td_fetch_options {
+    size_t size;                /* of the struct; set by TD_FETCH */
+    const char *method TD_ZERO; /* NULL: GET */
+    /* Those to send beside Host, User-Agent, Accept-Encoding and Content-Length, or in place of the
+       first three. */
+    const td_fetch_header *headers TD_ZERO;
+    size_t headers_count TD_ZERO;
+    td_str body TD_ZERO; /* the null string: none, which POST, PUT and PATCH may not and others have to have */
+    bool allow_nonstandard_methods TD_ZERO; /* any method, with a body or without */
+    int64_t connect_timeout_ms TD_ZERO;     /* 0: 20 s; -1: none but request_timeout_ms */
+    int64_t request_timeout_ms TD_ZERO;     /* of it all, redirects excepted: 0: 20 s; -1: none */
+    int max_redirects TD_ZERO;              /* to follow; 0: 5; -1: none */
+    const char *user_agent TD_ZERO;         /* NULL: tornadod/VERSION */
+    int64_t max_body_size TD_ZERO;          /* bytes of the response, inflated; 0: 16 MiB */
+    bool no_decompress TD_ZERO;             /* do not ask for gzip, do not inflate it */
+    bool expect_100_continue TD_ZERO; /* the body is sent when the server says so, or nothing for 1 s */
+    const char *auth_username TD_ZERO, *auth_password TD_ZERO; /* Basic; before those of the URL */
+    const char *unix_socket TD_ZERO;    /* path of the socket where the URL's server listens */
+    const char *source_address TD_ZERO; /* a number: the address to connect from */
+    bool no_keep_alive TD_ZERO;         /* a connection of its own */
+} td_fetch_options;
+
+#ifndef __cplusplus
+#define TD_FETCH(...)                                                                              \
+    (&(const td_fetch_options){.size = sizeof(td_fetch_options), __VA_ARGS__})
+#define TD_FETCH_HEADERS(...)                                                                      \
+    .headers = (const td_fetch_header[]){__VA_ARGS__},                                             \
+    .headers_count = sizeof((const td_fetch_header[]){__VA_ARGS__}) / sizeof(td_fetch_header)
+#endif
+
+typedef struct td_response { /* all of it in the memory of the request that asked */
+    size_t size;
+    int status;       /* 200..599 of the server; 599 and error != 0: there is no answer */
+    td_str reason;    /* "OK"; without an answer the sentence that says why */
+    const td_fetch_header *headers; /* as they came */
+    size_t headers_count;
+    td_str body;          /* inflated */
+    td_str effective_url; /* after redirects */
+    int redirects;
+    int error;            /* 0, or why there is no answer */
+    td_fetch_phase phase; /* TD_FETCH_DONE, or where it ended */
+} td_response;
+
+/*
+ * Wait for the answer; any status is one, also 404 and 500.  options NULL: as usual.  NULL: there is
+ * none, td_error_text(h) and td_error_code(h) say why: -ECONNREFUSED, TD_ENOTFOUND, TD_ETIMEDOUT
+ * ("Timeout in request queue", "Timeout while connecting", "Timeout during request"), TD_EBADMSG,
+ * TD_ETOOBIG, TD_ECLOSED; TD_EINVAL when it is not one that can be sent.
+ *
+ * Redirects are followed as browsers do: 303, and 301 and 302 of a POST, by a GET without a body.
+ * To another scheme, host or port Authorization, Cookie and the like do not go along.  When there were
+ * max_redirects the last one is the answer.
+ */
+TD_API td_response *td_fetch(td_handler *h, const char *url, const td_fetch_options *options);
+
+/*
+ * The same without waiting; url and options are copied, but for the body and what pointers in them
+ * point at, which have to live on.  The result is a td_response *, also without an answer (status 599), and
+ * h is kept until it is there.
+ */
+TD_API td_future *td_fetch_future(td_handler *h, const char *url, const td_fetch_options *options);
+
+/* The value of the first header of that name; the null string: none. */
+TD_API td_str td_fetched_header(const td_response *response, const char *name);
+
+/* Of the last td_fetch of this request that had no answer; "" and 0: none. */
+TD_API const char *td_error_text(td_handler *h);
+TD_API int td_error_code(td_handler *h);
+
+#endif

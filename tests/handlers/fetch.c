@@ -1,0 +1,168 @@
+/* Goal: what a server of test_fetch.py does becomes an answer, or a sentence that says why not. */
+#include <stdlib.h>
+#include <tornado/tornado.h>
+
+static const char *
+text_or_null(td_handler *h, const char *name)
+{
+    const td_str text = td_get_argument_default(h, name, "");
+
+    return text.len > 0 ? text.ptr : NULL;
+}
+
+static int64_t
+number(td_handler *h, const char *name)
+{
+    return strtoll(td_get_argument_default(h, name, "0").ptr, NULL, 10);
+}
+
+/* All that the caller of /fetch may ask for. */
+static td_fetch_options
+options_of(td_handler *h)
+{
+    static const td_fetch_header secrets[] = {
+        {"Authorization", "Bearer secret"}, {"Cookie", "a=b"}, {"X-Mine", "kept"},
+        {"Host", "named.example"}, {"Content-Type", "text/mine"}};
+    td_fetch_options options = {.size = sizeof(options)};
+    const char *body = text_or_null(h, "body");
+    const int64_t zeros = number(h, "zeros");
+
+    options.method = text_or_null(h, "method");
+    if (body != NULL)
+        options.body = td_str_of(body);
+    if (zeros > 0)
+        options.body = td_str_make(td_alloc(h, (size_t)zeros), (size_t)zeros);
+    if (number(h, "secrets") > 0) {
+        options.headers = secrets;
+        options.headers_count = sizeof(secrets) / sizeof(secrets[0]);
+    }
+    options.connect_timeout_ms = number(h, "connect_ms");
+    options.request_timeout_ms = number(h, "ms");
+    options.max_redirects = (int)number(h, "redirects");
+    options.max_body_size = number(h, "max_body");
+    options.no_decompress = number(h, "raw") > 0;
+    options.expect_100_continue = number(h, "expect") > 0;
+    options.unix_socket = text_or_null(h, "unix");
+    options.auth_username = text_or_null(h, "user");
+    options.no_keep_alive = number(h, "alone") > 0;
+    return options;
+}
+
+/* The first line says how it went, then come headers, an empty line and the body. */
+static void
+tell(td_handler *h, const td_response *answer)
+{
+    td_writef(h, "%d %s %d %s\n", answer->status, answer->reason.ptr, answer->redirects,
+              answer->effective_url.ptr);
+    for (size_t i = 0; i < answer->headers_count; i++)
+        td_writef(h, "%s: %s\n", answer->headers[i].name, answer->headers[i].value);
+    td_write_text(h, "\n");
+    td_write(h, answer->body);
+}
+
+static void
+fetch(td_handler *h)
+{
+    const td_fetch_options options = options_of(h);
+    const td_response *answer = td_fetch(h, td_get_argument(h, "url").ptr, &options);
+
+    td_set_header(h, "Content-Type", "text/plain");
+    if (answer != NULL)
+        tell(h, answer);
+    else
+        td_writef(h, "%d: %s", td_error_code(h), td_error_text(h));
+}
+
+/* All at once, by futures. */
+static void
+several(td_handler *h)
+{
+    const size_t count = (size_t)number(h, "count");
+    const td_fetch_options options = options_of(h);
+    td_future **futures = td_alloc(h, count * sizeof(*futures));
+    void **answers = td_alloc(h, count * sizeof(*answers));
+
+    for (size_t i = 0; i < count; i++)
+        futures[i] = td_fetch_future(h, td_get_argument(h, "url").ptr, &options);
+    td_await(td_gather(futures, count, answers), NULL);
+    for (size_t i = 0; i < count; i++) {
+        const td_response *answer = answers[i];
+
+        td_writef(h, "%d %d %d %.*s\n", answer->status, answer->error, (int)answer->phase,
+                  TD_STR_FMT(answer->status == 599 ? answer->reason : answer->body));
+    }
+}
+
+/* One that nobody waits for, and one that is cancelled. */
+static void
+forget(td_handler *h)
+{
+    const td_fetch_options options = options_of(h);
+    const char *url = td_get_argument(h, "url").ptr;
+    td_future *cancelled = td_fetch_future(h, url, &options);
+
+    td_future_unref(td_fetch_future(h, url, &options));
+    td_sleep(number(h, "sleep"));
+    td_future_cancel(cancelled);
+    td_writef(h, "%d", td_await(cancelled, NULL));
+}
+
+static void
+misuse(td_handler *h)
+{
+    static const td_fetch_header bad[] = {{"A\r\nB", "c"}}, ours[] = {{"Content-Length", "1"}},
+                                 worse[] = {{"A", "b\r\nC: d"}}, none[] = {{NULL, NULL}};
+    const char *url = td_get_argument(h, "url").ptr;
+    const td_fetch_options wrong[] = {
+        {.headers = bad, .headers_count = 1}, {.headers = ours, .headers_count = 1},
+        {.headers = worse, .headers_count = 1}, {.headers = none, .headers_count = 1},
+        {.headers_count = 1}, {.method = "GE T"}, {.method = "BREW"}, {.method = "CONNECT"},
+        {.method = "POST"}, {.method = "GET", .body = {"x", 1}}, {.connect_timeout_ms = -2},
+        {.max_redirects = -2}, {.max_body_size = -1}, {.user_agent = "a\nb"}};
+    static const char *const urls[] = {"", "example.org", "ftp://example.org/", "http://", "/",
+                                       "http://a b/", "http://a/\r\nX: y"};
+    int refused = 0;
+
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        td_fetch_options options = wrong[i];
+
+        options.size = sizeof(options);
+        refused += td_fetch(h, url, &options) == NULL && td_error_code(h) == TD_EINVAL;
+    }
+    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++)
+        refused += td_fetch(h, urls[i], NULL) == NULL && td_error_code(h) == TD_EINVAL;
+    refused += td_fetch(h, NULL, NULL) == NULL && td_fetch(NULL, url, NULL) == NULL;
+    refused += td_fetch_future(h, NULL, NULL) == NULL;
+    td_writef(h, "%d", refused);
+}
+
+/* As the first example of the design has it. */
+static void
+relay(td_handler *h)
+{
+    td_response *answer = td_fetch(h, "http://127.0.0.1:9000/slow", NULL); /* waits; others are served */
+
+    if (answer == NULL)
+        td_raise(h, 502, "upstream: %s", td_error_text(h)); /* does not return; the message is logged */
+    td_write(h, answer->body);
+}
+
+/* And that port is this one from now on. */
+static void
+move(td_handler *h)
+{
+    td_writef(h, "%d", td_resolver_override("127.0.0.1", 9000, "127.0.0.1",
+                                            (uint16_t)td_get_argument_int(h, "port", 1, 65535)));
+}
+
+static const td_handler_class Relay = {.get = relay};
+static const td_handler_class Move = {.get = move};
+static const td_handler_class Fetch = {.get = fetch, .flags = TD_CANCEL_ON_CLOSE};
+static const td_handler_class Several = {.get = several};
+static const td_handler_class Forget = {.get = forget};
+static const td_handler_class Misuse = {.get = misuse};
+
+TD_PLUGIN(.name = "fetch", .version = "1.0",
+          .urls = TD_URLS(TD_URL("/fetch", &Fetch), TD_URL("/several", &Several),
+                          TD_URL("/forget", &Forget), TD_URL("/misuse", &Misuse),
+                          TD_URL("/relay", &Relay), TD_URL("/move", &Move)));

@@ -1,0 +1,541 @@
+"""Goal: whatever a server does, a handler that asks it gets an answer or a sentence that says why not, in
+its time, and nothing of it is left behind.
+"""
+
+import gzip
+import os
+import socket
+import struct
+import threading
+import time
+import unittest
+from urllib.parse import urlencode
+
+import harness
+
+OK = b"HTTP/1.1 200 OK\r\n"
+TIMED_OUT, CLOSED, BAD, TOO_BIG, EINVAL, NOT_FOUND = -4100, -4098, -4097, -4099, -4096, -4103
+
+
+def answer(body=b"hello", head=OK, headers=b""):
+    return head + headers + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+class Upstream:
+    """A server whose behaviour is a function of a socket and a request's head and body, called for each."""
+
+    def __init__(self, script, path=None):
+        self.script = script
+        self.requests, self.connections = [], 0
+        self.over = threading.Event()
+        self.listener = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
+        self.listener.bind(path or ("127.0.0.1", 0))
+        if path:
+            os.chmod(path, 0o777)
+        self.listener.listen(64)
+        self.name = "localhost" if path else "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.url = f"http://{self.name}/"
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
+
+    def _accept(self):
+        while True:
+            try:
+                peer = self.listener.accept()[0]
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
+
+    def _serve(self, peer):
+        peer.settimeout(harness.DEADLINE)
+        with peer, peer.makefile("rb") as file:
+            try:
+                while True:
+                    head = b""
+                    while not head.endswith(b"\r\n\r\n"):
+                        line = file.readline()
+                        if not line:
+                            return
+                        head += line
+                    self.requests.append(head)
+                    if self.script(self, peer, file, head) is not True:
+                        return
+            except OSError:
+                return  # the other side has gone, which is its right
+
+    def body_of(self, file, head):
+        for line in head.split(b"\r\n"):
+            if line.lower().startswith(b"content-length:"):
+                return file.read(int(line.split(b":")[1]))
+        return b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+def says(bytes_, stays=False, then_waits=False):
+    """A script that sends this."""
+    def script(upstream, peer, file, head):
+        upstream.body_of(file, head)
+        peer.sendall(bytes_)
+        if then_waits:
+            upstream.over.wait(harness.DEADLINE)
+        return stays
+    return script
+
+
+def for_ever(first, again):
+    def script(upstream, peer, *_):
+        peer.sendall(first)
+        while not upstream.over.is_set():
+            peer.sendall(again)
+    return script
+
+
+def resets(upstream, peer, *_):
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class Fetch(unittest.TestCase):
+    TORNADOD = "workers = 1"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = harness.Daemon(["fetch"], tornadod=cls.TORNADOD)
+        cls.addClassCleanup(cls.daemon.close)
+        cls.daemon.start()
+        cls.addClassCleanup(cls.daemon_stops)
+
+    @classmethod
+    def daemon_stops(cls):
+        status = cls.daemon.stop()
+        text = cls.daemon.log.text()
+        assert status == 0 and not harness.COMPLAINTS.search(text), text
+
+    def ask(self, target, **arguments):
+        response = self.daemon.get(f"/{target}?{urlencode(arguments)}")
+        self.assertEqual(response.status, 200, response.body)
+        return response.body
+
+    def fetch(self, url, **arguments):
+        """[first line, headers, body] of an answer, or the text that says why there is none."""
+        head, empty, body = self.ask("fetch", url=url, **arguments).partition(b"\n\n")
+        if not empty:
+            return head.decode()
+        lines = head.decode().split("\n")
+        return [lines[0], lines[1:], body]
+
+    def body(self, script, **arguments):
+        with Upstream(script) as upstream:
+            result = self.fetch(upstream.url, **arguments)
+        self.assertIsInstance(result, list, result)
+        return result[2]
+
+    def failure(self, script, **arguments):
+        with Upstream(script) as upstream:
+            result = self.fetch(upstream.url, **arguments)
+        self.assertIsInstance(result, str, result)
+        return result
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.daemon.workers()[0]}/fd"))
+
+
+class Answers(Fetch):
+    def test_framings(self):
+        chunked = OK + b"Transfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n1\r\n!\r\n0\r\nA: b\r\n\r\n"
+        cases = (
+            (answer(), b"hello"),
+            (answer(b""), b""),
+            (answer(bytes(1 << 20)), bytes(1 << 20)),
+            (chunked, b"hello!"),
+            (OK + b"\r\nuntil the end", b"until the end"),
+            (b"HTTP/1.0 200 OK\r\n\r\nold", b"old"),
+            (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+            (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", b""),
+            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + answer(), b"hello"),
+            (b"HTTP/1.1 404\r\nContent-Length: 4\r\n\r\ngone", b"gone"),
+        )
+        for sent, body in cases:
+            with self.subTest(sent[:60]):
+                self.assertEqual(self.body(says(sent)), body)
+
+    def test_a_byte_at_a_time(self):
+        def script(upstream, peer, file, head):
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for byte in OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n":
+                peer.sendall(bytes([byte]))
+                time.sleep(0.001)
+        self.assertEqual(self.body(script), b"hello")
+
+    def test_the_request_line_and_the_headers(self):
+        with Upstream(says(answer())) as upstream:
+            self.fetch(upstream.url + "a%20b?c=d#e")
+            self.assertEqual(upstream.requests[0].decode(),
+                             f"GET /a%20b?c=d HTTP/1.1\r\nHost: {upstream.name}\r\n"
+                             "User-Agent: tornadod/0.1.0\r\nAccept-Encoding: gzip\r\n\r\n")
+            self.fetch(f"http://jack:p%40ss@{upstream.name}?q")
+            self.assertIn(b"GET /?q HTTP/1.1", upstream.requests[1])
+            self.assertIn(b"Authorization: Basic amFjazpwQHNz\r\n", upstream.requests[1])
+            self.fetch(upstream.url, user="jill", raw=1, alone=1)
+            self.assertIn(b"Authorization: Basic amlsbDo=\r\n", upstream.requests[2])
+            self.assertIn(b"Connection: close\r\n", upstream.requests[2])
+            self.assertNotIn(b"Accept-Encoding", upstream.requests[2])
+
+    def test_bodies_are_sent(self):
+        def script(upstream, peer, file, head):
+            body = upstream.body_of(file, head)
+            peer.sendall(answer(b"%d %d" % (len(body), head.count(b"application/x-www-form"))))
+        self.assertEqual(self.body(script, method="POST", body="a=b"), b"3 1")
+        self.assertEqual(self.body(script, method="PUT", body="a=b"), b"3 0")
+        self.assertEqual(self.body(script, method="PUT", zeros=5 << 20), b"5242880 0")
+
+    def test_head_has_no_body(self):
+        with Upstream(says(OK + b"Content-Length: 9\r\n\r\n", stays=True)) as upstream:
+            for _ in range(2):
+                self.assertEqual(self.fetch(upstream.url, method="HEAD")[2], b"")
+            self.assertEqual(upstream.connections, 1)
+
+    def test_gzip(self):
+        packed = gzip.compress(b"hello" * 1000)
+        head, headers, body = self.fetch_of(answer(packed, headers=b"Content-Encoding: gzip\r\n"))
+        self.assertEqual(body, b"hello" * 1000)
+        self.assertEqual(headers, ["X-Consumed-Content-Encoding: gzip"])
+        self.assertEqual(self.body(says(answer(packed, headers=b"Content-Encoding: gzip\r\n")), raw=1),
+                         packed)
+        self.assertEqual(self.body(says(answer(b"", headers=b"Content-Encoding: gzip\r\n"))), b"")
+
+    def fetch_of(self, sent, **arguments):
+        with Upstream(says(sent)) as upstream:
+            return self.fetch(upstream.url, **arguments)
+
+    def test_unix_sockets(self):
+        path = f"{self.daemon.folder}/upstream"
+        with Upstream(says(answer(), stays=True), path) as upstream:
+            for _ in range(2):
+                self.assertEqual(self.fetch("http://named.example/x", unix=path)[2], b"hello")
+            self.assertIn(b"GET /x HTTP/1.1\r\nHost: named.example\r\n", upstream.requests[0])
+            self.assertEqual(upstream.connections, 1)
+
+    def test_expect_100(self):
+        def waits(upstream, peer, file, head):
+            self.assertIn(b"Expect: 100-continue\r\n", head)
+            peer.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            peer.sendall(answer(upstream.body_of(file, head)))
+
+        def refuses(upstream, peer, file, head):
+            peer.sendall(answer(b"no", b"HTTP/1.1 417 No\r\n"))
+            self.assertEqual(file.read(), b"")  # the body is not sent
+            return False
+
+        def ignores(upstream, peer, file, head):
+            peer.sendall(answer(upstream.body_of(file, head)))
+
+        self.assertEqual(self.body(waits, method="PUT", body="payload", expect=1), b"payload")
+        self.assertEqual(self.body(refuses, method="PUT", body="payload", expect=1), b"no")
+        self.assertEqual(self.body(ignores, method="PUT", body="payload", expect=1), b"payload")
+
+    def test_https_is_told(self):
+        self.assertEqual(self.fetch("https://127.0.0.1/"), "-93: https is not supported yet")
+
+    def test_futures_at_once(self):
+        with Upstream(says(answer(), stays=True)) as upstream:
+            self.assertEqual(self.ask("several", url=upstream.url, count=50), b"200 0 6 hello\n" * 50)
+
+    def test_others_are_served_meanwhile(self):
+        with Upstream(says(b"", then_waits=True)) as upstream, self.daemon.connect() as conn:
+            conn.send(f"GET /fetch?url={upstream.url}&ms=2000 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            begun = time.monotonic()
+            for _ in range(50):
+                self.daemon.get("/nowhere")
+            self.assertLess(time.monotonic() - begun, 2)
+            self.assertIn(b"Timeout during request", conn.response().body)
+
+    def test_the_example_of_the_design(self):
+        with Upstream(says(answer(b"slowly"))) as upstream:
+            self.assertEqual(self.ask("move", port=upstream.name.split(":")[1]), b"0")
+            self.assertEqual(self.ask("relay"), b"slowly")
+            self.assertIn(b"GET /slow HTTP/1.1\r\nHost: 127.0.0.1:9000\r\n", upstream.requests[0])
+        self.assertEqual(self.daemon.get("/relay").status, 502)
+        self.daemon.wait_log("upstream: connecting: Connection refused")
+
+    def test_misuse(self):
+        with Upstream(says(answer())) as upstream:
+            self.assertEqual(self.ask("misuse", url=upstream.url), b"23")
+            self.assertEqual(upstream.requests, [])
+
+
+class Failures(Fetch):
+    def test_what_servers_do(self):
+        chunked = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+        packed = OK + b"Content-Encoding: gzip\r\n"
+        bomb = gzip.compress(bytes(64 << 20))
+        stalls = {"ms": 300}
+        cases = (
+            ("silent", says(b"", then_waits=True), stalls, TIMED_OUT, "Timeout during request"),
+            ("half a head", says(OK, then_waits=True), stalls, TIMED_OUT, "Timeout during request"),
+            ("half a body", says(OK + b"Content-Length: 9\r\n\r\nab", then_waits=True), stalls,
+             TIMED_OUT, "Timeout during request"),
+            ("half a chunk", says(chunked + b"5\r\nab", then_waits=True), stalls, TIMED_OUT, "Timeout"),
+            ("no end", says(OK + b"\r\nab", then_waits=True), stalls, TIMED_OUT, "Timeout"),
+            ("does not read", lambda upstream, *_: upstream.over.wait(harness.DEADLINE),
+             {"ms": 300, "method": "PUT", "zeros": 64 << 20}, TIMED_OUT, "Timeout during request"),
+            ("closes at once", says(b""), {}, CLOSED, "waiting for the response"),
+            ("closes in the head", says(OK + b"A: b"), {}, CLOSED, "waiting for the response"),
+            ("closes in the body", says(OK + b"Content-Length: 9\r\n\r\nab"), {}, CLOSED,
+             "receiving the body"),
+            ("closes in a chunk", says(chunked + b"5\r\nab"), {}, CLOSED, "receiving the body"),
+            ("closes before the last chunk", says(chunked + b"2\r\nab\r\n"), {}, CLOSED,
+             "receiving the body"),
+            ("resets", resets, {}, None, "waiting for the response"),
+            ("no HTTP", says(b"220 mail.example ESMTP\r\n", then_waits=True), {}, BAD, "not HTTP/1.x"),
+            ("HTTP/2", says(b"\0\0\x12\x04\0\0\0\0\0", then_waits=True), {}, BAD, "not HTTP/1.x"),
+            ("endless head", for_ever(OK, b"A: b\r\n" * 100), {}, TOO_BIG, "header: too many lines"),
+            ("endless line", for_ever(OK + b"A: ", b"b" * 4096), {}, TOO_BIG, "header: too long"),
+            ("endless 1xx", for_ever(b"", b"HTTP/1.1 100 x\r\n\r\n" * 50), {}, BAD, "interim"),
+            ("101", says(b"HTTP/1.1 101 x\r\nUpgrade: y\r\nConnection: upgrade\r\n\r\n"), {}, BAD, "101"),
+            ("a folded line", says(OK + b"A: b\r\n c\r\n\r\n"), {}, BAD, "begins with a blank"),
+            ("two lengths", says(OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"), {}, BAD,
+             "more than one"),
+            ("both framings", says(OK + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), {},
+             BAD, "beside Content-Length"),
+            ("bad chunk size", says(chunked + b"xyz\r\n"), {}, BAD, "response: "),
+            ("no CRLF behind a chunk", says(chunked + b"2\r\nabXX"), {}, BAD, "response: "),
+            ("huge length", says(OK + b"Content-Length: 99999999999\r\n\r\n", then_waits=True), {},
+             TOO_BIG, "larger than 16777216"),
+            ("over the limit", says(answer(b"hello!")), {"max_body": 5}, TOO_BIG, "larger than 5"),
+            ("chunks over the limit", says(chunked + b"6\r\nhello!\r\n0\r\n\r\n"), {"max_body": 5},
+             TOO_BIG, None),
+            ("endless body", for_ever(OK + b"\r\n", b"x" * 65536), {"max_body": 1 << 20}, TOO_BIG,
+             "larger than 1048576"),
+            ("endless chunks", for_ever(chunked, b"1\r\nx\r\n" * 1000), {"max_body": 1 << 16}, TOO_BIG, None),
+            ("endless trailers", for_ever(chunked + b"0\r\n", b"A: b\r\n" * 100), {}, TOO_BIG, None),
+            ("a bomb", says(answer(bomb, packed)), {}, TOO_BIG, "larger than"),
+            ("not gzip", says(answer(b"not gzip at all", packed)), {}, BAD, "gzip"),
+            ("half of gzip", says(answer(bomb[:100], packed)), {}, BAD, "gzip"),
+        )
+        for name, script, arguments, code, text in cases:
+            with self.subTest(name):
+                begun = time.monotonic()
+                failure = self.failure(script, **arguments)
+                self.assertLess(time.monotonic() - begun, 10)
+                if code is not None:
+                    self.assertTrue(failure.startswith(f"{code}: "), failure)
+                self.assertIn(text or "", failure)
+        # What belongs to it has gone, whatever went wrong.
+        self.assert_quiet()
+
+    def assert_quiet(self):
+        deadline = time.monotonic() + harness.DEADLINE
+        while self.descriptors() > self.before:
+            self.assertLess(time.monotonic(), deadline, "descriptors are left")
+            time.sleep(0.01)
+
+    def setUp(self):
+        with Upstream(says(answer(), stays=False)) as upstream:
+            self.fetch(upstream.url, alone=1)
+        self.fetch("http://no-such-name.invalid/", ms=100)  # the resolver has its sockets now
+        self.before = self.descriptors()
+
+    def test_connecting(self):
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            url = "http://127.0.0.1:%d/" % unused.getsockname()[1]
+            self.assertEqual(self.fetch(url), "-111: connecting: Connection refused")
+            unused.listen(0)
+            fillers = [socket.socket() for _ in range(4)]
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(unused.getsockname())
+            self.assertEqual(self.fetch(url, connect_ms=200), "-4100: Timeout while connecting")
+            self.assertEqual(self.fetch(url, ms=200), "-4100: Timeout while connecting")
+            for filler in fillers:
+                filler.close()
+        self.assertIn("connecting: No such file", self.fetch("http://x/", unix="/nowhere/at/all"))
+
+    def test_the_client_leaves(self):
+        """A class with TD_CANCEL_ON_CLOSE: its request to the server ends with it."""
+        gone = threading.Event()
+
+        def script(upstream, peer, file, head):
+            if file.read() == b"":
+                gone.set()
+
+        with Upstream(script) as upstream:
+            with self.daemon.connect() as conn:
+                conn.send(f"GET /fetch?url={upstream.url} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                while not upstream.requests:
+                    time.sleep(0.001)
+            self.assertTrue(gone.wait(harness.DEADLINE))
+        self.assert_quiet()
+
+    def test_futures_that_nobody_wants(self):
+        with Upstream(says(b"", then_waits=True)) as upstream:
+            for sleep in (0, 100):
+                self.assertEqual(self.ask("forget", url=upstream.url, ms=300, sleep=sleep), b"-4101")
+        self.assert_quiet()
+
+
+class Kept(Fetch):
+    def test_a_connection_serves_again(self):
+        with Upstream(says(answer(), stays=True)) as upstream:
+            for _ in range(5):
+                self.assertEqual(self.fetch(upstream.url)[2], b"hello")
+            self.assertEqual(upstream.connections, 1)
+            self.fetch(upstream.url, alone=1)
+            self.assertEqual(upstream.connections, 2)
+
+    def test_it_is_not_kept(self):
+        for sent in (answer(headers=b"Connection: close\r\n"), answer(head=b"HTTP/1.0 200 OK\r\n"),
+                     answer() + b"too much"):
+            with self.subTest(sent), Upstream(says(sent, then_waits=True)) as upstream:
+                for _ in range(2):
+                    self.assertEqual(self.fetch(upstream.url)[2], b"hello")
+                self.assertEqual(upstream.connections, 2)
+
+    def test_one_that_was_closed_meanwhile(self):
+        with Upstream(says(answer())) as upstream:  # says nothing of it, and closes
+            for _ in range(10):
+                self.assertEqual(self.fetch(upstream.url)[2], b"hello")
+                self.assertEqual(self.fetch(upstream.url, method="POST", body="x")[2], b"hello")
+
+    def test_one_that_closes_under_the_request(self):
+        """Asked once more if that does no harm: only what has no effect twice."""
+        def script(upstream, peer, file, head):
+            upstream.body_of(file, head)
+            if len(upstream.requests) % 2 == 0:
+                return False
+            peer.sendall(answer())
+            return True
+
+        with Upstream(script) as upstream:
+            self.fetch(upstream.url)
+            self.assertEqual(self.fetch(upstream.url)[2], b"hello")
+            self.assertEqual((len(upstream.requests), upstream.connections), (3, 2))
+        with Upstream(script) as upstream:
+            self.fetch(upstream.url)
+            self.assertIn("the other side has gone", self.fetch(upstream.url, method="POST", body="x"))
+            self.assertEqual(len(upstream.requests), 2)
+
+
+class Redirects(Fetch):
+    def redirecting(self, status, to):
+        """The root leads there, what is there says who came."""
+        def script(upstream, peer, file, head):
+            body = upstream.body_of(file, head)
+            if head.split(b" ")[1] == b"/":
+                location = to(upstream) if callable(to) else to
+                sent = answer(b"not here", b"HTTP/1.1 %d x\r\n" % status,
+                              b"Location: %s\r\n" % location.encode())
+            else:
+                sent = answer(head + body)
+            if head.startswith(b"HEAD"):
+                sent = sent.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+            peer.sendall(sent)
+            return True
+        return script
+
+    def test_methods(self):
+        for status, method, becomes in ((301, "GET", "GET"), (301, "POST", "GET"), (302, "POST", "GET"),
+                                        (302, "PUT", "PUT"), (303, "PUT", "GET"), (303, "HEAD", "HEAD"),
+                                        (307, "POST", "POST"), (308, "PUT", "PUT")):
+            with self.subTest(f"{status} {method}"), \
+                    Upstream(self.redirecting(status, "/there")) as upstream:
+                arguments = {"body": "payload"} if method in ("PUT", "POST") else {}
+                head, _, body = self.fetch(upstream.url, method=method, secrets=1, **arguments)
+                self.assertEqual(head, f"200 OK 1 {upstream.url}there")
+                self.assertTrue(upstream.requests[1].startswith(f"{becomes} /there ".encode()))
+                self.assertIn(f"Host: {upstream.name}\r\n".encode(), upstream.requests[1])
+                self.assertIn(b"Host: named.example\r\n", upstream.requests[0])
+                kept = becomes in ("PUT", "POST")
+                self.assertEqual(body.endswith(b"payload"), kept)
+                if arguments:
+                    self.assertEqual(b"text/mine" in upstream.requests[1], kept)
+                self.assertIn(b"Authorization: Bearer secret\r\nCookie: a=b\r\nX-Mine: kept\r\n",
+                              upstream.requests[1])
+                self.assertEqual(upstream.connections, 1)
+
+    def test_another_origin_gets_no_credentials(self):
+        with Upstream(says(answer())) as other, \
+                Upstream(self.redirecting(302, other.url + "x")) as upstream:
+            self.fetch(upstream.url, secrets=1)
+            self.assertNotIn(b"secret", other.requests[0])
+            self.assertNotIn(b"Cookie", other.requests[0])
+            self.assertIn(b"X-Mine: kept", other.requests[0])
+            self.fetch(upstream.url, user="jack")
+            self.assertNotIn(b"Authorization", other.requests[1])
+
+    def test_loops_end(self):
+        with Upstream(self.redirecting(302, "/")) as upstream:
+            self.assertEqual(self.fetch(upstream.url)[0], f"302 x 5 {upstream.url}")
+            self.assertEqual(len(upstream.requests), 6)
+            self.assertEqual(self.fetch(upstream.url, redirects=2)[0], f"302 x 2 {upstream.url}")
+            head, headers, body = self.fetch(upstream.url, redirects=-1)
+            self.assertEqual((head, body), (f"302 x 0 {upstream.url}", b"not here"))
+            self.assertIn("Location: /", headers)
+
+    def test_bad_ones(self):
+        for to in ("ftp://example.org/", "http://", "javascript:alert(1)"):
+            with self.subTest(to):
+                self.assertEqual(self.failure(self.redirecting(302, to)),
+                                 f"{BAD}: the redirect leads to no http URL")
+        self.assertEqual(self.failure(self.redirecting(302, "https://127.0.0.1/")),
+                         "-93: https is not supported yet")
+
+    def test_relative_ones(self):
+        with Upstream(self.redirecting(302, "a b/../\u00fc?q")) as upstream:
+            self.assertEqual(self.fetch(upstream.url)[0], f"200 OK 1 {upstream.url}%C3%BC?q")
+
+
+class OneAtATime(Fetch):
+    TORNADOD = "workers = 1\nmax_clients = 1\nclient_idle = 1\nclient_idle_timeout = 50ms"
+
+    def test_a_redirect_does_not_wait_for_itself(self):
+        with Upstream(Redirects.redirecting(self, 302, "/there")) as upstream:
+            self.assertEqual(self.fetch(upstream.url)[0], f"200 OK 1 {upstream.url}there")
+
+    def test_first_come_first_served_and_the_rest_is_told(self):
+        def script(upstream, peer, file, head):
+            time.sleep(0.02)
+            peer.sendall(answer())
+            return True
+
+        with Upstream(script) as upstream:
+            self.assertEqual(self.ask("several", url=upstream.url, count=10), b"200 0 6 hello\n" * 10)
+            self.assertEqual(upstream.connections, 1)
+        with Upstream(says(b"", then_waits=True)) as upstream:
+            lines = self.ask("several", url=upstream.url, count=3, ms=300).decode().split("\n")
+            self.assertEqual(lines[0], f"599 {TIMED_OUT} 4 Timeout during request")
+            self.assertIn(f"599 {TIMED_OUT} 1 Timeout in request queue", lines[1:3])
+        with Upstream(says(answer())) as upstream:  # all places are free again
+            self.assertEqual(self.fetch(upstream.url)[2], b"hello")
+
+    def test_idle_connections_go(self):
+        gone = threading.Event()
+
+        def script(upstream, peer, file, head):
+            if len(upstream.requests) == 1:
+                peer.sendall(answer())
+                if not file.peek(1):
+                    gone.set()
+                return True
+
+        with Upstream(script) as upstream:
+            self.fetch(upstream.url)
+            self.assertTrue(gone.wait(harness.DEADLINE))
+
+    def test_only_so_many_are_kept(self):
+        with Upstream(says(answer(), stays=True)) as one, Upstream(says(answer(), stays=True)) as two:
+            for upstream in (one, two, one):
+                self.fetch(upstream.url)
+            self.assertEqual((one.connections, two.connections), (2, 1))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,160 @@
+/* Goal: a response's head is understood in one way only or refused, however its bytes were cut. */
+#include "http/responsehead.h"
+#include <string.h>
+#include <tornado/error.h>
+#include "tests/unit/unit.h"
+
+#define OK "HTTP/1.1 200 OK\r\n"
+
+static const struct head_case {
+    const char *text;
+    int rc;                            /* 0: it is a head */
+    int status, minor, content_length; /* -1: none */
+    bool chunked, keep_alive;
+    const char *reason;
+} heads[] = {
+    {OK "\r\n", 0, 200, 1, -1, false, true, "OK"},
+    {"HTTP/1.0 200 OK\r\n\r\n", 0, 200, 0, -1, false, false, "OK"},
+    {"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n\r\n", 0, 200, 0, -1, false, true, "OK"},
+    {"HTTP/1.7 404 Not Found\r\n\r\n", 0, 404, 1, -1, false, true, "Not Found"},
+    {"HTTP/1.1 204\r\n\r\n", 0, 204, 1, -1, false, true, ""},
+    {"HTTP/1.1 204 \r\n\r\n", 0, 204, 1, -1, false, true, ""},
+    {"HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n", 0, 204, 1, 0, false, true, "No"},
+    {OK "Content-Length: 42\r\n\r\n", 0, 200, 1, 42, false, true, "OK"},
+    {OK "content-length:42\t \r\nConnection: x, Close\r\n\r\n", 0, 200, 1, 42, false, false, "OK"},
+    {OK "Transfer-Encoding: Chunked\r\n\r\n", 0, 200, 1, -1, true, true, "OK"},
+    {"HTTP/1.1 100 Continue\r\n\r\n", 0, 100, 1, -1, false, true, "Continue"},
+    {"HTTP/1.1 304 x\r\nContent-Length: 9\r\n\r\n", 0, 304, 1, 9, false, true, "x"},
+
+    {"HTTP/2.0 200 OK\r\n\r\n", TD_EBADMSG, .status = 0},
+    {"HTTP/1.10 200 OK\r\n\r\n", TD_EBADMSG, .status = 0},
+    {"http/1.1 200 OK\r\n\r\n", TD_EBADMSG, .status = 0},
+    {"ICY 200 OK\r\n\r\n", TD_EBADMSG, .status = 0},
+    {"\r\nHTTP/1.1 200 OK\r\n\r\n", TD_EBADMSG, .status = 0},
+    {"HTTP/1.1  200 OK\r\n\r\n", TD_EBADMSG, .status = 0},
+    {"HTTP/1.1 099 OK\r\n\r\n", TD_EBADMSG, .status = 0},
+    {"HTTP/1.1 600 OK\r\n\r\n", TD_EBADMSG, .status = 0},
+    {"HTTP/1.1 20 OK\r\n\r\n", TD_EBADMSG, .status = 0},
+    {"HTTP/1.1 2000 OK\r\n\r\n", TD_EBADMSG, .status = 0},
+    {"HTTP/1.1 200 O\x01K\r\n\r\n", TD_EBADMSG, .status = 0},
+    {"HTTP/1.1 200 OK\n\r\n", TD_EBADMSG, .status = 0},
+    {OK "A: b\n\r\n", TD_EBADMSG, .status = 0},
+    {OK "A: b\rc\r\n\r\n", TD_EBADMSG, .status = 0},
+    {OK "A b\r\n\r\n", TD_EBADMSG, .status = 0},
+    {OK "A : b\r\n\r\n", TD_EBADMSG, .status = 0},
+    {OK ": b\r\n\r\n", TD_EBADMSG, .status = 0},
+    {OK "A: b\r\n c\r\n\r\n", TD_EBADMSG, .status = 0},
+    {OK "A: b\x7f\r\n\r\n", TD_EBADMSG, .status = 0},
+    {OK "Content-Length: 1\r\nContent-Length: 1\r\n\r\n", TD_EBADMSG, .status = 0},
+    {OK "Content-Length: 1, 1\r\n\r\n", TD_EBADMSG, .status = 0},
+    {OK "Content-Length: +1\r\n\r\n", TD_EBADMSG, .status = 0},
+    {OK "Content-Length:\r\n\r\n", TD_EBADMSG, .status = 0},
+    {OK "Content-Length: 99999999999999999999\r\n\r\n", TD_EBADMSG, .status = 0},
+    {OK "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", TD_EBADMSG, .status = 0},
+    {OK "Transfer-Encoding: gzip, chunked\r\n\r\n", TD_EBADMSG, .status = 0},
+    {OK "Transfer-Encoding: identity\r\n\r\n", TD_EBADMSG, .status = 0},
+    {OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", TD_EBADMSG, .status = 0},
+    {"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", TD_EBADMSG, .status = 0},
+    {"HTTP/1.1 100 x\r\nContent-Length: 0\r\n\r\n", TD_EBADMSG, .status = 0},
+    {"HTTP/1.1 204 x\r\nContent-Length: 1\r\n\r\n", TD_EBADMSG, .status = 0},
+    {"HTTP/1.1 204 x\r\nTransfer-Encoding: chunked\r\n\r\n", TD_EBADMSG, .status = 0},
+};
+
+/* As it comes, so many bytes at once. */
+static int
+parse(td_str text, size_t step, td_arena *arena, td_response_head *head)
+{
+    td_response_scan scan = {0};
+    const char *what = NULL;
+    ssize_t rc = 0;
+    int read;
+
+    for (size_t len = step; rc == 0 && len < text.len + step; len += step)
+        rc = td_response_head_scan(&scan, td_str_make(text.ptr, len < text.len ? len : text.len),
+                                   &what);
+    read = rc > 0 ? td_response_head_read(td_str_make(text.ptr, (size_t)rc), arena, head, &what)
+                  : (int)rc;
+    ck_assert_int_eq(what != NULL, read < 0);
+    if (rc > 0)
+        ck_assert_int_eq(rc, (ssize_t)text.len);
+    return read;
+}
+
+START_TEST(a_head_is_understood_in_one_way_or_refused)
+{
+    const struct head_case *c = &heads[_i];
+
+    for (size_t step = 1; step <= strlen(c->text); step++) {
+        td_response_head head = {0};
+        td_arena arena;
+
+        td_arena_init(&arena);
+        ck_assert_int_eq(parse(td_str_of(c->text), step, &arena, &head), c->rc);
+        if (c->rc == 0) {
+            ck_assert_int_eq(head.status, c->status);
+            ck_assert_int_eq(head.minor, c->minor);
+            ck_assert_int_eq(head.content_length, c->content_length);
+            ck_assert_int_eq(head.chunked, c->chunked);
+            ck_assert_int_eq(head.keep_alive, c->keep_alive);
+            ck_assert(td_str_equal(head.reason, td_str_of(c->reason)));
+        }
+        td_arena_fini(&arena);
+    }
+}
+END_TEST
+
+START_TEST(fields_are_there_in_their_order)
+{
+    td_response_head head;
+    td_arena arena;
+
+    td_arena_init(&arena);
+    ck_assert_int_eq(parse(TD_STR(OK "A:  b c \r\nSet-Cookie: x\r\nset-cookie: y\r\nE:\r\n\r\n"), 7,
+                           &arena, &head),
+                     0);
+    ck_assert_uint_eq(head.headers.count, 4);
+    ck_assert(td_str_equal(head.headers.items[0].value, TD_STR("b c")));
+    ck_assert(td_str_equal(td_headers_get(&head.headers, &arena, TD_STR("Set-Cookie")),
+                           TD_STR("x, y")));
+    ck_assert_uint_eq(head.headers.items[3].value.len, 0);
+    td_arena_fini(&arena);
+}
+END_TEST
+
+START_TEST(a_head_without_end_is_refused)
+{
+    static const char *const lines[] = {"A: b\r\n", "x", "A: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n"};
+
+    for (size_t i = 0; i < COUNT_OF(lines); i++) {
+        static char text[2 * TD_RESPONSE_HEAD_MAX];
+        td_response_scan scan = {0};
+        const char *what = NULL;
+        size_t len = strlen(OK);
+        ssize_t rc = 0;
+
+        strcpy(text, OK);
+        while (rc == 0) {
+            ck_assert_uint_lt(len, TD_RESPONSE_HEAD_MAX + 100);
+            strcpy(text + len, lines[i]);
+            len += strlen(lines[i]);
+            rc = td_response_head_scan(&scan, td_str_make(text, len), &what);
+        }
+        ck_assert_int_eq(rc, TD_ETOOBIG);
+        ck_assert_ptr_nonnull(what);
+    }
+}
+END_TEST
+
+static void
+fill(TCase *tcase)
+{
+    ADD_TABLE(tcase, a_head_is_understood_in_one_way_or_refused, heads);
+    tcase_add_test(tcase, fields_are_there_in_their_order);
+    tcase_add_test(tcase, a_head_without_end_is_refused);
+}
+
+int
+main(void)
+{
+    return unit_run("responsehead", fill);
+}
