@@ -85,11 +85,21 @@ generation_open_access_log(struct generation *generation, td_err *err)
 
 /* ---- listeners */
 
+/* Port 0 is another one for each section. */
+static bool
+is_the_same(const struct listener *listener, const td_listener_settings *settings)
+{
+    const char *port = strrchr(settings->address, ':');
+
+    return strcmp(listener->address, settings->address) == 0 &&
+           (port == NULL || strcmp(port, ":0") != 0 || strcmp(listener->name, settings->name) == 0);
+}
+
 static struct listener *
-find_open(const char *address)
+find_open(const td_listener_settings *settings)
 {
     for (size_t i = 0; i < open_listeners_count; i++) {
-        if (strcmp(open_listeners[i]->address, address) == 0)
+        if (is_the_same(open_listeners[i], settings))
             return open_listeners[i];
     }
     return NULL;
@@ -111,7 +121,7 @@ static int
 obtain(const td_listener_settings *settings, size_t workers_count, struct listener **out,
        td_err *err)
 {
-    struct listener *listener = find_open(settings->address);
+    struct listener *listener = find_open(settings);
 
     if (listener != NULL) {
         int rc = listener_adapt(listener, settings, workers_count, err);

@@ -207,6 +207,7 @@ listener_open(const td_listener_settings *settings, size_t workers_count, struct
 
     if (rc < 0)
         goto fail;
+    listener->name = td_xstrdup(settings->name);
     listener->address = td_xstrdup(settings->address);
     listener->reuseport = settings->reuseport && listener->bound.ss_family != AF_UNIX;
     if (listener->reuseport && (rc = find_free_address(listener, settings, err)) < 0)
@@ -280,6 +281,7 @@ listener_close(struct listener **listener)
     for (size_t i = 0; i < l->fds_count; i++)
         close(l->fds[i]);
     free(l->fds);
+    free(l->name);
     free(l->address);
     free(l->url);
     free(l);

@@ -13,7 +13,8 @@
 
 /* One [listen:NAME]: a socket for all workers or, with reuseport, one for each slot. */
 struct listener {
-    char *address; /* as the setting has it: two listeners with the same are the same */
+    char *name;    /* of its section when it was opened */
+    char *address; /* as the setting has it: a reload that has it again keeps the socket */
     char *url;     /* "http://127.0.0.1:8888", the port as it came out */
     struct sockaddr_storage bound; /* the address that the first socket really got */
     socklen_t bound_len;

@@ -41,6 +41,29 @@
 #define TD_ZERO
 #endif
 
+/*
+ * What TD_SSE, TD_STATIC and their kin are in C++: options of a call live as long as the call, those of
+ * a table (.initialize_arg = TD_STATIC(...)) as long as the file is loaded.
+ */
+#ifdef __cplusplus
+extern "C++" {
+template <class Options, class Place> struct td_options_of {
+    Options options;
+
+    operator const Options *() const { return &options; }
+    operator const void *() const
+    {
+        static Options kept{}; /* Place is another type at each place, so each has its own */
+
+        kept = options;
+        return &kept;
+    }
+};
+}
+#define TD_OPTIONS_OF(type_, ...)                                                                  \
+    (td_options_of<type_, decltype([] {})>{type_{.size = sizeof(type_), __VA_ARGS__}})
+#endif
+
 #define TD_PRINTF(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 #define TD_NORETURN __attribute__((noreturn))
 

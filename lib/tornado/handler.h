@@ -156,6 +156,8 @@ TD_API size_t td_get_body_arguments(td_handler *h, const char *name, const td_st
 
 /* 200..999; reason NULL: the registered one.  After the first flush: TD_EINVAL. */
 TD_API int td_set_status(td_handler *h, int status, const char *reason);
+
+/* As it is now; once the response has ended, what the client was told (413, say, by a streamed body). */
 TD_API int td_get_status(td_handler *h);
 
 /*
@@ -180,8 +182,8 @@ TD_API int td_writef(td_handler *h, const char *format, ...) TD_PRINTF(2, 3);
  * Write one JSON object and set Content-Type: application/json; charset=UTF-8.  Pairs of a key and
  * a typed value: td_write_json(h, TD_JSON("name", "jack"), TD_JSON("age", 7));  C11 and C++.
  * Written as Python's json.dumps does; strings (UTF-8) are escaped, "</" is written as "<\/"; NULL,
- * the null string, NaN and infinities become null.  Integers are int64_t.  In C `true` is an int:
- * TD_JSON("on", (bool)true).
+ * the null string, NaN and infinities become null.  Integers are int64_t.  In C `true` and `n > 0`
+ * are ints: td_json_bool("on", n > 0), or TD_JSON("on", (bool)true).
  */
 typedef enum td_json_type {
     TD_JSON_STRING, TD_JSON_INT, TD_JSON_DOUBLE, TD_JSON_BOOL, TD_JSON_NULL, TD_JSON_RAW,
@@ -316,6 +318,13 @@ TD_API TD_NORETURN void td_raise(td_handler *h, int status, const char *format, 
 
 /* The same page without leaving: the caller returns next. */
 TD_API int td_send_error(td_handler *h, int status, const char *format, ...) TD_PRINTF(3, 4);
+
+/*
+ * For write_error: what td_raise or td_send_error was told, as the log has it ("Missing argument q",
+ * "no note 7"), or, where nothing was said, the reason of the status ("Not Found").  It may tell a
+ * client more than it should know: of 5xx better not.
+ */
+TD_API td_str td_error_text(td_handler *h);
 
 /* Unset what was set so far: status, headers (to the defaults), body. */
 TD_API int td_clear(td_handler *h);

@@ -31,15 +31,18 @@
 typedef struct td_iostream td_iostream;
 
 typedef struct td_iostream_options {
-    size_t size;           /* of the struct; set by TD_IOSTREAM */
-    size_t max_buffer;     /* bytes received and not read yet; 0: 1 MiB.  A read that needs more fails. */
-    size_t max_write_buffer; /* bytes written and not sent yet; 0: 1 MiB */
-    int64_t timeout_ms;    /* of each wait; 0: none */
+    size_t size TD_ZERO;             /* of the struct; set by TD_IOSTREAM */
+    size_t max_buffer TD_ZERO;       /* bytes received and not read yet; a read that needs more fails;
+                                        0: 1 MiB */
+    size_t max_write_buffer TD_ZERO; /* bytes written and not sent yet; 0: 1 MiB */
+    int64_t timeout_ms TD_ZERO;      /* of each wait; 0: none */
 } td_iostream_options;
 
 #ifndef __cplusplus
 #define TD_IOSTREAM(...)                                                                           \
     (&(const td_iostream_options){.size = sizeof(td_iostream_options), __VA_ARGS__})
+#else
+#define TD_IOSTREAM(...) TD_OPTIONS_OF(td_iostream_options, __VA_ARGS__)
 #endif
 
 /*
@@ -102,17 +105,20 @@ typedef enum td_iostream_until {
 } td_iostream_until;
 
 typedef struct td_iostream_read {
-    size_t size;             /* of the struct; set by TD_READ_UNTIL */
-    td_iostream_until until;
-    size_t count;            /* of bytes and partial; of the others size_max */
-    td_str marker;
-    const char *regex;
+    size_t size TD_ZERO; /* of the struct; set by TD_READ_UNTIL */
+    td_iostream_until until TD_ZERO;
+    size_t count TD_ZERO; /* of bytes and partial; of the others size_max */
+    td_str marker TD_ZERO;
+    const char *regex TD_ZERO;
 } td_iostream_read;
 
 #ifndef __cplusplus
 #define TD_READ_UNTIL(until_, ...)                                                                 \
     (&(const td_iostream_read){                                                                    \
         .size = sizeof(td_iostream_read), .until = (until_), __VA_ARGS__})
+#else
+#define TD_READ_UNTIL(until_, ...)                                                                 \
+    TD_OPTIONS_OF(td_iostream_read, .until = (until_), __VA_ARGS__)
 #endif
 
 TD_API td_future *td_iostream_read_future(td_iostream *stream, const td_iostream_read *what);

@@ -19,9 +19,9 @@
  * never changes the host: if it would, the answer is 404.  What is wrong here is told at load.
  */
 typedef struct td_redirect_options {
-    size_t size;     /* of the struct; set by TD_REDIRECT */
-    const char *url;
-    int status;      /* 301, 302, 303, 307 or 308; 0: 301, of td_redirect_all_class 308 */
+    size_t size TD_ZERO; /* of the struct; set by TD_REDIRECT */
+    const char *url TD_ZERO;
+    int status TD_ZERO; /* 301, 302, 303, 307 or 308; 0: 301, of td_redirect_all_class 308 */
 } td_redirect_options;
 
 /* GET and HEAD; others are 405. */
@@ -31,8 +31,8 @@ TD_API const td_handler_class td_redirect_class;
 TD_API const td_handler_class td_redirect_all_class;
 
 typedef struct td_error_options {
-    size_t size; /* of the struct; set by TD_ERROR */
-    int status;  /* 400..599 */
+    size_t size TD_ZERO; /* of the struct; set by TD_ERROR */
+    int status TD_ZERO;  /* 400..599 */
 } td_error_options;
 
 /* That page for every method, before any body is read; no XSRF token is asked for. */
@@ -42,6 +42,9 @@ TD_API const td_handler_class td_error_class;
 #define TD_REDIRECT(...)                                                                           \
     (&(const td_redirect_options){.size = sizeof(td_redirect_options), __VA_ARGS__})
 #define TD_ERROR(...) (&(const td_error_options){.size = sizeof(td_error_options), __VA_ARGS__})
+#else
+#define TD_REDIRECT(...) TD_OPTIONS_OF(td_redirect_options, __VA_ARGS__)
+#define TD_ERROR(...) TD_OPTIONS_OF(td_error_options, __VA_ARGS__)
 #endif
 
 #endif

@@ -16,8 +16,9 @@
  *
  * A stream is over when its client has left or its worker is to end (a reload, a stop): each of these
  * functions then returns TD_ECLOSED, promptly where it waits, and so does td_write; on_connection_close
- * and TD_CANCEL_ON_CLOSE work as ever.  At a reload the client sees the end of the response, comes
- * again after its retry time, and finds the new generation.
+ * works as ever.  Who waits otherwise, in td_condition_wait or td_queue_get, wants TD_CANCEL_ON_CLOSE
+ * in the flags of the class: in both cases the handler is unwound there.  At a reload the client sees
+ * the end of the response, comes again after its retry time, and finds the new generation.
  *
  * While nothing is sent, a comment every sse_heartbeat (a setting) keeps proxies from closing the
  * connection and shows when the client is gone.
@@ -51,6 +52,8 @@ typedef struct td_sse_event {
 
 #ifndef __cplusplus
 #define TD_SSE(...) (&(const td_sse_event){.size = sizeof(td_sse_event), __VA_ARGS__})
+#else
+#define TD_SSE(...) TD_OPTIONS_OF(td_sse_event, __VA_ARGS__)
 #endif
 
 /*

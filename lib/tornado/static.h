@@ -29,11 +29,12 @@ typedef enum td_symlinks {
 } td_symlinks;
 
 typedef struct td_static_options {
-    size_t size;                  /* of the struct; set by TD_STATIC */
-    const char *root;             /* a directory, absolute */
-    const char *default_filename; /* served for a directory: the first that is there of one or more,
-                                     with commas between; NULL: a directory is 403 */
-    td_symlinks symlinks;
+    size_t size TD_ZERO;      /* of the struct; set by TD_STATIC */
+    const char *root TD_ZERO; /* a directory, absolute */
+
+    /* Served for a directory: the first that is there of one or more, with commas between; NULL: 403. */
+    const char *default_filename TD_ZERO;
+    td_symlinks symlinks TD_ZERO;
 
     /*
      * Send app.js.zst, app.js.br or app.js.gz in the place of app.js to whom likes that better (RFC
@@ -77,6 +78,8 @@ typedef struct td_static_options {
 #ifndef __cplusplus
 #define TD_STATIC(...)                                                                             \
     (&(const td_static_options){.size = sizeof(td_static_options), __VA_ARGS__})
+#else
+#define TD_STATIC(...) TD_OPTIONS_OF(td_static_options, __VA_ARGS__)
 #endif
 
 TD_API const td_handler_class td_static_class; /* initialize_arg: const td_static_options * */

@@ -38,11 +38,11 @@ typedef struct td_output td_output; /* where a piece goes; valid during the call
 typedef void td_transform_fn(td_handler *h, td_str chunk, bool finishing, td_output *out, void *arg);
 
 typedef struct td_transform {
-    size_t size;                            /* of the struct; set by TD_TRANSFORM */
-    const char *name;                       /* for the log */
-    td_transform_fn *transform_first_chunk; /* before the headers leave: td_set_status,
+    size_t size TD_ZERO;                            /* of the struct; set by TD_TRANSFORM */
+    const char *name TD_ZERO;                       /* for the log */
+    td_transform_fn *transform_first_chunk TD_ZERO; /* before the headers leave: td_set_status,
                                                td_set_header work; NULL: transform_chunk is called */
-    td_transform_fn *transform_chunk;       /* all others; NULL: they pass as they are */
+    td_transform_fn *transform_chunk TD_ZERO;       /* all others; NULL: they pass as they are */
 } td_transform;
 
 #define TD_TRANSFORM(...) {.size = sizeof(td_transform), __VA_ARGS__}

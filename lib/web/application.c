@@ -2,6 +2,7 @@
  * td_application: collects the routes of its instances, brings them into the order of matching, and
  * answers the question of each head: which route, with what arguments and limits, or which error.
  */
+#include <ctype.h>
 #include <stdlib.h>
 #include "base/escape.h"
 #include "base/log.h"
@@ -141,6 +142,8 @@ check_class(const td_route *route, td_err *err)
         if (missing & 1u << method)
             return td_err_set(err, TD_EPLUGIN, "methods: the class has no %s",
                               td_method_name(method).ptr);
+    if (route->class->data_received != NULL && !route->streams_body)
+        return td_err_set(err, TD_EPLUGIN, "data_received wants TD_STREAM_BODY in .flags");
     if ((flags & both) == both)
         return td_err_set(err, TD_EPLUGIN, "TD_REMOVE_SLASH and TD_ADD_SLASH exclude each other");
     return 0;
@@ -189,6 +192,15 @@ innermost_arg(const struct nest *nest)
     return arg;
 }
 
+/* The usual slip of who writes "users" for "/users"; a group or a set may still begin with a slash. */
+static int
+check_beginning(const char *pattern, td_err *err)
+{
+    if (!isalnum((unsigned char)pattern[0]) || strchr(pattern, '|') != NULL)
+        return 0;
+    return td_err_set(err, TD_EPLUGIN, "it matches no path: they begin with '/'");
+}
+
 static int
 mount_url(td_application *app, const td_instance *instance, const struct nest *nest,
           uint32_t number, td_err *err)
@@ -200,22 +212,28 @@ mount_url(td_application *app, const td_instance *instance, const struct nest *n
     if (url->handler == NULL)
         return td_err_set(err, TD_EPLUGIN, "no handler class");
     rc = join_patterns(nest, &app->arena, &route->pattern, err);
+    if (rc == 0)
+        rc = check_beginning(route->pattern, err);
     if (rc < 0)
         return rc;
     rc = td_urlspec_init(&route->spec, &app->arena, instance->section->mount, route->pattern, err);
     if (rc < 0)
         return rc;
-    add_route(app, route); /* which gives back what it holds */
     rc = td_matchers_init(&route->matchers, &app->arena, nest->urls, nest->count, err);
-    if (rc < 0)
+    if (rc < 0) {
+        td_urlspec_fini(&route->spec);
         return rc;
+    }
+    add_route(app, route); /* which gives back what it holds */
     route->url = url;
     route->name = joined_name(nest, &app->arena);
     route->initialize_arg = innermost_arg(nest);
     route->number = number;
     fill_route(app, route, instance, url->handler);
     rc = check_class(route, err);
-    return rc < 0 ? rc : td_redirect_prepare(route, err);
+    if (rc == 0)
+        rc = td_redirect_prepare(route, err);
+    return rc < 0 ? rc : td_static_prepare(route, err);
 }
 
 static int

@@ -108,8 +108,7 @@ log_error(td_handler *h, td_log_gate *gate, int status, td_str text)
         td_log_gated(gate, level, module, "%s", line.ptr);
     else
         td_log_at(level, module, "%s", line.ptr);
-    if (h->app->settings->debug)
-        h->why = text;
+    h->why = text;
 }
 
 /* The same from the arguments of a public function; without a format there is nothing to say. */

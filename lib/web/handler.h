@@ -74,7 +74,7 @@ struct td_handler {
     struct td_form *form;        /* of the body; NULL: there is none */
     const struct td_json *json;  /* of the body; NULL: nobody has asked */
     td_str *texts;               /* of the request, with a NUL behind; NULL: nobody has asked */
-    td_str why;                  /* what was logged of its failure, in debug; the null string: nothing */
+    td_str why;                  /* what was logged of its failure; the null string: nothing */
     const td_instance *const *link; /* of the chain, which runs; NULL: what is behind the last */
     struct td_named_value *values;
     void *user_data;

@@ -49,8 +49,8 @@ parse_methods(const char *list, uint32_t *mask_out, td_err *err)
         uint32_t bit = bit_of(name);
 
         if (bit == 0)
-            return td_err_set(err, TD_EPLUGIN, "methods '%s': '%.*s' is none", list,
-                              TD_STR_FMT(name));
+            return td_err_set(err, TD_EPLUGIN, "methods '%s': '%.*s' is none (GET, POST, ...)",
+                              list, TD_STR_FMT(name));
         mask |= bit;
     }
     if (mask == 0)

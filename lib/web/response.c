@@ -106,7 +106,12 @@ td_set_status(td_handler *h, int status, const char *reason)
 int
 td_get_status(td_handler *h)
 {
-    return td_handler_usable(h, "td_get_status") ? h->status : TD_EINVAL;
+    if (!td_handler_usable(h, "td_get_status"))
+        return TD_EINVAL;
+    /* A connection that refuses a body while it comes has answered itself. */
+    if (h->closed && !h->headers_written && h->request->status != 0)
+        return h->request->status;
+    return h->status;
 }
 
 /* RFC 9110 section 8.6: Content-Length = 1*DIGIT */
@@ -818,6 +823,14 @@ write_reason(td_handler *h)
                                TD_STR_FMT(td_reason_phrase(h->status)), TD_STR_FMT(h->why)));
 }
 
+td_str
+td_error_text(td_handler *h)
+{
+    if (!td_handler_usable(h, "td_error_text"))
+        return td_str_make(NULL, 0);
+    return !td_str_is_null(h->why) ? h->why : td_reason_phrase(h->status);
+}
+
 static void
 write_page(td_handler *h)
 {
@@ -826,7 +839,7 @@ write_page(td_handler *h)
     const td_str code_str = {code, sizeof(code)};
     const td_str reason = td_reason_phrase(h->status); /* nothing in it to escape */
 
-    if (!td_str_is_null(h->why)) {
+    if (h->app->settings->debug && !td_str_is_null(h->why)) {
         write_reason(h);
         return;
     }

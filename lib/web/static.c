@@ -461,6 +461,29 @@ get(td_handler *h)
 
 const td_handler_class td_static_class = {.name = "StaticFileHandler", .get = get};
 
+/* ---- load */
+
+/* The loader copies classes, so it is by their functions that ours are known. */
+int
+td_static_prepare(td_route *route, td_err *err)
+{
+    const td_static_options *given = route->initialize_arg;
+    td_static_options options = {0};
+
+    if (route->class->get != get)
+        return 0;
+    if (given != NULL)
+        memcpy(&options, given, given->size < sizeof(options) ? given->size : sizeof(options));
+    if (options.root == NULL || options.root[0] != '/')
+        return td_err_set(err, TD_EPLUGIN, "its initialize_arg is no TD_STATIC(.root = \"/...\")");
+    if (route->spec.groups_count == 0)
+        return td_err_set(err, TD_EPLUGIN,
+                          "no group says which file is meant, as in \"/files/(.*)\"");
+    if (options.cache_control != NULL)
+        return td_cache_rules_check(td_str_of(options.cache_control), err);
+    return 0;
+}
+
 /* ---- the settings of an application */
 
 /* What the prefix says, as a pattern; the prefix begins and ends with a slash. */

@@ -11,6 +11,12 @@
  */
 int td_static_mount(td_application *app, td_err *err);
 
+/*
+ * A route of td_static_class: look at its options and its pattern.  Others are left alone.
+ * TD_EPLUGIN, TD_ECONFIG.
+ */
+int td_static_prepare(td_route *route, td_err *err);
+
 /* Every segment of the path is one: not empty, not "." nor "..". */
 bool td_static_is_normal(td_str path);
 

@@ -5,6 +5,7 @@ C++ is a first-class guest.
 
 import glob
 import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -106,7 +107,90 @@ class Misuse(unittest.TestCase):
         self.assertGreater(len(named), 150)
 
 
+@unittest.skipIf(harness.SANITIZED, "what is compiled here is not sanitized")
+class RefusedAtLoad(unittest.TestCase):
+    """Slips that would else be a 404 or a silence at three in the morning."""
+
+    CASES = [
+        ('{.get = get}', 'TD_URL("users", &C)', "'users': it matches no path: they begin with '/'"),
+        ('{.get = get}', 'TD_URL_MOUNT("api", TD_URLS(TD_URL("/users", &C)))', "begin with '/'"),
+        ('{.put = get, .data_received = data}', 'TD_URL("/a", &C)', "wants TD_STREAM_BODY in .flags"),
+        ('{.get = get}', 'TD_URL("/a", &C, .methods = "GET POST")', "'GET POST' is none (GET, POST"),
+        ('{.get = get}', 'TD_URL("/a", &C, .headers = TD_HEADERS({"Accept", "*"}))', "Accept: '*': "),
+        ('{.get = get}', 'TD_URL("/a/(.*)", &td_static_class)', "is no TD_STATIC(.root = "),
+        ('{.get = get}', 'TD_URL("/a/(.*)", &td_static_class, .initialize_arg = '
+         'TD_STATIC(.root = "files"))', "is no TD_STATIC(.root = "),
+        ('{.get = get}', 'TD_URL("/a", &td_static_class, .initialize_arg = TD_STATIC(.root = "/tmp"))',
+         "no group says which file is meant"),
+        ('{.get = get}', 'TD_URL("/a/(.*)", &td_static_class, .initialize_arg = '
+         'TD_STATIC(.root = "/tmp", .cache_control = "no-cache"))', "no-cache"),
+    ]
+    SOURCE = """
+#include <tornado/tornado.h>
+void get(td_handler *h) { td_write_text(h, ""); }
+void data(td_handler *h, td_str piece) { td_write(h, piece); }
+const td_handler_class C = CLASS;
+TD_PLUGIN(.name = "slip", .urls = TD_URLS(ROUTE));
+"""
+
+    def test_each_says_what_to_do(self):
+        daemon = harness.Daemon([])
+        self.addCleanup(daemon.close)
+        for klass, route, said in self.CASES:
+            with self.subTest(said):
+                source = self.SOURCE.replace("CLASS", klass).replace("ROUTE", route)
+                done = compiled(C[1], source, "-shared", "-fPIC", f"-L{harness.BUILD}", "-ltornado",
+                                "-o", f"{daemon.handlers}/slip.so")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                os.chmod(f"{daemon.handlers}/slip.so", 0o755)
+                done = harness.run("-t", "-c", daemon.ini_path)
+                self.assertEqual(done.returncode, 78, done.stderr)
+                self.assertIn("slip.so: route 1, ", done.stderr)
+                self.assertIn(said, done.stderr)
+
+
+class Telling(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = harness.Daemon(["telling"], ini="[application]\nmiddleware = telling\n")
+        cls.addClassCleanup(cls.daemon.close)
+        cls.daemon.start()
+
+    def test_error_pages_may_say_why(self):
+        for query, why in [("", "Missing argument n"), ("?n=9", '9 is "taken"'), ("?n=1", "Gone")]:
+            with self.subTest(query):
+                self.assertEqual(json.loads(self.daemon.get(f"/number{query}").body)["why"], why)
+
+    def test_a_body_that_was_refused_while_it_came_is_no_success(self):
+        with self.daemon.connect() as conn:
+            conn.send(b"PUT /swallow HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                      b"b\r\n01234567890\r\n0\r\n\r\n")
+            self.assertEqual(conn.response().status, 413)
+        self.daemon.wait_log("/swallow ended with 413")
+
+    def test_a_stream_that_waits_for_something_else_ends_with_its_worker(self):
+        with harness.Daemon(["telling"], tornadod="workers = 1\ndrain_timeout = 1d") as daemon:
+            with daemon.connect() as conn:
+                conn.send(b"GET /listen HTTP/1.1\r\nHost: x\r\n\r\n")
+                self.assertIn(b"text/event-stream", conn.socket.recv(4096))
+                daemon.reload()
+                daemon.wait_log("listening has ended")
+
+
 class Cxx(unittest.TestCase):
+    def test_options_are_given_as_in_c(self):
+        with harness.Daemon(["options"]) as daemon:
+            for name in ("one", "two"): # the options of a call are those of this call
+                os.mkdir(f"{daemon.folder}/{name}")
+                with open(f"{daemon.folder}/{name}/file.txt", "w", encoding="ascii") as file:
+                    file.write(name)
+                self.assertEqual(daemon.get(f"/any?root={daemon.folder}/{name}").body, name.encode())
+            self.assertEqual(daemon.get("/was/here").header("Location"), "/here")
+            self.assertEqual(daemon.get("/gone").status, 410)
+            self.assertEqual(daemon.get("/proc/comm").body, b"")
+            self.assertEqual(daemon.get("/none").body, b"1\n")
+            self.assertIn(b"id: 2\ndata: tick\n", daemon.get("/ticks").body)
+
     def test_raising_and_throwing_unwind(self):
         with harness.Daemon(["cxx"]) as daemon:
             self.assertEqual(daemon.get("/below").status, 502)

@@ -5,6 +5,7 @@ descriptors costs new connections and nothing else.
 import collections
 import contextlib
 import os
+import re
 import resource
 import socket
 import stat
@@ -54,6 +55,16 @@ class Addresses(unittest.TestCase):
                 conn.sendall(GET % b"/pid")
                 self.assertTrue(conn.recv(100).startswith(b"HTTP/1.1 200 OK\r\n"))
             daemon.wait_log(r"\(::1\)")
+
+    def test_port_0_is_a_port_for_each_section(self):
+        ini = "[listen:a]\naddress = 127.0.0.1:0\n[listen:b]\naddress = 127.0.0.1:0\n"
+        with harness.Daemon(["faults"], listeners={}, ini=ini) as daemon:
+            def ports():
+                return set(re.findall(r"listening on http://127.0.0.1:(\d+)", daemon.log.text()))
+
+            self.assertEqual(len(ports()), 2)
+            daemon.reload() # and each keeps its own
+            self.assertEqual(len(ports()), 2)
 
     def test_each_listener_has_its_application(self):
         ini = ("[application:other]\nserver_header = other\n"
