@@ -5,17 +5,13 @@
  * buffers.  It is a variable with a cleanup, so a cancelled coroutine gives all of it back while it
  * unwinds.  A redirect is a request of its own, with a place and a connection of its own.
  *
- * A connection is kept when both sides agree and the response had an end before the connection's:
- * nothing behind it has come.  Before it is used again its socket is looked at, and what has come in
- * the meantime, the end or bytes that nobody has asked for, makes it useless.
+ * A connection is kept (upstream.h) when both sides agree and the response had an end before the
+ * connection's: nothing behind it has come.
  */
 #include "http/httpclient.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <tornado/coroutine.h>
 #include <tornado/iostream.h>
 #include <tornado/tcpclient.h>
@@ -23,12 +19,12 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/escape.h"
-#include "base/list.h"
 #include "base/log.h"
 #include "http/chunked.h"
 #include "http/decompressor.h"
 #include "http/parser.h"
 #include "http/responsehead.h"
+#include "http/upstream.h"
 #include "http/uri.h"
 #include "io/ioloop.h"
 #include "io/waiters.h"
@@ -41,24 +37,14 @@
 #define PIECE ((size_t)64 * 1024) /* read or written at once */
 #define USER_AGENT "tornadod/" TD_VERSION
 
-struct upstream { /* a connection */
-    td_list link; /* in client.idle, the one used last behind the others */
-    td_deadline deadline;
-    td_iostream *stream;
-    bool was_kept; /* it has served before */
-    size_t key_len;
-    char key[]; /* where it leads */
-};
-
 static td_http_client_options settings = {
     .max_clients = 1000, .idle_max = 200, .idle_origin_max = 50, .idle_timeout_ms = 60000};
 
 static __thread struct client {
     bool is_open;
-    size_t active, idle_count;
+    size_t active;
     td_waiters queue;
-    td_list idle;
-    td_deadlines idle_timeout;
+    td_upstreams kept;
 } client __attribute__((tls_model("initial-exec")));
 
 struct fetch {
@@ -74,7 +60,7 @@ struct fetch {
 
     int64_t deadline_ns; /* INT64_MAX: none */
     bool has_place;
-    struct upstream *upstream;
+    td_upstream *upstream;
     bool may_keep;
     bool is_answered; /* the first byte of a response has come */
 
@@ -169,99 +155,6 @@ limit_wait(struct fetch *f, int64_t deadline_ns)
     return 0;
 }
 
-/* ---- connections that are kept */
-
-static void
-upstream_destroy(struct upstream **upstream)
-{
-    if (*upstream == NULL)
-        return;
-    td_iostream_destroy(&(*upstream)->stream);
-    free(*upstream);
-    *upstream = NULL;
-}
-
-static void
-take_out(struct upstream *upstream)
-{
-    td_list_remove(&upstream->link);
-    td_deadline_stop(&upstream->deadline);
-    client.idle_count--;
-}
-
-static void
-idle_expired(td_deadline *deadline)
-{
-    struct upstream *upstream = TD_CONTAINER_OF(deadline, struct upstream, deadline);
-
-    take_out(upstream);
-    upstream_destroy(&upstream);
-}
-
-static bool
-leads_to(const struct upstream *upstream, td_str key)
-{
-    return td_str_equal(td_str_make(upstream->key, upstream->key_len), key);
-}
-
-/* Nothing has come since it was last used, not even its end. */
-static bool
-is_quiet(const struct upstream *upstream)
-{
-    char byte;
-
-    return recv(td_iostream_fd(upstream->stream), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-           errno == EAGAIN;
-}
-
-/* The one that was used last of those that lead there; NULL: none. */
-static struct upstream *
-find_kept(td_str key)
-{
-    for (td_list *link = client.idle.prev, *older; link != &client.idle; link = older) {
-        struct upstream *upstream = TD_CONTAINER_OF(link, struct upstream, link);
-
-        older = link->prev;
-        if (!leads_to(upstream, key))
-            continue;
-        take_out(upstream);
-        if (is_quiet(upstream))
-            return upstream;
-        upstream_destroy(&upstream);
-    }
-    return NULL;
-}
-
-static size_t
-count_kept(td_str key)
-{
-    size_t count = 0;
-
-    TD_LIST_FOREACH(link, &client.idle)
-        count += leads_to(TD_CONTAINER_OF(link, struct upstream, link), key);
-    return count;
-}
-
-static void
-keep(struct upstream *upstream)
-{
-    if (settings.idle_max == 0 ||
-        count_kept(td_str_make(upstream->key, upstream->key_len)) >= settings.idle_origin_max) {
-        upstream_destroy(&upstream);
-        return;
-    }
-    if (client.idle_count == settings.idle_max) {
-        struct upstream *oldest = TD_CONTAINER_OF(client.idle.next, struct upstream, link);
-
-        take_out(oldest);
-        upstream_destroy(&oldest);
-    }
-    upstream->was_kept = true;
-    td_list_append(&client.idle, &upstream->link);
-    td_deadline_start(&client.idle_timeout, &upstream->deadline, td_now_ns());
-    client.idle_count++;
-}
-
 /* ---- the client */
 
 /* Who was let in has not come: its place is free again. */
@@ -282,11 +175,10 @@ open_client(void)
     if (client.is_open)
         return;
     client.is_open = true;
-    client.active = client.idle_count = 0;
+    client.active = 0;
     td_waiters_init(&client.queue, hand_on, NULL);
-    td_list_init(&client.idle);
-    td_deadlines_init(&client.idle_timeout, td_ioloop_current(), settings.idle_timeout_ms,
-                      idle_expired);
+    td_upstreams_init(&client.kept, settings.idle_max, settings.idle_origin_max,
+                      settings.idle_timeout_ms);
 }
 
 void
@@ -294,13 +186,7 @@ td_http_client_close(void)
 {
     if (!client.is_open)
         return;
-    while (!td_list_is_empty(&client.idle)) {
-        struct upstream *upstream = TD_CONTAINER_OF(client.idle.next, struct upstream, link);
-
-        take_out(upstream);
-        upstream_destroy(&upstream);
-    }
-    td_deadlines_fini(&client.idle_timeout);
+    td_upstreams_fini(&client.kept);
     td_waiters_fini(&client.queue);
     client.is_open = false;
 }
@@ -314,7 +200,7 @@ td_http_client_active(void)
 size_t
 td_http_client_idle(void)
 {
-    return client.idle_count;
+    return client.kept.count;
 }
 
 /* A place among max_clients, first come first served. */
@@ -340,7 +226,7 @@ take_place(struct fetch *f)
 static void
 let_go(struct fetch *f)
 {
-    upstream_destroy(&f->upstream);
+    td_upstream_destroy(&f->upstream);
     if (f->has_place)
         hand_on(NULL);
     f->has_place = false;
@@ -570,10 +456,7 @@ connect_anew(struct fetch *f, td_str key)
                               &stream);
     if (rc < 0)
         return fail_waiting(f, rc);
-    f->upstream = td_xcalloc(1, sizeof(*f->upstream) + key.len);
-    f->upstream->stream = stream;
-    f->upstream->key_len = key.len;
-    memcpy(f->upstream->key, key.ptr, key.len);
+    f->upstream = td_upstream_create(stream, key);
     return 0;
 }
 
@@ -586,7 +469,7 @@ open_upstream(struct fetch *f, bool from_kept)
     f->may_keep = !f->options->no_keep_alive && f->options->source_address == NULL &&
                   find_asked(f->options, "Connection") == NULL;
     if (from_kept && f->may_keep)
-        f->upstream = find_kept(key);
+        f->upstream = td_upstreams_take(&client.kept, key);
     return f->upstream != NULL ? 0 : connect_anew(f, key);
 }
 
@@ -916,7 +799,7 @@ ask_once(struct fetch *f)
         return rc;
     rc = exchange(f, true);
     if (may_repeat(f, rc)) {
-        upstream_destroy(&f->upstream);
+        td_upstream_destroy(&f->upstream);
         f->out->error = 0;
         f->sent.start = f->sent.len = 0;
         rc = exchange(f, false);
@@ -926,7 +809,7 @@ ask_once(struct fetch *f)
     if (!is_redirect(f))
         take_response(f);
     if (f->may_keep && f->response.keep_alive && f->rest.len == 0) {
-        keep(f->upstream);
+        td_upstreams_keep(&client.kept, f->upstream);
         f->upstream = NULL;
     }
     return 0;

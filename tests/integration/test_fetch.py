@@ -382,6 +382,20 @@ class Failures(Fetch):
         self.assert_quiet()
 
 
+class AtTheEnd(unittest.TestCase):
+    def test_what_is_under_way_when_the_worker_ends(self):
+        settings = "workers = 1\ndrain_timeout = 300ms"
+        with Upstream(says(b"", then_waits=True)) as upstream, Upstream(says(answer(), stays=True)) as kept, \
+                harness.Daemon(["fetch"], tornadod=settings) as daemon:
+            daemon.get(f"/fetch?url={kept.url}")
+            self.assertEqual(daemon.get(f"/forget?url={upstream.url}&ms=-1&sleep=100").body, b"-4101")
+            with daemon.connect() as conn:
+                conn.send(f"GET /fetch?url={upstream.url}&ms=-1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                while len(upstream.requests) < 3:
+                    time.sleep(0.001)
+                self.assertEqual(daemon.stop(), 0)
+
+
 class Kept(Fetch):
     def test_a_connection_serves_again(self):
         with Upstream(says(answer(), stays=True)) as upstream:

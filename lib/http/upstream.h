@@ -1,0 +1,48 @@
+/*
+ * Connections to servers that are kept for the next request, by where they lead.
+ *
+ * Before one is used again its socket is looked at: what has come in the meantime, the end or bytes
+ * that nobody has asked for, makes it useless.
+ */
+#ifndef TORNADO_HTTP_UPSTREAM_H
+#define TORNADO_HTTP_UPSTREAM_H
+
+#include <stdbool.h>
+#include <tornado/iostream.h>
+#include "base/list.h"
+#include "io/ioloop.h"
+
+#pragma GCC visibility push(hidden)
+
+typedef struct td_upstreams {
+    td_list idle; /* of td_upstream, the one used last behind the others */
+    size_t count, max, origin_max;
+    td_deadlines deadlines;
+} td_upstreams;
+
+typedef struct td_upstream {
+    td_list link;
+    td_deadline deadline;
+    td_upstreams *kept_in;
+    td_iostream *stream;
+    bool was_kept; /* it has served before */
+    size_t key_len;
+    char key[]; /* where it leads */
+} td_upstream;
+
+/* max of them, of which origin_max may have the same key; idle for so long. */
+void td_upstreams_init(td_upstreams *kept, size_t max, size_t origin_max, int64_t idle_timeout_ms);
+void td_upstreams_fini(td_upstreams *kept);
+
+/* The one that was used last of those that lead there, the caller's from now on; NULL: none. */
+td_upstream *td_upstreams_take(td_upstreams *kept, td_str key);
+
+/* Takes it over.  When there are too many to the same place it goes, when there are too many the oldest. */
+void td_upstreams_keep(td_upstreams *kept, td_upstream *upstream);
+
+td_upstream *td_upstream_create(td_iostream *stream, td_str key); /* takes the stream over */
+void td_upstream_destroy(td_upstream **upstream);                 /* NULL inside is harmless */
+
+#pragma GCC visibility pop
+
+#endif

@@ -1,0 +1,135 @@
+/* Goal: kept connections are found again while they are good for something, and no more are kept than may be. */
+#include <sys/socket.h>
+#include "http/upstream.h"
+#include "tests/unit/on_loop.h"
+
+static td_upstreams kept;
+static int peers[16];
+static size_t peers_count;
+
+static td_upstream *
+connection_to(const char *key)
+{
+    int pair[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    peers[peers_count++] = pair[1];
+    return td_upstream_create(td_iostream_create(pair[0], NULL), td_str_of(key));
+}
+
+static void
+open_kept(size_t max, size_t origin_max, int64_t idle_timeout_ms)
+{
+    open_loop();
+    peers_count = 0;
+    td_upstreams_init(&kept, max, origin_max, idle_timeout_ms);
+}
+
+static void
+close_kept(void)
+{
+    td_upstreams_fini(&kept);
+    ck_assert_uint_eq(kept.count, 0);
+    while (peers_count > 0)
+        close(peers[--peers_count]);
+    close_loop();
+}
+
+static bool
+is_kept(const char *key)
+{
+    td_upstream *upstream = td_upstreams_take(&kept, td_str_of(key));
+    const bool was_kept = upstream != NULL && upstream->was_kept;
+
+    td_upstream_destroy(&upstream);
+    return was_kept;
+}
+
+START_TEST(the_one_used_last_is_found_first)
+{
+    td_upstream *first, *second;
+
+    open_kept(4, 4, 60000);
+    first = connection_to("a");
+    second = connection_to("a");
+    td_upstreams_keep(&kept, first);
+    td_upstreams_keep(&kept, second);
+    td_upstreams_keep(&kept, connection_to("b"));
+    ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a")), second);
+    ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a")), first);
+    ck_assert_ptr_null(td_upstreams_take(&kept, TD_STR("a")));
+    ck_assert_ptr_null(td_upstreams_take(&kept, TD_STR("")));
+    ck_assert_uint_eq(kept.count, 1);
+    td_upstream_destroy(&first);
+    td_upstream_destroy(&second);
+    td_upstream_destroy(&second);
+    close_kept();
+}
+END_TEST
+
+START_TEST(one_that_was_closed_or_has_spoken_is_not)
+{
+    open_kept(4, 4, 60000);
+    td_upstreams_keep(&kept, connection_to("good"));
+    td_upstreams_keep(&kept, connection_to("closed"));
+    td_upstreams_keep(&kept, connection_to("loud"));
+    shutdown(peers[1], SHUT_WR);
+    ck_assert_int_eq(write(peers[2], "x", 1), 1);
+    ck_assert(is_kept("good"));
+    ck_assert(!is_kept("closed"));
+    ck_assert(!is_kept("loud"));
+    ck_assert_uint_eq(kept.count, 0);
+    close_kept();
+}
+END_TEST
+
+START_TEST(no_more_are_kept_than_may_be)
+{
+    open_kept(3, 2, 60000);
+    for (int i = 0; i < 3; i++)
+        td_upstreams_keep(&kept, connection_to("a"));
+    ck_assert_uint_eq(kept.count, 2);
+    td_upstreams_keep(&kept, connection_to("b"));
+    td_upstreams_keep(&kept, connection_to("c")); /* the oldest has to go */
+    ck_assert_uint_eq(kept.count, 3);
+    ck_assert(is_kept("a"));
+    ck_assert(!is_kept("a"));
+    ck_assert(is_kept("b"));
+    ck_assert(is_kept("c"));
+    close_kept();
+
+    open_kept(0, 2, 60000);
+    td_upstreams_keep(&kept, connection_to("a"));
+    ck_assert_uint_eq(kept.count, 0);
+    close_kept();
+}
+END_TEST
+
+START_TEST(they_are_kept_for_their_time)
+{
+    open_kept(3, 3, 20);
+    td_upstreams_keep(&kept, connection_to("a"));
+    td_upstreams_keep(&kept, connection_to("b"));
+    for (int i = 0; i < 1000 && kept.count > 0; i++) {
+        usleep(1000);
+        turn();
+    }
+    ck_assert_uint_eq(kept.count, 0);
+    close_kept();
+}
+END_TEST
+
+static void
+fill(TCase *tcase)
+{
+    tcase_add_test(tcase, the_one_used_last_is_found_first);
+    tcase_add_test(tcase, one_that_was_closed_or_has_spoken_is_not);
+    tcase_add_test(tcase, no_more_are_kept_than_may_be);
+    tcase_add_test(tcase, they_are_kept_for_their_time);
+}
+
+int
+main(void)
+{
+    return unit_run("upstream", fill);
+}
