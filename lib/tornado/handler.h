@@ -324,7 +324,7 @@ TD_API int td_send_error(td_handler *h, int status, const char *format, ...) TD_
  * "no note 7"), or, where nothing was said, the reason of the status ("Not Found").  It may tell a
  * client more than it should know: of 5xx better not.
  */
-TD_API td_str td_error_text(td_handler *h);
+TD_API td_str td_raised_text(td_handler *h);
 
 /* Unset what was set so far: status, headers (to the defaults), body. */
 TD_API int td_clear(td_handler *h);

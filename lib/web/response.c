@@ -824,9 +824,9 @@ write_reason(td_handler *h)
 }
 
 td_str
-td_error_text(td_handler *h)
+td_raised_text(td_handler *h)
 {
-    if (!td_handler_usable(h, "td_error_text"))
+    if (!td_handler_usable(h, "td_raised_text"))
         return td_str_make(NULL, 0);
     return !td_str_is_null(h->why) ? h->why : td_reason_phrase(h->status);
 }

@@ -4,7 +4,7 @@
 static void
 tell_why(td_handler *h, int status)
 {
-    td_write_json(h, TD_JSON("status", status), TD_JSON("why", td_error_text(h)));
+    td_write_json(h, TD_JSON("status", status), TD_JSON("why", td_raised_text(h)));
 }
 
 static void
