@@ -63,7 +63,8 @@ td_check_etag(td_handler *h)
     const td_header *etag;
     int status;
 
-    if (td_response_check_open(h, "td_check_etag") < 0)
+    if (td_response_check_open(h, "td_check_etag") < 0 ||
+        td_response_check_ending(h, "td_check_etag") < 0)
         return false;
     etag = td_headers_find(&h->headers, TD_STR("Etag"));
     status = td_precondition_status(h->request, etag != NULL ? etag->value : td_str_make(NULL, 0),

@@ -383,6 +383,7 @@ run_error(void *arg)
     td_handler *h = arg;
 
     h->link = NULL;
+    h->making_page = true;
     if (!h->began)
         begin(h);
     if (h->failing && !h->finished) /* write_error has failed: the status alone (BEHAVIOUR 9.3) */
@@ -792,13 +793,30 @@ error_status(int status)
     return status >= 400 && status <= 599 ? status : 500;
 }
 
+/*
+ * Whether what ends the response here is what td_asynchronous was promised.  A link behind td_next, an
+ * error page and a hook before the head end a response that somebody else is still going to finish.
+ */
+static bool
+is_debtor(const td_handler *h)
+{
+    const bool is_other = h->making_page || (h->link != NULL && h->next_called);
+
+    return h->owes_finish && !h->in_head && !(is_other && in_sequence(h));
+}
+
+static void
+pay(td_handler *h)
+{
+    h->owes_finish = false;
+    td_request_unref(h->request);
+}
+
 void
 td_handler_owes_nothing(td_handler *h)
 {
-    if (!h->owes_finish)
-        return;
-    h->owes_finish = false;
-    td_request_unref(h->request);
+    if (is_debtor(h))
+        pay(h);
 }
 
 /* What comes next is up to sequence_ended or, from a callback, to on_again. */
@@ -871,6 +889,8 @@ int
 td_asynchronous(td_handler *h)
 {
     if (!td_handler_usable(h, "td_asynchronous"))
+        return TD_EINVAL;
+    if (td_response_check_ending(h, "td_asynchronous") < 0)
         return TD_EINVAL;
     if (h->finished || h->asynchronous)
         return td_handler_misuse(h, "td_asynchronous",

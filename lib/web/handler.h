@@ -52,6 +52,7 @@ struct td_handler {
     bool running : 1;            /* a coroutine of the sequence initialize .. on_finish is in use */
     bool asynchronous : 1;       /* the end of the method is not the end of the response */
     bool owes_finish : 1;        /* td_finish has a reference to give back */
+    bool making_page : 1;        /* run_error has begun */
     bool failing : 1;            /* the error page is being made */
     bool headers_written : 1;
     bool finished : 1;           /* nothing of the response is to come; perhaps it was lost */
@@ -230,6 +231,9 @@ td_response_has_more(const td_handler *h)
 
 /* 0, or what a function that changes status or headers has to return. */
 int td_response_check_open(td_handler *h, const char *function);
+
+/* The same for functions that begin or end it: not while a transform or td_on_head is asked. */
+int td_response_check_ending(const td_handler *h, const char *function);
 
 /* ---- sse.c */
 

@@ -337,6 +337,12 @@ refuse_to_write(const td_handler *h, const char *function)
     return td_handler_misuse(h, function, "the response has ended");
 }
 
+int
+td_response_check_ending(const td_handler *h, const char *function)
+{
+    return is_asking(h) ? refuse_to_ask(h, function) : 0;
+}
+
 /* 0, or what a function that adds to the response has to return. */
 static inline int
 check_writable(td_handler *h, const char *function)

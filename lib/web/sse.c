@@ -146,12 +146,15 @@ td_sse_begin(td_handler *h)
 {
     int rc = td_response_check_open(h, "td_sse_begin");
 
+    if (rc == 0)
+        rc = td_response_check_ending(h, "td_sse_begin");
     if (rc < 0)
         return rc;
     if (h->closed)
         return TD_ECLOSED;
-    if (h->body_len > 0)
-        return td_handler_misuse(h, "td_sse_begin", "something was written");
+    if (h->body_len > 0 || h->sse != NULL)
+        return td_handler_misuse(h, "td_sse_begin",
+                                 h->sse != NULL ? "called twice" : "something was written");
     td_set_header(h, "Content-Type", "text/event-stream");
     td_set_header(h, "Cache-Control", "no-cache");
     td_set_header(h, "X-Accel-Buffering", "no");

@@ -436,6 +436,8 @@ td_serve_static(td_handler *h, const td_static_options *options_, td_str path)
         return TD_EINVAL;
     if (h->finished || h->headers_written)
         return td_handler_misuse(h, "td_serve_static", "the response has begun");
+    if (td_response_check_ending(h, "td_serve_static") < 0)
+        return TD_EINVAL;
     if (options_ != NULL)
         memcpy(&options, options_,
                options_->size < sizeof(options) ? options_->size : sizeof(options));

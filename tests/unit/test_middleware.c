@@ -449,6 +449,30 @@ START_TEST(a_handler_that_waits_too_long_ends_at_the_innermost_td_next)
 }
 END_TEST
 
+static void pass_then_finish(td_handler *h) { pass(h), td_finish(h); }
+static void pass_then_redirect(td_handler *h) { pass(h), td_redirect(h, "/", false); }
+static void pass_then_refuse(td_handler *h) { pass(h), td_send_error(h, 403, NULL); }
+static void pass_then_raise(td_handler *h) { pass(h), td_raise(h, 403, NULL); }
+
+/* Whoever was promised to finish it comes yet, and h has to be valid for him. */
+START_TEST(a_link_behind_the_end_does_not_finish_for_others)
+{
+    td_method_fn *const ends[] = {pass_then_finish, pass_then_redirect, pass_then_refuse,
+                                  pass_then_raise};
+    web_exchange *x;
+
+    inner = ends[_i];
+    get = put_off;
+    x = web_get("/short");
+    WEB_UNTIL(td_handlers_running() == 0);
+    ck_assert_int_eq(x->status, 504);
+    ck_assert_uint_eq(x->request->references, 2);
+    ck_assert_int_eq(td_finish(kept), TD_ECLOSED);
+    ck_assert_uint_eq(x->request->references, 1);
+    web_done(x);
+}
+END_TEST
+
 START_TEST(a_link_that_waits_too_long_is_cancelled_and_named)
 {
     web_exchange *x;
@@ -657,6 +681,10 @@ misuse_in_head(td_handler *h, void *arg)
     ck_assert_int_eq(td_finish(h), TD_EINVAL);
     ck_assert_int_eq(td_redirect(h, "/", false), TD_EINVAL);
     ck_assert_int_eq(td_send_error(h, 500, NULL), TD_EINVAL);
+    ck_assert_int_eq(td_sse_begin(h), TD_EINVAL);
+    ck_assert_int_eq(td_serve_static(h, TD_STATIC(.root = "/"), TD_STR("x")), TD_EINVAL);
+    ck_assert_int_eq(td_asynchronous(h), TD_EINVAL);
+    ck_assert(!td_check_etag(h));
     ck_assert_int_eq(td_next(h), TD_EINVAL);
     ck_assert_int_eq(td_sleep(1), TD_EINVAL);
     ck_assert_int_eq(td_on_head(h, misuse_in_head, NULL), TD_EINVAL);
@@ -790,6 +818,7 @@ main(void)
     tcase_add_test(tcase, td_next_waits_for_a_response_that_was_put_off);
     tcase_add_loop_test(tcase, a_callback_that_raises_ends_at_the_innermost_td_next, 0, 2);
     tcase_add_loop_test(tcase, a_handler_that_waits_too_long_ends_at_the_innermost_td_next, 0, 2);
+    tcase_add_loop_test(tcase, a_link_behind_the_end_does_not_finish_for_others, 0, 4);
     tcase_add_test(tcase, a_link_that_waits_too_long_is_cancelled_and_named);
     tcase_add_test(tcase, the_end_of_the_worker_cancels_links_too);
     tcase_add_test(tcase, cancel_on_close_ends_at_the_innermost_td_next);
