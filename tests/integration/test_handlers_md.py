@@ -207,6 +207,10 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.ordered(), b"tea\ncake\n")
         self.assertEqual(self.fingered(), b"Jack is out.\n")
         self.assertEqual(self.prices(), b"3\n404 None\n")
+        self.assertEqual(self.daemon.get("/letter?number=7").body,
+                         b'{"status": 404, "error": "there is no letter 7"}')
+        self.assertEqual(self.daemon.get("/letter").body,
+                         b'{"status": 400, "error": "Missing argument number"}')
         self.assertEqual(self.daemon.get("/relay").status, 502)
         self.daemon.wait_log("upstream: connecting: Connection refused")
         self.assertEqual(self.styled(), (b"p { color: red }", "max-age=315360000"))
@@ -218,7 +222,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 18, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 19, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""
@@ -229,6 +233,15 @@ class HandlersMd(unittest.TestCase):
             names = set(re.findall(r"\b(?:td|TD)_\w+\b", file.read()))
         self.assertGreater(len(names), 100)
         self.assertEqual([name for name in sorted(names) if not re.search(rf"\b{name}\b", headers)], [])
+
+    def test_its_table_of_contents_is_its_sections(self):
+        with open(f"{harness.ROOT}/lib/tornado/HANDLERS.md", encoding="utf-8") as file:
+            text = file.read()
+        sections = re.findall(r"^## (.*)$", text, re.M)
+        listed = re.findall(r"^\| \[(.*)\]\(#(.*)\) \|", text, re.M)
+        self.assertEqual([name for name, _ in listed], sections)
+        for name, anchor in listed:
+            self.assertEqual(anchor, re.sub(r"[^a-z0-9 -]", "", name.lower()).replace(" ", "-"))
 
     def test_its_settings_are_settings(self):
         for ini in blocks("ini"):
