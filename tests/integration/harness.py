@@ -270,6 +270,19 @@ def run(*args, env=None, **more):
                           timeout=DEADLINE, check=False, **more)
 
 
+def wait_until(condition, what):
+    """What no line of a log tells of."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.005)
+
+
+def percentile(seconds, percent):
+    """In milliseconds."""
+    return sorted(seconds)[len(seconds) * percent // 100] * 1e3
+
+
 def children(pid):
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
         return [int(child) for child in file.read().split()]

@@ -150,13 +150,6 @@ def threads(pid):
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
-def wait_until(condition, what):
-    deadline = time.monotonic() + harness.DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.005)
-
-
 class FullHouse(unittest.TestCase):
     @contextlib.contextmanager
     def everything(self, house):
@@ -176,7 +169,7 @@ class FullHouse(unittest.TestCase):
     def test_reloads_lose_nothing_and_leave_nothing(self):
         with House() as house:
             with self.everything(house) as clients:
-                wait_until(lambda: all(client.done or client.ask is events for client in clients),
+                harness.wait_until(lambda: all(client.done or client.ask is events for client in clients),
                            "not all are served")
                 before = len(os.listdir(f"/proc/{house.master}/fd"))
                 for _ in range(SECONDS):
@@ -188,17 +181,17 @@ class FullHouse(unittest.TestCase):
             self.assertEqual([wrong for client in clients for wrong in client.wrong], [])
             for client in clients:
                 self.assertGreater(client.done, 0, client.ask.__name__)
-            wait_until(lambda: len(house.workers()) == 2, "the old workers stay, or their zombies")
+            harness.wait_until(lambda: len(house.workers()) == 2, "the old workers stay, or their zombies")
             self.assertEqual(len(os.listdir(f"/proc/{house.master}/fd")), before)
             for worker in house.workers():
-                wait_until(lambda worker=worker: temporary_files(worker) == 0, "a file is kept")
+                harness.wait_until(lambda worker=worker: temporary_files(worker) == 0, "a file is kept")
             self.assertEqual(os.listdir(house.temporary), [])
             self.assertEqual(self.complaints(house), [])
 
     def test_the_end_answers_what_has_been_asked(self):
         with House() as house:
             with self.everything(house) as clients:
-                wait_until(lambda: all(client.done or client.ask is events for client in clients),
+                harness.wait_until(lambda: all(client.done or client.ask is events for client in clients),
                            "not all are served")
                 began = time.monotonic()
                 os.kill(house.master, signal.SIGTERM)
@@ -232,10 +225,10 @@ class FullHouse(unittest.TestCase):
                 conn = stack.enter_context(house.connect())
                 conn.send(f"{method} {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode() + body)
             workers = house.workers()
-            wait_until(lambda: sum(map(temporary_files, workers)) == 1, "no file")
-            wait_until(lambda: sum(map(threads, workers)) > before, "no job")
+            harness.wait_until(lambda: sum(map(temporary_files, workers)) == 1, "no file")
+            harness.wait_until(lambda: sum(map(threads, workers)) > before, "no job")
             house.reload()
-            wait_until(lambda: not set(workers) & set(house.workers()), "the old workers stay")
+            harness.wait_until(lambda: not set(workers) & set(house.workers()), "the old workers stay")
             self.assertEqual(os.listdir(house.temporary), [])
             house.wait_log("the time to drain is over: [0-9]+ connections closed")
             house.wait_log("1 jobs of executors still run and are left behind")
