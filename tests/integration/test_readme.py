@@ -87,6 +87,9 @@ class Readme(unittest.TestCase):
         (ini,) = blocks(section("Configuration at a glance"), "ini")
         ini = re.sub(r"^(handlers|user) = .*$", "", ini, flags=re.M)
         ini = ini.replace("[tornadod]\n", f"[tornadod]\nhandlers = {self.home}\n")
+        ini = ini.replace("/etc/tornadod/users", f"{self.home}/users") # tornadod -t looks into it
+        with open(f"{self.home}/users", "w", encoding="ascii") as file:
+            file.write("jack:$6$salt$hash\n")
         shutil.copy(f"{harness.BUILD}/handlers/hello.so", f"{self.home}/greet.so")
         for name in ("request_id", "security_headers", "rate_limit", "basic_auth"):
             shutil.copy(f"{harness.BUILD}/handlers/{name}.so", self.home)
