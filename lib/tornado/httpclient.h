@@ -39,7 +39,7 @@ typedef struct td_fetch_header {
 } td_fetch_header;
 
 typedef struct td_fetch_options {
-    size_t size;                /* of the struct; set by TD_FETCH */
+    size_t size TD_ZERO;        /* of the struct; set by TD_FETCH */
     const char *method TD_ZERO; /* NULL: GET */
     /* Those to send beside Host, User-Agent, Accept-Encoding and Content-Length, or in place of the
        first three. */
@@ -66,6 +66,8 @@ typedef struct td_fetch_options {
 #define TD_FETCH_HEADERS(...)                                                                      \
     .headers = (const td_fetch_header[]){__VA_ARGS__},                                             \
     .headers_count = sizeof((const td_fetch_header[]){__VA_ARGS__}) / sizeof(td_fetch_header)
+#else /* headers: an array of one's own, and its count */
+#define TD_FETCH(...) TD_OPTIONS_OF(td_fetch_options, __VA_ARGS__)
 #endif
 
 typedef struct td_response { /* all of it in the memory of the request that asked */

@@ -35,15 +35,25 @@ open_none(td_handler *h)
     td_writef(h, "%d\n", stream == nullptr);
 }
 
+void
+fetch_none(td_handler *h)
+{
+    const td_response *response =
+        td_fetch(h, "http://test/", TD_FETCH(.method = "HEAD", .unix_socket = "/no/such"));
+
+    td_writef(h, "%d\n", response == nullptr);
+}
+
 const td_handler_class Ticks{.get = ticks};
 const td_handler_class AnyFile{.get = any_file};
 const td_handler_class OpenNone{.get = open_none};
+const td_handler_class FetchNone{.get = fetch_none};
 
 } // namespace
 
 TD_PLUGIN(.name = "options", .version = "1.0",
           .urls = TD_URLS(TD_URL("/ticks", &Ticks), TD_URL("/any", &AnyFile),
-                          TD_URL("/none", &OpenNone),
+                          TD_URL("/none", &OpenNone), TD_URL("/fetch", &FetchNone),
                           TD_URL("/was/(.*)", &td_redirect_class,
                                  .initialize_arg = TD_REDIRECT(.url = "/{0}")),
                           TD_URL("/gone", &td_error_class, .initialize_arg = TD_ERROR(.status = 410)),

@@ -189,6 +189,7 @@ class Cxx(unittest.TestCase):
             self.assertEqual(daemon.get("/gone").status, 410)
             self.assertEqual(daemon.get("/proc/comm").body, b"")
             self.assertEqual(daemon.get("/none").body, b"1\n")
+            self.assertEqual(daemon.get("/fetch").body, b"1\n")
             self.assertIn(b"id: 2\ndata: tick\n", daemon.get("/ticks").body)
 
     def test_raising_and_throwing_unwind(self):
