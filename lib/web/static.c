@@ -206,16 +206,36 @@ set_cache_control(td_handler *h, const td_static_options *options, const struct 
     }
 }
 
+/* What each file has.  Where they belong in a response that nobody has touched needs no search. */
+static void
+describe(td_handler *h, const td_cached_file *file, td_str content_type)
+{
+    const td_header lines[] = {
+        {TD_STR("Content-Type"), content_type},
+        {TD_STR("Accept-Ranges"), TD_STR("bytes")},
+        {TD_STR("Etag"), {file->etag, sizeof(file->etag)}},
+        {TD_STR("Last-Modified"), {file->last_modified, TD_HTTP_DATE_LEN}},
+    };
+    const size_t count = sizeof(lines) / sizeof(lines[0]), last = h->app->default_headers_count - 1;
+    td_headers *headers = &h->headers;
+    const bool is_untouched = headers->count == last + 1 &&
+                              headers->items[last].name.ptr == h->app->default_headers[last].name.ptr;
+
+    if (is_untouched) /* and the last one is Content-Type */
+        headers->count = last;
+    for (size_t i = 0; i < count; i++) {
+        if (is_untouched)
+            *td_headers_append(headers, &h->request->arena) = lines[i];
+        else
+            set(h, lines[i].name, lines[i].value);
+    }
+}
+
 static void
 set_headers(td_handler *h, const td_static_options *options, const struct found *found)
 {
-    const td_cached_file *file = found->file;
-
     h->has_etag = true;
-    set(h, TD_STR("Content-Type"), found->content_type);
-    set(h, TD_STR("Accept-Ranges"), TD_STR("bytes"));
-    set(h, TD_STR("Etag"), td_str_make(file->etag, sizeof(file->etag)));
-    set(h, TD_STR("Last-Modified"), td_str_make(file->last_modified, TD_HTTP_DATE_LEN));
+    describe(h, found->file, found->content_type);
     if (found->coding != TD_CODING_IDENTITY)
         set(h, TD_STR("Content-Encoding"), td_coding_name(found->coding));
     if (found->is_negotiated)
@@ -427,10 +447,24 @@ serve(td_handler *h, const td_static_options *options, td_str path)
     return send_found(h, options, &found);
 }
 
+/* Those of a handler that was compiled against an older header have fewer fields. */
+static const td_static_options *
+complete(td_handler *h, const td_static_options *options)
+{
+    td_static_options *all;
+
+    if (options != NULL && options->size >= sizeof(*options))
+        return options;
+    all = TD_ARENA_NEW(&h->request->arena, td_static_options);
+    if (options != NULL)
+        memcpy(all, options, options->size);
+    return all;
+}
+
 int
 td_serve_static(td_handler *h, const td_static_options *options_, td_str path)
 {
-    td_static_options options = {0};
+    const td_static_options *options;
 
     if (!td_handler_usable(h, "td_serve_static"))
         return TD_EINVAL;
@@ -438,16 +472,14 @@ td_serve_static(td_handler *h, const td_static_options *options_, td_str path)
         return td_handler_misuse(h, "td_serve_static", "the response has begun");
     if (td_response_check_ending(h, "td_serve_static") < 0)
         return TD_EINVAL;
-    if (options_ != NULL)
-        memcpy(&options, options_,
-               options_->size < sizeof(options) ? options_->size : sizeof(options));
-    if (options.root == NULL || td_str_is_null(path) || options.symlinks > TD_SYMLINKS_ANYWHERE)
+    options = complete(h, options_);
+    if (options->root == NULL || td_str_is_null(path) || options->symlinks > TD_SYMLINKS_ANYWHERE)
         return td_handler_misuse(h, "td_serve_static", "no root, no path, or no such policy");
-    if (options.fallback != NULL && !td_static_is_normal(td_str_of(options.fallback)))
+    if (options->fallback != NULL && !td_static_is_normal(td_str_of(options->fallback)))
         return td_handler_misuse(h, "td_serve_static", "fallback is no path below the root");
-    if (options.max_ranges > TD_RANGES_MAX || options.listing_max > TD_LISTING_MAX)
+    if (options->max_ranges > TD_RANGES_MAX || options->listing_max > TD_LISTING_MAX)
         return td_handler_misuse(h, "td_serve_static", "max_ranges or listing_max is too large");
-    return serve(h, &options, path);
+    return serve(h, options, path);
 }
 
 static void
