@@ -915,6 +915,8 @@ static int own_rc;
 static void
 serve_own(td_handler *h)
 {
+    td_clear_header(h, "Server");
+    td_set_header(h, "Last-Modified", "never");
     td_set_header(h, "X-Own", "yes");
     td_set_status(h, 299, "Own");
     own_rc = td_serve_static(h, &own, td_path_argument_at(h, 0));
@@ -954,6 +956,8 @@ START_TEST(handler_may_serve_a_file)
     ck_assert_int_eq(own_rc, 0);
     ck_assert_int_eq(x->status, 200); /* the file's */
     check_header(x, "X-Own: yes");
+    check_header(x, "Last-Modified: " MODIFIED);
+    ck_assert_ptr_null(strstr(x->headers, "never"));
     ck_assert_mem_eq(x->body, "0123456789", 10);
     web_done(x);
 
