@@ -92,6 +92,9 @@ class Manual(unittest.TestCase):
                 text = re.sub(r"^(user|include) = .*\n", "", text, flags=re.M)
                 text = re.sub(r"/(srv/www|var/lib/tornadod)\b", ".", text)
                 text = text.replace("/etc/tornadod/secret", "secret")
+                text = text.replace("/etc/tornadod/users", f"{daemon.folder}/users")
+                with open(f"{daemon.folder}/users", "w", encoding="utf-8") as file:
+                    file.write("jack:$6$saltsalt$" + "x" * 86 + "\n")
                 with open(f"{daemon.folder}/secret", "w", encoding="utf-8") as file:
                     file.write("0123456789abcdef0123456789abcdef\n")
                 with open(daemon.ini_path, "w", encoding="utf-8") as file:
