@@ -42,9 +42,10 @@ typedef void td_method_fn(td_handler *h);
  */
 
 /*
- * What to do for each method; NULL: 405, except HEAD, which get serves then without its body, and
- * OPTIONS, which is answered 204 with Allow.  Order: initialize, prepare, the method, on_finish;
- * with TD_STREAM_BODY all of it begins before the body has come, see td_read_body.
+ * What to do for each method; NULL: 405, after prepare, which may answer in its place; except HEAD,
+ * which get serves then without its body, and OPTIONS, which is answered 204 with Allow.  Order:
+ * initialize, prepare, the method, on_finish; with TD_STREAM_BODY all of it begins before the body
+ * has come, see td_read_body.
  */
 typedef struct td_handler_class {
     td_method_fn *get TD_ZERO, *head TD_ZERO, *post TD_ZERO, *put TD_ZERO, *delete_ TD_ZERO,

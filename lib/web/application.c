@@ -33,6 +33,13 @@ answer_options_of_all(td_handler *h)
     td_set_header(h, "Allow", h->match->allow.ptr);
 }
 
+/* What the class has not: its prepare has had its say (BEHAVIOUR 9.1). */
+static void
+refuse_method(td_handler *h)
+{
+    td_send_error(h, td_handler_route(h)->refusal, NULL);
+}
+
 /* ---- mounting */
 
 /* RFC 9110 section 9.1: GET and HEAD go together, so get serves HEAD unless head does. */
@@ -75,6 +82,8 @@ fill_methods(td_route *route, td_arena *arena)
     for (int method = 0; method < TD_METHODS_COUNT; method++)
         if (route->methods[method] != NULL)
             route->methods_mask |= 1u << method;
+        else if (class->prepare != NULL && (route->matchers.methods & 1u << method))
+            route->methods[method] = refuse_method;
     route->allow = td_methods_join(arena, route->methods_mask);
 }
 
@@ -464,9 +473,15 @@ static void
 collect_methods(td_application *app)
 {
     app->methods_mask = 1u << TD_METHOD_GET | 1u << TD_METHOD_HEAD | 1u << TD_METHOD_OPTIONS;
-    for (size_t i = 0; i < app->routes_count; i++)
-        app->methods_mask |= app->routes[i]->methods_mask;
-    app->methods_mask |= app->unmatched->methods_mask;
+    app->understood_mask = 0;
+    for (size_t i = 0; i <= app->routes_count; i++) {
+        const td_route *route = i < app->routes_count ? app->routes[i] : app->unmatched;
+
+        app->methods_mask |= route->methods_mask;
+        if (route->class->prepare != NULL)
+            app->understood_mask |= route->matchers.methods;
+    }
+    app->understood_mask |= app->methods_mask;
     app->everything.allow = td_methods_join(&app->arena, app->methods_mask);
 }
 
@@ -790,7 +805,7 @@ application_route(void *arg, td_request *request)
     const td_head *head = &request->head;
 
     /* RFC 9110 section 9.1: 501 is for what nothing here would understand. */
-    if (head->method == TD_METHOD_OTHER || !(app->methods_mask & 1u << head->method))
+    if (head->method == TD_METHOD_OTHER || !(app->understood_mask & 1u << head->method))
         make_match(request, td_chains_nobody(app, head->host_name, head->path), 501);
     else if (head->method == TD_METHOD_OPTIONS && td_str_equal(head->path, TD_STR("*")))
         make_match(request, &app->everything, 0);

@@ -268,6 +268,7 @@ prepare_error(td_route *route, td_err *err)
         options->status > 599)
         return td_err_set(err, TD_EPLUGIN,
                           "its initialize_arg is no TD_ERROR(.status = 400 to 599)");
+    memset(route->methods, 0, sizeof(route->methods)); /* not even after refuse as its prepare */
     route->refusal = options->status;
     return 0;
 }
