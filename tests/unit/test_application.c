@@ -82,6 +82,42 @@ START_TEST(each_head_has_its_answer)
 }
 END_TEST
 
+static void
+admit(td_handler *h)
+{
+    if (td_request_header(h, "Done").len > 0)
+        td_finish(h);
+}
+
+static const td_handler_class Prepared = {.get = say, .prepare = admit};
+
+static const td_url prepared_urls[] = {
+    TD_URL("/prepared", &Prepared),
+    {.pattern = NULL},
+};
+
+static const struct {
+    const char *method, *lines;
+    int status;
+} prepared[] = {
+    {"GET", "Done: yes\r\n", 200},   {"GET", "", 200},   {"POST", "Done: yes\r\n", 200},
+    {"POST", "", 405},               {"PATCH", "", 405}, {"PATCH", "Done: yes\r\n", 200},
+    {"FROB", "Done: yes\r\n", 501},
+};
+
+START_TEST(prepare_may_answer_for_a_method_that_there_is_not)
+{
+    web_exchange *x;
+
+    web_serve(prepared_urls);
+    x = web_request(prepared[_i].method, "/prepared", prepared[_i].lines);
+    ck_assert_int_eq(x->status, prepared[_i].status);
+    ck_assert(prepared[_i].status != 405 ||
+              strstr(x->headers, "Allow: GET, HEAD, OPTIONS\n") != NULL);
+    web_done(x);
+}
+END_TEST
+
 START_TEST(an_error_that_the_head_decides_comes_before_the_body)
 {
     web_exchange *x;
@@ -679,7 +715,7 @@ static const struct {
     {"GET", "/get", "", 200},
     {"GET", "/crash", "", 503},
     {"POST", "/crash", "", 503},
-    {"PUT", "/crash", "", 405}, /* the page is ours */
+    {"PUT", "/crash", "", 503}, /* its prepare would come before 405 */
     {"POST", "/stream", "Content-Length: 5\r\n", 503},
     {"GET", "/nothing", "", 503}, /* it has the default handler, too */
 };
@@ -716,6 +752,8 @@ main(void)
 
     tcase_add_checked_fixture(tcase, web_setup, web_teardown);
     tcase_add_loop_test(tcase, each_head_has_its_answer, 0, COUNT(answers));
+    tcase_add_loop_test(tcase, prepare_may_answer_for_a_method_that_there_is_not, 0,
+                        COUNT(prepared));
     tcase_add_test(tcase, an_error_that_the_head_decides_comes_before_the_body);
     tcase_add_test(tcase, an_application_without_routes_finds_nothing);
     tcase_add_test(tcase, the_same_head_may_be_executed_again);
