@@ -204,7 +204,7 @@ def names_in_any_case(raw, theirs, ours):
 
 
 def compressed_otherwise(raw, theirs, ours):
-    """Another header and Etag of gzip; whole files have their length, short ones stay as they are."""
+    """Another header and Etag of gzip; whole files have a length, short ones stay as they are."""
     if "gzip" in theirs.get("headers", {}).get("Content-Encoding",
                                                []) and b"Accept-Encoding" in raw:
         body = ours["body"]

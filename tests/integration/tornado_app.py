@@ -1,4 +1,4 @@
-"""The twin of tests/handlers/tornado.c: a Tornado that does the same, by the same script in the query.
+"""The twin of tests/handlers/tornado.c: a Tornado that does the same, by the same script.
 
 Run as a program with the directory of its static files; it listens on ports of 127.0.0.1 that the
 kernel picks, prints them as one line of JSON, {application: port}, and serves until its standard
