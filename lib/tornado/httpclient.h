@@ -63,6 +63,7 @@ typedef struct td_fetch_options {
 #ifndef __cplusplus
 #define TD_FETCH(...)                                                                              \
     (&(const td_fetch_options){.size = sizeof(td_fetch_options), __VA_ARGS__})
+/* TD_FETCH(.method = "HEAD", TD_FETCH_HEADERS({"Accept", "text/plain"}, {"X-A", "b"})) */
 #define TD_FETCH_HEADERS(...)                                                                      \
     .headers = (const td_fetch_header[]){__VA_ARGS__},                                             \
     .headers_count = sizeof((const td_fetch_header[]){__VA_ARGS__}) / sizeof(td_fetch_header)

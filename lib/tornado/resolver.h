@@ -38,7 +38,7 @@ typedef struct td_addresses {
 } td_addresses;
 
 typedef struct td_resolve_options {
-    size_t size;                /* of the struct; set by TD_RESOLVE */
+    size_t size TD_ZERO;        /* of the struct; set by TD_RESOLVE */
     int family TD_ZERO;         /* AF_INET or AF_INET6; 0: both */
     int64_t timeout_ms TD_ZERO; /* 0: 5 s */
 } td_resolve_options;
@@ -46,6 +46,8 @@ typedef struct td_resolve_options {
 #ifndef __cplusplus
 #define TD_RESOLVE(...)                                                                            \
     (&(const td_resolve_options){.size = sizeof(td_resolve_options), __VA_ARGS__})
+#else
+#define TD_RESOLVE(...) TD_OPTIONS_OF(td_resolve_options, __VA_ARGS__)
 #endif
 
 /*

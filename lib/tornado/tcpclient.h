@@ -18,7 +18,7 @@
 #include <tornado/iostream.h>
 
 typedef struct td_connect_options {
-    size_t size;                          /* of the struct; set by TD_CONNECT */
+    size_t size TD_ZERO;                  /* of the struct; set by TD_CONNECT */
     int64_t timeout_ms TD_ZERO;           /* of all of it, the name too; 0: 20 s */
     int family TD_ZERO;                   /* AF_INET or AF_INET6; 0: both */
     const char *source_address TD_ZERO;   /* a number: the address to connect from; NULL: any */
@@ -29,6 +29,8 @@ typedef struct td_connect_options {
 #ifndef __cplusplus
 #define TD_CONNECT(...)                                                                            \
     (&(const td_connect_options){.size = sizeof(td_connect_options), __VA_ARGS__})
+#else
+#define TD_CONNECT(...) TD_OPTIONS_OF(td_connect_options, __VA_ARGS__)
 #endif
 
 /*
