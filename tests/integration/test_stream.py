@@ -280,8 +280,8 @@ class Compressed(Stream):
         thread.join()
         self.assertTrue(self.exploded.startswith(b"%d " % (128 << 20)))
         self.assertGreater(answered, 20)  # others were served in between
-        if not harness.SANITIZED:
-            self.assertLessEqual(anonymous(pid) - before, 2 * MEMORY)
+        if not harness.SANITIZED:  # the worker keeps large buffers for a moment, for whoever is next
+            harness.wait_until(lambda: anonymous(pid) - before <= 2 * MEMORY, "memory was not given back")
 
 
 del Stream  # what the others have in common
