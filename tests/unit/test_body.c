@@ -67,7 +67,7 @@ static const td_handler_class Push = {HOOKS, .flags = TD_STREAM_BODY, .data_rece
 static const td_handler_class Cancelled = {HOOKS, .flags = TD_STREAM_BODY | TD_CANCEL_ON_CLOSE};
 static const td_handler_class Short = {HOOKS, .flags = TD_STREAM_BODY, .request_timeout_ms = 30};
 static const td_handler_class Checked = {HOOKS, .flags = TD_STREAM_BODY | TD_CHECK_XSRF};
-static const td_handler_class Buffered = {HOOKS, .data_received = do_received};
+static const td_handler_class Buffered = {HOOKS};
 static const td_url urls[] = {
     TD_URL("/pull", &Pull),       TD_URL("/push", &Push),         TD_URL("/cancelled", &Cancelled),
     TD_URL("/short", &Short),     TD_URL("/checked", &Checked),   TD_URL("/buffered", &Buffered),
