@@ -112,6 +112,11 @@ watch_directory(const char *path, td_err *err)
 void
 watch_forget(void)
 {
-    if (watch.events.fd >= 0)
-        ev_timer_stop(watch.loop, &watch.moment);
+    char told[4096];
+
+    if (watch.events.fd < 0)
+        return;
+    while (read(watch.events.fd, told, sizeof(told)) > 0)
+        ;
+    ev_timer_stop(watch.loop, &watch.moment);
 }

@@ -286,7 +286,7 @@ td_sse_sleep(td_handler *h, int64_t duration_ms)
 
     if (rc < 0)
         return rc;
-    td_handler *waiting __attribute__((cleanup(fini_over))) = h;
+    td_handler *waiting __attribute__((cleanup(fini_over), unused)) = h;
 
     rc = td_await(td_with_timeout(duration_ms, td_future_ref(h->sse->over)), NULL);
     if (h->closed)
@@ -304,7 +304,7 @@ td_sse_await(td_handler *h, td_future *future, void **result_out)
         td_future_unref(future);
         return rc;
     }
-    td_handler *waiting __attribute__((cleanup(fini_over))) = h;
+    td_handler *waiting __attribute__((cleanup(fini_over), unused)) = h;
     td_future *futures[] = {future, td_future_ref(h->sse->over)};
 
     rc = td_await(td_first(futures, 2), result_out);
