@@ -149,8 +149,9 @@ class Daemon:
         text = f"[tornadod]\nhandlers = {self.handlers}\n{tornadod}\n"
         for number, (name, keys) in enumerate(self.listeners.items(), 1):
             text += f"[listen:{name}]\naddress = 127.0.0.{number}:0\n{keys}\n"
-        with open(self.ini_path, "w", encoding="utf-8") as file:
+        with open(self.ini_path + ".new", "w", encoding="utf-8") as file:
             file.write(text + ini)
+        os.rename(self.ini_path + ".new", self.ini_path)  # a reload on its way reads all or nothing of it
 
     # ---- its life
 
