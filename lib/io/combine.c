@@ -52,20 +52,86 @@ td_futures_close(void)
         combination_close(TD_CONTAINER_OF(combinations.next, struct combination, link));
 }
 
-/* ---- td_gather */
+/* End as one of its futures has; if that is a gathering, it is looked at through the whole. */
+static void
+combination_settle_as(struct combination *combination, td_future *future)
+{
+    td_future *whole = combination->whole;
+
+    if (!whole->is_done) {
+        future->is_seen = true;
+        whole->results = future->results;
+        whole->results_out = future->results_out;
+        whole->results_count = future->results_count;
+        future->results = NULL;
+        td_future_resolve(whole, future->error, future->result);
+    }
+    combination_close(combination);
+}
+
+/* ---- the futures of a list */
 
 struct part {
     td_observer observer;
-    struct gathering *gathering;
+    struct parts *parts;
     td_future *future; /* NULL: it was missing */
     bool is_again;     /* the same future as an earlier part: one reference for both */
 };
 
+struct parts {
+    size_t count;
+    struct part *items;
+};
+
+/* told gets the observer of a part; returns how many of the futures are not missing. */
+static size_t
+parts_take(struct parts *parts, td_future *const *futures, size_t count,
+           void (*told)(td_observer *observer, td_future *future))
+{
+    size_t there = 0;
+
+    parts->count = count;
+    parts->items = td_xcalloc(count > 0 ? count : 1, sizeof(*parts->items));
+    for (size_t i = 0; i < count; i++) {
+        struct part *part = &parts->items[i];
+
+        *part = (struct part){{.told = told}, parts, futures[i], false};
+        if (futures[i] == NULL)
+            continue;
+        there++;
+        part->is_again = futures[i]->is_taken;
+        futures[i]->is_taken = true;
+        td_future_observe(futures[i], &part->observer);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (futures[i] != NULL)
+            futures[i]->is_taken = false;
+    return there;
+}
+
+static void
+parts_release(struct parts *parts)
+{
+    for (size_t i = 0; i < parts->count; i++) {
+        td_list_remove(&parts->items[i].observer.link);
+        if (!parts->items[i].is_again)
+            td_future_unref(parts->items[i].future);
+    }
+    free(parts->items);
+}
+
+static struct part *
+part_of(td_observer *observer)
+{
+    return TD_CONTAINER_OF(observer, struct part, observer);
+}
+
+/* ---- td_gather */
+
 struct gathering {
     struct combination combination;
+    struct parts parts;
     size_t left; /* parts that are not done */
-    size_t count;
-    struct part *parts;
 };
 
 static void
@@ -73,12 +139,7 @@ gathering_free(struct combination *combination)
 {
     struct gathering *gathering = TD_CONTAINER_OF(combination, struct gathering, combination);
 
-    for (size_t i = 0; i < gathering->count; i++) {
-        td_list_remove(&gathering->parts[i].observer.link);
-        if (!gathering->parts[i].is_again)
-            td_future_unref(gathering->parts[i].future);
-    }
-    free(gathering->parts);
+    parts_release(&gathering->parts);
     free(gathering);
 }
 
@@ -95,8 +156,8 @@ gathering_settle(struct gathering *gathering)
     td_future *whole = gathering->combination.whole;
     int error = 0;
 
-    for (size_t i = 0; i < gathering->count; i++) {
-        const struct part *part = &gathering->parts[i];
+    for (size_t i = 0; i < gathering->parts.count; i++) {
+        const struct part *part = &gathering->parts.items[i];
         const int part_failed = part_error(part);
 
         if (whole->results != NULL && part_failed == 0)
@@ -113,29 +174,14 @@ gathering_settle(struct gathering *gathering)
 }
 
 static void
-part_told(td_observer *observer, td_future *future)
+gathering_told(td_observer *observer, td_future *future)
 {
-    struct part *part = TD_CONTAINER_OF(observer, struct part, observer);
+    struct gathering *gathering =
+        TD_CONTAINER_OF(part_of(observer)->parts, struct gathering, parts);
 
     (void)future;
-    if (--part->gathering->left == 0)
-        gathering_settle(part->gathering);
-}
-
-static void
-gathering_take(struct gathering *gathering, size_t index, td_future *future)
-{
-    struct part *part = &gathering->parts[index];
-
-    part->gathering = gathering;
-    part->observer.told = part_told;
-    part->future = future;
-    if (future == NULL)
-        return;
-    part->is_again = future->is_taken;
-    future->is_taken = true;
-    gathering->left++;
-    td_future_observe(future, &part->observer);
+    if (--gathering->left == 0)
+        gathering_settle(gathering);
 }
 
 td_future *
@@ -154,13 +200,7 @@ td_gather(td_future *const *futures, size_t count, void **results)
         whole->results_out = results;
         whole->results_count = count;
     }
-    gathering->count = count;
-    gathering->parts = td_xcalloc(count > 0 ? count : 1, sizeof(*gathering->parts));
-    for (size_t i = 0; i < count; i++)
-        gathering_take(gathering, i, futures[i]);
-    for (size_t i = 0; i < count; i++)
-        if (futures[i] != NULL)
-            futures[i]->is_taken = false;
+    gathering->left = parts_take(&gathering->parts, futures, count, gathering_told);
     if (gathering->left == 0)
         gathering_settle(gathering);
     return whole;
@@ -187,28 +227,12 @@ timed_free(struct combination *combination)
     free(timed);
 }
 
-/* A gathering with a time-out is looked at through the whole. */
-static void
-pass_results(td_future *from, td_future *to)
-{
-    to->results = from->results;
-    to->results_out = from->results_out;
-    to->results_count = from->results_count;
-    from->results = NULL;
-}
-
 static void
 timed_told(td_observer *observer, td_future *future)
 {
     struct timed *timed = TD_CONTAINER_OF(observer, struct timed, observer);
-    td_future *whole = timed->combination.whole;
 
-    if (!whole->is_done) {
-        future->is_seen = true;
-        pass_results(future, whole);
-        td_future_resolve(whole, future->error, future->result);
-    }
-    combination_close(&timed->combination);
+    combination_settle_as(&timed->combination, future);
 }
 
 static void
@@ -245,17 +269,9 @@ td_with_timeout(int64_t timeout_ms, td_future *future)
 
 /* ---- td_first */
 
-struct contender {
-    td_observer observer;
-    struct race *race;
-    td_future *future;
-    bool is_again; /* the same future as an earlier one: one reference for both */
-};
-
 struct race {
     struct combination combination;
-    size_t count;
-    struct contender *contenders;
+    struct parts parts;
 };
 
 static void
@@ -263,27 +279,16 @@ race_free(struct combination *combination)
 {
     struct race *race = TD_CONTAINER_OF(combination, struct race, combination);
 
-    for (size_t i = 0; i < race->count; i++) {
-        td_list_remove(&race->contenders[i].observer.link);
-        if (!race->contenders[i].is_again)
-            td_future_unref(race->contenders[i].future);
-    }
-    free(race->contenders);
+    parts_release(&race->parts);
     free(race);
 }
 
 static void
-contender_told(td_observer *observer, td_future *future)
+race_told(td_observer *observer, td_future *future)
 {
-    struct race *race = TD_CONTAINER_OF(observer, struct contender, observer)->race;
-    td_future *whole = race->combination.whole;
+    struct race *race = TD_CONTAINER_OF(part_of(observer)->parts, struct race, parts);
 
-    if (!whole->is_done) {
-        future->is_seen = true;
-        pass_results(future, whole);
-        td_future_resolve(whole, future->error, future->result);
-    }
-    combination_close(&race->combination);
+    combination_settle_as(&race->combination, future);
 }
 
 /* False, and logged, when there is nothing to wait for. */
@@ -306,43 +311,26 @@ td_first(td_future *const *futures, size_t count)
         return NULL;
     struct race *race = td_xcalloc(1, sizeof(*race));
     td_future *whole = combination_open(&race->combination, race_free);
-    race->count = count;
-    race->contenders = td_xcalloc(count, sizeof(*race->contenders));
-    for (size_t i = 0; i < count; i++) {
-        race->contenders[i] =
-            (struct contender){{.told = contender_told}, race, futures[i], futures[i]->is_taken};
-        futures[i]->is_taken = true;
-        td_future_observe(futures[i], &race->contenders[i].observer);
-    }
-    for (size_t i = 0; i < count; i++)
-        futures[i]->is_taken = false;
+    parts_take(&race->parts, futures, count, race_told);
     return whole;
 }
 
 /* ---- td_wait_iterator */
 
-struct runner {
-    td_observer observer; /* its link: of the future while that runs, then of iterator->arrived */
-    td_wait_iterator *iterator;
-    td_future *future;
-    bool is_again;
-};
-
 struct td_wait_iterator {
-    size_t count, given;
-    struct runner *runners;
+    struct parts parts; /* links of observers: of the future while that runs, then of `arrived` */
+    size_t given;
     td_list arrived; /* in the order of their ends; not given yet */
     td_waiters waiters;
 };
 
 static void
-runner_told(td_observer *observer, td_future *future)
+iterator_told(td_observer *observer, td_future *future)
 {
-    struct runner *runner = TD_CONTAINER_OF(observer, struct runner, observer);
-    td_wait_iterator *iterator = runner->iterator;
+    td_wait_iterator *iterator = TD_CONTAINER_OF(part_of(observer)->parts, td_wait_iterator, parts);
 
     (void)future;
-    td_list_append(&iterator->arrived, &runner->observer.link);
+    td_list_append(&iterator->arrived, &observer->link);
     if (td_waiters_any(&iterator->waiters))
         td_waiters_release(&iterator->waiters, 0);
 }
@@ -354,18 +342,9 @@ td_wait_iterator_create(td_future *const *futures, size_t count)
         !are_futures(futures, count, "td_wait_iterator_create"))
         return NULL;
     td_wait_iterator *iterator = td_xcalloc(1, sizeof(*iterator));
-    iterator->count = count;
-    iterator->runners = td_xcalloc(count, sizeof(*iterator->runners));
     td_list_init(&iterator->arrived);
     td_waiters_init(&iterator->waiters, NULL, NULL);
-    for (size_t i = 0; i < count; i++) {
-        iterator->runners[i] =
-            (struct runner){{.told = runner_told}, iterator, futures[i], futures[i]->is_taken};
-        futures[i]->is_taken = true;
-        td_future_observe(futures[i], &iterator->runners[i].observer);
-    }
-    for (size_t i = 0; i < count; i++)
-        futures[i]->is_taken = false;
+    parts_take(&iterator->parts, futures, count, iterator_told);
     return iterator;
 }
 
@@ -373,16 +352,16 @@ td_future *
 td_wait_iterator_next(td_wait_iterator *iterator, size_t *index_out)
 {
     if (!td_waiters_may_wait(iterator, 0, "td_wait_iterator_next") ||
-        iterator->given == iterator->count)
+        iterator->given == iterator->parts.count)
         return NULL;
     if (td_list_is_empty(&iterator->arrived) && td_waiters_wait(&iterator->waiters, NULL, 0) != 0)
         return NULL;
-    struct runner *runner = TD_CONTAINER_OF(iterator->arrived.next, struct runner, observer.link);
-    td_list_remove(&runner->observer.link);
+    struct part *part = part_of(TD_CONTAINER_OF(iterator->arrived.next, td_observer, link));
+    td_list_remove(&part->observer.link);
     iterator->given++;
     if (index_out != NULL)
-        *index_out = (size_t)(runner - iterator->runners);
-    return runner->future;
+        *index_out = (size_t)(part - iterator->parts.items);
+    return part->future;
 }
 
 void
@@ -394,11 +373,6 @@ td_wait_iterator_destroy(td_wait_iterator **iterator_)
         return;
     *iterator_ = NULL;
     td_waiters_fini(&iterator->waiters);
-    for (size_t i = 0; i < iterator->count; i++) {
-        td_list_remove(&iterator->runners[i].observer.link);
-        if (!iterator->runners[i].is_again)
-            td_future_unref(iterator->runners[i].future);
-    }
-    free(iterator->runners);
+    parts_release(&iterator->parts);
     free(iterator);
 }
