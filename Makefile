@@ -65,7 +65,7 @@ RUN = $(if $V,,@echo '    $@';)
 # ---- what there is to build
 
 LIB := $(basename $(wildcard lib/*/*.c lib/*/*.S))
-DAEMON := $(basename $(wildcard daemon/*.c))
+DAEMON := $(basename $(wildcard daemon/*.c daemon/commands/*.c))
 HANDLERS := $(patsubst daemon/handlers/%.c,handlers/%.so,$(wildcard daemon/handlers/*.c))
 TEST_HANDLERS := $(addsuffix .so,$(basename $(wildcard tests/handlers/*.c tests/handlers/*.cc)))
 # By the last word of T, which may name a suite as its results do: san/unit/headers.
@@ -124,10 +124,10 @@ $1/tests/unit/%: tests/unit/%.c Makefile $1/libtornado.a | build/.packages-test
 	$$(RUN)$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) -pie $$(LDFLAGS_ALL) $3 -o $$@ $$< $1/libtornado.a \
 	    -lcheck -lsubunit -lrt $$(LIBS)
 
-# The daemon's own parts, all but its main.
+# The daemon's own parts, all but its main.  Appended (q), since two files may have one name.
 $1/daemon.a: $$(DAEMON:%=$1/obj/%.o)
 	@rm -f $$@
-	$$(RUN)ar rcs $$@ $$(filter-out %/main.o,$$^)
+	$$(RUN)ar qcs $$@ $$(filter-out %/main.o,$$^)
 $1/tests/unit/test_daemon_%: tests/unit/test_daemon_%.c Makefile $1/daemon.a $1/libtornado.a \
                              | build/.packages-test
 	@mkdir -p $$(@D)

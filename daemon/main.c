@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 #include "daemon/check.h"
+#include "daemon/commands/commands.h"
 #include "daemon/master.h"
 #include "daemon/options.h"
 
@@ -56,8 +57,7 @@ act(const struct options *options)
         puts("tornadod " TD_VERSION);
         return EXIT_SUCCESS;
     case ACTION_HELP:
-        options_print_help(stdout);
-        return EXIT_SUCCESS;
+        return command_help(1, (char *[]){(char *)"help", NULL});
     }
     return EXIT_FAILURE;
 }
@@ -72,6 +72,8 @@ main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); /* so that a file that may not grow is an error like a full disk */
     open_standard_descriptors();
     raise_descriptor_limit();
+    if (argc > 1 && argv[1][0] != '-')
+        return commands_run(argc - 1, argv + 1);
     if (options_parse(argc, argv, &options, &err) < 0) {
         fprintf(stderr, "tornadod: %s\n", err.text);
         return EXIT_FAILURE;

@@ -11,15 +11,15 @@
 
 static const char short_options[] = ":c:tTvh";
 
-enum { LONG_SET = 256, LONG_ROUTES };
+enum { OPTION_ROUTES = OPTION_SET + 1 };
 
 /* clang-format off */
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
     {"test", no_argument, NULL, 't'},
     {"print", no_argument, NULL, 'T'},
-    {"routes", no_argument, NULL, LONG_ROUTES},
-    {"set", required_argument, NULL, LONG_SET},
+    {"routes", no_argument, NULL, OPTION_ROUTES},
+    {"set", required_argument, NULL, OPTION_SET},
     {"version", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -28,6 +28,7 @@ static const struct option long_options[] = {
 
 static const char help[] =
     "Usage: tornadod [-c FILE] [--set SECTION.KEY=VALUE]... [-t | -T | --routes]\n"
+    "       tornadod COMMAND [OPTIONS]\n"
     "\n"
     "Serves HTTP with handlers from a directory of shared objects; see tornadod(8).\n"
     "\n"
@@ -52,8 +53,8 @@ add_override(struct options *options, const char *text, td_err *err)
     return 0;
 }
 
-static int
-apply_option(struct options *options, int option, char **argv, td_err *err)
+int
+options_apply(struct options *options, int option, char **argv, td_err *err)
 {
     switch (option) {
     case 'c':
@@ -65,10 +66,10 @@ apply_option(struct options *options, int option, char **argv, td_err *err)
     case 'T':
         options->action = ACTION_PRINT;
         return 0;
-    case LONG_ROUTES:
+    case OPTION_ROUTES:
         options->action = ACTION_ROUTES;
         return 0;
-    case LONG_SET:
+    case OPTION_SET:
         return add_override(options, optarg, err);
     case 'v':
         options->action = ACTION_VERSION;
@@ -84,18 +85,27 @@ apply_option(struct options *options, int option, char **argv, td_err *err)
     }
 }
 
+void
+options_init(struct options *options, int argc)
+{
+    *options =
+        (struct options){.overrides = td_xcalloc((size_t)argc, sizeof(*options->overrides))};
+}
+
 int
 options_parse(int argc, char **argv, struct options *out, td_err *err)
 {
-    struct options options = {.overrides = td_xcalloc((size_t)argc, sizeof(*options.overrides))};
+    struct options options;
     int option, rc = 0;
 
+    options_init(&options, argc);
     opterr = 0;
     optind = 0; /* glibc: start afresh, also when called again */
     while (rc == 0 && (option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1)
-        rc = apply_option(&options, option, argv, err);
+        rc = options_apply(&options, option, argv, err);
     if (rc == 0 && optind < argc)
-        rc = td_err_set(err, TD_EINVAL, "%s: no such argument; see tornadod --help", argv[optind]);
+        rc = td_err_set(err, TD_EINVAL, "%s: no such argument; a command comes first, see tornadod --help",
+                        argv[optind]);
     if (rc != 0) {
         options_fini(&options);
         return rc;

@@ -23,6 +23,13 @@ struct options {
     size_t overrides_count;
 };
 
+enum { OPTION_SET = 256 }; /* getopt_long's value of --set; those of one letter are the letter */
+
+void options_init(struct options *options, int argc); /* room for as many --set as argc */
+
+/* What getopt_long has found; argv is for the text of the error.  0 or TD_EINVAL. */
+int options_apply(struct options *options, int option, char **argv, td_err *err);
+
 /* 0, or TD_EINVAL with what is wrong.  argv[0] is skipped. */
 int options_parse(int argc, char **argv, struct options *out, td_err *err);
 void options_fini(struct options *options);

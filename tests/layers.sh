@@ -27,6 +27,7 @@ folder_includes lib/io 'tornado|base|io'
 folder_includes lib/http 'tornado|base|io|http'
 folder_includes lib/web 'tornado|base|io|http|web'
 folder_includes daemon 'tornado|base|io|http|web|daemon'
+folder_includes daemon/commands 'tornado|base|io|http|web|daemon'
 folder_includes daemon/handlers 'tornado'
 folder_includes tests/handlers 'tornado'
 
@@ -46,7 +47,7 @@ for header in lib/tornado/*.h; do
     verdict "$header compiles alone as C++20" "$(echo "#include <tornado/${header##*/}>" |
         ${CXX:-c++} -std=c++20 -Wall -Wextra -Werror -Ilib -fsyntax-only -x c++ - 2>&1)"
 done
-for header in lib/base/*.h lib/io/*.h lib/http/*.h lib/web/*.h daemon/*.h; do
+for header in lib/base/*.h lib/io/*.h lib/http/*.h lib/web/*.h daemon/*.h daemon/commands/*.h; do
     [ -e "$header" ] || continue
     verdict "$header compiles alone" "$(echo "#include \"$header\"" |
         ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Ilib -I. -fsyntax-only -x c - 2>&1)"
