@@ -25,18 +25,16 @@
 #include "daemon/control.h"
 #include "daemon/crash.h"
 #include "daemon/descriptors.h"
+#include "daemon/hooks.h"
 #include "daemon/modules.h"
 #include "daemon/site.h"
-#include "http/compressor.h"
-#include "http/httpclient.h"
+#include "daemon/workerloop.h"
 #include "http/httpserver.h"
 #include "io/coroutine.h"
 #include "io/executor.h"
-#include "io/heap.h"
 #include "io/ioloop.h"
 
 #define ORPHAN_LEAVE_MS 2000
-#define HEAP_REST_MS 1000
 #define HANDLERS_POLL_MS 20
 #define QUEUES_POLL_MS 5
 #define QUEUES_POLLS_MAX 40
@@ -69,15 +67,6 @@ static void leave(struct worker *worker, bool take_queues, int64_t timeout_ms);
 
 /* ---- hooks */
 
-/* What the coroutine is said to do from here on. */
-static void
-enter_instance(const td_instance *instance)
-{
-    const td_activity activity = {.instance = instance->index};
-
-    td_coroutine_set_activity(td_coroutine_current(), &activity, instance->name);
-}
-
 static int
 start_hooks(struct worker *worker, void (*run)(void *arg),
             void (*ended)(void *arg, td_coroutine_end end), td_coroutine **out)
@@ -87,44 +76,12 @@ start_hooks(struct worker *worker, void (*run)(void *arg),
         out);
 }
 
-static int
-call_load(td_instance *instance, td_err *err)
+static void
+note_starting(void *arg, const td_instance *instance)
 {
-    if (instance->plugin->load == NULL || instance->quarantined)
-        return 0;
-    enter_instance(instance);
-    int rc = instance->plugin->load(instance, &instance->state, err);
-    return rc < 0 && err->text[0] == '\0' ? td_err_set(err, rc, "load failed: %s", td_strerror(rc))
-                                          : rc;
-}
+    struct worker *worker = arg;
 
-static int
-call_start(td_instance *instance, td_err *err)
-{
-    if (instance->plugin->start == NULL || instance->quarantined)
-        return 0;
-    enter_instance(instance);
-    int rc = instance->plugin->start(instance, err);
-    return rc < 0 && err->text[0] == '\0' ? td_err_set(err, rc, "start failed: %s", td_strerror(rc))
-                                          : rc;
-}
-
-/* All of one kind; stops at the first that fails. */
-static int
-call_each(struct worker *worker, int (*call)(td_instance *instance, td_err *err))
-{
-    td_err *err = &worker->failure;
-
-    for (size_t i = 0; i < worker->site.plan->instances_count; i++) {
-        td_instance *instance = &worker->site.instances[i];
-        worker->options->slot->starting = instance->index;
-        int rc = call(instance, err);
-        if (rc < 0) {
-            err->code = rc;
-            return site_blame(&worker->site, instance, err);
-        }
-    }
-    return 0;
+    worker->options->slot->starting = instance->index;
 }
 
 static void
@@ -132,37 +89,23 @@ run_load_and_start(void *arg)
 {
     struct worker *worker = arg;
 
-    if (call_each(worker, call_load) == 0)
-        call_each(worker, call_start);
+    hooks_load_and_start(&worker->site, note_starting, worker, &worker->failure);
 }
 
 static void
 run_drain(void *arg)
 {
-    struct worker *worker = arg;
+    const struct worker *worker = arg;
 
-    for (size_t i = 0; i < worker->site.plan->instances_count; i++) {
-        td_instance *instance = &worker->site.instances[i];
-        if (instance->plugin->drain == NULL || instance->quarantined)
-            continue;
-        enter_instance(instance);
-        instance->plugin->drain(instance);
-    }
+    hooks_drain(&worker->site);
 }
 
-/* In the reverse order of load. */
 static void
 run_stop(void *arg)
 {
-    struct worker *worker = arg;
+    const struct worker *worker = arg;
 
-    for (size_t i = worker->site.plan->instances_count; i-- > 0;) {
-        td_instance *instance = &worker->site.instances[i];
-        if (instance->plugin->stop == NULL || instance->quarantined)
-            continue;
-        enter_instance(instance);
-        instance->plugin->stop(instance);
-    }
+    hooks_stop(&worker->site);
 }
 
 /* ---- serving */
@@ -594,29 +537,6 @@ init_watchers(struct worker *worker)
 }
 
 static int
-open_loop(struct worker *worker)
-{
-    const td_tornadod_settings *settings = &worker->configuration->tornadod;
-
-    td_coroutine_configure(
-        &(td_coroutine_options){.stack_size = (size_t)settings->coroutine_stack,
-                                .coroutines_max = (size_t)settings->max_coroutines});
-    td_executor_configure(
-        &(td_executor_options){.threads_max = (unsigned)settings->executor_threads,
-                               .queue_max = (size_t)settings->executor_queue});
-    td_compressor_configure((size_t)settings->max_compressors);
-    td_http_client_configure(
-        &(td_http_client_options){.max_clients = (size_t)settings->max_clients,
-                                  .idle_max = (size_t)settings->client_idle,
-                                  .idle_origin_max = (size_t)settings->client_idle_origin,
-                                  .idle_timeout_ms = settings->client_idle_timeout_ms});
-    if (td_ioloop_create(&worker->loop, &worker->failure) < 0)
-        return worker->failure.code;
-    td_heap_open(worker->loop, HEAP_REST_MS);
-    return 0;
-}
-
-static int
 become_worker(struct worker *worker)
 {
     const struct worker_options *options = worker->options;
@@ -629,7 +549,8 @@ become_worker(struct worker *worker)
     crash_install(options->slot);
     crash_set_last_words(rescue_access_log, worker);
     td_activity_slot = &options->slot->activity;
-    if (privileges_drop(options->identity, &worker->failure) < 0 || open_loop(worker) < 0)
+    if (privileges_drop(options->identity, &worker->failure) < 0 ||
+        workerloop_open(worker->configuration, &worker->loop, &worker->failure) < 0)
         return worker->failure.code;
     set_signals(worker);
     if (!privileges_tie_to_parent(options->master, SIGTERM))
@@ -649,9 +570,7 @@ close_worker(struct worker *worker)
     td_timer_stop(worker->loop, &worker->queues);
     td_timer_stop(worker->loop, &worker->handlers);
     td_timer_stop(worker->loop, &worker->heartbeat);
-    td_heap_close();
-    td_http_client_close();
-    td_ioloop_destroy(&worker->loop);
+    workerloop_close(&worker->loop);
     if (td_executor_jobs() > 0)
         _exit(0); /* a job that never ends may still use what would go now */
     site_close(&worker->site);
