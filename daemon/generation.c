@@ -22,6 +22,7 @@ generation_load(const struct options *options, uint32_t number, struct generatio
     int rc;
 
     td_arena_init(&generation->arena);
+    td_list_init(&generation->seats);
     generation->number = number;
     generation->access_fd = -1;
     rc = td_settings_load(&generation->arena, options->path, options->overrides,
@@ -38,11 +39,10 @@ generation_load(const struct options *options, uint32_t number, struct generatio
         goto fail;
     }
     generation->directory = plan_directory(&generation->arena, generation->configuration);
-    generation->seats_count =
+    const size_t workers =
         settings->workers != 0 ? (size_t)settings->workers : (size_t)cpus_available();
-    generation->seats = TD_ARENA_ARRAY(&generation->arena, struct seat, generation->seats_count);
-    for (size_t i = 0; i < generation->seats_count; i++)
-        seat_init(&generation->seats[i], generation, (uint32_t)i);
+    while (generation->seats_count < workers)
+        generation_add_seat(generation);
     *out = generation;
     return 0;
 
@@ -173,15 +173,50 @@ generation_release_listeners(struct generation *generation)
     generation->listeners = NULL;
 }
 
-/* ---- */
+/* ---- seats */
+
+static struct seat *
+seat_at(const struct generation *generation, td_list *link)
+{
+    return link != &generation->seats ? TD_CONTAINER_OF(link, struct seat, link) : NULL;
+}
+
+struct seat *
+generation_first_seat(const struct generation *generation)
+{
+    return seat_at(generation, generation->seats.next);
+}
+
+struct seat *
+generation_seat_after(const struct generation *generation, const struct seat *seat)
+{
+    return seat_at(generation, seat->link.next);
+}
+
+struct seat *
+generation_add_seat(struct generation *generation)
+{
+    struct seat *seat = td_xcalloc(1, sizeof(*seat));
+
+    seat_init(seat, generation, (uint32_t)generation->seats_count++);
+    td_list_append(&generation->seats, &seat->link);
+    return seat;
+}
+
+void
+generation_remove_seat(struct seat *seat)
+{
+    td_list_remove(&seat->link);
+    free(seat);
+}
 
 size_t
 generation_workers(const struct generation *generation)
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < generation->seats_count; i++)
-        count += generation->seats[i].pid != 0;
+    GENERATION_EACH(seat, generation)
+        count += seat->pid != 0;
     return count;
 }
 
@@ -190,8 +225,8 @@ generation_ready(const struct generation *generation)
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < generation->seats_count; i++)
-        count += generation->seats[i].ready;
+    GENERATION_EACH(seat, generation)
+        count += seat->ready && !seat->retires;
     return count;
 }
 
@@ -204,6 +239,8 @@ generation_destroy(struct generation **generation_ref)
         return;
     *generation_ref = NULL;
     generation_release_listeners(generation);
+    while (!td_list_is_empty(&generation->seats))
+        generation_remove_seat(generation_first_seat(generation));
     if (generation->access_fd >= 0)
         close(generation->access_fd);
     plan_close(&generation->plan);

@@ -33,10 +33,20 @@ struct generation {
     struct quarantine quarantine;
     int access_fd;               /* -1: access lines go where the others go */
     struct listener **listeners; /* by configuration->listeners; NULL once released */
-    struct seat *seats;
-    size_t seats_count;
+    td_list seats;      /* by number; one that retires stays until its worker has gone */
+    size_t seats_count; /* of those that do not retire */
     ev_timer limit; /* the time it has, to become ready or to drain */
 };
+
+#define GENERATION_EACH(seat, generation)                                                          \
+    for (struct seat *seat = generation_first_seat(generation); seat != NULL;                      \
+         seat = generation_seat_after(generation, seat))
+
+struct seat *generation_first_seat(const struct generation *generation); /* NULL: there is none */
+struct seat *generation_seat_after(const struct generation *generation, const struct seat *seat);
+
+struct seat *generation_add_seat(struct generation *generation);
+void generation_remove_seat(struct seat *seat); /* nobody sits there, nor will */
 
 /* Settings and identity.  TD_ECONFIG with file and line, or -errno. */
 int generation_load(const struct options *options, uint32_t number, struct generation **out,

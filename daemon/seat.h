@@ -10,17 +10,20 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <tornado/error.h>
+#include "base/list.h"
 #include "daemon/control.h"
 #include "daemon/scoreboard.h"
 
 struct generation;
 
 struct seat {
+    td_list link; /* of its generation's seats */
     struct generation *generation;
     uint32_t number;  /* from 0 */
     pid_t pid;        /* 0: nobody sits here */
     bool ready;       /* it has said so */
     int64_t ready_ns; /* when, monotonic */
+    bool retires;     /* who sits here is to leave, and nobody comes after */
     struct slot *slot;
     ev_io control;                 /* fd -1: closed */
     ev_timer limit;                /* runs until it is ready */

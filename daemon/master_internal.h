@@ -1,0 +1,79 @@
+/*
+ * What the files of the master share.  master.c: signals, leaving, life; rollout.c: the generation
+ * that is to come; supervise.c: workers come and go.
+ */
+#ifndef DAEMON_MASTER_INTERNAL_H
+#define DAEMON_MASTER_INTERNAL_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/list.h"
+#include "daemon/checker.h"
+#include "daemon/generation.h"
+#include "daemon/options.h"
+
+enum phase {
+    PHASE_NONE, /* no generation is to come */
+    PHASE_CHECK,
+    PHASE_CANARY,
+    PHASE_FILL,
+};
+
+struct master {
+    const struct options *options;
+    struct ev_loop *loop;
+    ev_io signals;
+    ev_timer watchdog;
+
+    struct generation *current; /* serves; NULL before the first one does, and when stopping */
+    struct generation *next;    /* is to come; NULL: none */
+    enum phase phase;
+    td_list draining;     /* oldest first */
+    uint32_t generations; /* there ever were */
+
+    struct checker checker;
+    bool checker_timed_out;
+    bool reload_again; /* HUP came while a reload was on its way */
+    bool stopping;
+    int exit_status;
+
+    const char *pid_path; /* NULL: none */
+    int pid_fd;
+};
+
+extern struct master master;
+
+/* ---- master.c */
+
+void master_tell_status(void); /* STATUS= of how many workers serve */
+int master_open_log(const td_configuration *configuration, td_err *err);
+void master_signal_workers(struct generation *generation, int number);
+void master_end_when_alone(void); /* the last of what a stop waits for may have gone */
+void master_forget(struct generation *generation); /* a draining one whose workers have gone */
+
+/* Tell its workers to leave; those that serve nobody yet are simply ended. */
+void master_drain(struct generation *generation, enum control_type how);
+
+/* ---- rollout.c */
+
+/* The first generation; rc < 0: it failed at once. */
+int rollout_begin(td_err *err);
+
+/* Another one, now or after the one that is on its way. */
+void rollout_reload(void);
+
+/* The next generation will not serve.  status: what the program exits with if it is the first one. */
+void rollout_fail(int status, const char *format, ...) TD_PRINTF(2, 3);
+int rollout_exit_status(int rc); /* of a failure with this code */
+
+void rollout_checked(int status); /* the checker was reaped */
+void rollout_seat_ready(struct generation *generation); /* one of the next generation is */
+
+/* ---- supervise.c */
+
+void supervise_reap(void); /* SIGCHLD has come */
+void supervise_seat_ready(struct seat *seat);
+void supervise_respawn_failed(struct seat *seat, const td_err *err);
+
+#endif
