@@ -22,6 +22,7 @@
 #define READ_SIZE (64 * 1024)
 #define PIPELINE_MAX (64 * 1024) /* bytes read ahead while a handler works */
 #define LINGER_MAX (16 * 1024 * 1024) /* bytes of a refused upload: a reset would eat our answer */
+#define LINGER_A_TURN (1024 * 1024)
 #define LINGER_MS 2000
 #define WARM_MS 1000
 
@@ -332,6 +333,7 @@ begin_linger(td_http1connection *conn)
     conn->phase = HTTP1_LINGER;
     conn->lingered = 0;
     td_buf_release(&conn->in);
+    td_transport_expect_discard(&conn->transport);
     td_deadline_start(&conn->context->lingering, &conn->deadline, td_now_ns());
 }
 
@@ -448,7 +450,7 @@ input_ended(td_http1connection *conn, ssize_t result)
 static void
 receive_linger(td_http1connection *conn)
 {
-    ssize_t n = conn->transport.ops->read(&conn->transport, read_buffer, sizeof(read_buffer));
+    const ssize_t n = td_transport_discard(&conn->transport, LINGER_A_TURN);
 
     if (n == -EAGAIN)
         return;

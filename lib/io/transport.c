@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define DISCARD_LOW_WATER (256 * 1024) /* bytes */
+
 static ssize_t
 plain_read(td_transport *t, void *to, size_t size)
 {
@@ -177,4 +179,33 @@ td_transport_close(td_transport *t, td_ioloop *loop)
     ev_io_stop(td_ioloop_ev(loop), &t->watcher);
     t->ops->close(t);
     t->watcher.fd = -1;
+}
+
+/* ---- what nobody wants */
+
+/*
+ * The kernel makes room for as much.  With the little room that there is at first each look would make
+ * it send the peer's next bytes in our time, where the peer is on the same host.
+ */
+void
+td_transport_expect_discard(td_transport *t)
+{
+    const int value = DISCARD_LOW_WATER;
+
+    setsockopt(t->watcher.fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof(value));
+}
+
+/* A unix socket does not know how to drop, and asks for room: -EFAULT. */
+ssize_t
+td_transport_discard(td_transport *t, size_t size)
+{
+    char bytes[16384];
+    ssize_t n;
+
+    do
+        n = recv(t->watcher.fd, NULL, size, MSG_TRUNC);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno == EFAULT)
+        n = recv(t->watcher.fd, bytes, size < sizeof(bytes) ? size : sizeof(bytes), 0);
+    return n < 0 ? -errno : n;
 }

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -195,6 +196,70 @@ close_it(td_transport *t, int events)
     td_transport_close(t, loop);
 }
 
+/* How much of what the peer has sent and then ended is dropped in all. */
+static size_t
+discard_all(void)
+{
+    size_t dropped = 0;
+    ssize_t n;
+
+    while ((n = td_transport_discard(&transport, 1 << 20)) > 0)
+        dropped += (size_t)n;
+    ck_assert_int_eq(n, 0);
+    return dropped;
+}
+
+START_TEST(what_nobody_wants_is_dropped)
+{
+    static char bytes[50000];
+
+    td_transport_expect_discard(&transport);
+    ck_assert_int_eq(td_transport_discard(&transport, 100), -EAGAIN);
+    ck_assert_int_eq(write(peer, bytes, sizeof(bytes)), sizeof(bytes));
+    ck_assert_int_eq(td_transport_discard(&transport, 100), 100);
+    shutdown(peer, SHUT_WR);
+    ck_assert_uint_eq(discard_all(), sizeof(bytes) - 100);
+}
+END_TEST
+
+/* In the place of the pair that is there. */
+static void
+connect_by_tcp(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(address);
+    const int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+    close_transport();
+    open_loop();
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, len), 0);
+    ck_assert_int_eq(listen(listener, 1), 0);
+    getsockname(listener, (struct sockaddr *)&address, &len);
+    peer = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(connect(peer, (struct sockaddr *)&address, len), 0);
+    td_transport_open_plain(&transport, accept4(listener, NULL, NULL, SOCK_NONBLOCK), on_event);
+    close(listener);
+}
+
+/* The room of the transport is not enough for so much unless it is made. */
+START_TEST(much_that_nobody_wants_is_told_at_once)
+{
+    static char bytes[100000];
+
+    connect_by_tcp();
+    td_transport_expect_discard(&transport);
+    td_transport_watch(&transport, loop, TD_READABLE);
+    ck_assert_int_eq(write(peer, bytes, sizeof(bytes)), sizeof(bytes));
+    turn();
+    ck_assert_str_eq(notes, "");
+    ck_assert_int_eq(write(peer, bytes, sizeof(bytes)), sizeof(bytes));
+    shutdown(peer, SHUT_WR);
+    turn();
+    ck_assert_int_eq(notes[0], 'r');
+    ck_assert_uint_eq(discard_all(), 2 * sizeof(bytes));
+}
+END_TEST
+
 START_TEST(it_may_be_closed_from_its_event)
 {
     transport.on_event = close_it;
@@ -216,6 +281,8 @@ fill(TCase *tcase)
     tcase_add_test(tcase, a_shutdown_ends_the_sending_side_alone);
     tcase_add_test(tcase, only_what_is_watched_is_told);
     tcase_add_test(tcase, interest_that_stays_or_comes_back_costs_no_system_call);
+    tcase_add_test(tcase, what_nobody_wants_is_dropped);
+    tcase_add_test(tcase, much_that_nobody_wants_is_told_at_once);
     tcase_add_test(tcase, it_may_be_closed_from_its_event);
 }
 
