@@ -199,23 +199,6 @@ td_arena_rewind(td_arena *arena, td_arena_mark mark)
     arena->end = mark.chunk != NULL ? (char *)mark.chunk + mark.chunk->size : NULL;
 }
 
-void
-td_arena_adopt(td_arena *arena, td_arena *other)
-{
-    td_arena_chunk *oldest = other->newest;
-
-    if (oldest == NULL)
-        return;
-    while (oldest->older != NULL)
-        oldest = oldest->older;
-    oldest->older = arena->newest;
-    arena->newest = other->newest;
-    arena->next = other->next;
-    arena->end = other->end;
-    arena->total += other->total;
-    td_arena_init(other);
-}
-
 bool
 td_arena_has_mark(const td_arena *arena, td_arena_mark mark)
 {

@@ -38,9 +38,6 @@ typedef struct td_arena_mark {
 TD_PRIVATE void td_arena_init(td_arena *arena); /* no memory is taken before the first allocation */
 TD_PRIVATE void td_arena_fini(td_arena *arena); /* gives all chunks back */
 
-/* What `other` holds is from now on the arena's, as if it had been allocated there; `other` is empty. */
-TD_PRIVATE void td_arena_adopt(td_arena *arena, td_arena *other);
-
 /* Forget what was allocated since the mark; chunks taken since are given back. */
 TD_PRIVATE void td_arena_rewind(td_arena *arena, td_arena_mark mark);
 

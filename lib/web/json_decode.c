@@ -2,34 +2,38 @@
  * td_request_json, by libjansson behind our header.
  *
  * Jansson's allocator is one for the whole process, and a handler may use Jansson as well.  Ours
- * takes from the request's arena, and only so much, while this file is parsing on this thread, and
- * is malloc otherwise; nothing that was parsed is ever freed but with the arena.  Jansson parses by
- * recursion, on a stack that is small here, so the depth is measured before.
+ * takes from the request's arena, and only so much, while this file is parsing, and is malloc
+ * otherwise; nothing that was parsed is ever freed but with the arena.
  *
- * It parses a text in one go, 50 ns a byte at worst.  A long one goes to a thread of the executor, so that
- * others are served meanwhile.
+ * Jansson asks for the text piece by piece.  Of a long one (10 ns a byte, 100 at worst) it gets the
+ * next piece only after others had their turn, where the last turn was long enough: the coroutine
+ * waits in Jansson's midst.  A cancellation ends at that wait, for C frames of others are not to be
+ * unwound, and goes on when Jansson has seen the text end there.  Jansson parses by recursion, on a
+ * stack that is small here, so the depth of a piece is known before it gets it.
  */
 #include <jansson.h>
 #include <stdlib.h>
-#include <tornado/executor.h>
+#include <tornado/coroutine.h>
 #include <tornado/json.h>
+#include "base/clock.h"
+#include "io/coroutine.h"
 #include "web/handler.h"
 
-#define SHORT 4096        /* bytes of a text that is parsed where it is asked for */
-#define BLOCK (64 * 1024) /* bytes that are taken from the arena at once; it has them from malloc */
-
-_Static_assert(BLOCK > TD_CHUNK_SIZE, "the pool of chunks is for the loop's thread");
+#define SHORT 4096             /* bytes of a text that is parsed in one go */
+#define TURN_NS INT64_C(100000) /* of a longer one; a piece begun is parsed, and an array grown, to its end */
+#define BLOCK (64 * 1024)      /* bytes that are taken from the arena at once for a longer one */
 
 /* A text that is being parsed, and what has become of it. */
 struct parse {
-    td_str text;
-    size_t depth_max;
-    td_arena arena;    /* of the values */
-    char *next, *end;  /* what is left of its newest block */
+    td_str rest;
+    size_t depth, depth_max;
+    bool in_string, after_backslash; /* where the depth was measured up to */
+    td_arena *arena;   /* of the values */
+    size_t block_size; /* bytes; 0: each value is taken from the arena itself */
+    char *next, *end;  /* what is left of the newest block */
     size_t left;       /* bytes that may still be taken */
-    json_t *root;      /* NULL: it was refused */
-    bool is_too_deep, is_too_large;
-    json_error_t error;
+    int64_t turn_end_ns;
+    bool is_in_turns, is_too_deep, is_too_large, is_canceled;
 };
 
 static __thread struct parse *parsing; /* NULL: nothing is being parsed on this thread */
@@ -47,11 +51,11 @@ take_memory(size_t size)
         return NULL;
     }
     parse->left -= size;
-    if (size > BLOCK / 4)
-        return td_arena_alloc_raw(&parse->arena, size);
+    if (size > parse->block_size / 4)
+        return td_arena_alloc_raw(parse->arena, size);
     if (size > (size_t)(parse->end - parse->next)) {
-        parse->next = td_arena_alloc_raw(&parse->arena, BLOCK);
-        parse->end = parse->next + BLOCK;
+        parse->next = td_arena_alloc_raw(parse->arena, parse->block_size);
+        parse->end = parse->next + parse->block_size;
     }
     parse->next += size;
     return parse->next - size;
@@ -79,71 +83,96 @@ install_allocator(void)
     return true;
 }
 
-/* Of arrays and objects in one another, as far as this is JSON. */
-static size_t
-depth_of(td_str json)
+/* Of arrays and objects in one another, as far as this is JSON.  False: too many. */
+static bool
+measure_depth(struct parse *parse, td_str piece)
 {
-    size_t depth = 0, deepest = 0;
-    bool is_string = false;
+    for (size_t i = 0; i < piece.len; i++) {
+        const char c = piece.ptr[i];
 
-    for (size_t i = 0; i < json.len; i++) {
-        const char c = json.ptr[i];
-
-        if (c == '"')
-            is_string = !is_string;
-        else if (is_string)
-            i += c == '\\';
-        else if (c == '[' || c == '{')
-            deepest = ++depth > deepest ? depth : deepest;
-        else if ((c == ']' || c == '}') && depth > 0)
-            depth--;
+        if (parse->after_backslash)
+            parse->after_backslash = false;
+        else if (c == '"')
+            parse->in_string = !parse->in_string;
+        else if (parse->in_string)
+            parse->after_backslash = c == '\\';
+        else if ((c == '[' || c == '{') && ++parse->depth > parse->depth_max)
+            return false;
+        else if ((c == ']' || c == '}') && parse->depth > 0)
+            parse->depth--;
     }
-    return deepest;
-}
-
-static void *
-parse(void *arg)
-{
-    struct parse *parse = arg;
-
-    parse->is_too_deep = depth_of(parse->text) > parse->depth_max;
-    if (parse->is_too_deep)
-        return NULL;
-    parsing = parse;
-    parse->root = json_loadb(parse->text.ptr, parse->text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL,
-                             &parse->error);
-    parsing = NULL;
-    return NULL;
+    return true;
 }
 
 static void
-parse_fini(struct parse *parse)
+wait_for_turn(void *arg)
 {
-    td_arena_fini(&parse->arena);
+    struct parse *parse = arg;
+
+    td_sleep(0);
+    parse->turn_end_ns = td_clock_ns() + TURN_NS;
+}
+
+/* What others do meanwhile is not our parsing. */
+static void
+end_turn(struct parse *parse)
+{
+    parsing = NULL;
+    parse->is_canceled = td_coroutine_catch(wait_for_turn, parse) != TD_COROUTINE_RETURNED;
+    parsing = parse;
+}
+
+/* For Jansson: the next piece of the text; 0 is its end. */
+static size_t
+next_piece(void *room, size_t size, void *arg)
+{
+    struct parse *parse = arg;
+    const td_str piece = {parse->rest.ptr, parse->rest.len < size ? parse->rest.len : size};
+
+    if (parse->is_in_turns && td_clock_ns() > parse->turn_end_ns)
+        end_turn(parse);
+    if (parse->is_canceled)
+        return 0;
+    parse->is_too_deep = !measure_depth(parse, piece);
+    if (parse->is_too_deep)
+        return 0;
+    memcpy(room, piece.ptr, piece.len);
+    parse->rest = td_str_make(piece.ptr + piece.len, parse->rest.len - piece.len);
+    return piece.len;
 }
 
 static void
 parse_body(td_handler *h, td_str body)
 {
-    struct parse job __attribute__((cleanup(parse_fini))) = {
-        .text = body,
+    struct parse job = {
+        .rest = body,
         .depth_max = (size_t)h->request->limits->max_json_depth,
+        .arena = &h->request->arena,
         .left = (size_t)h->request->limits->max_json_memory,
     };
+    json_error_t error;
+    json_t *root;
 
-    if (body.len <= SHORT || td_coroutine_current() == NULL)
-        parse(&job);
-    else if (td_executor_run(NULL, parse, &job, NULL) < 0)
-        td_handler_raise_quietly(h, 503, "json: executor_queue is full");
+    if (body.len > SHORT && td_coroutine_current() != NULL) {
+        job.block_size = BLOCK;
+        job.is_in_turns = true;
+        job.turn_end_ns = td_clock_ns() + TURN_NS;
+    }
+    parsing = &job;
+    root = json_load_callback(next_piece, &job, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    parsing = NULL;
+    if (job.is_canceled) {
+        td_coroutine_cancel(td_coroutine_current());
+        td_sleep(0); /* does not return */
+    }
     if (job.is_too_deep)
         td_handler_raise_quietly(h, 413, "json: deeper than max_json_depth");
     if (job.is_too_large)
         td_handler_raise_quietly(h, 413, "json: larger than max_json_memory");
-    if (job.root == NULL)
-        td_handler_raise_quietly(h, 400, "json: line %d, column %d: %s", job.error.line,
-                                 job.error.column, job.error.text);
-    td_arena_adopt(&h->request->arena, &job.arena);
-    h->json = (const td_json *)job.root;
+    if (root == NULL)
+        td_handler_raise_quietly(h, 400, "json: line %d, column %d: %s", error.line, error.column,
+                                 error.text);
+    h->json = (const td_json *)root;
 }
 
 const td_json *

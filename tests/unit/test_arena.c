@@ -99,30 +99,6 @@ START_TEST(rewinding_to_an_empty_arena_empties_it)
 }
 END_TEST
 
-START_TEST(what_was_adopted_lives_as_long_as_the_arena)
-{
-    td_arena arena, other;
-    char *kept, *adopted, *large;
-
-    td_arena_init(&arena);
-    td_arena_init(&other);
-    kept = td_arena_strdup(&arena, "kept");
-    td_arena_adopt(&arena, &other); /* nothing */
-    adopted = td_arena_strdup(&other, "adopted");
-    large = td_arena_alloc(&other, 100000);
-    td_arena_adopt(&arena, &other);
-    ck_assert_uint_eq(other.total, 0);
-    ck_assert_uint_ge(arena.total, 2 * TD_CHUNK_SIZE + 100000);
-    td_arena_fini(&other);
-    td_arena_alloc(&arena, 3000);
-    ck_assert_str_eq(kept, "kept");
-    ck_assert_str_eq(adopted, "adopted");
-    ck_assert(is_all(large, 100000, 0));
-    td_arena_fini(&arena);
-    ck_assert_uint_eq(arena.total, 0);
-}
-END_TEST
-
 START_TEST(chunks_are_pooled_last_in_first_out)
 {
     void *a = td_chunk_get(), *b = td_chunk_get();
@@ -214,7 +190,6 @@ fill(TCase *tcase)
     tcase_add_test(tcase, an_arena_can_be_used_again_after_fini);
     tcase_add_test(tcase, rewinding_forgets_what_came_after_the_mark);
     tcase_add_test(tcase, rewinding_to_an_empty_arena_empties_it);
-    tcase_add_test(tcase, what_was_adopted_lives_as_long_as_the_arena);
     tcase_add_test(tcase, chunks_are_pooled_last_in_first_out);
     tcase_add_test(tcase, copies_end_in_a_nul_that_is_not_counted);
     ADD_TABLE(tcase, sprintf_takes_any_length, lengths);

@@ -234,6 +234,124 @@ START_TEST(what_takes_too_much_memory_is_413)
 }
 END_TEST
 
+/* ---- long texts */
+
+#define ELEMENTS 40000 /* in objects of one member: some milliseconds */
+
+static td_str
+long_text(const char *end)
+{
+    char *const text = td_arena_alloc(&web_arena, 8 * ELEMENTS + 64), *p = text;
+
+    for (size_t i = 0; i < ELEMENTS; i++)
+        p = stpcpy(p, i > 0 ? ",{\"a\":1}" : "[{\"a\":1}");
+    strcpy(p, end);
+    return td_str_of(text);
+}
+
+static size_t elements_count;
+
+static void
+count_elements(td_handler *h)
+{
+    elements_count = td_json_count(td_request_json(h));
+}
+
+START_TEST(others_have_their_turn_while_a_long_text_is_parsed)
+{
+    json_t *others;
+    web_exchange *x;
+
+    act = count_elements;
+    elements_count = 0;
+    x = post(long_text("]"));
+    ck_assert_int_eq(x->finishes, 0);
+    others = json_pack("{s:i}", "a", 1); /* not with the memory of the request */
+    WEB_UNTIL(x->finishes == 1);
+    ck_assert_uint_eq(elements_count, ELEMENTS);
+    web_done(x);
+    ck_assert_int_eq(json_integer_value(json_object_get(others, "a")), 1);
+    json_decref(others);
+}
+END_TEST
+
+START_TEST(two_long_texts_are_parsed_side_by_side)
+{
+    web_exchange *a, *b;
+
+    act = count_elements;
+    a = post(long_text("]"));
+    b = post(long_text("}"));
+    WEB_UNTIL(a->finishes == 1 && b->finishes == 1);
+    ck_assert_int_eq(a->status, 200);
+    ck_assert_int_eq(b->status, 400);
+    web_done(a);
+    web_done(b);
+}
+END_TEST
+
+static const struct {
+    const char *end;
+    int status;
+} long_ends[] = {
+    {"]", 200},
+    {"", 400},
+    {",[[[[]]]]]", 200},
+    {",[[[[[]]]]]]", 413},
+    {",\"[[[[[[[[[[\\\\\\\"[[[[\"]", 200},
+    {",\"\\\\\",[[[[[", 413},
+};
+
+START_TEST(a_long_text_is_judged_as_a_short_one)
+{
+    web_exchange *x;
+
+    act = ask_json;
+    narrow.max_json_depth = 5;
+    x = post(long_text(long_ends[_i].end));
+    WEB_UNTIL(x->finishes == 1);
+    ck_assert_int_eq(x->status, long_ends[_i].status);
+    web_done(x);
+}
+END_TEST
+
+static bool was_unwound;
+
+static void
+note_unwound(int *unused)
+{
+    (void)unused;
+    was_unwound = true;
+}
+
+static void
+ask_in_vain(td_handler *h)
+{
+    int guard __attribute__((cleanup(note_unwound))) = 0;
+
+    td_request_json(h);
+    ck_abort_msg("%d: it goes on", guard);
+}
+
+static const td_handler_class Leaving = {.post = ask_in_vain, .flags = TD_CANCEL_ON_CLOSE};
+static const td_url leaving_urls[] = {TD_URL("/", &Leaving), {.pattern = NULL}};
+
+START_TEST(who_leaves_while_it_is_parsed_is_unwound)
+{
+    web_exchange *x;
+
+    web_teardown();
+    web_setup();
+    web_serve(leaving_urls);
+    was_unwound = false;
+    x = post(long_text("]"));
+    ck_assert_int_eq(x->finishes, 0);
+    web_client_leaves(x);
+    WEB_UNTIL(was_unwound);
+    web_done(x);
+}
+END_TEST
+
 /* ---- a handler that uses the same library */
 
 static void
@@ -294,6 +412,10 @@ main(void)
     tcase_add_test(tcase, what_is_too_deep_is_413);
     tcase_add_test(tcase, the_deepest_document_fits_the_smallest_stack);
     tcase_add_test(tcase, what_takes_too_much_memory_is_413);
+    tcase_add_test(tcase, others_have_their_turn_while_a_long_text_is_parsed);
+    tcase_add_test(tcase, two_long_texts_are_parsed_side_by_side);
+    tcase_add_loop_test(tcase, a_long_text_is_judged_as_a_short_one, 0, COUNT(long_ends));
+    tcase_add_test(tcase, who_leaves_while_it_is_parsed_is_unwound);
     tcase_add_test(tcase, a_handler_may_use_the_library_too);
     tcase_add_test(tcase, an_allocator_that_is_not_ours_is_left_alone);
     suite_add_tcase(suite, tcase);
