@@ -1,13 +1,15 @@
 /*
- * The access log of one worker.  The loop writes lines into a ring in memory, a thread of its own
- * writes the ring out, so a full disk or a reader that sleeps never holds a request up: what does
- * not fit is dropped and counted.  No system call a request.
+ * The access log of one worker.  The loop writes lines into a ring in shared memory, a thread of its
+ * own writes the ring out, so a full disk or a reader that sleeps never holds a request up: what
+ * does not fit is dropped and counted.  No system call a request.  What a dead worker left in its
+ * ring the master writes.
  */
 #ifndef DAEMON_ACCESSLOG_H
 #define DAEMON_ACCESSLOG_H
 
 #include <stdint.h>
 #include <tornado/error.h>
+#include "base/ring.h"
 #include "base/settings.h"
 #include "http/request.h"
 #include "io/ioloop.h"
@@ -15,10 +17,15 @@
 typedef struct accesslog accesslog;
 
 struct accesslog_options {
-    td_access_format format; /* not TD_ACCESS_OFF */
-    int fd;                  /* stays the caller's; -1: each line goes to the log of the process */
-    size_t ring_size;        /* bytes, a power of two; 0: 1 MiB */
+    td_access_format format;
+    int fd;            /* stays the caller's; -1: each line goes to the log of the process */
+    td_ring *ring;     /* outlives it */
+    uint64_t *dropped; /* lines: counted in there; outlives it */
 };
+
+/* What the settings say; format is TD_ACCESS_OFF where there is none to be. */
+struct accesslog_options accesslog_options_of(const td_log_settings *settings, int access_fd,
+                                              td_ring *ring, uint64_t *dropped);
 
 int accesslog_create(td_ioloop *loop, const struct accesslog_options *options, accesslog **out,
                      td_err *err);
@@ -32,10 +39,13 @@ void accesslog_add(accesslog *log, const td_request *request, int64_t duration_n
  */
 void accesslog_set_fd(accesslog *log, int fd);
 
-/* Write out what is left, from the fatal-signal handler of the loop's thread. */
-void accesslog_rescue(accesslog *log);
-
 /* Write out what is left, for at most two seconds. */
 void accesslog_destroy(accesslog **log);
+
+/*
+ * Write what a dead worker left in options->ring, without waiting; counts and tells what cannot be
+ * written.  `whose` is for the log: "worker 2".
+ */
+void accesslog_inherit(const struct accesslog_options *options, const char *whose);
 
 #endif

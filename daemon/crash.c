@@ -1,6 +1,6 @@
 /*
  * The handler runs on a stack of its own, for the other one may be what overflowed.  It writes what
- * is certain first and takes the risks (walking the stack, the access log) last: a second fault in
+ * is certain first and takes the risks (walking the stack) last: a second fault in
  * here ends the process by the default action, and the master still has what was written until
  * then.  An alarm ends it should it hang.
  */
@@ -25,8 +25,6 @@
 static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP};
 
 static struct slot *own_slot;
-static void (*last_words)(void *arg);
-static void *last_words_arg;
 
 static uintptr_t
 program_counter(const ucontext_t *context)
@@ -82,8 +80,6 @@ on_fatal_signal(int number, siginfo_t *info, void *context)
     alarm(RISKS_SECONDS);
     note_request(report);
     note_callers(report, pc);
-    if (last_words != NULL)
-        last_words(last_words_arg);
     if (was_sent)
         raise(number); /* blocked until we return, and the default action by then */
 }
@@ -106,11 +102,4 @@ crash_install(struct slot *slot)
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof(fatal_signals) / sizeof(*fatal_signals); i++)
         sigaction(fatal_signals[i], &action, NULL);
-}
-
-void
-crash_set_last_words(void (*fn)(void *arg), void *arg)
-{
-    last_words_arg = arg;
-    last_words = fn;
 }

@@ -10,7 +10,4 @@
  */
 void crash_install(struct slot *slot);
 
-/* Call this last of all then; it may do what a signal handler may, for two seconds. */
-void crash_set_last_words(void (*fn)(void *arg), void *arg);
-
 #endif

@@ -44,6 +44,7 @@ struct slot {
     int64_t alive_ns;  /* monotonic: when its loop last came by, see HEARTBEAT_OF */
     pid_t pid; /* these three for whoever looks at the board; the master knows them itself */
     uint32_t generation, worker;
+    uint64_t log_dropped, access_dropped; /* lines that the two logs did not take */
     struct crash_report crash;
 };
 

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/logqueue.h"
+#include "daemon/accesslog.h"
 #include "daemon/generation.h"
 #include "daemon/postmortem.h"
 #include "daemon/worker.h"
@@ -216,8 +218,19 @@ become_worker(struct seat *seat, pid_t master, int control)
                                      .access_fd = generation->access_fd,
                                      .quarantined = generation->quarantine.is_in};
 
+    options.log_ring = seat->log_ring;
+    options.access_ring = seat->access_ring;
     options.sockets = choose_sockets(seat, &options.sockets_count);
     worker_main(&options);
+}
+
+static int
+create_rings(struct seat *seat, td_err *err)
+{
+    const size_t size = (size_t)seat->generation->configuration->log.buffer;
+    const int rc = td_ring_create(size, &seat->log_ring, err);
+
+    return rc == 0 ? td_ring_create(size, &seat->access_ring, err) : rc;
 }
 
 int
@@ -232,7 +245,7 @@ seat_spawn(struct seat *seat, td_err *err)
     if (seat->slot == NULL)
         return td_err_set(err, TD_EBUSY, "more than %d workers in all generations",
                           SCOREBOARD_SLOTS);
-    if (control_pair(&ours, &theirs, err) < 0)
+    if (create_rings(seat, err) < 0 || control_pair(&ours, &theirs, err) < 0)
         goto fail_slot;
     pid_t pid = fork();
     if (pid < 0) {
@@ -243,6 +256,8 @@ seat_spawn(struct seat *seat, td_err *err)
         become_worker(seat, master, theirs);
 
     close(theirs);
+    td_ring_hide_from_children(seat->log_ring);
+    td_ring_hide_from_children(seat->access_ring);
     seat->pid = pid;
     seat->slot->pid = pid;
     seat->slot->worker = seat->number;
@@ -261,6 +276,21 @@ fail_pair:
 fail_slot:
     seat_clear(seat);
     return err->code;
+}
+
+void
+seat_hear_last_words(struct seat *seat)
+{
+    const struct generation *generation = seat->generation;
+    const struct accesslog_options access =
+        accesslog_options_of(&generation->configuration->log, generation->access_fd,
+                             seat->access_ring, &seat->slot->access_dropped);
+    char whose[32];
+
+    snprintf(whose, sizeof(whose), "worker %u", seat->number);
+    td_logqueue_inherit(seat->log_ring);
+    accesslog_inherit(&access, whose);
+    seat_listen(seat);
 }
 
 void
@@ -285,6 +315,8 @@ seat_clear(struct seat *seat)
     if (seat->slot != NULL)
         scoreboard_release(seat->slot);
     seat->slot = NULL;
+    td_ring_destroy(&seat->log_ring);
+    td_ring_destroy(&seat->access_ring);
 }
 
 int

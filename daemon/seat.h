@@ -11,6 +11,7 @@
 #include <sys/types.h>
 #include <tornado/error.h>
 #include "base/list.h"
+#include "base/ring.h"
 #include "daemon/control.h"
 #include "daemon/scoreboard.h"
 
@@ -25,6 +26,7 @@ struct seat {
     int64_t ready_ns; /* when, monotonic */
     bool retires;     /* who sits here is to leave, and nobody comes after */
     struct slot *slot;
+    td_ring *log_ring, *access_ring; /* lines of the worker on their way; NULL: nobody sits here */
     ev_io control;                 /* fd -1: closed */
     ev_timer limit;                /* runs until it is ready */
     ev_timer heartbeat;            /* runs while it is ready, if there is a hang_timeout */
@@ -47,6 +49,9 @@ void seat_init(struct seat *seat, struct generation *generation, uint32_t number
 
 /* Fork the worker. */
 int seat_spawn(struct seat *seat, td_err *err);
+
+/* The worker was reaped: write what it has logged, then listen to what it has said. */
+void seat_hear_last_words(struct seat *seat);
 
 /*
  * The worker was reaped: close what was its own, keep its slot for a description.  seat_clear gives

@@ -106,7 +106,7 @@ on_worker_ended(struct seat *seat, int status)
     td_arena arena;
 
     td_arena_init(&arena);
-    seat_listen(seat); /* its last words */
+    seat_hear_last_words(seat);
     td_str text = describe_end(seat, pid, status, &arena);
     const uint32_t instance = blamed(seat, status);
     seat_bury(seat);

@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/logqueue.h"
 #include "base/table.h"
 #include "daemon/accesslog.h"
 #include "daemon/control.h"
@@ -457,29 +458,17 @@ set_signals(struct worker *worker)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void
-rescue_access_log(void *arg)
-{
-    const struct worker *worker = arg;
-
-    if (worker->access != NULL)
-        accesslog_rescue(worker->access);
-}
-
 static int
 open_access_log(struct worker *worker, td_err *err)
 {
-    const td_log_settings *settings = &worker->configuration->log;
-    int fd = worker->options->access_fd;
+    const struct worker_options *options = worker->options;
+    const struct accesslog_options access =
+        accesslog_options_of(&worker->configuration->log, options->access_fd, options->access_ring,
+                             &options->slot->access_dropped);
 
-    if (settings->access == TD_ACCESS_OFF)
-        return 0;
-    if (fd < 0 && (settings->target == TD_LOG_STDERR || settings->target == TD_LOG_FILE))
-        fd = td_log_fd();
-    return accesslog_create(
-        worker->loop,
-        &(struct accesslog_options){.format = (td_access_format)settings->access, .fd = fd},
-        &worker->access, err);
+    return access.format != TD_ACCESS_OFF
+               ? accesslog_create(worker->loop, &access, &worker->access, err)
+               : 0;
 }
 
 /* "/proc/self/fd/7" is the file that we know under its name. */
@@ -547,7 +536,6 @@ become_worker(struct worker *worker)
     close_unneeded(options);
     td_table_reseed();
     crash_install(options->slot);
-    crash_set_last_words(rescue_access_log, worker);
     td_activity_slot = &options->slot->activity;
     if (privileges_drop(options->identity, &worker->failure) < 0 ||
         workerloop_open(worker->configuration, &worker->loop, &worker->failure) < 0)
@@ -556,6 +544,9 @@ become_worker(struct worker *worker)
     if (!privileges_tie_to_parent(options->master, SIGTERM))
         return td_err_set(&worker->failure, TD_ECLOSED, "the master has gone");
     init_watchers(worker);
+    td_log_count_dropped_in(&options->slot->log_dropped);
+    if (td_logqueue_start(options->log_ring, &worker->failure) < 0)
+        return worker->failure.code;
     return open_access_log(worker, &worker->failure);
 }
 
@@ -575,12 +566,14 @@ close_worker(struct worker *worker)
         _exit(0); /* a job that never ends may still use what would go now */
     site_close(&worker->site);
     td_arena_fini(&worker->arena);
+    td_logqueue_stop();
 }
 
 TD_NORETURN static void
 fail(const struct worker *worker)
 {
     tell_master(worker, CONTROL_FAILED, worker->failure.text);
+    td_logqueue_stop();
     exit(EX_CONFIG);
 }
 

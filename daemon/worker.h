@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "base/ring.h"
 #include "daemon/plan.h"
 #include "daemon/privileges.h"
 #include "daemon/scoreboard.h"
@@ -23,6 +24,7 @@ struct worker_options {
     pid_t master;
     int control;
     int access_fd; /* -1: access lines go where the others go */
+    td_ring *log_ring, *access_ring;
     const bool *quarantined; /* by the index of the instance less 1 */
     const struct worker_socket *sockets;
     size_t sockets_count;

@@ -2,7 +2,8 @@
  * One line, one write.
  *
  * A line is built on the caller's stack, at most LINE_SIZE bytes (PIPE_BUF, so a pipe takes it
- * whole or not at all), and given to the kernel once.  Nothing is buffered here and nothing blocks:
+ * whole or not at all), and given to the kernel once, unless somebody else takes it
+ * (td_log_divert).  Nothing is buffered here and nothing blocks:
  * descriptors that could block are opened anew, so that O_NONBLOCK is ours alone and not set for
  * everybody who shares the terminal; where that is not possible, poll says first whether there is
  * room.
@@ -30,7 +31,8 @@
 #include "base/arena.h"
 #include "base/clock.h"
 
-#define LINE_SIZE PIPE_BUF
+#define LINE_SIZE TD_LOG_LINE_MAX
+_Static_assert(LINE_SIZE <= PIPE_BUF, "a pipe takes a line whole");
 #define SYSLOG_SOCKET "/dev/log"
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
 
@@ -59,7 +61,8 @@ static struct {
     .identifier = "tornadod",
 };
 
-static uint64_t lost_total, lost_untold;
+static uint64_t lost_here, *lost_total = &lost_here, lost_untold;
+static td_log_take_fn *taker; /* NULL: the target itself */
 static bool is_torn; /* the last write ended inside a line: the disk is full */
 
 const char *(*td_log_current_module)(void);
@@ -190,78 +193,121 @@ build_journal(struct line *line, td_log_level level, const char *module, const c
 /* ---- giving it away */
 
 static ssize_t
-write_once(const struct line *line)
+give_once(const char *bytes, size_t len)
 {
     struct pollfd room = {.fd = log_state.fd, .events = POLLOUT};
 
     switch (log_state.writing) {
     case WRITE_POLLED:
-        if (poll(&room, 1, 0) <= 0)
+        if (poll(&room, 1, 0) <= 0) {
+            errno = EAGAIN;
             return -1;
+        }
         break;
     case WRITE_SEND:
-        return send(log_state.fd, line->bytes, line->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        return send(log_state.fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
     case WRITE_DATAGRAM:
         /* Not connected: the daemon at the other end may be restarted. */
-        return sendto(log_state.fd, line->bytes, line->len, MSG_DONTWAIT | MSG_NOSIGNAL,
+        return sendto(log_state.fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL,
                       (const struct sockaddr *)&log_state.address, sizeof(log_state.address));
     case WRITE_PLAIN:
         break;
     }
-    return write(log_state.fd, line->bytes, line->len);
+    return write(log_state.fd, bytes, len);
 }
 
-static bool
-write_line(td_log_level level, const char *module, const char *text)
+ssize_t
+td_log_give(const char *bytes, size_t len)
 {
-    struct line line = {.len = 0};
-    ssize_t written;
+    ssize_t given;
 
-    switch (log_state.target) {
-    case TD_LOG_STDERR:
-    case TD_LOG_FILE:
-        build_console(&line, level, module, text);
-        break;
-    case TD_LOG_SYSLOG:
-        build_syslog(&line, level, module, text);
-        break;
-    case TD_LOG_JOURNAL:
-        build_journal(&line, level, module, text);
-        break;
-    }
     do
-        written = write_once(&line);
-    while (written < 0 && errno == EINTR);
-    if (written > 0)
-        __atomic_store_n(&is_torn, (size_t)written < line.len, __ATOMIC_RELAXED);
-    return written == (ssize_t)line.len;
+        given = give_once(bytes, len);
+    while (given < 0 && errno == EINTR);
+    return given;
 }
 
 static void
-lose(uint64_t untold, uint64_t count)
+build(struct line *line, td_log_level level, const char *module, const char *text)
 {
-    __atomic_add_fetch(&lost_untold, untold + count, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&lost_total, count, __ATOMIC_RELAXED);
+    switch (log_state.target) {
+    case TD_LOG_STDERR:
+    case TD_LOG_FILE:
+        build_console(line, level, module, text);
+        break;
+    case TD_LOG_SYSLOG:
+        build_syslog(line, level, module, text);
+        break;
+    case TD_LOG_JOURNAL:
+        build_journal(line, level, module, text);
+        break;
+    }
+}
+
+bool
+td_log_pass(td_log_level level, const char *module, const char *text)
+{
+    struct line line = {.len = 0};
+
+    build(&line, level, module, text);
+    const ssize_t given = td_log_give(line.bytes, line.len);
+    if (given > 0)
+        __atomic_store_n(&is_torn, (size_t)given < line.len, __ATOMIC_RELAXED);
+    return given == (ssize_t)line.len;
+}
+
+void
+td_log_lose(uint64_t lines)
+{
+    __atomic_add_fetch(&lost_untold, lines, __ATOMIC_RELAXED);
+    __atomic_add_fetch(lost_total, lines, __ATOMIC_RELAXED);
+}
+
+uint64_t
+td_log_untold(void)
+{
+    return __atomic_load_n(&lost_untold, __ATOMIC_RELAXED);
+}
+
+bool
+td_log_tell_lost(void)
+{
+    const uint64_t untold =
+        td_log_untold() > 0 ? __atomic_exchange_n(&lost_untold, 0, __ATOMIC_RELAXED) : 0;
+    char note[64];
+
+    if (untold == 0)
+        return true;
+    snprintf(note, sizeof(note), "lines lost: %" PRIu64, untold);
+    if (td_log_pass(TD_LOG_WARNING, "log", note))
+        return true;
+    __atomic_add_fetch(&lost_untold, untold, __ATOMIC_RELAXED);
+    return false;
+}
+
+static bool
+divert(td_log_level level, const char *module, const char *text)
+{
+    struct line line = {.len = 0};
+
+    build(&line, level, module, text);
+    return taker(line.bytes, line.len);
 }
 
 static void
 deliver(td_log_level level, const char *module, const char *text)
 {
-    const uint64_t untold = __atomic_load_n(&lost_untold, __ATOMIC_RELAXED) > 0
-                                ? __atomic_exchange_n(&lost_untold, 0, __ATOMIC_RELAXED)
-                                : 0;
+    const bool is_taken = taker != NULL ? divert(level, module, text)
+                                        : td_log_tell_lost() && td_log_pass(level, module, text);
 
-    if (untold > 0) {
-        char note[64];
+    if (!is_taken)
+        td_log_lose(1);
+}
 
-        snprintf(note, sizeof(note), "lines lost: %" PRIu64, untold);
-        if (!write_line(TD_LOG_WARNING, "log", note)) {
-            lose(untold, 1);
-            return;
-        }
-    }
-    if (!write_line(level, module, text))
-        lose(0, 1);
+void
+td_log_divert(td_log_take_fn *take)
+{
+    taker = take;
 }
 
 bool
@@ -273,7 +319,13 @@ td_log_wants(td_log_level level)
 uint64_t
 td_log_dropped(void)
 {
-    return __atomic_load_n(&lost_total, __ATOMIC_RELAXED);
+    return __atomic_load_n(lost_total, __ATOMIC_RELAXED);
+}
+
+void
+td_log_count_dropped_in(uint64_t *counter)
+{
+    lost_total = counter;
 }
 
 void

@@ -2,7 +2,8 @@
  * The log of the process: level, format, target.  <tornado/log.h> is what handlers see.
  *
  * A line never blocks the caller: a target that does not take it at once loses it, and a line that
- * tells how many were lost follows as soon as it takes one again.
+ * tells how many were lost follows as soon as it takes one again.  In a worker lines wait for a
+ * thread of their own instead, see logqueue.h.
  */
 #ifndef TORNADO_BASE_LOG_H
 #define TORNADO_BASE_LOG_H
@@ -10,6 +11,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <tornado/error.h>
 #include <tornado/log.h>
 #include <tornado/str.h>
@@ -44,6 +46,9 @@ TD_PRIVATE void td_log_set_role(const char *role);
 TD_PRIVATE bool td_log_wants(td_log_level level);
 TD_PRIVATE uint64_t td_log_dropped(void); /* lines lost so far in this process */
 
+/* Count them there from now on, where others may look; it outlives the log. */
+TD_PRIVATE void td_log_count_dropped_in(uint64_t *counter);
+
 /* The worker's sources.  `module` is a short constant: "http", "master", a plugin's name. */
 TD_PRIVATE void td_log_at(td_log_level level, const char *module, const char *format, ...)
     TD_PRINTF(3, 4);
@@ -61,6 +66,24 @@ typedef struct td_log_gate {
 
 TD_PRIVATE void td_log_gated(td_log_gate *gate, td_log_level level, const char *module,
                              const char *format, ...) TD_PRINTF(4, 5);
+
+/*
+ * What takes lines in the place of the target, whole and made for it; false: it cannot, the line is
+ * lost.  NULL: nobody does.
+ */
+typedef bool td_log_take_fn(const char *bytes, size_t len);
+TD_PRIVATE void td_log_divert(td_log_take_fn *take);
+
+/* Some of such a line to the target, at once: how many bytes it took, or -1 and errno. */
+TD_PRIVATE ssize_t td_log_give(const char *bytes, size_t len);
+#define TD_LOG_LINE_MAX 4096 /* bytes of one */
+
+/* A line to the target, whoever else takes lines; false: it was not taken, and not counted. */
+TD_PRIVATE bool td_log_pass(td_log_level level, const char *module, const char *text);
+
+TD_PRIVATE void td_log_lose(uint64_t lines); /* count them, and tell later */
+TD_PRIVATE uint64_t td_log_untold(void);     /* of them, so many are to be told yet */
+TD_PRIVATE bool td_log_tell_lost(void);      /* with td_log_pass; false: it was not taken */
 
 /* The name td_log puts in front: a plugin instance's while its code runs.  Set by the upper layers. */
 TD_PRIVATE extern const char *(*td_log_current_module)(void);

@@ -11,6 +11,12 @@ pid(td_handler *h)
 }
 
 static void
+log_query(td_handler *h)
+{
+    td_log_info("%.*s", TD_STR_FMT(td_request_query(h)));
+}
+
+static void
 slow(td_handler *h)
 {
     td_sleep(strtol(td_get_argument(h, "ms").ptr, NULL, 10));
@@ -74,6 +80,15 @@ call_exit(td_handler *h)
 {
     (void)h;
     _exit(3);
+}
+
+/* As the kernel does when memory is short: nobody gets to say a word. */
+static void
+call_kill(td_handler *h)
+{
+    (void)h;
+    td_log_error("the end is near");
+    raise(SIGKILL);
 }
 
 static void
@@ -157,4 +172,5 @@ TD_PLUGIN(.name = "faults", .version = "1.0",
                           TD_URL("/divide", CLASS(divide)), TD_URL("/overflow", CLASS(overflow)),
                           TD_URL("/raise", CLASS(call_raise)), TD_URL("/misuse", CLASS(misuse)),
                           TD_URL("/never", CLASS(never)), TD_URL("/spin", CLASS(spin)),
-                          TD_URL("/block", CLASS(block))));
+                          TD_URL("/block", CLASS(block)),
+                          TD_URL("/kill", CLASS(call_kill)), TD_URL("/log", CLASS(log_query))));

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import tempfile
 import time
 import unittest
 
@@ -84,16 +86,38 @@ class Formats(unittest.TestCase):
         self.assertRegex(text, TORNADO)
         self.assertIn("master] stopped after 1 requests", text)
 
-    def test_what_was_answered_before_a_crash_is_there(self):
-        with harness.Daemon(["faults"]) as daemon:
-            for number in range(5):
-                daemon.get(f"/pid?{number}")
-            with daemon.connect() as conn:
-                conn.send(b"GET /segv HTTP/1.1\r\nHost: x\r\n\r\n")
-                conn.rest()
-            daemon.wait_log("crashed")
-            for number in range(5):
-                daemon.wait_log(rf"200 GET /pid\?{number} ")
+
+
+class Ends(unittest.TestCase):
+    """However a worker ends: what it has logged is there, once, and in front of the word of its end."""
+
+    def test_crash(self):
+        self.end_by("/segv", "crashed")
+
+    def test_abort(self):
+        self.end_by("/abort", "crashed")
+
+    def test_kill(self):
+        text = self.end_by("/kill", "was killed by SIGKILL")
+        self.assertLess(text.index("the end is near"), text.index("was killed by SIGKILL"))
+
+    def test_exit(self):
+        self.end_by("/exit", "exited with status")
+
+    def end_by(self, target, word):
+        with harness.Daemon(["faults"], ini="[log]\naccess_file = access.log\n") as daemon:
+            for round_ in range(3):
+                told = len(daemon.log.lines)
+                with daemon.connect() as conn:
+                    for number in range(100):
+                        self.assertEqual(conn.request("GET", f"/pid?{round_}.{number}").status, 200)
+                    conn.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                    conn.rest()
+                daemon.wait_log(word, told)
+            daemon.stop()
+            lines = [re.fullmatch(TORNADO, line)[4] for line in lines_of(f"{daemon.folder}/access.log")]
+            self.assertEqual(lines, [f"/pid?{r}.{n}" for r in range(3) for n in range(100)])
+            return daemon.log.text()
 
 
 class Rotation(unittest.TestCase):
@@ -176,6 +200,90 @@ class Stuck(unittest.TestCase):
             self.assertEqual(len(daemon.workers()), 1)
             self.assertEqual(daemon.stop(), 0)
 
+    def test_standard_error_that_nobody_reads_and_then_nobody_has(self):
+        """Where all lines go: those of the access log, of handlers, of the master."""
+        daemon = harness.Daemon(["faults"], wrapper=["sh", "-c", 'exec "$@" 2> fifo', "sh"])
+        os.mkfifo(f"{daemon.folder}/fifo")
+        reader = os.open(f"{daemon.folder}/fifo", os.O_RDONLY | os.O_NONBLOCK)
+        with daemon:
+            with Load(daemon.addresses["default"], "/log?" + "x" * 3000, keep=8, fresh=8) as load:
+                load.wait_for(2000)
+                daemon.reload()
+                load.wait_for(1000)
+                os.close(reader)
+                load.wait_for(1000)
+                daemon.reload()
+                load.wait_for(500)
+            self.assertEqual((load.lost, load.reused), ([], 0))
+            self.assertEqual(daemon.stop(), 0)
+
+    def test_standard_error_that_is_read_late(self):
+        """What was dropped is counted, to the line."""
+        daemon = harness.Daemon(["faults"], ini="[log]\naccess = off\nbuffer = 64k\n",
+                                wrapper=["sh", "-c", 'exec "$@" 2> fifo', "sh"])
+        os.mkfifo(f"{daemon.folder}/fifo")
+        reader = os.open(f"{daemon.folder}/fifo", os.O_RDONLY | os.O_NONBLOCK)
+        with daemon:
+            with Load(daemon.addresses["default"], "/log?" + "x" * 3000, keep=8, fresh=0) as load:
+                load.wait_for(1000)
+            os.set_blocking(reader, True)
+            text = b""
+            while b"lines lost: " not in text:
+                text += os.read(reader, 65536)
+            os.kill(daemon.master, signal.SIGTERM)
+            while data := os.read(reader, 65536):
+                text += data
+            self.assertEqual(daemon.wait(), 0)
+            lost = sum(map(int, re.findall(rb"log\] lines lost: (\d+)\n", text)))
+            self.assertEqual(text.count(b"faults] xxx") + lost, load.complete)
+            self.assertEqual((load.lost, load.reused), ([], 0))
+        os.close(reader)
+
+    def test_a_disk_that_hangs(self):
+        """A write to a file cannot be told not to wait; so it is not the loop that writes."""
+        delay_s = 0.5
+        daemon = harness.Daemon(["faults"], ini="[log]\ntarget = file\nfile = daemon.log\n")
+        path = f"{daemon.folder}/daemon.log"
+        daemon.command[:0] = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", path, "-e", "trace=write",
+                              "-e", f"inject=write:delay_enter={int(delay_s * 1e6)}"]
+        with daemon:
+            started = time.monotonic()
+            for number in range(20):
+                self.assertEqual(daemon.get(f"/log?{number}").status, 200)
+            self.assertLess(time.monotonic() - started, 20 * delay_s / 2)
+            self.assertEqual(daemon.stop(), 0)
+
+    def test_a_disk_with_room_again(self):
+        """A file system of its own, full at first."""
+        if os.geteuid() != 0:
+            self.skipTest("only root can mount one")
+        folder = tempfile.mkdtemp()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=False).returncode:
+            os.rmdir(folder)
+            self.skipTest("mount is not allowed here")
+        try:
+            self.fill_and_empty(folder)
+        finally:
+            subprocess.run(["umount", "-l", folder], check=True)
+            os.rmdir(folder)
+
+    def fill_and_empty(self, folder):
+        with open(f"{folder}/ballast", "wb") as file:
+            file.write(b"x" * (1 << 19))
+        ini = f"[log]\naccess_file = {folder}/access.log\nbuffer = 64k\n"
+        with harness.Daemon(["faults"], ini=ini) as daemon:
+            with Load(daemon.addresses["default"], "/pid?" + "x" * 2000, keep=4, fresh=4) as load:
+                daemon.wait_log(r"\d+ lines of the access log dropped: No space left on device")
+                os.unlink(f"{folder}/ballast")
+                size = os.stat(f"{folder}/access.log").st_size
+                harness.wait_until(lambda: os.stat(f"{folder}/access.log").st_size > size, "it goes on")
+            self.assertEqual((load.lost, load.reused), ([], 0))
+            self.assertEqual(daemon.stop(), 0)
+            told = re.findall(r"(\d+) lines of the access log dropped", daemon.log.text())
+            lines = lines_of(f"{folder}/access.log")
+            self.assertEqual(sum(map(int, told)) + len(lines), load.complete)
+            for line in lines:
+                self.assertRegex(line, f"^{TORNADO}$")
 
     def test_a_full_disk(self):
         with harness.Daemon(["faults"], ini="[log]\naccess_file = /dev/full\n") as daemon:

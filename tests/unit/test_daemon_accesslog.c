@@ -4,9 +4,11 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "tests/unit/unit.h"
@@ -15,6 +17,8 @@
 
 static td_ioloop *loop;
 static accesslog *log_under_test;
+static td_ring *ring;
+static uint64_t dropped;
 static char folder[64];
 
 static void
@@ -23,6 +27,7 @@ setup(void)
     strcpy(folder, "/tmp/test_daemon_accesslog.XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
     ck_assert_int_eq(td_ioloop_create(&loop, NULL), 0);
+    ck_assert_int_eq(td_ring_create(RING, &ring, NULL), 0);
 }
 
 static void
@@ -32,15 +37,22 @@ teardown(void)
 
     accesslog_destroy(&log_under_test);
     td_ioloop_destroy(&loop);
+    td_ring_destroy(&ring);
     snprintf(command, sizeof(command), "rm -r %s", folder);
     ck_assert_int_eq(system(command), 0);
+}
+
+static struct accesslog_options
+options_for(int fd)
+{
+    return (struct accesslog_options){
+        .format = TD_ACCESS_TORNADO, .fd = fd, .ring = ring, .dropped = &dropped};
 }
 
 static void
 create_log(int fd)
 {
-    const struct accesslog_options options = {
-        .format = TD_ACCESS_TORNADO, .fd = fd, .ring_size = RING};
+    const struct accesslog_options options = options_for(fd);
 
     ck_assert_int_eq(accesslog_create(loop, &options, &log_under_test, NULL), 0);
 }
@@ -168,14 +180,77 @@ START_TEST(the_end_does_not_wait_for_ever)
 }
 END_TEST
 
-START_TEST(what_waits_is_written_at_a_crash)
+/* A child adds lines and dies at once, as one that crashes does. */
+static void
+add_and_die(int fd, int first, int last)
 {
-    int fd = open_file("access.log");
+    const pid_t pid = fork();
+    int status;
 
-    create_log(fd);
-    add_requests(0, 99);
-    accesslog_rescue(log_under_test);
-    ck_assert_int_eq(count_lines(fd, 0), 100);
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        create_log(fd);
+        add_requests(first, last);
+        raise(SIGKILL);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(WTERMSIG(status), SIGKILL);
+}
+
+START_TEST(what_a_killed_worker_left_is_written)
+{
+    const int fd = open_file("access.log");
+    const struct accesslog_options options = options_for(fd);
+
+    for (int i = 0; i < 20; i++) {
+        add_and_die(fd, i * 100, i * 100 + 99);
+        accesslog_inherit(&options, "worker 0");
+        ck_assert_int_eq(count_lines(fd, 0), (i + 1) * 100);
+    }
+    ck_assert_uint_eq(dropped, 0);
+}
+END_TEST
+
+static int
+count_lines_of_pipe(int ends[2])
+{
+    close(ends[1]);
+    FILE *file = fdopen(ends[0], "r");
+    char line[256];
+    int count = 0;
+
+    while (fgets(line, sizeof(line), file) != NULL)
+        count++;
+    fclose(file);
+    return count;
+}
+
+START_TEST(what_nobody_takes_then_is_counted)
+{
+    struct accesslog_options options;
+    int ends[2];
+
+    ck_assert_int_eq(pipe(ends), 0);
+    options = options_for(_i == 0 ? open("/dev/full", O_WRONLY) : ends[1]);
+    fcntl(ends[1], F_SETPIPE_SZ, 4096);
+    add_and_die(open("/dev/full", O_WRONLY), 0, 199);
+    accesslog_inherit(&options, "worker 0");
+    if (_i == 0)
+        ck_assert_uint_eq(dropped, 200);
+    else
+        ck_assert_int_eq(count_lines_of_pipe(ends) + (int)dropped, 200);
+}
+END_TEST
+
+/* To the master the ring of a worker is hostile. */
+START_TEST(a_ring_gone_mad_harms_nobody)
+{
+    const struct accesslog_options options = options_for(open_file("access.log"));
+
+    memset(ring->bytes, 'x', RING);
+    ring->shared->written = _i == 0 ? RING : UINT64_C(1) << 40; /* no newline; more than there is */
+    accesslog_inherit(&options, "worker 0");
+    ck_assert_uint_eq(dropped, 0);
 }
 END_TEST
 
@@ -188,7 +263,9 @@ fill(TCase *tcase)
     tcase_add_test(tcase, another_file_takes_over_at_a_line);
     tcase_add_test(tcase, a_reader_that_sleeps_costs_lines_and_no_time);
     tcase_add_test(tcase, the_end_does_not_wait_for_ever);
-    tcase_add_test(tcase, what_waits_is_written_at_a_crash);
+    tcase_add_test(tcase, what_a_killed_worker_left_is_written);
+    tcase_add_loop_test(tcase, what_nobody_takes_then_is_counted, 0, 2);
+    tcase_add_loop_test(tcase, a_ring_gone_mad_harms_nobody, 0, 2);
 }
 
 int
