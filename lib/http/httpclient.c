@@ -1,12 +1,15 @@
 /*
  * td_http_client: a request is straight-line code on the coroutine that asks.
  *
- * `struct fetch` has all that a request holds: its place among max_clients, its connection, its
+ * A `td_fetch_stream` has all that a request holds: its place among max_clients, its connection, its
  * buffers.  It is a variable with a cleanup, so a cancelled coroutine gives all of it back while it
  * unwinds.  A redirect is a request of its own, with a place and a connection of its own.
  *
  * A connection is kept (upstream.h) when both sides agree and the response had an end before the
  * connection's: nothing behind it has come.
+ *
+ * There is one way through a request, in three steps: it is begun (its head is sent), the head of the
+ * answer comes, its body comes.  td_fetch takes them all, a td_fetch_stream one at a time.
  */
 #include "http/httpclient.h"
 
@@ -20,13 +23,13 @@
 #include "base/clock.h"
 #include "base/escape.h"
 #include "base/log.h"
-#include "http/chunked.h"
-#include "http/decompressor.h"
 #include "http/parser.h"
+#include "http/responsebody.h"
 #include "http/responsehead.h"
 #include "http/upstream.h"
 #include "http/uri.h"
 #include "io/ioloop.h"
+#include "io/iostream_internal.h"
 #include "io/waiters.h"
 
 #define TIMEOUT_DEFAULT_MS 20000
@@ -47,16 +50,19 @@ static __thread struct client {
     td_upstreams kept;
 } client __attribute__((tls_model("initial-exec")));
 
-struct fetch {
+struct td_fetch_stream {
     td_arena *arena;
     const td_fetch_options *options;
     td_response *out;
+    void *owner;
+    bool is_pulled; /* by a caller that takes one step at a time */
 
     /* What is asked for now; a redirect changes it. */
     td_str url;
     td_uri uri;
     td_str method, body; /* body.ptr NULL: none */
     bool is_foreign;     /* a redirect has led to another origin: no credentials */
+    bool lost_body;      /* a redirect has made a GET of it */
 
     int64_t deadline_ns; /* INT64_MAX: none */
     bool has_place;
@@ -64,10 +70,21 @@ struct fetch {
     bool may_keep;
     bool is_answered; /* the first byte of a response has come */
 
-    td_buf sent, head, received; /* what is sent; a head that comes; the body */
-    td_str rest;                 /* received and not used yet */
+    uint64_t unwritten;    /* of content_length */
+    bool body_is_complete; /* of the request: all of it was given to the stream */
+    bool expects_continue; /* the body waits for the server to say so */
+    bool is_reading;       /* a coroutine waits for the answer, or has got it */
+
+    bool has_head; /* of the answer proper */
+    int interims;  /* 1xx responses in front of it */
     td_response_head response;
-    td_decompressor *decompressor;
+    td_response_body body_in;
+    td_str ahead;  /* a piece of the body that is_ready has found; or what it has come to: */
+    int ahead_rc;  /* 1, an error, or 0: nothing */
+    bool is_over;  /* all of the answer was read and the connection given back, or it is closed */
+
+    td_buf sent, head, received; /* what is sent; a head that comes; the body, or what was inflated */
+    td_str rest;                 /* received and not used yet */
 };
 
 void
@@ -79,10 +96,10 @@ td_http_client_configure(const td_http_client_options *wanted)
 /* ---- how it fails */
 
 static int
-fail(struct fetch *f, int error, const char *format, ...) TD_PRINTF(3, 4);
+fail(td_fetch_stream *f, int error, const char *format, ...) TD_PRINTF(3, 4);
 
 static int
-fail(struct fetch *f, int error, const char *format, ...)
+fail(td_fetch_stream *f, int error, const char *format, ...)
 {
     va_list args;
 
@@ -95,7 +112,7 @@ fail(struct fetch *f, int error, const char *format, ...)
 
 /* A wait has ended badly. */
 static int
-fail_waiting(struct fetch *f, int error)
+fail_waiting(td_fetch_stream *f, int error)
 {
     static const char *const late[] = {
         [TD_FETCH_QUEUED] = "Timeout in request queue",
@@ -145,7 +162,7 @@ time_left(int64_t deadline_ns)
 
 /* The next wait for the stream is no longer than that. */
 static int
-limit_wait(struct fetch *f, int64_t deadline_ns)
+limit_wait(td_fetch_stream *f, int64_t deadline_ns)
 {
     const int64_t left_ms = time_left(deadline_ns);
 
@@ -205,7 +222,7 @@ td_http_client_idle(void)
 
 /* A place among max_clients, first come first served. */
 static int
-take_place(struct fetch *f)
+take_place(td_fetch_stream *f)
 {
     int64_t connect_ns = deadline_in(f->options->connect_timeout_ms), left_ms;
     int rc = 0;
@@ -224,13 +241,13 @@ take_place(struct fetch *f)
 
 /* All but what the response is made of; the connection is of no use any more unless it was kept. */
 static void
-let_go(struct fetch *f)
+let_go(td_fetch_stream *f)
 {
     td_upstream_destroy(&f->upstream);
     if (f->has_place)
         hand_on(NULL);
     f->has_place = false;
-    td_decompressor_destroy(&f->decompressor);
+    td_response_body_release(&f->body_in);
     td_buf_release(&f->sent);
     td_buf_release(&f->head);
     td_buf_release(&f->received);
@@ -249,7 +266,7 @@ find_asked(const td_fetch_options *options, const char *name)
 }
 
 static int
-check_headers(struct fetch *f)
+check_headers(td_fetch_stream *f)
 {
     /* How the message is framed is ours to say. */
     static const char *const ours[] = {"Content-Length", "Transfer-Encoding", "Expect", "Upgrade"};
@@ -281,27 +298,37 @@ is_one_of(td_str method, const char *const *methods, size_t count)
     is_one_of(method, (const char *const[]){__VA_ARGS__},                                          \
               sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
 
+/* The body of the request comes piece by piece. */
+static bool
+is_streamed(const td_fetch_stream *f)
+{
+    return (f->options->stream_body || f->options->body_producer != NULL) && !f->lost_body;
+}
+
 static int
-check_method(struct fetch *f)
+check_method(td_fetch_stream *f)
 {
     const bool wants_body = IS_ONE_OF(f->method, "POST", "PUT", "PATCH");
+    const bool has_body = f->body.ptr != NULL || is_streamed(f);
     const bool is_known =
         wants_body || IS_ONE_OF(f->method, "GET", "HEAD", "DELETE", "OPTIONS");
 
     if (!td_is_token(f->method) || td_str_equal(f->method, TD_STR("CONNECT")))
         return fail(f, TD_EINVAL, "the method is none");
+    if (f->body.ptr != NULL && is_streamed(f))
+        return fail(f, TD_EINVAL, "a body is given that is to be streamed");
     if (f->options->allow_nonstandard_methods)
         return 0;
     if (!is_known)
         return fail(f, TD_EINVAL, "unknown method %.*s", TD_STR_FMT(f->method));
-    if (wants_body != (f->body.ptr != NULL))
+    if (wants_body != has_body)
         return fail(f, TD_EINVAL, "a body must %sbe given for %.*s", wants_body ? "" : "not ",
                     TD_STR_FMT(f->method));
     return 0;
 }
 
 static int
-check_url(struct fetch *f)
+check_url(td_fetch_stream *f)
 {
     if (!td_uri_parse(f->url, &f->uri))
         return fail(f, TD_EINVAL, "not an http URL");
@@ -313,7 +340,7 @@ check_url(struct fetch *f)
 /* ---- the request, as it is sent */
 
 static void
-add_header(struct fetch *f, const char *name, td_str value)
+add_header(td_fetch_stream *f, const char *name, td_str value)
 {
     td_buf_append(&f->sent, td_str_of(name));
     td_buf_append(&f->sent, TD_STR(": "));
@@ -322,7 +349,7 @@ add_header(struct fetch *f, const char *name, td_str value)
 }
 
 static void
-add_unless_asked(struct fetch *f, const char *name, td_str value)
+add_unless_asked(td_fetch_stream *f, const char *name, td_str value)
 {
     if (find_asked(f->options, name) == NULL)
         add_header(f, name, value);
@@ -330,7 +357,7 @@ add_unless_asked(struct fetch *f, const char *name, td_str value)
 
 /* Authorization: Basic (RFC 7617), of the options or else of the URL. */
 static void
-add_credentials(struct fetch *f)
+add_credentials(td_fetch_stream *f)
 {
     const td_fetch_options *o = f->options;
     td_str pair = {NULL, 0};
@@ -354,12 +381,12 @@ add_credentials(struct fetch *f)
 
 /* Some of what was asked for is not for everybody, or not for a request without its body. */
 static bool
-is_withheld(const struct fetch *f, const char *name)
+is_withheld(const td_fetch_stream *f, const char *name)
 {
     static const char *const secrets[] = {"Authorization", "Cookie", "Proxy-Authorization"};
     static const char *const of_body[] = {"Content-Type", "Content-Encoding", "Content-Language",
                                           "Content-Location"};
-    const bool lost_body = f->out->redirects > 0 && f->body.ptr == NULL;
+    const bool lost_body = f->out->redirects > 0 && f->body.ptr == NULL && !is_streamed(f);
 
     for (size_t i = 0; f->is_foreign && i < sizeof(secrets) / sizeof(secrets[0]); i++)
         if (strcasecmp(name, secrets[i]) == 0)
@@ -371,7 +398,7 @@ is_withheld(const struct fetch *f, const char *name)
 }
 
 static void
-add_host(struct fetch *f)
+add_host(td_fetch_stream *f)
 {
     if (find_asked(f->options, "Host") != NULL && f->out->redirects == 0)
         return;
@@ -382,8 +409,25 @@ add_host(struct fetch *f)
     td_buf_append(&f->sent, TD_STR("\r\n"));
 }
 
+/* RFC 9112 section 6: how long the body is, or that it comes in chunks. */
 static void
-make_request(struct fetch *f)
+add_body_headers(td_fetch_stream *f)
+{
+    const uint64_t len = is_streamed(f) ? (uint64_t)f->options->content_length : f->body.len;
+
+    if (td_str_equal(f->method, TD_STR("POST")) && !f->is_pulled)
+        add_unless_asked(f, "Content-Type", TD_STR("application/x-www-form-urlencoded"));
+    if (is_streamed(f) && len == 0)
+        add_header(f, "Transfer-Encoding", TD_STR("chunked"));
+    else
+        td_buf_printf(&f->sent, "Content-Length: %llu\r\n", (unsigned long long)len);
+    f->expects_continue = f->options->expect_100_continue && (len > 0 || is_streamed(f));
+    if (f->expects_continue)
+        add_header(f, "Expect", TD_STR("100-continue"));
+}
+
+static void
+make_request(td_fetch_stream *f)
 {
     const td_fetch_options *o = f->options;
 
@@ -405,13 +449,8 @@ make_request(struct fetch *f)
         add_unless_asked(f, "Connection", TD_STR("close"));
     if (find_asked(o, "Authorization") == NULL || f->is_foreign)
         add_credentials(f);
-    if (f->body.ptr != NULL) {
-        if (td_str_equal(f->method, TD_STR("POST")))
-            add_unless_asked(f, "Content-Type", TD_STR("application/x-www-form-urlencoded"));
-        td_buf_printf(&f->sent, "Content-Length: %zu\r\n", f->body.len);
-        if (o->expect_100_continue && f->body.len > 0)
-            add_header(f, "Expect", TD_STR("100-continue"));
-    }
+    if (f->body.ptr != NULL || is_streamed(f))
+        add_body_headers(f);
     td_buf_append(&f->sent, TD_STR("\r\n"));
 }
 
@@ -419,7 +458,7 @@ make_request(struct fetch *f)
 
 /* "example.org:80", or the path of a socket. */
 static td_str
-key_of(struct fetch *f)
+key_of(td_fetch_stream *f)
 {
     td_str key;
 
@@ -433,7 +472,7 @@ key_of(struct fetch *f)
 }
 
 static const char *
-host_of(struct fetch *f)
+host_of(td_fetch_stream *f)
 {
     return f->options->unix_socket != NULL
                ? td_arena_sprintf(f->arena, "unix:%s", f->options->unix_socket).ptr
@@ -441,7 +480,7 @@ host_of(struct fetch *f)
 }
 
 static int
-connect_anew(struct fetch *f, td_str key)
+connect_anew(td_fetch_stream *f, td_str key)
 {
     int64_t connect_ns = deadline_in(f->options->connect_timeout_ms), left_ms;
     td_iostream *stream;
@@ -461,7 +500,7 @@ connect_anew(struct fetch *f, td_str key)
 }
 
 static int
-open_upstream(struct fetch *f, bool from_kept)
+open_upstream(td_fetch_stream *f, bool from_kept)
 {
     const td_str key = key_of(f);
 
@@ -473,46 +512,18 @@ open_upstream(struct fetch *f, bool from_kept)
     return f->upstream != NULL ? 0 : connect_anew(f, key);
 }
 
-static int
-send_bytes(struct fetch *f, td_str bytes)
-{
-    int rc = 0;
-
-    f->out->phase = TD_FETCH_SEND;
-    while (rc == 0 && bytes.len > 0) {
-        const size_t n = bytes.len < PIECE ? bytes.len : PIECE;
-
-        rc = td_iostream_write(f->upstream->stream, td_str_make(bytes.ptr, n));
-        if (rc == 0)
-            rc = limit_wait(f, f->deadline_ns);
-        if (rc == 0)
-            rc = td_iostream_flush(f->upstream->stream);
-        bytes = td_str_make(bytes.ptr + n, bytes.len - n);
-    }
-    return rc < 0 ? fail_waiting(f, rc) : 0;
-}
-
-/* Small bodies go along with their head. */
-static int
-send_request(struct fetch *f)
-{
-    make_request(f);
-    if (f->body.ptr == NULL || f->options->expect_100_continue)
-        return send_bytes(f, td_buf_str(&f->sent));
-    if (f->body.len < PIECE / 2) {
-        td_buf_append(&f->sent, f->body);
-        return send_bytes(f, td_buf_str(&f->sent));
-    }
-    const int rc = send_bytes(f, td_buf_str(&f->sent));
-
-    return rc < 0 ? rc : send_bytes(f, f->body);
-}
-
 /* ---- receiving */
+
+/* When the next wait for the server ends: of a caller that takes steps, each has its own time. */
+static int64_t
+wait_until(const td_fetch_stream *f)
+{
+    return f->is_pulled ? deadline_in(f->options->request_timeout_ms) : f->deadline_ns;
+}
 
 /* More bytes in f->rest.  TD_ECLOSED: there is no more; for the caller to say what that means. */
 static int
-receive(struct fetch *f, int64_t deadline_ns)
+receive(td_fetch_stream *f, int64_t deadline_ns)
 {
     const int rc = limit_wait(f, deadline_ns);
 
@@ -521,10 +532,34 @@ receive(struct fetch *f, int64_t deadline_ns)
     return td_iostream_read_partial(f->upstream->stream, PIECE, &f->rest);
 }
 
+/* A NUL behind each name and value: what stood there has been looked at. */
+static void
+terminate(td_str s)
+{
+    ((char *)(uintptr_t)s.ptr)[s.len] = '\0';
+}
+
+static int
+read_head(td_fetch_stream *f, size_t len, const char **what)
+{
+    const td_str head = td_str_dup(f->arena, td_str_make(td_buf_str(&f->head).ptr, len));
+    const int rc = td_response_head_read(head, f->arena, &f->response, what);
+
+    if (rc < 0)
+        return rc;
+    terminate(f->response.reason);
+    for (size_t i = 0; i < f->response.headers.count; i++) {
+        terminate(f->response.headers.items[i].name);
+        terminate(f->response.headers.items[i].value);
+    }
+    return 0;
+}
+
 /* One head, of an interim response too, that begins by then; what is behind it is in f->rest. */
 static int
-receive_head(struct fetch *f, int64_t begin_ns)
+receive_head(td_fetch_stream *f, int64_t begin_ns)
 {
+    const int64_t end_ns = wait_until(f);
     td_response_scan scan = {0};
     const char *what = NULL;
     ssize_t len = 0;
@@ -535,7 +570,7 @@ receive_head(struct fetch *f, int64_t begin_ns)
     while (len == 0) {
         const size_t had = f->head.len;
 
-        if (f->rest.len == 0 && (rc = receive(f, had == 0 ? begin_ns : f->deadline_ns)) < 0)
+        if (f->rest.len == 0 && (rc = receive(f, had == 0 ? begin_ns : end_ns)) < 0)
             return rc;
         f->is_answered = true;
         td_buf_append(&f->head, f->rest);
@@ -547,279 +582,400 @@ receive_head(struct fetch *f, int64_t begin_ns)
             f->rest = td_str_make(NULL, 0);
     }
     if (len > 0)
-        len = td_response_head_read(
-            td_str_dup(f->arena, td_str_make(td_buf_str(&f->head).ptr, (size_t)len)), f->arena,
-            &f->response, &what);
+        len = read_head(f, (size_t)len, &what) < 0 ? TD_EBADMSG : len;
     return len < 0 ? fail(f, (int)len, "response: %s", what) : 0;
 }
 
-/* The head of the response proper. */
+/* The next head: 1 when it is that of the answer proper, 0 when there is another one to come. */
 static int
-receive_response_head(struct fetch *f)
+next_head(td_fetch_stream *f, int64_t begin_ns)
 {
-    bool owes_body = f->options->expect_100_continue && f->body.len > 0;
+    const int rc = receive_head(f, begin_ns);
 
-    for (int interim = 0; interim <= INTERIM_MAX; interim++) {
-        const int64_t soon_ns = deadline_in(CONTINUE_WAIT_MS);
-        const bool is_patient = !owes_body || soon_ns >= f->deadline_ns;
-        int rc = receive_head(f, is_patient ? f->deadline_ns : soon_ns);
-        const bool goes_on = owes_body && (rc == TD_ETIMEDOUT ? !is_patient && f->head.len == 0
-                                                              : rc == 0 && f->response.status == 100);
-
-        if (goes_on) {
-            owes_body = false;
-            rc = send_bytes(f, f->body);
-            if (rc < 0)
-                return rc;
-            continue;
-        }
-        if (rc < 0)
-            return f->out->error != 0 ? rc : fail_waiting(f, rc);
-        if (f->response.status == 101)
-            return fail(f, TD_EBADMSG, "response: 101, which nobody has asked for");
-        if (f->response.status >= 200) {
-            f->may_keep &= !owes_body; /* the server may wait for it still */
-            return 0;
-        }
-    }
-    return fail(f, TD_EBADMSG, "response: too many interim ones");
+    if (rc < 0)
+        return rc;
+    if (f->response.status == 101)
+        return fail(f, TD_EBADMSG, "response: 101, which nobody has asked for");
+    f->has_head = f->response.status >= 200;
+    if (!f->has_head && ++f->interims > INTERIM_MAX)
+        return fail(f, TD_EBADMSG, "response: too many interim ones");
+    return f->has_head;
 }
 
-static int64_t
-body_max(const struct fetch *f)
-{
-    return f->options->max_body_size > 0 ? f->options->max_body_size : BODY_MAX_DEFAULT;
-}
-
+/*
+ * RFC 9110 section 10.1.1: until the server wants the body, or says nothing for a while.  0, or 1 when
+ * it has answered instead, or an error.
+ */
 static int
-fail_too_big(struct fetch *f)
+await_continue(td_fetch_stream *f)
 {
-    return fail(f, TD_ETOOBIG, "the body is larger than %lld bytes", (long long)body_max(f));
-}
-
-/* Some bytes of the body, as they came. */
-static int
-take_body(struct fetch *f, td_str bytes)
-{
-    td_str data = bytes;
-    int more = 1;
-
-    if (bytes.len == 0)
-        return 0;
-    while (more > 0) {
-        more = 0;
-        if (f->decompressor != NULL)
-            more = td_decompressor_next(f->decompressor, &bytes, &data);
-        if (more < 0)
-            return fail(f, TD_EBADMSG, "the body is not gzip");
-        if ((int64_t)(f->received.len + data.len) > body_max(f))
-            return fail_too_big(f);
-        td_buf_append(&f->received, data);
-    }
-    return 0;
-}
-
-/* A body with a length. */
-static int
-receive_length(struct fetch *f, int64_t left)
-{
-    int rc = 0;
-
-    if (left > body_max(f))
-        return fail_too_big(f);
-    while (rc == 0 && left > 0) {
-        if (f->rest.len == 0) {
-            rc = receive(f, f->deadline_ns);
-            if (rc < 0)
-                return fail_waiting(f, rc);
-        }
-        const size_t n = (int64_t)f->rest.len < left ? f->rest.len : (size_t)left;
-
-        rc = take_body(f, td_str_make(f->rest.ptr, n));
-        f->rest = td_str_make(f->rest.ptr + n, f->rest.len - n);
-        left -= (int64_t)n;
-    }
-    return rc;
-}
-
-static int
-receive_chunks(struct fetch *f)
-{
-    const td_chunked_limits limits = {.body_max = (uint64_t)body_max(f),
-                                      .trailer_size_max = TD_RESPONSE_HEAD_MAX,
-                                      .trailers_max = TD_RESPONSE_LINES_MAX};
-    td_chunked decoder = {0};
-    bool is_over = false;
-    int rc = 0;
-
-    while (rc == 0 && !is_over) {
-        td_str data;
-        ssize_t n;
-
-        if (f->rest.len == 0) {
-            rc = receive(f, f->deadline_ns);
-            if (rc < 0)
-                return fail_waiting(f, rc);
-        }
-        n = td_chunked_decode(&decoder, &limits, f->rest.ptr, f->rest.len, &data, &is_over);
-        if (n < 0)
-            return fail(f, (int)n, "response: %s", decoder.what);
-        f->rest = td_str_make(f->rest.ptr + n, f->rest.len - (size_t)n);
-        rc = take_body(f, data);
-    }
-    return rc;
-}
-
-/* A body whose end is that of the connection (RFC 9112 section 6.3, item 8). */
-static int
-receive_until_close(struct fetch *f)
-{
-    int rc = 0;
-
-    f->may_keep = false;
-    while (rc == 0) {
-        if (f->rest.len == 0) {
-            rc = receive(f, f->deadline_ns);
-            if (rc == TD_ECLOSED)
-                return 0;
-            if (rc < 0)
-                return fail_waiting(f, rc);
-        }
-        rc = take_body(f, f->rest);
-        f->rest = td_str_make(NULL, 0);
-    }
-    return rc;
-}
-
-static bool
-has_body(const struct fetch *f)
-{
-    return !td_str_equal(f->method, TD_STR("HEAD")) && f->response.status != 204 &&
-           f->response.status != 304;
-}
-
-static void
-prepare_inflating(struct fetch *f)
-{
-    const td_header *coding = td_headers_find(&f->response.headers, TD_STR("Content-Encoding"));
-
-    if (f->options->no_decompress || coding == NULL ||
-        !(td_str_equal_nocase(coding->value, TD_STR("gzip")) ||
-          td_str_equal_nocase(coding->value, TD_STR("x-gzip"))))
-        return;
-    f->decompressor = td_decompressor_create();
-    td_headers_add(&f->response.headers, f->arena, TD_STR("X-Consumed-Content-Encoding"),
-                   coding->value);
-    td_headers_remove(&f->response.headers, TD_STR("Content-Encoding"));
-    td_headers_remove(&f->response.headers, TD_STR("Content-Length"));
-}
-
-static int
-receive_body(struct fetch *f)
-{
+    const int64_t soon_ns = deadline_in(CONTINUE_WAIT_MS), end_ns = wait_until(f);
     int rc;
 
-    f->out->phase = TD_FETCH_BODY;
-    if (!has_body(f))
+    f->expects_continue = false;
+    do
+        rc = next_head(f, soon_ns < end_ns ? soon_ns : end_ns);
+    while (rc == 0 && f->response.status != 100);
+    if (rc == TD_ETIMEDOUT && soon_ns < end_ns && f->head.len == 0)
         return 0;
-    prepare_inflating(f);
-    if (f->response.chunked)
-        rc = receive_chunks(f);
-    else if (f->response.content_length >= 0)
-        rc = receive_length(f, f->response.content_length);
-    else
-        rc = receive_until_close(f);
-    if (rc == 0 && f->decompressor != NULL && f->received.len > 0 &&
-        !td_decompressor_is_complete(f->decompressor))
-        rc = fail(f, TD_EBADMSG, "the body is not gzip, or it was cut off");
+    return rc < 0 && f->out->error == 0 ? fail_waiting(f, rc) : rc;
+}
+
+/* ---- sending: 0, 1 when the server has answered already, or an error */
+
+/* Something has come while we send: the answer, or an interim one. */
+static int
+look_at_input(td_fetch_stream *f)
+{
+    const int rc = next_head(f, wait_until(f));
+
+    f->out->phase = TD_FETCH_SEND;
+    return rc < 0 && f->out->error == 0 ? fail_waiting(f, rc) : rc;
+}
+
+/* Wait until the kernel has it all. */
+static int
+flush_sent(td_fetch_stream *f)
+{
+    int rc = 0;
+
+    while (rc == 0 && td_iostream_unsent(f->upstream->stream) > 0) {
+        rc = limit_wait(f, wait_until(f));
+        if (rc == 0)
+            rc = td_iostream_flush_or_input(f->upstream->stream);
+        if (rc == 1)
+            rc = f->is_reading ? 0 : look_at_input(f);
+    }
     return rc;
 }
 
-/* ---- one request */
+/*
+ * A server that has closed, or reset the connection, may have said why before: it does not want all of
+ * the body.
+ */
+static int
+fail_sending(td_fetch_stream *f, int error)
+{
+    if (f->out->error != 0)
+        return error;
+    if (f->upstream == NULL) /* by whoever reads */
+        return 1;
+    if (error != TD_ETIMEDOUT && !f->is_reading && td_iostream_unread(f->upstream->stream) > 0)
+        return look_at_input(f);
+    return fail_waiting(f, error);
+}
 
 static int
-exchange(struct fetch *f, bool from_kept)
+send_bytes(td_fetch_stream *f, td_str bytes)
+{
+    int rc = 0;
+
+    f->out->phase = TD_FETCH_SEND;
+    while (rc == 0 && bytes.len > 0) {
+        const size_t n = bytes.len < PIECE ? bytes.len : PIECE;
+
+        rc = td_iostream_write(f->upstream->stream, td_str_make(bytes.ptr, n));
+        if (rc == 0)
+            rc = flush_sent(f);
+        bytes = td_str_make(bytes.ptr + n, bytes.len - n);
+    }
+    return rc < 0 ? fail_sending(f, rc) : rc;
+}
+
+/* RFC 9112 section 7.1: chunk = chunk-size CRLF chunk-data CRLF */
+static int
+send_chunk(td_fetch_stream *f, td_str bytes)
+{
+    int rc = 0;
+
+    while (rc == 0 && bytes.len > 0) {
+        const size_t n = bytes.len < PIECE ? bytes.len : PIECE;
+
+        f->sent.start = f->sent.len = 0;
+        td_buf_printf(&f->sent, "%zx\r\n", n);
+        td_buf_append(&f->sent, td_str_make(bytes.ptr, n));
+        td_buf_append(&f->sent, TD_STR("\r\n"));
+        rc = send_bytes(f, td_buf_str(&f->sent));
+        bytes = td_str_make(bytes.ptr + n, bytes.len - n);
+    }
+    return rc;
+}
+
+/* What the state of the request says of more of its body: 0, 1, or an error. */
+static int
+check_writing(td_fetch_stream *f, size_t len)
+{
+    if (f->out->error != 0)
+        return f->out->error;
+    if (!is_streamed(f) || f->body_is_complete)
+        return fail(f, TD_EINVAL, "the request has no body, or it is complete");
+    if (f->options->content_length > 0 && len > f->unwritten)
+        return fail(f, TD_EINVAL, "the body is longer than content_length");
+    if (f->is_over || (f->has_head && !f->is_reading))
+        return 1;
+    return f->expects_continue && !f->is_reading ? await_continue(f) : 0;
+}
+
+int
+td_fetch_stream_write(td_fetch_stream *f, td_str bytes)
+{
+    int rc = check_writing(f, bytes.len);
+
+    if (rc != 0 || bytes.len == 0)
+        return rc;
+    if (f->options->content_length == 0)
+        return send_chunk(f, bytes);
+    rc = send_bytes(f, bytes);
+    f->unwritten -= bytes.len;
+    f->body_is_complete = rc == 0 && f->unwritten == 0;
+    return rc;
+}
+
+int
+td_fetch_stream_end(td_fetch_stream *f)
+{
+    int rc = f->body_is_complete ? 0 : check_writing(f, 0);
+
+    if (rc != 0 || f->body_is_complete)
+        return rc;
+    if (f->unwritten > 0)
+        return fail(f, TD_EINVAL, "the body is shorter than content_length");
+    rc = send_bytes(f, TD_STR("0\r\n\r\n"));
+    f->body_is_complete = rc == 0;
+    return rc;
+}
+
+static int
+produce_body(td_fetch_stream *f)
+{
+    int rc = f->options->body_producer(f, f->options->callback_arg);
+
+    if (rc == 0)
+        rc = td_fetch_stream_end(f);
+    if (rc < 0 && f->out->error == 0)
+        return fail(f, rc, "the body was not produced: %s", td_strerror(rc));
+    return rc;
+}
+
+static int
+send_body(td_fetch_stream *f)
+{
+    int rc = 0;
+
+    if (f->expects_continue)
+        rc = await_continue(f);
+    if (rc == 0)
+        rc = send_bytes(f, f->body);
+    f->body_is_complete = rc == 0;
+    return rc;
+}
+
+/* Small bodies go along with their head; one that is written by the caller comes later. */
+static int
+send_request(td_fetch_stream *f)
+{
+    bool is_whole = false;
+    int rc;
+
+    f->sent.start = f->sent.len = 0;
+    f->unwritten = (uint64_t)f->options->content_length;
+    f->expects_continue = false;
+    make_request(f);
+    f->body_is_complete = f->body.ptr == NULL && !is_streamed(f);
+    if (f->body.ptr != NULL && f->body.len < PIECE / 2 && !f->expects_continue) {
+        td_buf_append(&f->sent, f->body);
+        is_whole = true;
+    }
+    rc = send_bytes(f, td_buf_str(&f->sent));
+    f->body_is_complete |= is_whole;
+    if (rc != 0 || f->body_is_complete || f->options->stream_body)
+        return rc;
+    return is_streamed(f) ? produce_body(f) : send_body(f);
+}
+
+/* ---- the answer: its head */
+
+static int
+receive_response_head(td_fetch_stream *f)
+{
+    int rc = f->has_head;
+
+    while (rc == 0)
+        rc = next_head(f, wait_until(f));
+    return rc < 0 && f->out->error == 0 ? fail_waiting(f, rc) : rc < 0 ? rc : 0;
+}
+
+/* A kept connection was closed under the request, which has no effect that a second time adds to. */
+static bool
+may_repeat(const td_fetch_stream *f, int rc)
+{
+    return (rc == TD_ECLOSED || rc == -ECONNRESET || rc == -EPIPE) && f->upstream != NULL &&
+           f->upstream->was_kept && !f->is_answered && !is_streamed(f) &&
+           IS_ONE_OF(f->method, "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE");
+}
+
+/* Connect and send; with `and_head` go on until the head of the answer has come. */
+static int
+exchange(td_fetch_stream *f, bool from_kept, bool and_head)
 {
     int rc = open_upstream(f, from_kept);
 
     if (rc == 0)
         rc = send_request(f);
-    if (rc == 0)
+    if (rc >= 0 && and_head)
         rc = receive_response_head(f);
+    return rc < 0 ? rc : 0;
+}
+
+static int
+repeat_if_closed(td_fetch_stream *f, int rc, bool and_head)
+{
+    if (!may_repeat(f, rc))
+        return rc;
+    td_upstream_destroy(&f->upstream);
+    f->out->error = 0;
+    return exchange(f, false, and_head);
+}
+
+/* ---- the answer: its body */
+
+static int64_t
+body_max(const td_fetch_stream *f)
+{
+    if (f->options->max_body_size > 0)
+        return f->options->max_body_size;
+    return f->is_pulled || f->options->streaming_callback != NULL ? INT64_MAX : BODY_MAX_DEFAULT;
+}
+
+static int
+fail_body(td_fetch_stream *f, int error)
+{
+    const td_response_body *body = &f->body_in;
+
+    if (error == TD_ETOOBIG && body->chunks.what != NULL && body->chunks.status == 431)
+        return fail(f, error, "response: %s", body->chunks.what);
+    if (error == TD_ETOOBIG)
+        return fail(f, error, "the body is larger than %lld bytes", (long long)body->max);
+    if (error == TD_EBADMSG)
+        return fail(f, error, "response: %s", body->what);
+    return fail_waiting(f, error);
+}
+
+static bool
+has_body(const td_fetch_stream *f)
+{
+    return !td_str_equal(f->method, TD_STR("HEAD")) && f->response.status != 204 &&
+           f->response.status != 304;
+}
+
+static int
+begin_body(td_fetch_stream *f, int64_t max)
+{
+    int rc;
+
+    f->out->phase = TD_FETCH_BODY;
+    rc = td_response_body_begin(&f->body_in, &f->response, f->arena, has_body(f),
+                                !f->options->no_decompress, max);
+    f->may_keep &= f->body_in.framing != TD_BODY_UNTIL_CLOSE;
+    return rc < 0 ? fail_body(f, rc) : 0;
+}
+
+/* The next bytes of the body: 1, 0 at its end, or an error.  *out as of td_response_body_next. */
+static int
+next_piece(td_fetch_stream *f, td_str *out)
+{
+    int rc = f->ahead_rc;
+
+    *out = f->ahead;
+    f->ahead_rc = 0;
+    while (rc == 0 && (rc = td_response_body_next(&f->body_in, &f->rest, out)) == 0 &&
+           !td_response_body_is_over(&f->body_in)) {
+        rc = receive(f, wait_until(f));
+        if (rc == TD_ECLOSED)
+            rc = td_response_body_closed(&f->body_in);
+        if (rc < 0)
+            break;
+    }
     if (rc == 0)
-        rc = receive_body(f);
+        rc = td_response_body_check(&f->body_in);
+    return rc < 0 ? fail_body(f, rc) : rc;
+}
+
+/* All of it, for the caller, its callback, or, of a redirect, nobody. */
+static int
+receive_body(td_fetch_stream *f, bool is_wanted)
+{
+    td_str piece;
+    int rc = begin_body(f, is_wanted ? body_max(f) : BODY_MAX_DEFAULT);
+
+    while (rc == 0 && (rc = next_piece(f, &piece)) > 0) {
+        rc = 0;
+        if (is_wanted && f->options->streaming_callback != NULL)
+            f->options->streaming_callback(piece, f->options->callback_arg);
+        else if (is_wanted)
+            td_buf_append(&f->received, piece);
+    }
     return rc;
 }
 
-/* A kept connection was closed under the request, which has no effect that a second time adds to. */
-static bool
-may_repeat(const struct fetch *f, int rc)
+static void
+tell_headers(const td_fetch_stream *f)
 {
-    return (rc == TD_ECLOSED || rc == -ECONNRESET || rc == -EPIPE) && f->upstream != NULL &&
-           f->upstream->was_kept && !f->is_answered &&
-           IS_ONE_OF(f->method, "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE");
-}
+    const td_str head = td_buf_str(&f->head);
+    const char *line = head.ptr, *lf;
 
-static bool
-is_redirect(const struct fetch *f)
-{
-    const int max = f->options->max_redirects == 0 ? REDIRECTS_DEFAULT : f->options->max_redirects;
-    const int status = f->response.status;
-
-    return (status == 301 || status == 302 || status == 303 || status == 307 || status == 308) &&
-           f->out->redirects < max &&
-           td_headers_find(&f->response.headers, TD_STR("Location")) != NULL;
+    while ((lf = memchr(line, '\n', (size_t)(head.ptr + head.len - line))) != NULL) {
+        f->options->header_callback(td_str_make(line, (size_t)(lf + 1 - line)),
+                                    f->options->callback_arg);
+        if (lf - line == 1)
+            return;
+        line = lf + 1;
+    }
 }
 
 static void
-take_response(struct fetch *f)
+take_head(td_fetch_stream *f)
 {
     const td_headers *from = &f->response.headers;
     td_fetch_header *headers = td_arena_alloc(f->arena, (from->count + 1) * sizeof(*headers));
 
     for (size_t i = 0; i < from->count; i++)
-        headers[i] = (td_fetch_header){td_str_dup(f->arena, from->items[i].name).ptr,
-                                       td_str_dup(f->arena, from->items[i].value).ptr};
+        headers[i] = (td_fetch_header){from->items[i].name.ptr, from->items[i].value.ptr};
     f->out->status = f->response.status;
-    f->out->reason = td_str_dup(f->arena, f->response.reason);
+    f->out->reason = f->response.reason;
     f->out->headers = headers;
     f->out->headers_count = from->count;
-    f->out->body = td_str_dup(f->arena, td_buf_str(&f->received));
+    f->out->body = TD_STR("");
     f->out->effective_url = f->url;
 }
 
-static int
-ask_once(struct fetch *f)
+/* Nothing more is wanted of the server: the connection is for others, and so is the place. */
+static void
+give_back(td_fetch_stream *f)
 {
-    int rc = check_url(f);
-
-    if (rc == 0)
-        rc = take_place(f);
-    if (rc < 0)
-        return rc;
-    rc = exchange(f, true);
-    if (may_repeat(f, rc)) {
-        td_upstream_destroy(&f->upstream);
-        f->out->error = 0;
-        f->sent.start = f->sent.len = 0;
-        rc = exchange(f, false);
-    }
-    if (rc < 0)
-        return rc;
-    if (!is_redirect(f))
-        take_response(f);
-    if (f->may_keep && f->response.keep_alive && f->rest.len == 0) {
+    if (f->may_keep && f->body_is_complete && f->response.keep_alive && f->rest.len == 0) {
         td_upstreams_keep(&client.kept, f->upstream);
         f->upstream = NULL;
     }
-    return 0;
+    let_go(f);
 }
 
 /* ---- redirects */
 
+static bool
+is_redirect(const td_fetch_stream *f)
+{
+    const int max = f->options->max_redirects == 0 ? REDIRECTS_DEFAULT : f->options->max_redirects;
+    const int status = f->response.status;
+
+    return (status == 301 || status == 302 || status == 303 || status == 307 || status == 308) &&
+           f->out->redirects < max && !f->options->stream_body &&
+           td_headers_find(&f->response.headers, TD_STR("Location")) != NULL;
+}
+
 /* RFC 9110 section 15.4, as browsers do it. */
 static int
-follow(struct fetch *f)
+follow(td_fetch_stream *f)
 {
     const td_header *location = td_headers_find(&f->response.headers, TD_STR("Location"));
     const int status = f->response.status;
@@ -834,56 +990,228 @@ follow(struct fetch *f)
         (status <= 302 && td_str_equal(f->method, TD_STR("POST")))) {
         f->method = TD_STR("GET");
         f->body = td_str_make(NULL, 0);
+        f->lost_body = true;
     }
     f->url = url;
     f->out->redirects++;
-    f->is_answered = false;
+    f->is_answered = f->has_head = false;
+    f->interims = 0;
     return 0;
 }
 
 /* ---- all of it */
 
+/* The request goes out; of one whose answer is a redirect, the next one. */
 static int
-ask(struct fetch *f)
+begin(td_fetch_stream *f, bool and_head)
 {
-    int rc = check_method(f);
+    int rc = check_url(f);
 
+    f->deadline_ns = deadline_in(f->options->request_timeout_ms);
     if (rc == 0)
-        rc = check_headers(f);
-    while (rc == 0) {
-        f->deadline_ns = deadline_in(f->options->request_timeout_ms);
-        rc = ask_once(f);
-        let_go(f);
-        if (rc < 0 || !is_redirect(f))
-            break;
-        rc = follow(f);
-    }
+        rc = take_place(f);
+    if (rc == 0)
+        rc = repeat_if_closed(f, exchange(f, true, and_head), and_head);
     return rc;
 }
 
-int
-td_http_client_fetch(td_arena *arena, const char *url, const td_fetch_options *options,
-                     td_response *out)
+/* From a request whose answer has begun to the one whose answer is the caller's. */
+static int
+follow_redirects(td_fetch_stream *f)
 {
-    struct fetch f __attribute__((cleanup(let_go))) = {
+    int rc = 0;
+
+    while (rc == 0 && is_redirect(f)) {
+        rc = receive_body(f, false);
+        if (rc == 0)
+            give_back(f);
+        if (rc == 0)
+            rc = follow(f);
+        if (rc == 0)
+            rc = begin(f, true);
+    }
+    if (rc == 0 && f->options->header_callback != NULL)
+        tell_headers(f);
+    return rc;
+}
+
+static int
+ask(td_fetch_stream *f)
+{
+    int rc = begin(f, true);
+
+    if (rc == 0)
+        rc = follow_redirects(f);
+    if (rc == 0)
+        rc = receive_body(f, true);
+    if (rc < 0)
+        return rc;
+    take_head(f);
+    f->out->body = td_str_dup(f->arena, td_buf_str(&f->received));
+    give_back(f);
+    return 0;
+}
+
+/* There is no answer: what *out is then. */
+static int
+tell_failure(td_fetch_stream *f, int error)
+{
+    td_response *out = f->out;
+
+    *out = (td_response){.size = sizeof(*out), .status = 599, .reason = out->reason,
+                         .effective_url = f->url, .redirects = out->redirects, .error = error,
+                         .phase = out->phase};
+    return error;
+}
+
+static int
+init(td_fetch_stream *f, td_arena *arena, const char *url, const td_fetch_options *options,
+     void *owner, td_response *out)
+{
+    int rc;
+
+    *f = (td_fetch_stream){
         .arena = arena,
         .options = options,
         .out = out,
+        .owner = owner,
         .url = td_str_dup(arena, td_str_of(url)),
         .method = options->method != NULL ? td_str_of(options->method) : TD_STR("GET"),
         .body = options->body,
     };
-    int rc;
-
-    *out = (td_response){.size = sizeof(*out), .effective_url = f.url};
+    *out = (td_response){.size = sizeof(*out), .effective_url = f->url};
     open_client();
-    rc = ask(&f);
-    if (rc < 0) {
-        *out = (td_response){.size = sizeof(*out), .status = 599, .reason = out->reason,
-                             .effective_url = f.url, .redirects = out->redirects, .error = rc,
-                             .phase = out->phase};
-        return rc;
-    }
+    rc = check_method(f);
+    return rc < 0 ? rc : check_headers(f);
+}
+
+int
+td_http_client_fetch(td_arena *arena, const char *url, const td_fetch_options *options,
+                     void *owner, td_response *out)
+{
+    td_fetch_stream f __attribute__((cleanup(let_go)));
+    int rc = init(&f, arena, url, options, owner, out);
+
+    if (rc == 0 && options->stream_body)
+        rc = fail(&f, TD_EINVAL, "stream_body is for td_fetch_open");
+    if (rc == 0)
+        rc = ask(&f);
+    if (rc < 0)
+        return tell_failure(&f, rc);
     out->phase = TD_FETCH_DONE;
     return 0;
+}
+
+/* ---- step by step */
+
+/* It has failed: nothing of it is of use any more. */
+static int
+break_off(td_fetch_stream *f, int error)
+{
+    let_go(f);
+    f->is_over = true;
+    return tell_failure(f, error);
+}
+
+static void
+close_when_done(void *arg)
+{
+    td_fetch_stream_close(arg);
+}
+
+int
+td_http_client_open(td_arena *arena, const char *url, const td_fetch_options *options, void *owner,
+                    td_response *out, td_fetch_stream **stream_out)
+{
+    td_fetch_stream *f = TD_ARENA_NEW(arena, td_fetch_stream);
+    int rc = init(f, arena, url, options, owner, out);
+
+    f->is_pulled = true;
+    td_defer(close_when_done, f);
+    if (rc == 0)
+        rc = begin(f, false);
+    if (rc < 0)
+        return break_off(f, rc);
+    *stream_out = f;
+    return 0;
+}
+
+int
+td_fetch_stream_head(td_fetch_stream *f)
+{
+    int rc;
+
+    if (f->is_reading || f->out->error != 0)
+        return f->out->error;
+    f->is_reading = true;
+    rc = receive_response_head(f);
+    rc = repeat_if_closed(f, rc, true);
+    if (rc == 0)
+        rc = follow_redirects(f);
+    if (rc == 0)
+        rc = begin_body(f, body_max(f));
+    if (rc < 0)
+        return break_off(f, rc);
+    take_head(f);
+    return 0;
+}
+
+/* What was inflated lies where others inflate, too: it moves to where it can stay. */
+static void
+keep_piece(td_fetch_stream *f, td_str *piece)
+{
+    if (f->body_in.decompressor == NULL)
+        return;
+    f->received.start = f->received.len = 0;
+    td_buf_append(&f->received, *piece);
+    *piece = td_buf_str(&f->received);
+}
+
+int
+td_fetch_stream_read(td_fetch_stream *f, td_str *data_out)
+{
+    int rc = f->out->error;
+
+    *data_out = TD_STR("");
+    if (rc == 0 && !f->is_over)
+        rc = next_piece(f, data_out);
+    if (rc < 0)
+        return f->is_over ? rc : break_off(f, rc);
+    if (rc > 0) {
+        keep_piece(f, data_out);
+        return (int)data_out->len;
+    }
+    if (!f->is_over)
+        give_back(f);
+    f->is_over = true;
+    f->out->phase = TD_FETCH_DONE;
+    return 0;
+}
+
+/* What was inflated could not stay until it is asked for, so of that we do not know. */
+bool
+td_fetch_stream_is_ready(td_fetch_stream *f)
+{
+    if (f->ahead_rc == 0 && !f->is_over && f->body_in.decompressor == NULL)
+        f->ahead_rc = td_response_body_next(&f->body_in, &f->rest, &f->ahead);
+    return f->ahead_rc != 0 || f->is_over || td_response_body_is_over(&f->body_in);
+}
+
+void
+td_fetch_stream_close(td_fetch_stream *f)
+{
+    let_go(f);
+    f->is_over = true;
+}
+
+td_response *
+td_fetch_stream_answer(td_fetch_stream *f)
+{
+    return f->out;
+}
+
+void *
+td_fetch_stream_owner(td_fetch_stream *f)
+{
+    return f->owner;
 }

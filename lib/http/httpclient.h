@@ -21,10 +21,29 @@ TD_PRIVATE void td_http_client_configure(const td_http_client_options *options);
 
 /*
  * Ask, and wait on the current coroutine, which may be unwound meanwhile.  All that *out points to is
- * in the arena.  0 or out->error.
+ * in the arena.  0 or out->error.  owner: for td_fetch_stream_owner, in body_producer.
  */
 TD_PRIVATE int td_http_client_fetch(td_arena *arena, const char *url,
-                                    const td_fetch_options *options, td_response *out);
+                                    const td_fetch_options *options, void *owner,
+                                    td_response *out);
+
+/*
+ * The same piece by piece, by the functions of <tornado/httpclient.h> with other names; they return
+ * errors, which are told in *out, and log no misuse.  The stream lies in the arena; options and what
+ * they point to have to live as long.
+ */
+TD_PRIVATE int td_http_client_open(td_arena *arena, const char *url,
+                                   const td_fetch_options *options, void *owner, td_response *out,
+                                   td_fetch_stream **stream_out);
+TD_PRIVATE int td_fetch_stream_write(td_fetch_stream *stream, td_str bytes);
+TD_PRIVATE int td_fetch_stream_end(td_fetch_stream *stream);
+TD_PRIVATE int td_fetch_stream_head(td_fetch_stream *stream);
+TD_PRIVATE int td_fetch_stream_read(td_fetch_stream *stream, td_str *data_out);
+TD_PRIVATE bool td_fetch_stream_is_ready(td_fetch_stream *stream);
+TD_PRIVATE void td_fetch_stream_close(td_fetch_stream *stream); /* a second time does nothing */
+
+TD_PRIVATE td_response *td_fetch_stream_answer(td_fetch_stream *stream); /* *out above */
+TD_PRIVATE void *td_fetch_stream_owner(td_fetch_stream *stream);
 
 /* Close what is kept, before the loop ends. */
 TD_PRIVATE void td_http_client_close(void);

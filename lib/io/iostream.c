@@ -7,7 +7,7 @@
  * Nobody is resumed from in here, only let go, so an event may end the stream at any point.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include <tornado/iostream.h>
+#include "io/iostream_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -69,7 +69,11 @@ struct td_iostream {
     td_waiters flushers, connectors;
     bool is_connecting, is_closed;
     bool has_ended; /* the other side sends no more */
+    bool is_drained; /* the kernel had no more at the last attempt, and has not said otherwise */
+    bool flush_ends_at_input;
     int error;
+    td_loop_fn *on_input; /* NULL: nobody is told */
+    void *on_input_arg;
 
     td_callback closed;          /* starts the close callback */
     td_coroutine_job *close_job; /* NULL: none is wanted */
@@ -78,6 +82,7 @@ struct td_iostream {
 };
 
 static void close_with(td_iostream *stream, int error);
+static void end_read(td_iostream *stream, int code);
 
 static bool
 is_reading(const td_iostream *stream)
@@ -205,7 +210,20 @@ room(const td_iostream *stream)
     return left < PIECE ? left : PIECE;
 }
 
-/* One attempt: bytes, 0 at the end, -errno. */
+/* One attempt, unless it is known to be in vain: bytes, 0 at the end, -errno. */
+static ssize_t
+attempt(td_iostream *stream, char *to, size_t size)
+{
+    td_transport *t = &stream->transport;
+    ssize_t n;
+
+    if (stream->is_drained)
+        return -EAGAIN;
+    n = t->ops->read(t, to, size);
+    stream->is_drained = t->ops->reads_all && (n == -EAGAIN || (n > 0 && (size_t)n < size));
+    return n;
+}
+
 static ssize_t
 receive(td_iostream *stream)
 {
@@ -214,7 +232,7 @@ receive(td_iostream *stream)
 
     if (size == 0)
         return TD_ETOOBIG;
-    n = stream->transport.ops->read(&stream->transport, td_buf_reserve(&stream->in, size), size);
+    n = attempt(stream, td_buf_reserve(&stream->in, size), size);
     if (n > 0)
         td_buf_added(&stream->in, (size_t)n);
     return n;
@@ -229,8 +247,7 @@ receive_for_read(td_iostream *stream)
 
     if (reading->to == NULL)
         return receive(stream);
-    n = stream->transport.ops->read(&stream->transport, reading->to + reading->done,
-                                    reading->count - reading->done);
+    n = attempt(stream, reading->to + reading->done, reading->count - reading->done);
     if (n > 0)
         reading->done += (size_t)n;
     return n;
@@ -268,7 +285,32 @@ receive_ahead(td_iostream *stream)
         close_with(stream, (int)n);
 }
 
+/* Something has come, be it the end, for whoever flushes to look at. */
+static void
+end_flush_at_input(td_iostream *stream)
+{
+    stream->flush_ends_at_input = false;
+    td_waiters_release_all(&stream->flushers, 1);
+}
+
 /* ---- sending */
+
+/* The other side takes no more.  What it has said before, and that may be why, can still be read. */
+static void
+close_after_input(td_iostream *stream, int error)
+{
+    stream->is_drained = false;
+    while (!stream->has_ended) {
+        const ssize_t n = receive(stream);
+
+        if (n < 0)
+            break;
+        stream->has_ended = n == 0;
+    }
+    if (is_reading(stream) && satisfy(stream) > 0)
+        end_read(stream, 0);
+    close_with(stream, stream->has_ended ? 0 : error);
+}
 
 static void
 send_out(td_iostream *stream)
@@ -283,13 +325,14 @@ send_out(td_iostream *stream)
         if (n == -EAGAIN)
             return;
         if (n < 0) {
-            close_with(stream, (int)n);
+            close_after_input(stream, (int)n);
             return;
         }
         td_buf_consume(&stream->out, (size_t)n);
     }
     if (stream->out.size > RELEASE_ABOVE)
         td_buf_release(&stream->out);
+    stream->flush_ends_at_input = false;
     td_waiters_release_all(&stream->flushers, 0);
 }
 
@@ -301,18 +344,33 @@ looks_ahead(const td_iostream *stream)
     return stream->close_job != NULL && stream->in.len < IDLE_MAX && room(stream) > 0;
 }
 
+static bool
+wants_input(const td_iostream *stream)
+{
+    return is_reading(stream) || looks_ahead(stream) || stream->flush_ends_at_input ||
+           stream->on_input != NULL;
+}
+
+/* Who has read is likely to read again, so being told of input stays until some comes unwanted. */
 static void
 watch(td_iostream *stream)
 {
-    int events = 0;
+    int events = td_transport_watched(&stream->transport) & TD_READABLE;
 
     if (stream->is_closed)
         return;
     if (stream->is_connecting || stream->out.len > 0)
         events |= TD_WRITABLE;
-    if (!stream->is_connecting && (is_reading(stream) || looks_ahead(stream)))
+    if (!stream->is_connecting && wants_input(stream))
         events |= TD_READABLE;
     td_transport_watch(&stream->transport, stream->loop, events);
+}
+
+static void
+watch_no_input(td_iostream *stream)
+{
+    td_transport_watch(&stream->transport, stream->loop,
+                       td_transport_watched(&stream->transport) & ~TD_READABLE);
 }
 
 /* Tell whoever wanted the read how it went. */
@@ -369,6 +427,15 @@ end_connect(td_iostream *stream)
 }
 
 static void
+tell_of_input(td_iostream *stream)
+{
+    td_loop_fn *fn = stream->on_input;
+
+    stream->on_input = NULL;
+    fn(stream->on_input_arg);
+}
+
+static void
 on_event(td_transport *t, int events)
 {
     td_iostream *stream = TD_CONTAINER_OF(t, td_iostream, transport);
@@ -378,10 +445,19 @@ on_event(td_transport *t, int events)
     if (!stream->is_closed && (events & TD_WRITABLE))
         send_out(stream);
     if (!stream->is_closed && (events & TD_READABLE)) {
+        stream->is_drained = false;
+        if (stream->on_input != NULL) {
+            tell_of_input(stream);
+            return;
+        }
         if (is_reading(stream))
             go_on_reading(stream);
+        else if (stream->flush_ends_at_input)
+            end_flush_at_input(stream);
         else if (looks_ahead(stream))
             receive_ahead(stream);
+        else
+            watch_no_input(stream);
     }
     watch(stream);
 }
@@ -835,4 +911,38 @@ td_iostream_connect(td_iostream *stream, const struct sockaddr *address, socklen
     if (rc == TD_ETIMEDOUT)
         close_with(stream, rc);
     return rc;
+}
+
+/* ---- what the HTTP client knows besides */
+
+size_t
+td_iostream_unread(const td_iostream *stream)
+{
+    return stream->in.len;
+}
+
+size_t
+td_iostream_unsent(const td_iostream *stream)
+{
+    return stream->out.len;
+}
+
+int
+td_iostream_flush_or_input(td_iostream *stream)
+{
+    if (stream->is_closed || stream->out.len == 0 || is_reading(stream))
+        return td_iostream_flush(stream);
+    if (stream->in.len > 0)
+        return 1;
+    stream->flush_ends_at_input = true;
+    watch(stream);
+    return td_waiters_wait(&stream->flushers, NULL, stream->timeout_ms);
+}
+
+void
+td_iostream_on_input(td_iostream *stream, td_loop_fn *fn, void *arg)
+{
+    stream->on_input = fn;
+    stream->on_input_arg = arg;
+    watch(stream);
 }

@@ -79,6 +79,7 @@ static const td_transport_ops plain = {
     .cork = plain_cork,
     .shutdown = plain_shutdown,
     .close = plain_close,
+    .reads_all = true,
 };
 
 /* ---- pipes */
@@ -125,6 +126,7 @@ static const td_transport_ops pipes = {
     .cork = pipe_cork,
     .shutdown = pipe_shutdown,
     .close = plain_close,
+    .reads_all = true,
 };
 
 /* ---- events */

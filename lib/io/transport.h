@@ -34,6 +34,7 @@ typedef struct td_transport_ops {
     void (*cork)(td_transport *t, bool on);
     void (*shutdown)(td_transport *t); /* of the sending side */
     void (*close)(td_transport *t);    /* frees what the kind holds; the fd too */
+    bool reads_all; /* a read of fewer bytes than there is room for has taken all that had come */
 } td_transport_ops;
 
 /* events: TD_READABLE and TD_WRITABLE; may close and free the transport. */

@@ -34,6 +34,9 @@ typedef enum td_fetch_phase {
     TD_FETCH_DONE,
 } td_fetch_phase;
 
+/* A request under way whose bodies are read and written piece by piece: see td_fetch_open. */
+typedef struct td_fetch_stream td_fetch_stream;
+
 typedef struct td_fetch_header {
     const char *name, *value;
 } td_fetch_header;
@@ -51,13 +54,33 @@ typedef struct td_fetch_options {
     int64_t request_timeout_ms TD_ZERO;     /* of it all, redirects excepted: 0: 20 s; -1: none */
     int max_redirects TD_ZERO;              /* to follow; 0: 5; -1: none */
     const char *user_agent TD_ZERO;         /* NULL: tornadod/VERSION */
-    int64_t max_body_size TD_ZERO;          /* bytes of the response, inflated; 0: 16 MiB */
+    int64_t max_body_size TD_ZERO; /* bytes of the response, inflated; 0: 16 MiB, of one that is read
+                                      piece by piece any */
     bool no_decompress TD_ZERO;             /* do not ask for gzip, do not inflate it */
     bool expect_100_continue TD_ZERO; /* the body is sent when the server says so, or nothing for 1 s */
     const char *auth_username TD_ZERO, *auth_password TD_ZERO; /* Basic; before those of the URL */
     const char *unix_socket TD_ZERO;    /* path of the socket where the URL's server listens */
     const char *source_address TD_ZERO; /* a number: the address to connect from */
     bool no_keep_alive TD_ZERO;         /* a connection of its own */
+
+    /*
+     * Tornado's callbacks, in the order below and with callback_arg, on the coroutine that fetches, so
+     * they may wait: what they do not take stays with the server.  They hear of the last answer
+     * alone, not of redirects that are followed.
+     *
+     * body_producer calls td_fetch_write for each piece and returns 0, or a negative error that ends
+     * the request; a redirect that keeps the body calls it again.  header_callback gets each line of
+     * the head: the status line, the fields, and the empty one, with their CRLF.  streaming_callback
+     * gets the body; td_response.body is empty then.
+     */
+    int (*body_producer)(td_fetch_stream *stream, void *arg) TD_ZERO;
+    void (*header_callback)(td_str line, void *arg) TD_ZERO;
+    void (*streaming_callback)(td_str piece, void *arg) TD_ZERO;
+    void *callback_arg TD_ZERO;
+
+    bool stream_body TD_ZERO;       /* the body comes by td_fetch_write: for td_fetch_open alone */
+    int64_t content_length TD_ZERO; /* bytes of a body that is produced or streamed; 0: it is sent in
+                                       chunks */
 } td_fetch_options;
 
 #ifndef __cplusplus
@@ -103,11 +126,72 @@ TD_API td_response *td_fetch(td_handler *h, const char *url, const td_fetch_opti
  */
 TD_API td_future *td_fetch_future(td_handler *h, const char *url, const td_fetch_options *options);
 
+/* ---- piece by piece
+ *
+ *     td_fetch_stream *stream = td_fetch_open(h, url, TD_FETCH(.method = "PUT", .stream_body = true));
+ *
+ *     while ((n = td_read_body(h, &data)) > 0 && td_fetch_write(stream, data) == 0)
+ *         ;
+ *     td_fetch_end(stream);
+ *     if ((answer = td_fetch_head(stream)) == NULL)
+ *         td_raise(h, 502, "upstream: %s", td_error_text(h));
+ *     while ((n = td_fetch_read(stream, &data)) > 0) {
+ *         td_write(h, data);
+ *         td_flush(h);
+ *     }
+ *     td_fetch_close(&stream);
+ *
+ * Bodies of any size take no more than some 200 KiB of memory: what is not read stays with the server,
+ * and writing waits until the server takes it.  Here request_timeout_ms is the longest wait for the
+ * server: for it to take what is written, for its head, for the next bytes; what the caller takes
+ * between is not counted.  One coroutine may write while another one reads, but for the first piece
+ * with expect_100_continue.
+ *
+ * A stream belongs to the coroutine that has opened it, and is closed when that ends, however it ends.
+ */
+
+/*
+ * Connect, and send the head of the request; and its body, or with stream_body nothing of it.  NULL as
+ * of td_fetch.
+ */
+TD_API td_fetch_stream *td_fetch_open(td_handler *h, const char *url,
+                                      const td_fetch_options *options);
+
+/*
+ * Send some of the body; returns when the kernel has it.  1: the server has answered already, and the
+ * rest need not be sent, so nothing was.  Or an error, as of td_fetch: more than content_length is
+ * TD_EINVAL.
+ */
+TD_API int td_fetch_write(td_fetch_stream *stream, td_str bytes);
+
+/* The body of the request is complete (one of content_length bytes is when they are written). */
+TD_API int td_fetch_end(td_fetch_stream *stream);
+
+/*
+ * The head of the answer, with an empty body; waits for it, and follows redirects unless the body was
+ * streamed.  NULL as of td_fetch.  A second time: the same one.
+ */
+TD_API td_response *td_fetch_head(td_fetch_stream *stream);
+
+/*
+ * The next bytes of the answer's body, inflated, at most 64 KiB, valid until the next call.  Returns how
+ * many, 0 at the end and ever after, when the connection serves others already, or an error, as of
+ * td_fetch: TD_ECLOSED says that it was cut off.
+ */
+TD_API int td_fetch_read(td_fetch_stream *stream, td_str *data_out);
+
+/* True when td_fetch_read would not wait: what was written so far need not be flushed yet. */
+TD_API bool td_fetch_is_ready(td_fetch_stream *stream);
+
+/* What is under way is broken off.  NULL inside is harmless. */
+TD_API void td_fetch_close(td_fetch_stream **stream);
+
 /* The value of the first header of that name; the null string: none. */
 TD_API td_str td_fetched_header(const td_response *response, const char *name);
 
-/* Of the last td_fetch of this request that had no answer; "" and 0: none. */
+/* Of the last td_fetch of this request that had no answer; "", 0 and TD_FETCH_DONE: none. */
 TD_API const char *td_error_text(td_handler *h);
 TD_API int td_error_code(td_handler *h);
+TD_API td_fetch_phase td_error_phase(td_handler *h); /* up to TD_FETCH_CONNECT nothing was sent */
 
 #endif

@@ -22,19 +22,37 @@ read_options(td_handler *h, const char *url, const td_fetch_options *wanted,
     if (wanted != NULL)
         memcpy(out, wanted, wanted->size < sizeof(*out) ? wanted->size : sizeof(*out));
     if (out->connect_timeout_ms >= -1 && out->request_timeout_ms >= -1 && out->max_redirects >= -1 &&
-        out->max_body_size >= 0 && (out->headers != NULL || out->headers_count == 0))
+        out->max_body_size >= 0 && out->content_length >= 0 && (out->headers != NULL || out->headers_count == 0))
         return true;
     td_handler_misuse(h, function, "a time-out, a limit or the headers are wrong");
     return false;
 }
 
 static void
-remember_failure(td_handler *h, int error, td_str text)
+remember_failure(td_handler *h, int error, td_str text, td_fetch_phase phase)
 {
     struct td_visitor *visitor = td_visitor_of(h);
 
     visitor->fetch_error = error;
     visitor->fetch_text = td_str_dup(&h->request->arena, text); /* a td_scope may not take it back */
+    visitor->fetch_phase = (int)phase;
+}
+
+static void
+remember_misuse(td_handler *h, const char *function)
+{
+    if (h != NULL)
+        remember_failure(h, TD_EINVAL,
+                         td_arena_sprintf(&h->request->arena, "%s: misuse, see the log", function),
+                         TD_FETCH_ASKED);
+}
+
+static void
+tell_failure(td_handler *h, const td_response *answer, const char *function)
+{
+    if (answer->error == TD_EINVAL)
+        td_handler_misuse(h, function, answer->reason.ptr);
+    remember_failure(h, answer->error, answer->reason, answer->phase);
 }
 
 td_response *
@@ -47,18 +65,117 @@ td_fetch(td_handler *h, const char *url, const td_fetch_options *wanted)
     if (!td_is_on_coroutine(function))
         return NULL;
     if (!read_options(h, url, wanted, &options, function)) {
-        if (h != NULL)
-            remember_failure(h, TD_EINVAL, TD_STR("td_fetch: misuse, see the log"));
+        remember_misuse(h, function);
         return NULL;
     }
     answer = td_alloc(h, sizeof(*answer));
-    if (td_http_client_fetch(td_handler_arena(h), url, &options, answer) == 0)
+    if (td_http_client_fetch(td_handler_arena(h), url, &options, h, answer) == 0)
         return answer;
-    if (answer->error == TD_EINVAL)
-        td_handler_misuse(h, function, answer->reason.ptr);
-    remember_failure(h, answer->error, answer->reason);
+    tell_failure(h, answer, function);
     return NULL;
 }
+
+/* ---- piece by piece; memory is the request's: a td_scope may end before the stream */
+
+td_fetch_stream *
+td_fetch_open(td_handler *h, const char *url, const td_fetch_options *wanted)
+{
+    static const char function[] = "td_fetch_open";
+    td_fetch_stream *stream;
+    td_fetch_options *options;
+    td_response *answer;
+
+    if (!td_is_on_coroutine(function) || !td_handler_usable(h, function))
+        return NULL;
+    options = TD_ARENA_NEW(&h->request->arena, td_fetch_options);
+    if (!read_options(h, url, wanted, options, function)) {
+        remember_misuse(h, function);
+        return NULL;
+    }
+    answer = TD_ARENA_NEW(&h->request->arena, td_response);
+    if (td_http_client_open(&h->request->arena, url, options, h, answer, &stream) == 0)
+        return stream;
+    tell_failure(h, answer, function);
+    return NULL;
+}
+
+/* The result of a step, of which a failure is remembered. */
+static int
+tell_step(td_fetch_stream *stream, int rc, const char *function)
+{
+    if (rc < 0)
+        tell_failure(td_fetch_stream_owner(stream), td_fetch_stream_answer(stream), function);
+    return rc;
+}
+
+static bool
+may_step(const td_fetch_stream *stream, const void *out, const char *function)
+{
+    if (!td_is_on_coroutine(function))
+        return false;
+    if (stream == NULL || out == NULL)
+        td_misuse(function, "NULL is not allowed");
+    return stream != NULL && out != NULL;
+}
+
+int
+td_fetch_write(td_fetch_stream *stream, td_str bytes)
+{
+    static const char function[] = "td_fetch_write";
+
+    if (!may_step(stream, stream, function))
+        return TD_EINVAL;
+    return tell_step(stream, td_fetch_stream_write(stream, bytes), function);
+}
+
+int
+td_fetch_end(td_fetch_stream *stream)
+{
+    static const char function[] = "td_fetch_end";
+
+    if (!may_step(stream, stream, function))
+        return TD_EINVAL;
+    return tell_step(stream, td_fetch_stream_end(stream), function);
+}
+
+td_response *
+td_fetch_head(td_fetch_stream *stream)
+{
+    static const char function[] = "td_fetch_head";
+
+    if (!may_step(stream, stream, function))
+        return NULL;
+    return tell_step(stream, td_fetch_stream_head(stream), function) == 0
+               ? td_fetch_stream_answer(stream)
+               : NULL;
+}
+
+int
+td_fetch_read(td_fetch_stream *stream, td_str *data_out)
+{
+    static const char function[] = "td_fetch_read";
+
+    if (!may_step(stream, data_out, function))
+        return TD_EINVAL;
+    return tell_step(stream, td_fetch_stream_read(stream, data_out), function);
+}
+
+bool
+td_fetch_is_ready(td_fetch_stream *stream)
+{
+    return stream != NULL && td_fetch_stream_is_ready(stream);
+}
+
+void
+td_fetch_close(td_fetch_stream **stream)
+{
+    if (stream == NULL || *stream == NULL)
+        return;
+    td_fetch_stream_close(*stream);
+    *stream = NULL;
+}
+
+/* ---- what has gone wrong */
 
 const char *
 td_error_text(td_handler *h)
@@ -73,6 +190,15 @@ int
 td_error_code(td_handler *h)
 {
     return td_handler_usable(h, "td_error_code") && h->visitor != NULL ? h->visitor->fetch_error : 0;
+}
+
+td_fetch_phase
+td_error_phase(td_handler *h)
+{
+    if (!td_handler_usable(h, "td_error_phase") || h->visitor == NULL ||
+        h->visitor->fetch_error == 0)
+        return TD_FETCH_DONE;
+    return (td_fetch_phase)h->visitor->fetch_phase;
 }
 
 td_str
@@ -92,6 +218,7 @@ struct fetching { /* in the arena of the request */
     td_coroutine *co; /* NULL: it has not begun */
     td_future *future;
     td_request *request; /* both referenced */
+    td_handler *owner;
     const char *url;
     td_fetch_options options;
     td_response *answer;
@@ -104,7 +231,7 @@ fetching_run(void *arg)
 
     fetching->co = td_coroutine_current();
     td_http_client_fetch(&fetching->request->arena, fetching->url, &fetching->options,
-                         fetching->answer);
+                         fetching->owner, fetching->answer);
 }
 
 static void
@@ -167,6 +294,7 @@ td_fetch_future(td_handler *h, const char *url, const td_fetch_options *wanted)
     td_coroutine_inherit(&fetching->job.task);
     td_request_ref(h->request);
     fetching->request = h->request;
+    fetching->owner = h;
     fetching->url = td_arena_strdup(&h->request->arena, url);
     fetching->options = options;
     fetching->answer = TD_ARENA_NEW(&h->request->arena, td_response);

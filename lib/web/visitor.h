@@ -25,6 +25,7 @@ struct td_visitor {
     void *user; /* NULL: nobody; means something only once it is known */
     int fetch_error;   /* of the last td_fetch without an answer; 0: none */
     td_str fetch_text; /* why */
+    int fetch_phase;   /* td_fetch_phase: where it ended */
 };
 
 /* In the arena of the request, zeroed at first. */

@@ -107,6 +107,134 @@ forget(td_handler *h)
     td_writef(h, "%d", td_await(cancelled, NULL));
 }
 
+/* ---- piece by piece */
+
+/* A body of that many bytes, no two pieces alike. */
+static int
+write_zeros(td_handler *h, td_fetch_stream *stream)
+{
+    static const char piece[40000];
+    int rc = 0;
+
+    for (int64_t left = number(h, "streamed"); rc == 0 && left > 0; left -= (int64_t)sizeof(piece))
+        rc = td_fetch_write(stream, td_str_make(piece, left < (int64_t)sizeof(piece)
+                                                           ? (size_t)left
+                                                           : sizeof(piece)));
+    return rc;
+}
+
+/* How writing ended, the head as of /fetch, and how much of a body there was. */
+static void
+stream(td_handler *h)
+{
+    td_fetch_options options = options_of(h);
+    td_fetch_stream *opened;
+    const td_response *answer;
+    td_str data;
+    size_t size = 0;
+    int n = 0, written = 0;
+
+    td_set_header(h, "Content-Type", "text/plain");
+    options.stream_body = number(h, "streamed") > 0;
+    options.content_length = number(h, "length");
+    opened = td_fetch_open(h, td_get_argument(h, "url").ptr, &options);
+    if (opened != NULL && options.stream_body)
+        written = write_zeros(h, opened);
+    if (opened != NULL && options.stream_body && written == 0)
+        written = td_fetch_end(opened);
+    answer = opened != NULL ? td_fetch_head(opened) : NULL;
+    while (answer != NULL && (n = td_fetch_read(opened, &data)) > 0) {
+        size += (size_t)n;
+        if (number(h, "sleep") > 0)
+            td_sleep(number(h, "sleep"));
+    }
+    if (answer == NULL || n < 0)
+        td_writef(h, "%d: %s %d", td_error_code(h), td_error_text(h), (int)td_error_phase(h));
+    else
+        td_writef(h, "%d %d %d %zu %s", written, answer->status, answer->redirects, size,
+                  answer->reason.ptr);
+    if (number(h, "ends") == 0)
+        td_fetch_close(&opened);
+}
+
+/* The body of the request goes out by one coroutine while another one brings back the answer. */
+static void
+write_body(void *arg)
+{
+    td_fetch_stream *opened = arg;
+
+    for (int i = 0; i < 5; i++) {
+        td_fetch_write(opened, TD_STR("ping"));
+        td_sleep(5);
+    }
+    td_fetch_end(opened);
+}
+
+static void
+duplex(td_handler *h)
+{
+    td_fetch_stream *opened = td_fetch_open(h, td_get_argument(h, "url").ptr,
+                                            TD_FETCH(.method = "POST", .stream_body = true));
+    td_future *writing = td_spawn(write_body, opened);
+    td_str data;
+
+    if (td_fetch_head(opened) == NULL)
+        td_raise(h, 502, "%s", td_error_text(h));
+    while (td_fetch_read(opened, &data) > 0)
+        td_write(h, data);
+    td_await(writing, NULL);
+}
+
+/* Tornado's callbacks. */
+static int
+produce(td_fetch_stream *opened, void *arg)
+{
+    td_handler *h = arg;
+
+    if (number(h, "fail") < 0)
+        return (int)number(h, "fail");
+    for (int i = 0; i < 3; i++) {
+        const int rc = td_fetch_write(opened, TD_STR("produced "));
+
+        if (rc != 0)
+            return rc;
+        td_sleep(1);
+    }
+    return 0;
+}
+
+static void
+on_header(td_str line, void *arg)
+{
+    td_writef(arg, "<%.*s>\n", (int)line.len - 2, line.ptr);
+}
+
+static void
+on_piece(td_str piece, void *arg)
+{
+    td_sleep(1);
+    td_writef(arg, "[%.*s]", TD_STR_FMT(piece));
+}
+
+static void
+callbacks(td_handler *h)
+{
+    td_fetch_options options = options_of(h);
+    const td_response *answer;
+
+    if (options.method != NULL && strcmp(options.method, "GET") != 0)
+        options.body_producer = produce;
+    options.content_length = number(h, "length");
+    options.header_callback = on_header;
+    options.streaming_callback = on_piece;
+    options.callback_arg = h;
+    answer = td_fetch(h, td_get_argument(h, "url").ptr, &options);
+    if (answer != NULL)
+        td_writef(h, "\n%d %zu", answer->status, answer->body.len);
+    else
+        td_writef(h, "\n%d: %s", td_error_code(h), td_error_text(h));
+}
+
 static void
 misuse(td_handler *h)
 {
@@ -133,6 +261,14 @@ misuse(td_handler *h)
         refused += td_fetch(h, urls[i], NULL) == NULL && td_error_code(h) == TD_EINVAL;
     refused += td_fetch(h, NULL, NULL) == NULL && td_fetch(NULL, url, NULL) == NULL;
     refused += td_fetch_future(h, NULL, NULL) == NULL;
+    refused += td_fetch_open(h, NULL, NULL) == NULL && td_fetch_open(NULL, url, NULL) == NULL;
+    refused += td_fetch_write(NULL, TD_STR("x")) == TD_EINVAL && td_fetch_end(NULL) == TD_EINVAL &&
+               td_fetch_head(NULL) == NULL && td_fetch_read(NULL, NULL) == TD_EINVAL &&
+               !td_fetch_is_ready(NULL);
+    refused += td_fetch(h, url, TD_FETCH(.method = "PUT", .stream_body = true)) == NULL;
+    refused += td_fetch(h, url, TD_FETCH(.method = "PUT", .body = TD_STR("x"),
+                                         .body_producer = produce)) == NULL;
+    refused += td_fetch(h, url, TD_FETCH(.content_length = -1)) == NULL;
     td_writef(h, "%d", refused);
 }
 
@@ -160,9 +296,14 @@ static const td_handler_class Move = {.get = move};
 static const td_handler_class Fetch = {.get = fetch, .flags = TD_CANCEL_ON_CLOSE};
 static const td_handler_class Several = {.get = several};
 static const td_handler_class Forget = {.get = forget};
+static const td_handler_class Stream = {.get = stream, .flags = TD_CANCEL_ON_CLOSE};
+static const td_handler_class Duplex = {.get = duplex};
+static const td_handler_class Callbacks = {.get = callbacks};
 static const td_handler_class Misuse = {.get = misuse};
 
 TD_PLUGIN(.name = "fetch", .version = "1.0",
           .urls = TD_URLS(TD_URL("/fetch", &Fetch), TD_URL("/several", &Several),
                           TD_URL("/forget", &Forget), TD_URL("/misuse", &Misuse),
+                          TD_URL("/stream", &Stream), TD_URL("/duplex", &Duplex),
+                          TD_URL("/callbacks", &Callbacks),
                           TD_URL("/relay", &Relay), TD_URL("/move", &Move)));

@@ -271,7 +271,7 @@ class Answers(Fetch):
 
     def test_misuse(self):
         with Upstream(says(answer())) as upstream:
-            self.assertEqual(self.ask("misuse", url=upstream.url), b"23")
+            self.assertEqual(self.ask("misuse", url=upstream.url), b"28")
             self.assertEqual(upstream.requests, [])
 
 
@@ -384,6 +384,196 @@ class Failures(Fetch):
             for sleep in (0, 100):
                 self.assertEqual(self.ask("forget", url=upstream.url, ms=300, sleep=sleep), b"-4101")
         self.assert_quiet()
+
+
+def chunks_of(file):
+    """The body of a chunked request."""
+    body = b""
+    while size := int(file.readline() or b"0", 16):
+        body += file.read(size)
+        file.readline()
+    file.readline()
+    return body
+
+
+def early(status, closes):
+    """Answers when it has seen the head, reads nothing more, and goes or stays."""
+    def script(upstream, peer, *_):
+        peer.sendall(answer(b"enough", b"HTTP/1.1 %d Early\r\n" % status))
+        if not closes:
+            upstream.over.wait(harness.DEADLINE)
+    return script
+
+
+class PieceByPiece(Fetch):
+    CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+    def stream(self, url, **arguments):
+        return self.ask("stream", url=url, **arguments).decode()
+
+    def test_a_body_is_written(self):
+        def script(upstream, peer, file, head):
+            chunked = b"Transfer-Encoding: chunked" in head
+            body = chunks_of(file) if chunked else upstream.body_of(file, head)
+            peer.sendall(answer(b"x" * 7, b"HTTP/1.1 200 %s-%d\r\n" % (b"ck"[chunked:][:1], len(body))))
+            return True
+        with Upstream(script) as upstream:
+            for _ in range(2):
+                self.assertEqual(self.stream(upstream.url, method="PUT", streamed=1), "0 200 0 7 k-1")
+            self.assertEqual(self.stream(upstream.url, method="PUT", streamed=5000000), "0 200 0 7 k-5000000")
+            self.assertEqual(self.stream(upstream.url, method="PUT", streamed=5000000, length=5000000),
+                             "0 200 0 7 c-5000000")
+            self.assertEqual(upstream.connections, 1)
+            self.assertEqual(self.stream(upstream.url, method="PUT", streamed=4, length=5),
+                             f"{EINVAL}: the body is shorter than content_length 3")
+            self.assertEqual(self.stream(upstream.url, method="PUT", streamed=6, length=5),
+                             f"{EINVAL}: the body is longer than content_length 3")
+
+    def test_a_body_is_read(self):
+        big = os.urandom(100000) * 50
+        packed = gzip.compress(big)
+        for sent in (answer(big), OK + b"\r\n" + big, answer(packed, headers=b"Content-Encoding: gzip\r\n"),
+                     self.CHUNKED + b"".join(b"%x\r\n%s\r\n" % (n, b"x" * n) for n in range(1, 3162)) +
+                     b"1\r\nx\r\n4c57\r\n" + b"y" * 19543 + b"\r\n0\r\n\r\n"):
+            with self.subTest(sent[:60]), Upstream(says(sent)) as upstream:
+                got = self.stream(upstream.url, max_body=0).split()
+                self.assertEqual(got[:3], ["0", "200", "0"])
+                self.assertIn(int(got[3]), (5000000, 3161 * 3162 // 2 + 19544))
+        with Upstream(says(answer(b"x" * 70000))) as upstream:  # who asks for a limit has it
+            self.assertIn("larger than 60000", self.stream(upstream.url, max_body=60000))
+
+    def test_what_is_not_read_stays_with_the_server(self):
+        """An endless body, read slowly: the worker does not grow, and the server has to wait."""
+        sent = [0]
+
+        def script(upstream, peer, *_):
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+            peer.sendall(OK + b"\r\n")
+            try:
+                while not upstream.over.is_set():
+                    sent[0] += peer.send(bytes(65536))
+            except OSError:
+                pass
+
+        with Upstream(script) as upstream, self.daemon.connect() as conn:
+            conn.send(f"GET /stream?url={upstream.url}&sleep=50 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            deadline = time.monotonic() + harness.DEADLINE
+            while sent[0] < 1 << 20:
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+            before = sent[0]
+            time.sleep(0.2)
+            self.assertLess(sent[0] - before, 64 << 20)  # as fast as it is read, not as it could
+        self.assertEqual(self.stream("http://127.0.0.1:1/")[:4], "-111")  # the worker is well
+
+    def test_an_early_answer_is_not_lost(self):
+        for status in (413, 200):
+            for closes in (True, False):
+                for length in (0, 50000000):
+                    with self.subTest(f"{status} {closes} {length}"), Upstream(early(status, closes)) as upstream:
+                        self.assertEqual(self.stream(upstream.url, method="PUT", streamed=50000000, length=length),
+                                         f"1 {status} 0 6 Early")
+        # Nor is it when the body is in memory.
+        for closes in (True, False):
+            with self.subTest(closes), Upstream(early(413, closes)) as upstream:
+                result = self.fetch(upstream.url, method="PUT", zeros=20000000)
+                self.assertEqual((result[0].split()[0], result[2]), ("413", b"enough"))
+
+    def test_interim_answers_while_it_is_written(self):
+        def script(upstream, peer, file, head):
+            peer.sendall(b"HTTP/1.1 102 Processing\r\n\r\n" * 3)
+            time.sleep(0.05)
+            peer.sendall(answer(b"%d" % len(upstream.body_of(file, head))))
+        with Upstream(script) as upstream:
+            self.assertEqual(self.stream(upstream.url, method="PUT", streamed=30000000, length=30000000),
+                             "0 200 0 8 OK")
+
+    def test_expect_100_continue(self):
+        def script(upstream, peer, file, head):
+            self.assertIn(b"Expect: 100-continue\r\n", head)
+            peer.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            peer.sendall(answer(b"%d" % len(chunks_of(file))))
+        with Upstream(script) as upstream:
+            self.assertEqual(self.stream(upstream.url, method="PUT", streamed=100000, expect=1), "0 200 0 6 OK")
+        with Upstream(says(answer(b"no", b"HTTP/1.1 417 No\r\n"))) as upstream:
+            self.assertEqual(self.stream(upstream.url, method="PUT", streamed=100000, expect=1), "1 417 0 2 No")
+
+    def test_both_ways_at_once(self):
+        def script(upstream, peer, file, head):
+            peer.sendall(self.CHUNKED)
+            while size := int(file.readline(), 16):
+                peer.sendall(b"%x\r\n%s\r\n" % (size, file.read(size)))
+                file.readline()
+            file.readline()
+            peer.sendall(b"0\r\n\r\n")
+            return True
+        with Upstream(script) as upstream:
+            for _ in range(3):
+                self.assertEqual(self.ask("duplex", url=upstream.url), b"ping" * 5)
+            self.assertEqual(upstream.connections, 1)
+
+    def test_each_wait_has_its_time(self):
+        def slow(upstream, peer, *_):
+            for byte in OK + b"Content-Length: 9\r\n\r\n", b"abc", b"def", b"ghi":
+                time.sleep(0.15)
+                peer.sendall(byte)
+        with Upstream(slow) as upstream:
+            self.assertEqual(self.stream(upstream.url, ms=400), "0 200 0 9 OK")
+        for sent, phase in ((b"", 4), (OK, 4), (OK + b"\r\nx", 5)):
+            with self.subTest(sent), Upstream(says(sent, then_waits=True)) as upstream:
+                self.assertEqual(self.stream(upstream.url, ms=150),
+                                 f"{TIMED_OUT}: Timeout during request {phase}")
+        with Upstream(lambda upstream, *_: upstream.over.wait(harness.DEADLINE)) as upstream:
+            self.assertEqual(self.stream(upstream.url, ms=150, method="PUT", streamed=50000000),
+                             f"{TIMED_OUT}: Timeout during request 3")
+
+    def test_what_goes_wrong_is_told(self):
+        for sent, text in ((answer(b"x" * 9)[:-3], f"{CLOSED}: receiving the body: the other side has gone 5"),
+                           (self.CHUNKED + b"3\r\nabcX", f"{BAD}: response: chunk: no CRLF behind the data 5"),
+                           (b"HTTP/2 200\r\n\r\n", f"{BAD}: response: status line: not HTTP/1.x 4"),
+                           (b"", f"{CLOSED}: waiting for the response: the other side has gone 4")):
+            with self.subTest(sent), Upstream(says(sent)) as upstream:
+                self.assertEqual(self.stream(upstream.url), text)
+
+    def test_redirects(self):
+        with Upstream(Redirects.redirecting(self, 302, "/there")) as upstream:
+            self.assertTrue(self.stream(upstream.url).startswith("0 200 1 "))
+            self.assertEqual(upstream.connections, 1)
+        with Upstream(early(307, True)) as upstream:  # the body cannot be had again
+            self.assertEqual(self.stream(upstream.url, method="PUT", streamed=1)[-13:], "307 0 6 Early")
+
+    def test_left_open_it_ends_with_its_coroutine(self):
+        before = self.descriptors()
+        with Upstream(says(b"", then_waits=True)) as upstream:
+            for _ in range(3):
+                self.stream(upstream.url, ms=50, ends=1)
+            self.stream(upstream.url, streamed=0, ms=50, ends=1)
+        with Upstream(says(OK + b"Content-Length: 9\r\n\r\nx", then_waits=True)) as upstream:
+            with self.daemon.connect() as conn:  # a client that leaves
+                conn.send(f"GET /stream?url={upstream.url} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                while not upstream.requests:
+                    time.sleep(0.001)
+            deadline = time.monotonic() + harness.DEADLINE
+            while self.descriptors() > before + 1:
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+
+    def test_callbacks(self):
+        def script(upstream, peer, file, head):
+            body = chunks_of(file) if b"chunked" in head else upstream.body_of(file, head)
+            peer.sendall(answer(body[::-1], headers=b"A: b\r\n"))
+            return True
+        with Upstream(script) as upstream:
+            for length in (0, 27):
+                self.assertEqual(self.ask("callbacks", url=upstream.url, method="PUT", length=length).decode(),
+                                 "<HTTP/1.1 200 OK>\n<A: b>\n<Content-Length: 27>\n<>\n"
+                                 f"[{('produced ' * 3)[::-1]}]\n200 0")
+            self.assertEqual(self.ask("callbacks", url=upstream.url, method="PUT", fail=-5).decode(),
+                             "\n-5: the body was not produced: Input/output error")
+        with Upstream(Redirects.redirecting(self, 307, "/there")) as upstream:
+            head = self.ask("callbacks", url=upstream.url, method="PUT", length=27).decode()
+            self.assertEqual(head.count("HTTP/1.1"), 2)  # the answer's, and the request's in its body
+            self.assertTrue(head.split("]")[0].endswith("produced " * 3))
 
 
 class AtTheEnd(unittest.TestCase):

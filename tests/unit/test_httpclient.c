@@ -89,7 +89,7 @@ static td_response answer;
 static void
 fetch(void *arg)
 {
-    td_http_client_fetch(&arena, url, arg != NULL ? arg : TD_FETCH(.method = NULL), &answer);
+    td_http_client_fetch(&arena, url, arg != NULL ? arg : TD_FETCH(.method = NULL), NULL, &answer);
     note('!');
 }
 
