@@ -81,6 +81,7 @@ struct td_http1connection {
     bool head_sent, answered;
     bool sliced;             /* a file has had its slice of this turn */
     bool corked;             /* only full segments leave, as a long file follows */
+    bool detaching;          /* to be the handler's at the end of the turn */
     bool refused;            /* answered by the connection itself */
     bool out_chunked, out_sized, no_body; /* framing of the answer */
     bool keep;               /* the connection outlives this answer; decided with its head */

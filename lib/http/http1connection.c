@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/detached.h"
 #include "http/http1_internal.h"
 #include "http/xheaders.h"
 
@@ -44,11 +45,8 @@ forget_request(td_http1connection *conn)
 }
 
 static void
-log_request(const td_http1connection *conn)
+log_request(const td_http1context *context, const td_request *request)
 {
-    const td_http1context *context = conn->context;
-    const td_request *request = conn->request;
-
     if (context->log_request != NULL && request->status != 0)
         context->log_request(context->log_arg, request, td_clock_ns() - request->started_ns);
 }
@@ -64,16 +62,27 @@ lose_request(td_http1connection *conn)
     request->connection = NULL;
     if (!conn->answered)
         context->delegate->closed(context->delegate_arg, request);
-    log_request(conn);
+    log_request(context, request);
     context->delegate->done(context->delegate_arg, request);
     forget_request(conn);
 }
 
 static void
+free_connection(td_http1connection *conn)
+{
+    td_transport_close(&conn->transport, conn->context->loop);
+    td_deadline_stop(&conn->deadline);
+    td_deadline_stop(&conn->sending);
+    td_callback_cancel(&conn->resume);
+    td_list_remove(&conn->link);
+    td_buf_release(&conn->in);
+    td_buf_release(&conn->out);
+    free(conn);
+}
+
+static void
 close_connection(td_http1connection *conn)
 {
-    td_http1context *context = conn->context;
-
     td_http1_file_drop(conn);
     if (conn->flow != NULL)
         td_http1_body_drop_flow(conn);
@@ -82,15 +91,27 @@ close_connection(td_http1connection *conn)
     forget_request(conn);
     if (td_http1_turn.owner == conn)
         td_http1_send(conn); /* broken: drops it */
-    td_transport_close(&conn->transport, context->loop);
-    td_deadline_stop(&conn->deadline);
-    td_deadline_stop(&conn->sending);
-    td_callback_cancel(&conn->resume);
-    td_list_remove(&conn->link);
-    td_buf_release(&conn->in);
-    td_buf_release(&conn->out);
-    context->connection_closed(conn);
-    free(conn);
+    conn->context->connection_closed(conn);
+    free_connection(conn);
+}
+
+/* The handler takes the connection over: what has come and what is unsent goes with it. */
+static void
+hand_over(td_http1connection *conn)
+{
+    td_http1context *context = conn->context;
+    td_request *request = conn->request;
+
+    TD_ASSERT(conn->stable.len == 0 && conn->range == NULL); /* no answer but 101 has begun */
+    if (conn->flow != NULL)
+        td_http1_body_drop_flow(conn);
+    td_detached_open(request->detached, context, &conn->peer, &conn->transport, &conn->in,
+                     &conn->out);
+    request->connection = NULL;
+    free_connection(conn);
+    log_request(context, request);
+    context->delegate->detached(context->delegate_arg, request);
+    td_request_unref(request);
 }
 
 /* Answer and body are complete and nothing of them is waiting: on to the next request. */
@@ -102,7 +123,7 @@ end_request(td_http1connection *conn)
     /* The client may promise to send no more after a message, but not in the middle of one. */
     const bool is_last = conn->phase != HTTP1_BODY && !request->head.keep_alive;
 
-    log_request(conn);
+    log_request(context, request);
     if (conn->begun) {
         conn->begun = false;
         if (conn->refused)
@@ -395,6 +416,10 @@ settle(td_http1connection *conn)
         close_connection(conn);
         return;
     }
+    if (TD_UNLIKELY(conn->detaching)) {
+        hand_over(conn);
+        return;
+    }
     waiting = http1_is_waiting(conn);
     conn->sliced = false;
     if (!waiting && (conn->phase == HTTP1_SENDING || conn->above_high_water)) /* left just now */
@@ -637,6 +662,7 @@ td_http1context_init(td_http1context *context)
         .headers_max = (size_t)limits->max_headers,
     };
     td_list_init(&context->connections);
+    td_list_init(&context->detached);
     td_deadlines_init(&context->heads, context->loop, limits->header_timeout_ms, head_expired);
     td_deadlines_init(&context->warm, context->loop, warm, warm_expired);
     td_deadlines_init(&context->idle, context->loop, limits->keepalive_timeout_ms - warm,
@@ -651,6 +677,7 @@ td_http1context_fini(td_http1context *context)
 {
     while (!td_list_is_empty(&context->connections))
         close_now(TD_CONTAINER_OF(context->connections.next, td_http1connection, link));
+    td_detached_close_all(context);
     td_http1_bodies_fini(context);
     td_deadlines_fini(&context->heads);
     td_deadlines_fini(&context->warm);

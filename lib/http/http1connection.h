@@ -38,11 +38,15 @@ typedef struct td_http1context {
     td_spill_place spill_place; /* for those that are larger than body_spill or past it; none: 503 */
     void (*connection_closed)(td_http1connection *conn); /* before its memory goes */
 
+    /* In its place, for a connection that a handler has taken over. */
+    void (*detached_closed)(struct td_http1context *context, const td_peer *peer);
+
     /* The PROXY protocol has said who it is.  False: it was refused, on fd, and is to be closed. */
     bool (*introduced)(td_http1connection *conn, int fd);
 
     td_head_limits head_limits;
     td_list connections;     /* all of them */
+    td_list detached;        /* of td_detached: what handlers have taken over of them */
     td_deadlines heads;      /* header_timeout, from the first byte; oldest incomplete head first */
     td_deadlines warm;       /* idle for less than a second: memory is kept for the next request */
     td_deadlines idle;       /* the rest of keepalive_timeout */

@@ -479,6 +479,43 @@ http1_finish(td_request *request)
     return 0;
 }
 
+/*
+ * RFC 9110 section 15.2.2: a 101 names the protocol that comes behind it.  The Connection that lists
+ * Upgrade (section 7.8) is ours, as each Connection.
+ */
+static void
+switch_protocols(td_http1connection *conn, const td_headers *headers)
+{
+    td_buf *out = output(conn);
+    char *const start = td_buf_reserve(out, STATUS_LINE_MAX + headers_size(headers) + 160);
+    char *at = put_status_line(start, 101, td_str_make(NULL, 0));
+
+    at = put_headers(at, conn, headers);
+    at = put_date(at);
+    at = TD_PUT(at, "Connection: Upgrade\r\n\r\n");
+    td_buf_added(out, (size_t)(at - start));
+}
+
+/* The turn's end does it: what of the input is not taken yet is only then where it can be found. */
+static int
+http1_detach(td_request *request, td_detached *detached, int status,
+             const td_headers *headers)
+{
+    td_http1connection *conn = request->connection;
+
+    if (conn == NULL || conn->broken)
+        return TD_ECLOSED;
+    if (conn->phase != HTTP1_HANDLING || conn->head_sent || conn->answered)
+        return TD_EINVAL;
+    if (headers != NULL)
+        switch_protocols(conn, headers);
+    request->status = status;
+    request->detached = detached;
+    conn->head_sent = conn->detaching = true;
+    sent_or_waiting(conn);
+    return 0;
+}
+
 /* Whatever was promised will not come: close without the last chunk (BEHAVIOUR 9.4). */
 static void
 http1_abort(td_request *request)
@@ -500,6 +537,7 @@ const td_message_writer td_http1_writer = {
     .file = http1_file,
     .flush = http1_flush,
     .finish = http1_finish,
+    .detach = http1_detach,
     .abort = http1_abort,
 };
 

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/table.h"
+#include "http/detached.h"
 #include "http/http1connection.h"
 #include "http/httpserver.h"
 #include "http/request_internal.h"
@@ -177,15 +178,25 @@ tell_drained(void *arg)
 }
 
 static void
-on_connection_closed(td_http1connection *conn)
+one_less(td_httpserver *server, td_str address)
 {
-    td_httpserver *server = td_http1connection_server(conn);
-
-    address_remove(server, td_http1connection_address(conn));
+    address_remove(server, address);
     server->connections--;
     td_tcpserver_room(server->tcpserver);
     if (server->connections == 0 && server->drained != NULL)
         td_ioloop_post(server->http1.loop, &server->tell_drained);
+}
+
+static void
+on_connection_closed(td_http1connection *conn)
+{
+    one_less(td_http1connection_server(conn), td_http1connection_address(conn));
+}
+
+static void
+on_detached_closed(td_http1context *context, const td_peer *peer)
+{
+    one_less(context->server, td_str_make((const char *)peer->address, peer->address_len));
 }
 
 /* ---- life */
@@ -207,6 +218,7 @@ td_httpserver_create(td_ioloop *loop, const td_httpserver_options *options)
         .body_memory = options->body_memory,
         .spill_place = options->spill_place,
         .connection_closed = on_connection_closed,
+        .detached_closed = on_detached_closed,
         .introduced = on_introduced,
     };
     td_http1context_init(&server->http1);
@@ -247,6 +259,7 @@ td_httpserver_drain(td_httpserver *server, int64_t grace_ms, void (*drained)(voi
     server->http1.draining = true;
     server->drained = drained;
     server->drained_arg = arg;
+    td_detached_drain_all(&server->http1);
     if (server->connections == 0) {
         td_ioloop_post(server->http1.loop, &server->tell_drained);
         return;

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include "base/assert.h"
+#include "http/detached.h"
 #include "http/request_internal.h"
 
 static size_t body_memory; /* bytes of buffered bodies in this worker */
@@ -44,6 +45,8 @@ td_request_unref(td_request *request)
     TD_ASSERT(request->references > 0);
     if (--request->references > 0)
         return;
+    if (TD_UNLIKELY(request->detached != NULL))
+        td_detached_release(request->detached);
     td_request_release_body(request);
     td_request_release_scope(request);
 

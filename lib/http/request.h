@@ -11,6 +11,7 @@
  *                                                                     headers_received on
  *   closed   once, if the client goes before the writer's finish
  *   done     once, always last: the response is sent or lost, the request may be reused
+ *   detached once, in place of done: the handler has the connection
  */
 #ifndef TORNADO_HTTP_REQUEST_H
 #define TORNADO_HTTP_REQUEST_H
@@ -28,6 +29,7 @@
 
 typedef struct td_request td_request;
 typedef struct td_httpserver td_httpserver;
+typedef struct td_detached td_detached; /* http/detached.h */
 typedef struct td_limits td_limits; /* base/settings.h */
 
 /* What to do with the body of a request; chosen by route. */
@@ -65,6 +67,7 @@ typedef struct td_message_delegate {
     void (*writable)(void *arg, td_request *request); /* below the low water mark again (see body) */
     void (*closed)(void *arg, td_request *request);   /* the client has gone */
     void (*done)(void *arg, td_request *request);     /* nothing of the layer above is called again */
+    void (*detached)(void *arg, td_request *request); /* the same; request->detached has a stream */
 } td_message_delegate;
 
 /* All return 0, TD_ECLOSED when the client has gone, or TD_EINVAL when called out of order. */
@@ -95,6 +98,15 @@ typedef struct td_message_writer {
 
     int (*flush)(td_request *request); /* send what there is; see td_request_pending */
     int (*finish)(td_request *request);
+
+    /*
+     * In place of an answer, once the message has come completely: the connection is to be the
+     * handler's, as a stream that detached->options describe.  headers: those of a 101 that is sent
+     * first; NULL: nothing is, and status is what the access log shows.  The delegate's detached is
+     * called when it is done, or closed.
+     */
+    int (*detach)(td_request *request, td_detached *detached, int status,
+                  const td_headers *headers);
     void (*abort)(td_request *request); /* close so that the client can tell it is truncated */
 } td_message_writer;
 
@@ -144,6 +156,7 @@ struct td_request {
     td_body_watcher *body_watcher; /* of headers_received; NULL: nobody looks */
     void *handler;         /* the layer above's object for this request */
     td_arena *scope;       /* in arena; given back before it; NULL: none */
+    td_detached *detached; /* in arena: the handler takes its connection over; NULL: it does not */
 
     /* What was answered, for the access log. */
     int status;            /* 0: nothing yet */

@@ -16,9 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/arena.h"
-#include "base/buf.h"
 #include "io/call.h"
-#include "io/transport.h"
 #include "io/waiters.h"
 
 #define BUFFER_DEFAULT ((size_t)1 << 20)
@@ -77,8 +75,8 @@ struct td_iostream {
 
     td_callback closed;          /* starts the close callback */
     td_coroutine_job *close_job; /* NULL: none is wanted */
-    td_callback_fn *on_close;
-    void *on_close_arg;
+    td_iostream_observer observer;
+    bool owes_drain; /* the worker drains, and no read has been told */
 };
 
 static void close_with(td_iostream *stream, int error);
@@ -205,7 +203,8 @@ satisfy_at_end(td_iostream *stream)
 static size_t
 room(const td_iostream *stream)
 {
-    const size_t left = stream->max_buffer - stream->in.len;
+    const size_t left = /* one that was adopted may have come with more */
+        stream->in.len < stream->max_buffer ? stream->max_buffer - stream->in.len : 0;
 
     return left < PIECE ? left : PIECE;
 }
@@ -491,6 +490,8 @@ close_with(td_iostream *stream, int error)
     td_buf_release(&stream->out);
     if (stream->close_job != NULL)
         td_ioloop_post(stream->loop, &stream->closed);
+    if (stream->observer.closed != NULL)
+        stream->observer.closed(stream->observer.arg);
 }
 
 struct close_job {
@@ -582,6 +583,26 @@ td_iostream_set_timeout(td_iostream *stream, int64_t timeout_ms)
 
 /* ---- life */
 
+static td_iostream *
+create(const td_iostream_options *wanted)
+{
+    td_iostream_options options = {0};
+    td_iostream *stream = td_xcalloc(1, sizeof(*stream));
+
+    if (wanted != NULL)
+        memcpy(&options, wanted, wanted->size < sizeof(options) ? wanted->size : sizeof(options));
+    stream->loop = td_ioloop_current();
+    stream->max_buffer = options.max_buffer > 0 ? options.max_buffer : BUFFER_DEFAULT;
+    stream->max_write_buffer =
+        options.max_write_buffer > 0 ? options.max_write_buffer : BUFFER_DEFAULT;
+    stream->timeout_ms = options.timeout_ms > 0 ? options.timeout_ms : 0;
+    stream->closed = (td_callback){.fn = start_close_job, .arg = stream};
+    td_waiters_init(&stream->readers, NULL, NULL);
+    td_waiters_init(&stream->flushers, NULL, NULL);
+    td_waiters_init(&stream->connectors, NULL, NULL);
+    return stream;
+}
+
 static void
 open_transport(td_iostream *stream, int fd)
 {
@@ -595,9 +616,8 @@ open_transport(td_iostream *stream, int fd)
 }
 
 td_iostream *
-td_iostream_create(int fd, const td_iostream_options *wanted)
+td_iostream_create(int fd, const td_iostream_options *options)
 {
-    td_iostream_options options = {0};
     td_iostream *stream;
 
     if (!td_is_on_loop("td_iostream_create"))
@@ -606,20 +626,51 @@ td_iostream_create(int fd, const td_iostream_options *wanted)
         td_misuse("td_iostream_create", "the descriptor is not open");
         return NULL;
     }
-    if (wanted != NULL)
-        memcpy(&options, wanted, wanted->size < sizeof(options) ? wanted->size : sizeof(options));
-    stream = td_xcalloc(1, sizeof(*stream));
-    stream->loop = td_ioloop_current();
-    stream->max_buffer = options.max_buffer > 0 ? options.max_buffer : BUFFER_DEFAULT;
-    stream->max_write_buffer =
-        options.max_write_buffer > 0 ? options.max_write_buffer : BUFFER_DEFAULT;
-    stream->timeout_ms = options.timeout_ms > 0 ? options.timeout_ms : 0;
-    stream->closed = (td_callback){.fn = start_close_job, .arg = stream};
-    td_waiters_init(&stream->readers, NULL, NULL);
-    td_waiters_init(&stream->flushers, NULL, NULL);
-    td_waiters_init(&stream->connectors, NULL, NULL);
+    stream = create(options);
     open_transport(stream, fd);
     return stream;
+}
+
+static void
+take_over(td_buf *to, td_buf *from)
+{
+    *to = *from;
+    *from = (td_buf){0};
+}
+
+td_iostream *
+td_iostream_adopt(td_transport *transport, td_buf *received, td_buf *unsent,
+                  const td_iostream_options *options, const td_iostream_observer *observer)
+{
+    td_iostream *stream = create(options);
+
+    td_transport_move(&stream->transport, transport, stream->loop, on_event);
+    take_over(&stream->in, received);
+    take_over(&stream->out, unsent);
+    stream->observer = *observer;
+    watch(stream);
+    return stream;
+}
+
+/* ---- the drain */
+
+static bool
+has_begun_to_read(const td_iostream *stream)
+{
+    return stream->in.len > 0 || stream->reading.done > 0;
+}
+
+void
+td_iostream_drain(td_iostream *stream)
+{
+    if (stream->is_closed)
+        return;
+    stream->owes_drain = true;
+    if (!is_reading(stream) || has_begun_to_read(stream))
+        return;
+    stream->owes_drain = false;
+    end_read(stream, TD_EDRAINING);
+    watch(stream);
 }
 
 static void
@@ -649,6 +700,8 @@ td_iostream_destroy(td_iostream **stream_)
     td_buf_release(&stream->in);
     td_buf_release(&stream->result);
     regex_free(&stream->regex);
+    if (stream->observer.destroyed != NULL)
+        stream->observer.destroyed(stream->observer.arg);
     free(stream);
 }
 
@@ -678,6 +731,10 @@ begin_read(td_iostream *stream, const struct reading *reading)
         rc = closed_code(stream);
     if (rc != 0)
         close_after_read(stream, rc);
+    if (rc == 0 && stream->owes_drain && !has_begun_to_read(stream)) {
+        stream->owes_drain = false;
+        rc = TD_EDRAINING;
+    }
     return rc;
 }
 
@@ -869,7 +926,8 @@ td_iostream_write(td_iostream *stream, td_str bytes)
         return TD_EINVAL;
     if (stream->is_closed)
         return closed_code(stream);
-    if (bytes.len > stream->max_write_buffer - stream->out.len)
+    if (stream->out.len > stream->max_write_buffer ||
+        bytes.len > stream->max_write_buffer - stream->out.len)
         return TD_ETOOBIG;
     td_buf_append(&stream->out, bytes);
     if (!stream->is_connecting)

@@ -1,9 +1,11 @@
-/* What the HTTP client knows of a td_iostream beside <tornado/iostream.h>. */
+/* What the HTTP layers know of a td_iostream beside <tornado/iostream.h>. */
 #ifndef TORNADO_IO_IOSTREAM_INTERNAL_H
 #define TORNADO_IO_IOSTREAM_INTERNAL_H
 
 #include <tornado/iostream.h>
+#include "base/buf.h"
 #include "io/ioloop.h"
+#include "io/transport.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -22,6 +24,26 @@ int td_iostream_flush_or_input(td_iostream *stream);
  * stream.  NULL: no more.  Not while somebody reads.
  */
 void td_iostream_on_input(td_iostream *stream, td_loop_fn *fn, void *arg);
+
+/* ---- streams of servers */
+
+/* Each once, if set; neither may wait, nor use the stream.  destroyed is the last. */
+typedef struct td_iostream_observer {
+    void (*closed)(void *arg); /* the descriptor is closed */
+    void (*destroyed)(void *arg);
+    void *arg;
+} td_iostream_observer;
+
+/*
+ * Make a stream of what is no longer somebody else's: the transport (moved), what was received and not
+ * read, what was written and not sent (both emptied).  options as of td_iostream_create.
+ */
+td_iostream *td_iostream_adopt(td_transport *transport, td_buf *received, td_buf *unsent,
+                               const td_iostream_options *options,
+                               const td_iostream_observer *observer);
+
+/* The worker begins to drain: see TD_EDRAINING in <tornado/iostream.h>. */
+void td_iostream_drain(td_iostream *stream);
 
 #pragma GCC visibility pop
 

@@ -183,6 +183,14 @@ td_transport_close(td_transport *t, td_ioloop *loop)
     t->watcher.fd = -1;
 }
 
+void
+td_transport_move(td_transport *to, td_transport *from, td_ioloop *loop, td_transport_fn *on_event)
+{
+    ev_io_stop(td_ioloop_ev(loop), &from->watcher);
+    open_with(to, from->ops, from->watcher.fd, on_event);
+    from->watcher.fd = -1;
+}
+
 /* ---- what nobody wants */
 
 /*

@@ -64,6 +64,10 @@ TD_PRIVATE void td_transport_close(td_transport *t, td_ioloop *loop); /* stops w
 TD_PRIVATE void td_transport_expect_discard(td_transport *t);
 TD_PRIVATE ssize_t td_transport_discard(td_transport *t, size_t size);
 
+/* Another object takes over what `from` was; that is closed then.  Nothing is watched for. */
+TD_PRIVATE void td_transport_move(td_transport *to, td_transport *from, td_ioloop *loop,
+                                  td_transport_fn *on_event);
+
 static inline int
 td_transport_fd(const td_transport *t)
 {

@@ -21,7 +21,8 @@
     X(TD_EEXISTS, -4104, "there is one already")                                                   \
     X(TD_ECONFIG, -4105, "a setting is wrong")                                                     \
     X(TD_EPLUGIN, -4106, "a handler's file cannot be used")                                        \
-    X(TD_ENAME, -4107, "the name servers do not answer, or have failed")
+    X(TD_ENAME, -4107, "the name servers do not answer, or have failed")                           \
+    X(TD_EDRAINING, -4108, "the worker is leaving")
 
 enum td_error {
 #define TD_ERROR_ENUM(name, number, text) name = number,

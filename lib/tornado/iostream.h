@@ -15,6 +15,11 @@
  *
  * Errors: TD_ECLOSED (the other side or td_iostream_close, see td_iostream_error), TD_ETIMEDOUT,
  * TD_ETOOBIG, TD_EINVAL (misuse, which is logged), or the system's, -ECONNRESET.
+ *
+ * TD_EDRAINING, of a stream whose client has come to us (td_detach, an own protocol): the worker is
+ * leaving, for a reload or for good.  The read that waits then, or the next one that would have to,
+ * says so if nothing has come that it could be about: once, and the stream is as usable as before.
+ * Say goodbye and close, or go on; what is still open when drain_timeout is over is closed.
  */
 #ifndef TORNADO_IOSTREAM_H
 #define TORNADO_IOSTREAM_H

@@ -6,6 +6,7 @@
 #include <tornado/auth.h>
 #include <tornado/cookies.h>
 #include <tornado/coroutine.h>
+#include <tornado/detach.h>
 #include <tornado/error.h>
 #include <tornado/escape.h>
 #include <tornado/executor.h>

@@ -873,6 +873,15 @@ application_done(void *arg, td_request *request)
         td_response_release(h);
 }
 
+static void
+application_detached(void *arg, td_request *request)
+{
+    td_handler *h = request->handler;
+
+    application_done(arg, request);
+    td_handler_detached(h);
+}
+
 const td_message_delegate td_application_delegate = {
     .route = application_route,
     .headers_received = application_headers_received,
@@ -881,4 +890,5 @@ const td_message_delegate td_application_delegate = {
     .writable = application_writable,
     .closed = application_closed,
     .done = application_done,
+    .detached = application_detached,
 };

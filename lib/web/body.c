@@ -35,6 +35,13 @@ incoming_of(td_handler *h)
     return in;
 }
 
+bool
+td_body_is_read(td_handler *h)
+{
+    return !td_handler_route(h)->streams_body ||
+           (incoming_of(h)->ended && !incoming_of(h)->is_unread);
+}
+
 /* ---- what the connection tells */
 
 static void

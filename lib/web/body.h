@@ -14,6 +14,9 @@ bool td_body_deliver(td_handler *h);
 bool td_body_received(td_handler *h, td_str data); /* false: no more of it for now */
 void td_body_ended(td_handler *h);
 
+/* All of it was read, or is in memory. */
+bool td_body_is_read(td_handler *h);
+
 /* Nothing more of it will come: whoever waits for it is told. */
 void td_body_abandon(td_handler *h);
 

@@ -28,6 +28,7 @@ struct td_handler_wait {
     td_coroutine *sequence;  /* waits; NULL: none does, or it has not waited yet */
     td_coroutine *flushing;  /* waits in td_flush */
     td_coroutine *reading;   /* waits in td_read_body */
+    td_coroutine *detaching; /* waits in td_detach */
     td_coroutine *ending;    /* waits in td_next for td_finish */
     td_coroutine_job on_finish, on_connection_close; /* they may have to wait for a coroutine */
 };
@@ -325,9 +326,8 @@ start_sequence(td_handler *h, void (*run)(void *arg))
     return rc;
 }
 
-/* The caller runs on the coroutine of the sequence. */
-static bool
-in_sequence(const td_handler *h)
+bool
+td_handler_in_sequence(const td_handler *h)
 {
     const struct td_handler_wait *wait = h->wait;
 
@@ -521,7 +521,7 @@ td_next(td_handler *h)
     if (!td_handler_usable(h, "td_next"))
         return TD_EINVAL;
     link = h->link;
-    if (link == NULL || !in_sequence(h))
+    if (link == NULL || !td_handler_in_sequence(h))
         wrong = "called outside of a middleware";
     else if (h->next_called)
         wrong = "called twice";
@@ -704,6 +704,40 @@ td_handler_awaits_body(const td_handler *h)
     return h->wait != NULL && h->wait->reading != NULL;
 }
 
+static void
+forget_detaching(void *arg)
+{
+    struct td_handler_wait *wait = arg;
+
+    wait->detaching = NULL;
+}
+
+int
+td_handler_wait_detached(td_handler *h)
+{
+    struct td_handler_wait *wait = wait_of(h);
+
+    wait->detaching = td_coroutine_current();
+    return td_coroutine_wait(forget_detaching, wait);
+}
+
+static void
+end_detach(td_handler *h, int code)
+{
+    td_coroutine *co = h->wait != NULL ? h->wait->detaching : NULL;
+
+    if (co == NULL)
+        return;
+    h->wait->detaching = NULL;
+    td_coroutine_resume(co, code);
+}
+
+void
+td_handler_detached(td_handler *h)
+{
+    end_detach(h, 0);
+}
+
 void
 td_handler_writable(td_handler *h)
 {
@@ -754,8 +788,10 @@ tell_nobody_listens(td_handler *h)
 void
 td_handler_client_left(td_handler *h)
 {
-    if (h->finished)
+    if (h->finished) {
+        end_detach(h, TD_ECLOSED);
         return;
+    }
     TD_ASSERT(h->wait != NULL); /* else it would have ended in one go */
     tell_nobody_listens(h);
 }
@@ -802,7 +838,7 @@ is_debtor(const td_handler *h)
 {
     const bool is_other = h->making_page || (h->link != NULL && h->next_called);
 
-    return h->owes_finish && !h->in_head && !(is_other && in_sequence(h));
+    return h->owes_finish && !h->in_head && !(is_other && td_handler_in_sequence(h));
 }
 
 static void
@@ -826,7 +862,7 @@ give_up(td_handler *h, int status)
     if (!h->finished) {
         if (!h->failing)
             h->raised = error_status(status);
-        if (!in_sequence(h))
+        if (!td_handler_in_sequence(h))
             td_ioloop_post(td_ioloop_current(), &wait_of(h)->again);
     }
     td_handler_owes_nothing(h);

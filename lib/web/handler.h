@@ -196,6 +196,13 @@ td_handler_arena(td_handler *h)
 TD_NORETURN void td_handler_raise_quietly(td_handler *h, int status, const char *format, ...)
     TD_PRINTF(3, 4);
 
+/* The caller runs on the coroutine of the sequence. */
+bool td_handler_in_sequence(const td_handler *h);
+
+/* For td_detach: until td_handler_detached, or TD_ECLOSED when the client has left before. */
+int td_handler_wait_detached(td_handler *h);
+void td_handler_detached(td_handler *h);
+
 /* ---- escape.c */
 
 /* In debug: warn of markup in what td_writef has written that is not the format's. */
@@ -215,6 +222,9 @@ typedef struct td_piece {
 
 /* End a response that has not begun with that body.  0 or TD_ECLOSED. */
 int td_response_finish_pieces(td_handler *h, const td_piece *pieces, size_t count);
+
+/* End a response that has not begun in giving the connection away, after a head if status is 101. */
+int td_response_detach(td_handler *h, td_detached *detached);
 
 void td_response_not_modified(td_handler *h); /* status 304, and nothing of a body */
 void td_response_abort(td_handler *h);  /* so that the client can tell that it is truncated */

@@ -494,17 +494,38 @@ strip_body(td_handler *h)
     h->body_len = 0;
 }
 
+/* Ask those who have a say in the head. */
+static inline int
+complete_head(td_handler *h)
+{
+    if (TD_LIKELY(h->on_head == NULL) || td_chain_head(h))
+        return 0;
+    h->request->writer->abort(h->request); /* the head lacks what it was to get */
+    h->closed = true;
+    return TD_ECLOSED;
+}
+
+/* What is certain only when nothing can be changed any more. */
+static inline void
+seal_head(td_handler *h)
+{
+    if (TD_UNLIKELY(h->visitor != NULL))
+        td_response_add_cookies(h);
+    if (TD_UNLIKELY(h->match->vary.len > 0)) /* RFC 9110 section 12.5.5 */
+        td_headers_add(&h->headers, &h->request->arena, TD_STR("Vary"), h->match->vary);
+    h->headers_written = true;
+    if (TD_UNLIKELY(h->wait != NULL))
+        td_handler_head_written(h);
+}
+
 /* length: of the body, -1 when it is not known. */
 static int
 write_head(td_handler *h, int64_t length)
 {
     td_request *request = h->request;
 
-    if (TD_UNLIKELY(h->on_head != NULL) && !td_chain_head(h)) {
-        request->writer->abort(request); /* the head lacks what it was to get */
-        h->closed = true;
+    if (complete_head(h) < 0)
         return TD_ECLOSED;
-    }
     if (TD_UNLIKELY(h->app->compression != NULL))
         td_compression_vary(h);
     if (TD_UNLIKELY(has_no_body(h->status))) {
@@ -513,13 +534,7 @@ write_head(td_handler *h, int64_t length)
     } else if (TD_UNLIKELY(h->content_length >= 0)) {
         length = h->content_length;
     }
-    if (TD_UNLIKELY(h->visitor != NULL))
-        td_response_add_cookies(h);
-    if (TD_UNLIKELY(h->match->vary.len > 0)) /* RFC 9110 section 12.5.5 */
-        td_headers_add(&h->headers, &request->arena, TD_STR("Vary"), h->match->vary);
-    h->headers_written = true;
-    if (TD_UNLIKELY(h->wait != NULL))
-        td_handler_head_written(h);
+    seal_head(h);
     return request->writer->head(request, h->status, h->reason, &h->headers, length);
 }
 
@@ -740,6 +755,31 @@ td_response_abort(td_handler *h)
     h->closed = h->finished = true;
     if (h->wait != NULL)
         td_handler_response_ended(h);
+}
+
+int
+td_response_detach(td_handler *h, td_detached *detached)
+{
+    const td_headers *head = NULL;
+    int rc;
+
+    if (h->status == 101) {
+        if (complete_head(h) < 0)
+            return TD_ECLOSED;
+        strip_body(h);
+        head = &h->headers;
+    }
+    seal_head(h);
+    rc = h->request->writer->detach(h->request, detached, h->status, head);
+    if (rc < 0) {
+        td_response_abort(h);
+        return rc;
+    }
+    h->finished = true;
+    if (h->wait != NULL)
+        td_handler_response_ended(h);
+    td_handler_owes_nothing(h);
+    return 0;
 }
 
 int

@@ -55,6 +55,8 @@ without_a_handler(void)
     EXPECT(td_set_value(h, "x", NULL) == TD_EINVAL);
     EXPECT(td_value(h, "x") == NULL);
     NOTHING(td_response_header(h, "x"));
+    NOTHING(td_request_upgrade(h));
+    EXPECT(td_detach(h, NULL) == NULL);
     NOTHING(td_request_method(h));
     NOTHING(td_request_uri(h));
     NOTHING(td_request_path(h));

@@ -1,5 +1,5 @@
 /* Goal: a stream gives the bytes that were asked for, however they come, and ends well. */
-#include <tornado/iostream.h>
+#include "io/iostream_internal.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -523,6 +523,122 @@ END_TEST
 
 /* ---- misuse */
 
+/* ---- streams of servers */
+
+static void
+note_closed(void *arg)
+{
+    (void)arg;
+    note('c');
+}
+
+static void
+note_destroyed(void *arg)
+{
+    (void)arg;
+    note('d');
+}
+
+static void
+never(td_transport *transport, int events)
+{
+    (void)transport, (void)events;
+    ck_abort_msg("it was given away");
+}
+
+/* Of a connection on which "one\n" has come and "hello" is to be sent. */
+static void
+adopt(void)
+{
+    const td_iostream_observer observer = {note_closed, note_destroyed, NULL};
+    td_transport before;
+    td_buf received = {0}, unsent = {0};
+
+    td_transport_open_plain(&before, dup(td_iostream_fd(stream)), never);
+    td_transport_watch(&before, td_ioloop_current(), TD_READABLE);
+    td_iostream_destroy(&stream);
+    td_buf_append(&received, TD_STR("one\n"));
+    td_buf_append(&unsent, TD_STR("hello"));
+    stream = td_iostream_adopt(&before, &received, &unsent, TD_IOSTREAM(.max_buffer = 2), &observer);
+    ck_assert_int_eq(td_transport_fd(&before), -1);
+    ck_assert_uint_eq(received.size + unsent.size, 0);
+}
+
+static void
+use_adopted(void *arg)
+{
+    char sent[16];
+    td_str out;
+
+    (void)arg;
+    adopt();
+    peer_sends("two");
+    ck_assert_int_eq(td_iostream_flush(stream), 0);
+    ck_assert_int_eq(read(peer, sent, sizeof(sent)), 5);
+    ck_assert(memcmp(sent, "hello", 5) == 0);
+    for (size_t i = 0; i < 3; i++) { /* it has come with more than its buffer may hold */
+        ck_assert_int_eq(td_iostream_read_bytes(stream, 2, &out), 0);
+        ck_assert(memcmp(out.ptr, &"one\ntw"[2 * i], 2) == 0);
+    }
+    ck_assert_int_eq(td_iostream_read_partial(stream, 2, &out), 0);
+    ck_assert(td_str_equal(out, TD_STR("o")));
+    td_iostream_close(stream);
+    td_iostream_close(stream);
+    td_iostream_destroy(&stream);
+    ck_assert_str_eq(notes, "cd");
+}
+
+START_TEST(an_adopted_stream_goes_on_where_its_connection_was)
+{
+    ck_assert_int_eq(on_coroutine(use_adopted, NULL), TD_COROUTINE_RETURNED);
+}
+END_TEST
+
+static void
+drain(void *arg)
+{
+    (void)arg;
+    td_sleep(1);
+    td_iostream_drain(stream);
+    td_sleep(1);
+    peer_sends("\n");
+}
+
+/* What has come before the drain, and how the reads end; what is sent after it is the line's end. */
+static const struct {
+    const char *before;
+    int first, second;
+} drains[] = {
+    {"", TD_EDRAINING, 0},
+    {"half", 0, TD_EDRAINING},
+    {"whole\n", 0, TD_EDRAINING},
+};
+
+static void
+read_through_drain(void *arg)
+{
+    const int *i = arg;
+    td_str line;
+
+    peer_sends(drains[*i].before);
+    td_future_unref(td_spawn(drain, NULL));
+    if (strchr(drains[*i].before, '\n') != NULL)
+        td_sleep(5); /* nobody reads when it begins */
+    ck_assert_int_eq(td_iostream_read_until(stream, TD_STR("\n"), 0, &line), drains[*i].first);
+    if (drains[*i].second == TD_EDRAINING && strchr(drains[*i].before, '\n') != NULL)
+        ck_assert_int_eq(td_iostream_read_until(stream, TD_STR("\n"), 0, &line), 0);
+    ck_assert_int_eq(td_iostream_read_until(stream, TD_STR("\n"), 0, &line), drains[*i].second);
+    ck_assert(!td_iostream_is_closed(stream));
+}
+
+START_TEST(a_read_that_has_nothing_yet_is_told_of_the_drain_once)
+{
+    int i = _i;
+
+    ck_assert_int_eq(on_coroutine(read_through_drain, &i), TD_COROUTINE_RETURNED);
+}
+END_TEST
+
 static void
 misuse(void *arg)
 {
@@ -576,6 +692,8 @@ fill(TCase *tcase)
     tcase_add_test(tcase, the_same_reads_are_futures);
     tcase_add_test(tcase, a_socket_is_connected_and_its_errors_are_told);
     tcase_add_test(tcase, the_ends_of_a_pipe_are_streams);
+    tcase_add_test(tcase, an_adopted_stream_goes_on_where_its_connection_was);
+    ADD_TABLE(tcase, a_read_that_has_nothing_yet_is_told_of_the_drain_once, drains);
     tcase_add_test(tcase, misuse_is_told);
 }
 
