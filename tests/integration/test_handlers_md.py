@@ -173,6 +173,15 @@ class HandlersMd(unittest.TestCase):
             response = conn.response()
         self.assertEqual((response.status, response.header("Location")), (303, "/shops/north/goods"))
 
+    def echoed(self):
+        with self.daemon.connect() as conn:
+            conn.send(b"GET /echo HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+                      b"one\ntwo\n")
+            self.assertEqual(conn.response().status, 101)
+            while conn.received.count(b"\n") < 2:
+                conn.received += conn.socket.recv(100)
+            return conn.received
+
     def test_it_does_what_the_guide_says(self):
         rows = b"".join(b"row %d\n" % i for i in range(100000))
         lines = b"".join(b"line %d\n" % i for i in range(1000))
@@ -211,6 +220,7 @@ class HandlersMd(unittest.TestCase):
                          b'{"status": 404, "error": "there is no letter 7"}')
         self.assertEqual(self.daemon.get("/letter").body,
                          b'{"status": 400, "error": "Missing argument number"}')
+        self.assertEqual(self.echoed(), b"one\ntwo\n")
         self.assertEqual(self.daemon.get("/relay").status, 502)
         self.daemon.wait_log("upstream: connecting: Connection refused")
         self.assertEqual(self.styled(), (b"p { color: red }", "max-age=315360000"))
@@ -222,7 +232,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 19, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 20, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""
