@@ -43,14 +43,13 @@ class Detach(unittest.TestCase):
                        "one": "max_connections_per_address = 1"})
         cls.addClassCleanup(cls.daemon.close)
         cls.daemon.start()
-        cls.daemon.get("/hello")
+        cls.idle = descriptors(cls.daemon)
 
     def setUp(self):
-        self.before = descriptors(self.daemon)
         self.log = len(self.daemon.log.lines)
 
     def tearDown(self):
-        harness.wait_until(lambda: descriptors(self.daemon) == self.before, "a descriptor is left")
+        harness.wait_until(lambda: descriptors(self.daemon) == self.idle, "a descriptor is left")
 
     def test_bytes_behind_the_request_are_the_first_that_the_stream_reads(self):
         for path in (b"upgrade", b"late"):
