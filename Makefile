@@ -66,6 +66,7 @@ RUN = $(if $V,,@echo '    $@';)
 
 LIB := $(basename $(wildcard lib/*/*.c lib/*/*.S))
 DAEMON := $(basename $(wildcard daemon/*.c daemon/commands/*.c))
+TESTING := $(basename $(wildcard daemon/testing/*.c))
 HANDLERS := $(patsubst daemon/handlers/%.c,handlers/%.so,$(wildcard daemon/handlers/*.c))
 TEST_HANDLERS := $(addsuffix .so,$(basename $(wildcard tests/handlers/*.c tests/handlers/*.cc)))
 # By the last word of T, which may name a suite as its results do: san/unit/headers.
@@ -75,7 +76,7 @@ UNITS := $(basename $(call chosen,tests/unit/test_*.c))
 FUZZERS := $(basename $(call chosen,tests/fuzz/fuzz_*.c))
 
 .PHONY: all
-all: $B/tornadod $B/libtornado.so.1 $(HANDLERS:%=$B/%)
+all: $B/tornadod $B/libtornado.so.1 $B/libtornado-test.so.1 $(HANDLERS:%=$B/%)
 
 build/.packages-%: .ci/packages Makefile
 	@mkdir -p build
@@ -134,6 +135,20 @@ $1/tests/unit/test_daemon_%: tests/unit/test_daemon_%.c Makefile $1/daemon.a $1/
 	$$(RUN)$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) -pie $$(LDFLAGS_ALL) $3 -o $$@ $$< $1/daemon.a \
 	    $1/libtornado.a -lcheck -lsubunit -lrt $$(LIBS)
 
+# For the tests of those who write handlers: a worker without a master, see <tornado/testing.h>.
+$1/libtornado-test.so.1: $$(TESTING:%=$1/obj/%.o) $1/daemon.a $1/libtornado.so build/libtornado-test.map
+	$$(RUN)$2 -shared -Wl,-soname,libtornado-test.so.1 \
+	    -Wl,--version-script=build/libtornado-test.map -Wl,--no-undefined-version -Wl,-Bsymbolic \
+	    -Wl,-z,defs $$(LDFLAGS_ALL) -Wl,-rpath,'$$$$ORIGIN' $3 -o $$@ $$(TESTING:%=$1/obj/%.o) \
+	    $1/daemon.a -L$1 -ltornado $$(LIBS)
+$1/libtornado-test.so: $1/libtornado-test.so.1
+	$$(RUN)ln -sf libtornado-test.so.1 $$@
+$1/tests/unit/test_testing: tests/unit/test_testing.c Makefile $1/libtornado-test.so \
+                            | build/.packages-test
+	@mkdir -p $$(@D)
+	$$(RUN)$2 $$(HANDLER_C) -pie $$(LDFLAGS_ALL) -Wl,-rpath,'$$$$ORIGIN/../..' $3 -o $$@ $$< -L$1 \
+	    -ltornado-test -ltornado -lcheck -lsubunit -lrt -lm
+
 # A fuzz driver that runs the files it is given, with or without libFuzzer.
 $1/tests/fuzz/%: tests/fuzz/%.c $1/obj/tests/fuzz/replay.o Makefile $1/libtornado.a
 	@mkdir -p $$(@D)
@@ -159,6 +174,11 @@ build/libtornado.map: lib/symbols.awk $(wildcard lib/*/*.h)
 	   echo 'TORNADO_PRIVATE { global:'; awk -v mark=TD_PRIVATE -f lib/symbols.awk lib/*/*.h; \
 	   echo '};'; } > $@
 
+build/libtornado-test.map: lib/symbols.awk lib/tornado/testing.h
+	@mkdir -p $(@D)
+	@{ echo 'TORNADO_TEST_1.0 { global:'; awk -v mark=TD_TEST_API -f lib/symbols.awk \
+	   lib/tornado/testing.h; echo 'local: *; };'; } > $@
+
 # ---- running it
 
 # In the foreground of a terminal it is a job of its own: Ctrl-C then reaches the daemon and not make,
@@ -180,7 +200,7 @@ TESTS := $(UNITS:%=$B/%) $(TEST_HANDLERS:%=$B/%) $(SANITIZED:%=build/san/%) \
          $(addprefix build/ucontext/,$(filter tests/unit/test_coroutine,$(UNITS)))
 
 .PHONY: test
-test: build/.packages-test all $(TESTS)
+test: build/.packages-test all $B/libtornado-test.so $(TESTS)
 	@$(PYTHON) tests/run --build=$B $T
 
 .PHONY: bench
@@ -226,10 +246,14 @@ install: all
 	install -m 755 $B/tornadod $(DESTDIR)$(SBINDIR)
 	install -m 755 $B/libtornado.so.1 $(DESTDIR)$(LIBDIR)
 	ln -sf libtornado.so.1 $(DESTDIR)$(LIBDIR)/libtornado.so
+	install -m 755 $B/libtornado-test.so.1 $(DESTDIR)$(LIBDIR)
+	ln -sf libtornado-test.so.1 $(DESTDIR)$(LIBDIR)/libtornado-test.so
 	install -m 755 $(HANDLERS:%=$B/%) $(DESTDIR)$(HANDLERDIR)
 	install -d $(DESTDIR)$(PREFIX)/include/tornado $(DESTDIR)$(GDBDIR)
 	install -m 644 lib/tornado/*.h $(DESTDIR)$(PREFIX)/include/tornado
-	$(FILL_IN) lib/tornado/tornado.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/tornado.pc
+	for pc in tornado tornado-test; do \
+	    $(FILL_IN) lib/tornado/$$pc.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/$$pc.pc || exit; \
+	done
 	install -m 644 lib/io/tornado-gdb.py $(DESTDIR)$(GDBDIR)/libtornado.so.1-gdb.py
 	install -d $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(DOCDIR)
 	install -m 644 $(wildcard */*.5) $(DESTDIR)$(MANDIR)/man5
@@ -247,7 +271,8 @@ install: all
 .PHONY: uninstall
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(SBINDIR)/tornadod $(LIBDIR)/libtornado.so \
-	    $(LIBDIR)/libtornado.so.1 $(HANDLERS:handlers/%=$(HANDLERDIR)/%) $(LIBDIR)/pkgconfig/tornado.pc \
+	    $(LIBDIR)/libtornado.so.1 $(LIBDIR)/libtornado-test.so $(LIBDIR)/libtornado-test.so.1 \
+	    $(LIBDIR)/pkgconfig/tornado-test.pc $(HANDLERS:handlers/%=$(HANDLERDIR)/%) $(LIBDIR)/pkgconfig/tornado.pc \
 	    $(GDBDIR)/libtornado.so.1-gdb.py $(patsubst %,$(MANDIR)/man5/%,$(notdir $(wildcard */*.5))) \
 	    $(patsubst %,$(MANDIR)/man8/%,$(notdir $(wildcard */*.8))) \
 	    $(LIBDIR)/systemd/system/tornadod.service \

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "base/log.h"
 #include "daemon/descriptors.h"
+#include "daemon/hooks.h"
 #include "daemon/site.h"
 
 #define RESULTS_MAX (16u << 20) /* bytes */
@@ -149,18 +150,11 @@ check_instances(struct check *check)
 
     for (size_t i = 0; i < plan->instances_count; i++) {
         const td_instance *instance = &check->site.instances[i];
-        td_err err = {0};
+        td_err err;
 
-        if (instance->plugin->check == NULL)
-            continue;
         check->progress->file = (uint32_t)plan->instances[i].file + 1;
-        const int rc = instance->plugin->check(instance, &err);
-        if (rc < 0 && err.text[0] == '\0')
-            td_err_set(&err, rc, "check failed: %s", td_strerror(rc));
-        if (rc < 0) {
-            site_blame(&check->site, instance, &err);
+        if (hooks_check(&check->site, instance, &err) < 0)
             note_failure(check, &err);
-        }
     }
     check->progress->file = 0;
 }

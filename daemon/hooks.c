@@ -3,6 +3,20 @@
 #include "base/activity.h"
 #include "io/coroutine.h"
 
+int
+hooks_check(const struct site *site, const td_instance *instance, td_err *err)
+{
+    int rc;
+
+    if (instance->plugin->check == NULL)
+        return 0;
+    *err = (td_err){.code = 0};
+    rc = instance->plugin->check(instance, err);
+    if (rc < 0 && err->text[0] == '\0')
+        td_err_set(err, rc, "check failed: %s", td_strerror(rc));
+    return rc < 0 ? site_blame(site, instance, err) : 0;
+}
+
 /* What the coroutine is said to do from here on. */
 static void
 enter_instance(const td_instance *instance)

@@ -15,9 +15,11 @@
 
 struct maker {
     td_arena *arena;
-    int dir_fd;
+    int dir_fd; /* -1: there is none, all files are known */
     const char *directory;
     const struct identity *identity;
+    const struct plan_file *known; /* files that are there already */
+    size_t known_count;
     const char *const *names; /* of all files in the directory */
     size_t names_count;
     struct plan_file *files;
@@ -47,6 +49,8 @@ add_file(struct maker *maker, const char *name, size_t *place_out, td_err *err)
             return 0;
         }
     }
+    if (maker->dir_fd < 0)
+        return td_err_set(err, TD_EPLUGIN, "there is no %s", name);
     rc = handlerfile_copy(maker->dir_fd, name, maker->identity, &fd, err);
     if (rc < 0)
         return td_err_prefix(err, "%s", maker->directory);
@@ -97,6 +101,33 @@ fill(struct maker *maker, const td_configuration *configuration, td_err *err)
     return rc;
 }
 
+/* Room for all instances that there can be, and as many files; then the plan. */
+static int
+make(struct maker *maker, const td_configuration *configuration, struct plan *out, td_err *err)
+{
+    const size_t room = maker->names_count + configuration->handlers_count;
+    int rc;
+
+    maker->files = TD_ARENA_ARRAY(maker->arena, struct plan_file, room + 1);
+    while (maker->files_count < maker->known_count) {
+        maker->files[maker->files_count] = maker->known[maker->files_count];
+        maker->files_count++;
+    }
+    maker->instances = TD_ARENA_ARRAY(maker->arena, struct plan_instance, room + 1);
+    rc = fill(maker, configuration, err);
+    struct plan plan = {.configuration = configuration,
+                        .files = maker->files,
+                        .files_count = maker->files_count,
+                        .instances = maker->instances,
+                        .instances_count = maker->instances_count};
+    if (rc < 0) {
+        plan_close(&plan);
+        return err->code = TD_EPLUGIN;
+    }
+    *out = plan;
+    return 0;
+}
+
 int
 plan_make(td_arena *arena, const td_configuration *configuration, const char *directory,
           const struct identity *identity, struct plan *out, td_err *err)
@@ -107,31 +138,38 @@ plan_make(td_arena *arena, const td_configuration *configuration, const char *di
     if (rc < 0)
         return source_prefix(configuration, "tornadod", "handlers", err);
     rc = handlerdir_list(maker.dir_fd, arena, &maker.names, &maker.names_count, err);
-    if (rc == 0) {
-        size_t room = maker.names_count + configuration->handlers_count;
-        maker.files = TD_ARENA_ARRAY(arena, struct plan_file, room + 1);
-        maker.instances = TD_ARENA_ARRAY(arena, struct plan_instance, room + 1);
-        rc = fill(&maker, configuration, err);
-    }
+    if (rc == 0)
+        rc = make(&maker, configuration, out, err);
+    else
+        err->code = rc = TD_EPLUGIN;
     close(maker.dir_fd);
-    struct plan plan = {.configuration = configuration,
-                        .files = maker.files,
-                        .files_count = maker.files_count,
-                        .instances = maker.instances,
-                        .instances_count = maker.instances_count};
-    if (rc < 0) {
-        plan_close(&plan);
-        return err->code = TD_EPLUGIN;
-    }
-    *out = plan;
-    return 0;
+    return rc;
+}
+
+int
+plan_of_files(td_arena *arena, const td_configuration *configuration,
+              const struct plan_file *files, size_t files_count, struct plan *out, td_err *err)
+{
+    struct maker maker = {.arena = arena,
+                          .dir_fd = -1,
+                          .directory = "the files given",
+                          .known = files,
+                          .known_count = files_count,
+                          .names_count = files_count};
+    const char **names = TD_ARENA_ARRAY(arena, const char *, files_count + 1);
+
+    for (size_t i = 0; i < files_count; i++)
+        names[i] = files[i].name;
+    maker.names = names;
+    return make(&maker, configuration, out, err);
 }
 
 void
 plan_close(struct plan *plan)
 {
     for (size_t i = 0; i < plan->files_count; i++)
-        close(plan->files[i].fd);
+        if (plan->files[i].fd >= 0)
+            close(plan->files[i].fd);
     plan->files_count = 0;
 }
 

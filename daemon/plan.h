@@ -8,13 +8,15 @@
 
 #include <stddef.h>
 #include <tornado/error.h>
+#include <tornado/plugin.h>
 #include "base/arena.h"
 #include "base/settings.h"
 #include "daemon/privileges.h"
 
 struct plan_file {
     const char *name; /* in the directory: "hello.so" */
-    int fd;           /* sealed copy */
+    int fd;           /* sealed copy; -1 with a plugin */
+    const td_plugin *plugin; /* loaded already, in today's layout; NULL: it is in the file */
 };
 
 /* Its place in the list, from 1, is td_instance.index. */
@@ -38,6 +40,10 @@ struct plan {
 int plan_make(td_arena *arena, const td_configuration *configuration, const char *directory,
               const struct identity *identity, struct plan *out, td_err *err);
 void plan_close(struct plan *plan);
+
+/* The same of these files, which take the place of those of a directory and outlive the plan. */
+int plan_of_files(td_arena *arena, const td_configuration *configuration,
+                  const struct plan_file *files, size_t files_count, struct plan *out, td_err *err);
 
 /* The setting, or where a build tree or an installation has its handlers.  In the arena. */
 const char *plan_directory(td_arena *arena, const td_configuration *configuration);

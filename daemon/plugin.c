@@ -6,11 +6,15 @@
 #include "daemon/plugin.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "base/settings.h"
 #include "daemon/elf.h"
 
@@ -260,14 +264,13 @@ linker_reason(const char *path)
     return text;
 }
 
-int
-plugin_load(td_arena *arena, const char *file, int fd, const td_plugin **out, td_err *err)
+/* What dlopen is to find at path is open as fd, too. */
+static int
+load(td_arena *arena, const char *file, int fd, const char *path, const td_plugin **out,
+     td_err *err)
 {
-    char path[64];
-
     if (check_bytes(fd, err) < 0)
         return td_err_prefix(err, "%s", file);
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (object == NULL)
         return td_err_set(err, TD_EPLUGIN, "%s: %s", file, linker_reason(path));
@@ -277,4 +280,30 @@ plugin_load(td_arena *arena, const char *file, int fd, const td_plugin **out, td
                           "%s: has no symbol tornado_plugin: it is not a handler (see TD_PLUGIN)",
                           file);
     return plugin_translate(arena, file, plugin, out, err);
+}
+
+int
+plugin_load(td_arena *arena, const char *file, int fd, const td_plugin **out, td_err *err)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return load(arena, file, fd, path, out, err);
+}
+
+int
+plugin_load_path(td_arena *arena, const char *path, const td_plugin **out, td_err *err)
+{
+    char resolved[PATH_MAX];
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || realpath(path, resolved) == NULL) {
+        td_err_errno(err, "%s", path);
+        if (fd >= 0)
+            close(fd);
+        return err->code;
+    }
+    int rc = load(arena, path, fd, resolved, out, err);
+    close(fd);
+    return rc;
 }

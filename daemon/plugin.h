@@ -15,6 +15,12 @@
  */
 int plugin_load(td_arena *arena, const char *file, int fd, const td_plugin **out, td_err *err);
 
+/*
+ * The same of a file as it lies there, for those who do without a copy: who has loaded it gets the
+ * same again, though the file has changed.
+ */
+int plugin_load_path(td_arena *arena, const char *path, const td_plugin **out, td_err *err);
+
 /* The descriptor alone: for plugin_load and for tests.  file_plugin may be of an older minor. */
 int plugin_translate(td_arena *arena, const char *file, const td_plugin *file_plugin,
                      const td_plugin **out, td_err *err);

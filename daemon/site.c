@@ -34,6 +34,9 @@ load_files(struct site *site, struct outcome *outcome)
 
     site->plugins = TD_ARENA_ARRAY(site->arena, const td_plugin *, plan->files_count + 1);
     for (size_t i = 0; i < plan->files_count; i++) {
+        site->plugins[i] = plan->files[i].plugin;
+        if (site->plugins[i] != NULL)
+            continue;
         if (outcome->watch->at_file != NULL)
             outcome->watch->at_file(outcome->watch->arg, i);
         if (plugin_load(site->arena, plan->files[i].name, plan->files[i].fd, &site->plugins[i],

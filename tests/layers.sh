@@ -28,6 +28,7 @@ folder_includes lib/http 'tornado|base|io|http'
 folder_includes lib/web 'tornado|base|io|http|web'
 folder_includes daemon 'tornado|base|io|http|web|daemon'
 folder_includes daemon/commands 'tornado|base|io|http|web|daemon'
+folder_includes daemon/testing 'tornado|base|io|http|web|daemon'
 folder_includes daemon/handlers 'tornado'
 folder_includes tests/handlers 'tornado'
 

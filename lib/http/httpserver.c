@@ -126,17 +126,14 @@ on_introduced(td_http1connection *conn, int fd)
     return true;
 }
 
-static void
-on_accepted(void *arg, int fd, const struct sockaddr_storage *sockaddr, socklen_t sockaddr_len)
+void
+td_httpserver_admit(td_httpserver *server, int fd, const td_peer *peer)
 {
-    td_httpserver *server = arg;
-    const td_peer peer = td_peer_of(sockaddr);
     const bool is_introduced = !server->settings->proxy_protocol;
-    td_str address = td_str_make((const char *)peer.address, is_introduced ? peer.address_len : 0);
+    td_str address = td_str_make((const char *)peer->address, is_introduced ? peer->address_len : 0);
     const char *limit = NULL;
 
-    (void)sockaddr_len;
-    if (!is_introduced && !may_introduce(server, &peer)) {
+    if (!is_introduced && !may_introduce(server, peer)) {
         close(fd);
         return;
     }
@@ -153,7 +150,16 @@ on_accepted(void *arg, int fd, const struct sockaddr_storage *sockaddr, socklen_
     }
     server->connections++;
     address_add(server, address);
-    td_http1connection_open(&server->http1, fd, &peer);
+    td_http1connection_open(&server->http1, fd, peer);
+}
+
+static void
+on_accepted(void *arg, int fd, const struct sockaddr_storage *sockaddr, socklen_t sockaddr_len)
+{
+    const td_peer peer = td_peer_of(sockaddr);
+
+    (void)sockaddr_len;
+    td_httpserver_admit(arg, fd, &peer);
 }
 
 /* Out of descriptors: the reserve is used for this answer (FAULTS 9). */

@@ -16,7 +16,7 @@
 #include "io/tcpserver.h"
 
 typedef struct td_httpserver_options {
-    int fd;                                 /* listening, non-blocking; stays the caller's */
+    int fd;                                 /* listening, non-blocking; stays the caller's; -1: none */
     const td_listener_settings *settings;   /* outlive the server */
     const td_message_delegate *delegate;
     void *delegate_arg;
@@ -34,7 +34,10 @@ typedef struct td_httpserver_options {
 
 TD_PRIVATE td_httpserver *td_httpserver_create(td_ioloop *loop,
                                                const td_httpserver_options *options);
-TD_PRIVATE void td_httpserver_start(td_httpserver *server); /* begins to accept */
+TD_PRIVATE void td_httpserver_start(td_httpserver *server); /* begins to accept; fd is not -1 */
+
+/* Serve a client as if it had been accepted; takes its fd (non-blocking) over. */
+TD_PRIVATE void td_httpserver_admit(td_httpserver *server, int fd, const td_peer *peer);
 
 /*
  * Accept no more; answer what is there with Connection: close; close idle connections after grace_ms.

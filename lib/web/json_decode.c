@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "io/coroutine.h"
 #include "web/handler.h"
+#include "web/json.h"
 
 #define SHORT 4096             /* bytes of a text that is parsed in one go */
 #define TURN_NS INT64_C(100000) /* of a longer one; a piece begun is parsed, and an array grown, to its end */
@@ -185,6 +186,27 @@ td_request_json(td_handler *h)
     if (h->json == NULL)
         parse_body(h, td_request_body(h));
     return h->json;
+}
+
+const td_json *
+td_json_parse(td_arena *arena, td_str text, td_err *err)
+{
+    const td_limits *limits = td_limits_defaults();
+    struct parse job __attribute__((cleanup(parse_fini))) = {
+        .text = text, .depth_max = (size_t)limits->max_json_depth, .left = SIZE_MAX};
+
+    if (!install_allocator()) {
+        td_err_set(err, TD_EINVAL, "somebody has replaced the allocator of libjansson");
+        return NULL;
+    }
+    parse(&job);
+    if (job.root == NULL) {
+        td_err_set(err, TD_EBADMSG, "line %d, column %d: %s", job.error.line, job.error.column,
+                   job.is_too_deep ? "too deep" : job.error.text);
+        return NULL;
+    }
+    td_arena_adopt(arena, &job.arena);
+    return (const td_json *)job.root;
 }
 
 /* ---- values */

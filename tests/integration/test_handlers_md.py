@@ -66,6 +66,21 @@ class HandlersMd(unittest.TestCase):
             os.chmod(target, 0o755)
         cls.daemon.start()
 
+    def test_tests_pass(self):
+        """What the guide tests is what it has built; the blocks of tests are marked as C, not c."""
+        for number, source in enumerate(blocks("C")):
+            program = f"{self.daemon.folder}/test_{number}"
+            done = subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", f"-I{harness.ROOT}/lib", "-x",
+                                   "c", "-", "-o", program, f"-L{harness.BUILD}",
+                                   f"-Wl,-rpath,{harness.BUILD}", "-ltornado-test", "-ltornado",
+                                   "-lcheck", "-lsubunit", "-lrt", "-lm"], input=source, text=True,
+                                  check=False, capture_output=True, timeout=harness.DEADLINE)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            done = subprocess.run([program], cwd=self.daemon.handlers, text=True, check=False,
+                                  capture_output=True, timeout=harness.DEADLINE)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+            self.assertRegex(done.stdout, r"100%: Checks: [1-9]")
+
     def uploaded(self):
         body = (b'--x\r\nContent-Disposition: form-data; name="photo"; filename="a.png"\r\n'
                 b"Content-Type: image/png\r\n\r\nabc\r\n--x--\r\n")

@@ -16,7 +16,10 @@ FILES = """
     usr/sbin/tornadod
     usr/lib/libtornado.so
     usr/lib/libtornado.so.1
+    usr/lib/libtornado-test.so
+    usr/lib/libtornado-test.so.1
     usr/lib/pkgconfig/tornado.pc
+    usr/lib/pkgconfig/tornado-test.pc
     usr/lib/tornadod/handlers/hello.so
     usr/lib/tornadod/handlers/classic.so
     usr/lib/tornadod/handlers/basic_auth.so
