@@ -15,6 +15,7 @@
 #include "base/settings.h"
 #include "daemon/listener.h"
 #include "daemon/manifest.h"
+#include "daemon/metrics.h"
 #include "daemon/options.h"
 #include "daemon/plan.h"
 #include "daemon/privileges.h"
@@ -31,6 +32,7 @@ struct generation {
     struct plan plan;
     struct manifest manifest;
     struct quarantine quarantine;
+    struct metrics_places places; /* of what is counted; once it was checked */
     int access_fd;               /* -1: access lines go where the others go */
     struct listener **listeners; /* by configuration->listeners; NULL once released */
     td_list seats;      /* by number; one that retires stays until its worker has gone */

@@ -138,6 +138,7 @@ master_drain(struct generation *generation, enum control_type how)
         if (seat->pid == 0)
             continue;
         seat_listen(seat);
+        metrics_worker_is(scoreboard_place(seat->slot), METRICS_DRAINING);
         if (!seat->ready || seat_send(seat, how, NULL, NULL) < 0)
             kill(seat->pid, SIGKILL);
     }
@@ -289,7 +290,8 @@ open_master(td_err *err)
     ev_timer_init(&master.watchdog, on_watchdog, watchdog_s, watchdog_s);
     if (watchdog_s > 0)
         ev_timer_start(master.loop, &master.watchdog);
-    if (scoreboard_create(err) < 0 || watch_open(master.loop, on_handlers_changed, err) < 0)
+    if (scoreboard_create(err) < 0 || metrics_create(err) < 0 ||
+        watch_open(master.loop, on_handlers_changed, err) < 0)
         return err->code;
     return watch_signals(err);
 }

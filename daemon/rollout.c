@@ -72,6 +72,7 @@ rollout_fail(int status, const char *format, ...)
     master.phase = PHASE_NONE;
     if (master.current != NULL) {
         td_log_at(TD_LOG_ERROR, "master", "reload failed: %s", text);
+        metrics_reload_failed();
         notify_send("READY=1\nSTATUS=reload failed: %s", text);
         if (master_open_log(master.current->configuration, &err) < 0)
             td_log_at(TD_LOG_ERROR, "master", "%s", err.text);
@@ -154,8 +155,11 @@ rollout_checked(int status)
         td_log_at(TD_LOG_ERROR, "master", "%s", manifest->failures[i]);
     if (rc == 0)
         rc = share_memory(generation, &err);
-    if (rc == 0)
+    if (rc == 0) {
+        metrics_describe(&generation->arena, generation->number, generation->configuration, manifest,
+                         &generation->places);
         rc = seat_spawn(generation_first_seat(generation), &err);
+    }
     if (rc < 0) {
         rollout_fail(rollout_exit_status(rc), "%s", err.text);
         return;
@@ -261,6 +265,7 @@ complete_next(void)
     master.next = NULL;
     master.phase = PHASE_NONE;
     ev_timer_stop(master.loop, &master.current->limit);
+    metrics_generation_serves(master.current->number, master.current->seats_count);
     if (old == NULL)
         finish_first();
     td_log_at(TD_LOG_INFO, "master", "generation %u serves: %zu worker%s, %zu handler%s",

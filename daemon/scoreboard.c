@@ -39,6 +39,12 @@ scoreboard_release(struct slot *slot)
     is_taken[slot - slots] = false;
 }
 
+size_t
+scoreboard_place(const struct slot *slot)
+{
+    return (size_t)(slot - slots);
+}
+
 uint64_t
 scoreboard_requests(void)
 {

@@ -92,6 +92,7 @@ on_message(struct seat *seat, const struct control_message *message)
     } else if (message->type == CONTROL_READY && !seat->ready) {
         seat->ready = true;
         seat->ready_ns = td_clock_ns();
+        metrics_worker_is(scoreboard_place(seat->slot), METRICS_SERVING);
         ev_timer_stop(loop, &seat->limit);
         watch_heartbeat(seat);
         events->ready(seat);
@@ -198,7 +199,8 @@ choose_sockets(const struct seat *seat, size_t *count_out)
              j += step) {
             sockets = td_xrealloc(sockets, (count + 1) * sizeof(*sockets));
             sockets[count++] = (struct worker_socket){.fd = listener->fds[j],
-                                                      .settings = &configuration->listeners[i]};
+                                                      .settings = &configuration->listeners[i],
+                                                      .place = generation->places.listeners[i]};
         }
     }
     *count_out = count;
@@ -213,6 +215,8 @@ become_worker(struct seat *seat, pid_t master, int control)
                                      .plan = &generation->plan,
                                      .identity = &generation->identity,
                                      .slot = seat->slot,
+                                     .manifest = &generation->manifest,
+                                     .places = &generation->places,
                                      .master = master,
                                      .control = control,
                                      .access_fd = generation->access_fd,
@@ -245,6 +249,7 @@ seat_spawn(struct seat *seat, td_err *err)
     if (seat->slot == NULL)
         return td_err_set(err, TD_EBUSY, "more than %d workers in all generations",
                           SCOREBOARD_SLOTS);
+    metrics_worker_begins(scoreboard_place(seat->slot), seat->generation->number, seat->number);
     if (create_rings(seat, err) < 0 || control_pair(&ours, &theirs, err) < 0)
         goto fail_slot;
     pid_t pid = fork();
@@ -259,6 +264,7 @@ seat_spawn(struct seat *seat, td_err *err)
     td_ring_hide_from_children(seat->log_ring);
     td_ring_hide_from_children(seat->access_ring);
     seat->pid = pid;
+    metrics_worker_forked(scoreboard_place(seat->slot), pid);
     seat->slot->pid = pid;
     seat->slot->worker = seat->number;
     seat->slot->generation = seat->generation->number;
@@ -312,8 +318,10 @@ seat_bury(struct seat *seat)
 void
 seat_clear(struct seat *seat)
 {
-    if (seat->slot != NULL)
+    if (seat->slot != NULL) {
+        metrics_worker_ended(scoreboard_place(seat->slot));
         scoreboard_release(seat->slot);
+    }
     seat->slot = NULL;
     td_ring_destroy(&seat->log_ring);
     td_ring_destroy(&seat->access_ring);

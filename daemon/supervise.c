@@ -84,11 +84,22 @@ quarantine(struct generation *generation, uint32_t index)
     }
 }
 
+static enum metrics_end
+kind_of_end(const struct seat *seat, int status)
+{
+    if (seat->hung)
+        return METRICS_END_HUNG;
+    if (WIFSIGNALED(status))
+        return WTERMSIG(status) == SIGKILL ? METRICS_END_KILLED : METRICS_END_CRASHED;
+    return WEXITSTATUS(status) == 0 ? METRICS_END_LEFT : METRICS_END_FAILED;
+}
+
 static void
 replace(struct seat *seat, pid_t pid, int status, td_str text)
 {
     int pause_ms = seat_respawn(seat);
 
+    metrics_worker_replaced(kind_of_end(seat, status));
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         td_log_at(TD_LOG_INFO, "master", "worker %u (pid %d) left; another takes its place",
                   seat->number, (int)pid);
@@ -111,8 +122,12 @@ on_worker_ended(struct seat *seat, int status)
     const uint32_t instance = blamed(seat, status);
     seat_bury(seat);
     seat_clear(seat);
-    if (generation == master.current &&
-        quarantine_note(&generation->quarantine, instance, td_clock_ns()))
+    const bool is_too_often =
+        generation == master.current &&
+        quarantine_note(&generation->quarantine, instance, td_clock_ns());
+    if (instance - 1 < generation->manifest.instances_count)
+        metrics_handler_crashed(generation->places.handlers[instance - 1], is_too_often);
+    if (is_too_often)
         quarantine(generation, instance);
     if (drains) {
         if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)

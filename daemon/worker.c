@@ -42,6 +42,13 @@
 
 enum state { STARTING, SERVING, LEAVING, STOPPING };
 
+/* One of options->sockets. */
+struct served {
+    struct worker *worker;
+    td_httpserver *server;
+    td_listener_counters *counters;
+};
+
 struct worker {
     const struct worker_options *options;
     const td_configuration *configuration;
@@ -51,7 +58,8 @@ struct worker {
     struct site site;
     accesslog *access;
 
-    td_httpserver **servers; /* by options->sockets; NULL before SERVING */
+    struct metrics_block metrics;
+    struct served *served;   /* by options->sockets; NULL before SERVING */
     size_t servers_left;     /* not drained yet */
     unsigned queue_polls;
     td_timer queues, deadline, handlers, heartbeat;
@@ -114,9 +122,19 @@ run_stop(void *arg)
 static void
 on_answered(void *arg, const td_request *request, int64_t duration_ns)
 {
-    struct worker *worker = arg;
+    const struct served *served = arg;
+    struct worker *worker = served->worker;
+    td_route_counters *route =
+        request->counters != NULL ? request->counters : worker->metrics.routes;
+    const unsigned class = td_status_class(request->status);
 
     worker->options->slot->requests++;
+    served->counters->responses[class]++;
+    route->responses[class]++;
+    route->buckets[td_latency_bucket(duration_ns)]++;
+    route->duration_ns += (uint64_t)duration_ns;
+    route->received += request->body_received;
+    route->sent += request->body_sent;
     if (worker->access != NULL)
         accesslog_add(worker->access, request, duration_ns);
 }
@@ -133,6 +151,25 @@ on_heartbeat(void *arg)
                    worker->options->slot->alive_ns + period_ms * TD_NS_PER_MS);
 }
 
+static td_listener_counters *
+listener_counters(const struct worker *worker, uint32_t place)
+{
+    return &worker->metrics.listeners[place < worker->metrics.listeners_count ? place : 0];
+}
+
+static td_route_counters *
+route_counters(void *arg, uint32_t instance, uint32_t route)
+{
+    const struct worker *worker = arg;
+    const struct manifest *manifest = worker->options->manifest;
+    const struct manifest_route *found = manifest_find_route(manifest, instance, route);
+
+    if (found == NULL)
+        return NULL;
+    const uint32_t place = worker->options->places->routes[found - manifest->routes];
+    return place < worker->metrics.routes_count ? &worker->metrics.routes[place] : NULL;
+}
+
 static void
 create_servers(struct worker *worker)
 {
@@ -143,10 +180,13 @@ create_servers(struct worker *worker)
     if (worker->site.body_temp_path == NULL)
         td_log(TD_LOG_WARNING, "no file can be made in /var/tmp: request bodies stay in memory "
                                "(body_temp_path)");
-    worker->servers = TD_ARENA_ARRAY(&worker->arena, td_httpserver *, options->sockets_count);
+    worker->served = TD_ARENA_ARRAY(&worker->arena, struct served, options->sockets_count);
     for (size_t i = 0; i < options->sockets_count; i++) {
         const td_listener_settings *settings = options->sockets[i].settings;
-        worker->servers[i] = td_httpserver_create(
+        struct served *served = &worker->served[i];
+        served->worker = worker;
+        served->counters = listener_counters(worker, options->sockets[i].place);
+        served->server = td_httpserver_create(
             worker->loop,
             &(td_httpserver_options){
                 .fd = options->sockets[i].fd,
@@ -154,18 +194,19 @@ create_servers(struct worker *worker)
                 .delegate = &td_application_delegate,
                 .delegate_arg = site_application(&worker->site, settings->application),
                 .log_request = on_answered,
-                .log_arg = worker,
+                .log_arg = served,
+                .counters = served->counters,
                 .body_memory = (size_t)shared->body_memory,
                 .spill_place = {worker->site.body_temp_path, (uint64_t)shared->body_disk}});
-        td_httpserver_start(worker->servers[i]);
+        td_httpserver_start(served->server);
     }
 }
 
 static void
 destroy_servers(struct worker *worker)
 {
-    for (size_t i = 0; worker->servers != NULL && i < worker->options->sockets_count; i++)
-        td_httpserver_destroy(&worker->servers[i]);
+    for (size_t i = 0; worker->served != NULL && i < worker->options->sockets_count; i++)
+        td_httpserver_destroy(&worker->served[i].server);
 }
 
 static void
@@ -264,7 +305,7 @@ on_deadline(void *arg)
     if (worker->state != LEAVING)
         return;
     for (size_t i = 0; i < worker->options->sockets_count; i++)
-        connections += td_httpserver_connections(worker->servers[i]);
+        connections += td_httpserver_connections(worker->served[i].server);
     td_log_at(TD_LOG_WARNING, "daemon",
               "the time to drain is over: %zu connections closed, %zu handlers cancelled",
               connections, td_handlers_running());
@@ -290,7 +331,7 @@ drain_servers(struct worker *worker)
     td_log_at(TD_LOG_DEBUG, "daemon", "draining");
     worker->servers_left = worker->options->sockets_count;
     for (size_t i = 0; i < worker->options->sockets_count; i++)
-        td_httpserver_drain(worker->servers[i], grace_ms, on_drained, worker);
+        td_httpserver_drain(worker->served[i].server, grace_ms, on_drained, worker);
     td_sse_drain();
     close_sockets(worker); /* or the port would stay busy as long as the last request takes */
     if (start_hooks(worker, run_drain, on_drain_hooks_ended, &worker->hooks) < 0)
@@ -507,6 +548,8 @@ open_site(struct worker *worker)
     for (size_t i = 0; i < plan->instances_count; i++)
         if (worker->options->quarantined[i])
             site_quarantine(&worker->site, worker->site.instances[i].name);
+    for (size_t i = 0; i < worker->configuration->applications_count; i++)
+        td_application_count(worker->site.applications[i], route_counters, worker);
     modules_note(name_of_module, (void *)plan);
     for (size_t i = 0; i < plan->files_count; i++)
         close(plan->files[i].fd); /* loaded; the mapping needs no descriptor */
@@ -537,6 +580,7 @@ become_worker(struct worker *worker)
     td_table_reseed();
     crash_install(options->slot);
     td_activity_slot = &options->slot->activity;
+    metrics_enter(scoreboard_place(options->slot), &worker->metrics);
     if (privileges_drop(options->identity, &worker->failure) < 0 ||
         workerloop_open(worker->configuration, &worker->loop, &worker->failure) < 0)
         return worker->failure.code;

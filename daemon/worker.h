@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "base/ring.h"
+#include "daemon/manifest.h"
+#include "daemon/metrics.h"
 #include "daemon/plan.h"
 #include "daemon/privileges.h"
 #include "daemon/scoreboard.h"
@@ -14,6 +16,7 @@
 struct worker_socket {
     int fd;
     const td_listener_settings *settings;
+    uint32_t place; /* of the listener among the metrics */
 };
 
 struct worker_options {
@@ -21,6 +24,8 @@ struct worker_options {
     const struct plan *plan;
     const struct identity *identity;
     struct slot *slot;
+    const struct manifest *manifest;
+    const struct metrics_places *places; /* of its listeners and routes */
     pid_t master;
     int control;
     int access_fd; /* -1: access lines go where the others go */

@@ -11,6 +11,7 @@ on_closed(void *arg)
 
     detached->context = NULL;
     td_list_remove(&detached->link);
+    td_gauges->connections[TD_CONNECTION_DETACHED]--;
     context->detached_closed(context, &detached->peer);
 }
 
@@ -31,6 +32,7 @@ td_detached_open(td_detached *detached, td_http1context *context, const td_peer 
     detached->context = context;
     detached->peer = *peer;
     td_list_append(&context->detached, &detached->link);
+    td_gauges->connections[TD_CONNECTION_DETACHED]++;
     detached->stream =
         td_iostream_adopt(transport, received, unsent, &detached->options, &observer);
     if (context->draining)

@@ -15,6 +15,7 @@
 #include "http/parser.h"
 #include "http/request_internal.h"
 
+/* Numbers of td_connection_state. */
 typedef enum http1_phase {
     HTTP1_IDLE,     /* nothing of a request has come */
     HTTP1_HEAD,     /* a part of a head has */
@@ -73,6 +74,7 @@ struct td_http1connection {
     td_head_parser parser;
     td_peer peer;            /* of the socket, or whom the PROXY protocol names */
     uint8_t phase;           /* http1_phase */
+    uint8_t counted;         /* the phase as of the end of the last turn, in td_gauges */
     uint8_t closing;         /* http1_closing */
     bool broken;             /* to be closed at the end of the turn, whatever is unsent */
     bool body_paused;        /* the delegate wants no more for now, or nothing yet */

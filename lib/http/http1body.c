@@ -409,6 +409,7 @@ count_received(td_http1connection *conn, size_t n)
     if (n > UINT32_MAX ||
         __builtin_add_overflow(conn->window_received, (uint32_t)n, &conn->window_received))
         conn->window_received = UINT32_MAX;
+    conn->request->body_received += n;
 }
 
 static size_t
@@ -491,6 +492,7 @@ td_http1_body_receive(td_http1connection *conn)
         return n;
     td_buf_added(body, (size_t)n);
     conn->body_left -= (uint64_t)n;
+    conn->request->body_received += (uint64_t)n;
     watch_body(conn, td_str_make(body->base + body->start + body->len - n, (size_t)n));
     if (conn->body_left == 0)
         end_body(conn);

@@ -75,6 +75,7 @@ free_connection(td_http1connection *conn)
     td_deadline_stop(&conn->sending);
     td_callback_cancel(&conn->resume);
     td_list_remove(&conn->link);
+    td_gauges->connections[conn->counted]--;
     td_buf_release(&conn->in);
     td_buf_release(&conn->out);
     free(conn);
@@ -404,6 +405,14 @@ settle_deadline(td_http1connection *conn, bool waiting)
         td_deadline_start(&conn->context->warm, &conn->deadline, td_now_ns());
 }
 
+static void
+count_phase(td_http1connection *conn)
+{
+    td_gauges->connections[conn->counted]--;
+    td_gauges->connections[conn->phase]++;
+    conn->counted = conn->phase;
+}
+
 /* The end of each turn: send, wait for what must be waited for, close what is to be closed. */
 static void
 settle(td_http1connection *conn)
@@ -439,6 +448,8 @@ settle(td_http1connection *conn)
         td_deadline_stop(&conn->sending);
     }
     settle_deadline(conn, waiting);
+    if (TD_UNLIKELY(conn->phase != conn->counted))
+        count_phase(conn);
     td_transport_watch(&conn->transport, conn->context->loop,
                        (waiting && !http1_is_in_line(conn) ? TD_WRITABLE : 0) |
                            (wants_input(conn) ? TD_READABLE : 0));
@@ -480,6 +491,7 @@ receive_linger(td_http1connection *conn)
     if (n == -EAGAIN)
         return;
     conn->lingered += n > 0 ? (uint32_t)n : 0;
+    conn->context->counters->received += n > 0 ? (uint64_t)n : 0;
     if (n <= 0 || conn->lingered >= LINGER_MAX)
         conn->broken = true;
 }
@@ -491,6 +503,7 @@ receive_straight(td_http1connection *conn)
 
     if (n == -EAGAIN)
         return;
+    conn->context->counters->received += n > 0 ? (uint64_t)n : 0;
     if (n <= 0)
         input_ended(conn, n);
     else if (conn->phase != HTTP1_BODY || conn->answered)
@@ -510,6 +523,7 @@ receive(td_http1connection *conn)
         input_ended(conn, n);
         return;
     }
+    conn->context->counters->received += (size_t)n;
     if (keeps) {
         td_buf_added(&conn->in, (size_t)n);
         serve_kept(conn);
@@ -765,6 +779,7 @@ td_http1connection_open(td_http1context *context, int fd, const td_peer *peer)
     conn->resume.fn = on_resume;
     conn->resume.arg = conn;
     td_list_append(&context->connections, &conn->link);
+    td_gauges->connections[HTTP1_IDLE]++;
     if (TD_UNLIKELY(context->settings->proxy_protocol)) {
         td_http1_expect_proxy(conn);
         return;

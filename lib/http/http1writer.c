@@ -62,6 +62,7 @@ td_http1_count_sent(td_http1connection *conn, size_t n)
 {
     if (__builtin_add_overflow(conn->window_sent, (uint32_t)n, &conn->window_sent))
         conn->window_sent = UINT32_MAX;
+    conn->context->counters->sent += n;
 }
 
 /* One attempt.  Returns false when the connection broke. */
@@ -572,6 +573,7 @@ td_http1_refuse(td_http1connection *conn, int status, const char *why)
     td_str page = error_page(status);
     char peer[TD_PEER_TEXT_SIZE];
 
+    td_count_reason(status, why);
     td_peer_format(&conn->peer, peer);
     td_log_gated(is_ours ? &ours : &theirs, is_ours ? TD_LOG_ERROR : TD_LOG_INFO, "http",
                  "answered %d to %s (%s)", status, peer, why);

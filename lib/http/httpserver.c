@@ -90,6 +90,7 @@ log_refusal(const td_httpserver *server, const char *limit)
 {
     static td_log_gate gate;
 
+    td_count_reason(503, limit);
     td_log_gated(&gate, TD_LOG_WARNING, "http", "listener %s: 503 to a new connection: %s",
                  server->settings->name, limit);
 }
@@ -149,6 +150,7 @@ td_httpserver_admit(td_httpserver *server, int fd, const td_peer *peer)
         return;
     }
     server->connections++;
+    server->http1.counters->accepted++;
     address_add(server, address);
     td_http1connection_open(&server->http1, fd, peer);
 }
@@ -168,6 +170,7 @@ on_refuse(void *arg, int fd)
 {
     td_httpserver *server = arg;
 
+    td_count_reason(503, "out of descriptors");
     td_http1context_evict(&server->http1);
     refuse_connection(fd);
 }
@@ -221,6 +224,7 @@ td_httpserver_create(td_ioloop *loop, const td_httpserver_options *options)
         .delegate_arg = options->delegate_arg,
         .log_request = options->log_request,
         .log_arg = options->log_arg,
+        .counters = options->counters != NULL ? options->counters : &td_listener_counters_nowhere,
         .body_memory = options->body_memory,
         .spill_place = options->spill_place,
         .connection_closed = on_connection_closed,

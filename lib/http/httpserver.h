@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <tornado/abi.h>
+#include "base/counters.h"
 #include "base/settings.h"
 #include "http/request.h"
 #include "http/spill.h"
@@ -28,6 +29,7 @@ typedef struct td_httpserver_options {
      */
     void (*log_request)(void *arg, const td_request *request, int64_t duration_ns);
     void *log_arg;
+    td_listener_counters *counters; /* connections and bytes are counted there; NULL: nowhere */
     size_t body_memory; /* of the settings: for all servers of the worker together */
     td_spill_place spill_place; /* the same */
 } td_httpserver_options;

@@ -22,6 +22,7 @@
 #include <tornado/str.h>
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/counters.h"
 #include "base/file.h"
 #include "base/network.h"
 #include "http/headers.h"
@@ -150,6 +151,7 @@ struct td_request {
 
     /* Filled in by the layer above. */
     void *route_data;      /* by route, kept with the head */
+    td_route_counters *counters; /* likewise: where the answer is counted; NULL: of no route */
     const td_limits *limits; /* the listener's until route narrows them; NULL before */
     td_body_mode body_mode;
     bool body_unwanted;    /* what comes of the body is dropped; finish still follows */
@@ -161,6 +163,7 @@ struct td_request {
     /* What was answered, for the access log. */
     int status;            /* 0: nothing yet */
     uint64_t body_sent;    /* bytes of body given to the kernel or queued */
+    uint64_t body_received; /* bytes of its own body that have come, as sent */
 };
 
 /* A reference keeps the memory of the request (not the connection) beyond done. */

@@ -679,6 +679,18 @@ td_application_each_route(const td_application *app,
     fn(&info, arg);
 }
 
+void
+td_application_count(td_application *app, td_counters_of_route_fn *counters_of, void *arg)
+{
+    for (size_t i = 0; i < app->routes_count; i++)
+        app->routes[i]->counters =
+            counters_of(arg, app->routes[i]->instance->index, app->routes[i]->number);
+    app->unmatched->counters =
+        counters_of(arg, app->unmatched->instance->index, app->unmatched->number);
+    for (size_t i = 0; i < app->scopes_count; i++)
+        app->scopes[i].none.counters = app->unmatched->counters;
+}
+
 td_deadlines *
 td_application_request_timeouts(td_application *app, int64_t duration_ms,
                                 void (*expired)(td_deadline *deadline))
@@ -749,6 +761,7 @@ make_match(td_request *request, const td_route *route, int status)
             td_headers_get(&head->headers, &request->arena, TD_STR("If-None-Match"));
     match->is_form = td_form_is_told(head);
     request->route_data = match;
+    request->counters = route->counters;
     return match;
 }
 

@@ -9,6 +9,7 @@
 
 #include <tornado/error.h>
 #include "base/arena.h"
+#include "base/counters.h"
 #include "base/settings.h"
 #include "http/request.h"
 #include "web/instance.h"
@@ -25,6 +26,14 @@ TD_PRIVATE int td_application_mount(td_application *app, const td_instance *inst
 TD_PRIVATE void td_application_set_middleware(td_application *app,
                                               const td_instance *const *middleware);
 TD_PRIVATE const td_instance *const *td_application_middleware(const td_application *app);
+
+/*
+ * After seal: what each of its routes counts from now on; instance and route as in td_activity.
+ * counters_of returns NULL for those that are not counted.
+ */
+typedef td_route_counters *td_counters_of_route_fn(void *arg, uint32_t instance, uint32_t route);
+TD_PRIVATE void td_application_count(td_application *app, td_counters_of_route_fn *counters_of,
+                                     void *arg);
 
 /*
  * From now on no code of that instance begins to run: its routes answer 503, and so do chains that it

@@ -10,6 +10,7 @@
 #define TORNADO_WEB_ROUTING_H
 
 #include "base/arena.h"
+#include "base/counters.h"
 #include "base/settings.h"
 #include "http/parser.h"
 #include "web/instance.h"
@@ -32,6 +33,7 @@ typedef struct td_route {
     td_method_fn *methods[TD_METHODS_COUNT]; /* NULL: see refusal */
     int refusal;                 /* status for methods that it has not: 405, if it is a usual one */
     td_str allow;                /* "GET, HEAD, OPTIONS" */
+    td_route_counters *counters; /* NULL: it is none of those that are counted */
     td_limits limits;            /* what application, mount and class set */
     bool has_limits;             /* any of them is set */
     bool checks_xsrf, wants_user; /* before its methods; see auth.h */

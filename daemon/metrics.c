@@ -1,0 +1,430 @@
+#include "daemon/metrics.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+
+#define BLOCKS_SIZE ((size_t)512 << 20) /* bytes of address space; what is not used takes no memory */
+#define BLOCK_ALIGN 4096
+#define COUNT_MAX (UINT64_C(1) << 60) /* no honest worker gets there */
+
+static struct metrics_board *board;
+static char *blocks; /* behind the board */
+
+const char *const metrics_end_names[METRICS_ENDS_COUNT] = {
+#define X(id, name) name,
+    METRICS_ENDS(X)
+#undef X
+};
+
+/* ---- the memory */
+
+static size_t
+board_size(void)
+{
+    return (sizeof(*board) + BLOCK_ALIGN - 1) & ~(size_t)(BLOCK_ALIGN - 1);
+}
+
+int
+metrics_create(td_err *err)
+{
+    void *memory = mmap(NULL, board_size() + BLOCKS_SIZE, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (memory == MAP_FAILED)
+        return td_err_errno(err, "memory for metrics");
+    td_latency_init();
+    board = memory;
+    blocks = (char *)memory + board_size();
+    board->master = getpid();
+    board->started_ns = td_clock_ns();
+    board->started_s = time(NULL);
+    board->listeners_count = board->routes_count = 1;
+    return 0;
+}
+
+/* A block: the worker's counters, its gauges, then listeners and routes by place. */
+struct block {
+    td_worker_counters counters;
+    td_worker_gauges gauges;
+};
+
+static size_t
+block_size(const struct metrics_worker *worker)
+{
+    const size_t size = sizeof(struct block) +
+                        worker->listeners_count * sizeof(td_listener_counters) +
+                        worker->routes_count * sizeof(td_route_counters);
+
+    return (size + BLOCK_ALIGN - 1) & ~(size_t)(BLOCK_ALIGN - 1);
+}
+
+static struct block *
+block_at(uint64_t offset)
+{
+    return (struct block *)(blocks + offset - BLOCK_ALIGN); /* 0 stands for none */
+}
+
+static td_listener_counters *
+listeners_of(struct block *block)
+{
+    return (td_listener_counters *)(block + 1);
+}
+
+static td_route_counters *
+routes_of(struct block *block, const struct metrics_worker *worker)
+{
+    return (td_route_counters *)(listeners_of(block) + worker->listeners_count);
+}
+
+/* Where a block that begins at `offset` runs into another one, the end of that; else 0. */
+static uint64_t
+find_overlap(uint64_t offset, size_t size)
+{
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++) {
+        const struct metrics_worker *other = &board->workers[i];
+        if (other->offset != 0 && other->offset < offset + size &&
+            offset < other->offset + block_size(other))
+            return other->offset + block_size(other);
+    }
+    return 0;
+}
+
+/* First fit: 0 when there is no room. */
+static uint64_t
+find_room(size_t size)
+{
+    uint64_t offset = BLOCK_ALIGN, next;
+
+    while (offset + size <= BLOCKS_SIZE && (next = find_overlap(offset, size)) != 0)
+        offset = next;
+    return offset + size <= BLOCKS_SIZE ? offset : 0;
+}
+
+/* ---- writing and reading at the same time */
+
+static void
+begin_writing(void)
+{
+    __atomic_store_n(&board->sequence, board->sequence + 1, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+static void
+end_writing(void)
+{
+    __atomic_store_n(&board->sequence, board->sequence + 1, __ATOMIC_RELEASE);
+}
+
+const struct metrics_board *
+metrics_board(void)
+{
+    return board;
+}
+
+uint32_t
+metrics_begin_look(void)
+{
+    return __atomic_load_n(&board->sequence, __ATOMIC_ACQUIRE);
+}
+
+bool
+metrics_end_look(uint32_t sequence)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return sequence % 2 == 0 && __atomic_load_n(&board->sequence, __ATOMIC_RELAXED) == sequence;
+}
+
+bool
+metrics_find_block(const struct metrics_worker *worker, const td_worker_counters **counters,
+                   const td_worker_gauges **gauges, const td_listener_counters **listeners,
+                   const td_route_counters **routes)
+{
+    if (worker->offset < BLOCK_ALIGN || worker->offset > BLOCKS_SIZE ||
+        worker->listeners_count > METRICS_LISTENERS || worker->routes_count > METRICS_ROUTES ||
+        worker->offset + block_size(worker) > BLOCKS_SIZE)
+        return false;
+    struct block *block = block_at(worker->offset);
+    *counters = &block->counters;
+    *gauges = &block->gauges;
+    *listeners = listeners_of(block);
+    *routes = routes_of(block, worker);
+    return true;
+}
+
+/* ---- places */
+
+/* Compared with what was cut off, too, so that no two places have the same names. */
+static void
+set_text(char *place, size_t size, const char *text)
+{
+    snprintf(place, size, "%s", text != NULL ? text : "");
+}
+
+#define SET_TEXT(place, text) set_text(place, sizeof(place), text)
+
+static uint32_t
+place_of_listener(const struct metrics_listener *wanted)
+{
+    uint32_t i = 1;
+
+    while (i < board->listeners_count && strcmp(board->listeners[i].name, wanted->name) != 0)
+        i++;
+    if (i == METRICS_LISTENERS)
+        return 0;
+    if (i == board->listeners_count)
+        board->listeners_count++;
+    struct metrics_listener *listener = &board->listeners[i];
+    memcpy(listener->name, wanted->name, sizeof(listener->name));
+    memcpy(listener->address, wanted->address, sizeof(listener->address));
+    listener->generation = wanted->generation;
+    return i;
+}
+
+/* METRICS_HANDLERS: there is no room. */
+static uint32_t
+place_of_handler(const struct metrics_handler *wanted)
+{
+    uint32_t i = 0;
+
+    while (i < board->handlers_count && strcmp(board->handlers[i].name, wanted->name) != 0)
+        i++;
+    if (i == METRICS_HANDLERS)
+        return i;
+    if (i == board->handlers_count)
+        board->handlers_count++;
+    const uint64_t crashes = board->handlers[i].crashes;
+    board->handlers[i] = *wanted;
+    board->handlers[i].crashes = crashes;
+    return i;
+}
+
+static bool
+is_route(const struct metrics_route *a, const struct metrics_route *b)
+{
+    return strcmp(a->pattern, b->pattern) == 0 && strcmp(a->handler, b->handler) == 0 &&
+           strcmp(a->hosts, b->hosts) == 0 && strcmp(a->wanted, b->wanted) == 0 &&
+           strcmp(a->application, b->application) == 0;
+}
+
+static uint32_t
+place_of_route(const struct metrics_route *wanted)
+{
+    uint32_t i = 1;
+
+    while (i < board->routes_count && !is_route(&board->routes[i], wanted))
+        i++;
+    if (i == METRICS_ROUTES)
+        return 0;
+    if (i == board->routes_count) {
+        board->routes_count++;
+        board->routes[i] = *wanted;
+    }
+    board->routes[i].generation = wanted->generation;
+    return i;
+}
+
+static void
+describe_listener(const td_listener_settings *settings, uint32_t generation, uint32_t *place)
+{
+    struct metrics_listener listener = {.generation = generation};
+
+    SET_TEXT(listener.name, settings->name);
+    SET_TEXT(listener.address, settings->address);
+    *place = place_of_listener(&listener);
+}
+
+static void
+describe_handler(const struct manifest_instance *instance, uint32_t generation, uint32_t *place)
+{
+    struct metrics_handler handler = {.generation = generation};
+
+    SET_TEXT(handler.name, instance->name);
+    SET_TEXT(handler.file, instance->file);
+    SET_TEXT(handler.version, instance->version);
+    *place = place_of_handler(&handler);
+}
+
+/* A mount of "/api/" and a pattern of "/users" are what an operator knows as /api/users. */
+static void
+describe_route(const struct manifest *manifest, const struct manifest_route *found,
+               uint32_t generation, uint32_t *place)
+{
+    const struct manifest_instance *instance = &manifest->instances[found->instance - 1];
+    struct metrics_route route = {.generation = generation};
+    size_t mount_len = strlen(found->mount);
+
+    if (mount_len > 0 && found->mount[mount_len - 1] == '/')
+        mount_len--;
+    SET_TEXT(route.handler, instance->name);
+    SET_TEXT(route.application, instance->application);
+    SET_TEXT(route.hosts, found->hosts);
+    snprintf(route.pattern, sizeof(route.pattern), "%.*s%s", (int)mount_len, found->mount,
+             found->pattern);
+    SET_TEXT(route.wanted, found->wanted);
+    *place = place_of_route(&route);
+}
+
+void
+metrics_describe(td_arena *arena, uint32_t generation, const td_configuration *configuration,
+                 const struct manifest *manifest, struct metrics_places *out)
+{
+    *out = (struct metrics_places){
+        .listeners = TD_ARENA_ARRAY(arena, uint32_t, configuration->listeners_count + 1),
+        .handlers = TD_ARENA_ARRAY(arena, uint32_t, manifest->instances_count + 1),
+        .routes = TD_ARENA_ARRAY(arena, uint32_t, manifest->routes_count + 1)};
+    begin_writing();
+    for (size_t i = 0; i < configuration->listeners_count; i++)
+        describe_listener(&configuration->listeners[i], generation, &out->listeners[i]);
+    for (size_t i = 0; i < manifest->instances_count; i++)
+        describe_handler(&manifest->instances[i], generation, &out->handlers[i]);
+    for (size_t i = 0; i < manifest->routes_count; i++)
+        describe_route(manifest, &manifest->routes[i], generation, &out->routes[i]);
+    end_writing();
+}
+
+/* ---- what happens */
+
+void
+metrics_generation_serves(uint32_t generation, size_t workers_wanted)
+{
+    begin_writing();
+    board->reloads += board->generation != 0 && board->generation != generation;
+    board->generation = generation;
+    board->workers_wanted = (uint32_t)workers_wanted;
+    end_writing();
+}
+
+void
+metrics_reload_failed(void)
+{
+    begin_writing();
+    board->reloads_failed++;
+    end_writing();
+}
+
+void
+metrics_worker_begins(size_t place, uint32_t generation, uint32_t number)
+{
+    struct metrics_worker worker = {.state = METRICS_STARTING,
+                                    .number = number,
+                                    .generation = generation,
+                                    .started_ns = td_clock_ns(),
+                                    .listeners_count = board->listeners_count,
+                                    .routes_count = board->routes_count};
+
+    worker.offset = find_room(block_size(&worker));
+    if (worker.offset == 0)
+        td_log_at(TD_LOG_WARNING, "master", "worker %u: no room for its metrics, they are lost",
+                  number);
+    begin_writing();
+    board->workers[place] = worker;
+    end_writing();
+}
+
+void
+metrics_worker_forked(size_t place, pid_t pid)
+{
+    begin_writing();
+    board->workers[place].pid = pid;
+    end_writing();
+}
+
+void
+metrics_worker_is(size_t place, enum metrics_state state)
+{
+    begin_writing();
+    board->workers[place].state = state;
+    end_writing();
+}
+
+/* Numbers that nobody can have counted are left out, or all figures would be wrong for ever. */
+static void
+add_up(void *to, const void *from, size_t size)
+{
+    uint64_t *sums = to;
+
+    for (size_t i = 0; i < size / sizeof(uint64_t); i++) {
+        uint64_t count;
+        memcpy(&count, (const uint64_t *)from + i, sizeof(count));
+        if (count < COUNT_MAX && sums[i] < COUNT_MAX)
+            sums[i] += count;
+    }
+}
+
+static void
+inherit(const struct metrics_worker *worker)
+{
+    struct block *block = block_at(worker->offset);
+    const td_listener_counters *listeners = listeners_of(block);
+    const td_route_counters *routes = routes_of(block, worker);
+
+    add_up(&board->dead, &block->counters, sizeof(block->counters));
+    for (uint32_t i = 0; i < worker->listeners_count; i++)
+        add_up(&board->listeners[i].dead, &listeners[i], sizeof(*listeners));
+    for (uint32_t i = 0; i < worker->routes_count; i++)
+        add_up(&board->routes[i].dead, &routes[i], sizeof(*routes));
+}
+
+/* Its memory to the system; the next one there finds zeroes. */
+static void
+give_back(const struct metrics_worker *worker)
+{
+    if (madvise(block_at(worker->offset), block_size(worker), MADV_REMOVE) < 0)
+        memset(block_at(worker->offset), 0, block_size(worker));
+}
+
+void
+metrics_worker_ended(size_t place)
+{
+    struct metrics_worker *worker = &board->workers[place];
+
+    begin_writing();
+    if (worker->offset != 0) {
+        inherit(worker);
+        give_back(worker);
+    }
+    *worker = (struct metrics_worker){.state = METRICS_FREE};
+    end_writing();
+}
+
+void
+metrics_worker_replaced(enum metrics_end why)
+{
+    begin_writing();
+    board->ends[why]++;
+    end_writing();
+}
+
+void
+metrics_handler_crashed(uint32_t handler, bool is_quarantined)
+{
+    if (handler >= METRICS_HANDLERS)
+        return;
+    begin_writing();
+    board->handlers[handler].crashes++;
+    board->handlers[handler].is_quarantined |= is_quarantined;
+    end_writing();
+}
+
+/* ---- a worker */
+
+void
+metrics_enter(size_t place, struct metrics_block *out)
+{
+    const struct metrics_worker *worker = &board->workers[place];
+    struct block *block =
+        worker->offset != 0 ? block_at(worker->offset) : td_xcalloc(1, block_size(worker));
+
+    *out = (struct metrics_block){.listeners = listeners_of(block),
+                                  .routes = routes_of(block, worker),
+                                  .listeners_count = worker->listeners_count,
+                                  .routes_count = worker->routes_count};
+    td_counters = &block->counters;
+    td_gauges = &block->gauges;
+    mprotect(board, board_size(), PROT_READ);
+}

@@ -1,0 +1,121 @@
+#include "daemon/status.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/clock.h"
+
+#define LOOKS_MAX 10 /* then it is taken as it is */
+
+static void
+add_up(void *to, const void *from, size_t size)
+{
+    uint64_t *sums = to;
+    const volatile uint64_t *counts = from; /* others go on writing them */
+
+    for (size_t i = 0; i < size / sizeof(uint64_t); i++)
+        sums[i] += counts[i];
+}
+
+#define ADD_UP(to, from) add_up((to), (from), sizeof(*(to)))
+
+/* "SIZE RESIDENT ..." in pages. */
+static uint64_t
+resident_memory(pid_t pid)
+{
+    char path[64], text[128];
+    unsigned long long size = 0, resident = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    if (sscanf(text, "%llu %llu", &size, &resident) != 2)
+        return 0;
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void
+take_worker(struct status *status, const struct metrics_worker *is)
+{
+    struct status_worker *worker = &status->workers[status->workers_count++];
+    const td_worker_counters *counters;
+    const td_worker_gauges *gauges;
+    const td_listener_counters *listeners;
+    const td_route_counters *routes;
+
+    *worker = (struct status_worker){.is = *is};
+    if (!metrics_find_block(&worker->is, &counters, &gauges, &listeners, &routes))
+        return;
+    ADD_UP(&worker->counters, counters);
+    ADD_UP(&worker->gauges, gauges);
+    for (size_t i = 0; i < worker->is.listeners_count && i < status->listeners_count; i++) {
+        ADD_UP(&status->listeners[i].all, &listeners[i]);
+        ADD_UP(&worker->responses, &listeners[i].responses);
+    }
+    for (size_t i = 0; i < worker->is.routes_count && i < status->routes_count; i++)
+        ADD_UP(&status->routes[i].all, &routes[i]);
+    for (unsigned i = 0; i < TD_CONNECTION_STATES_COUNT; i++)
+        worker->connections += worker->gauges.connections[i];
+    ADD_UP(&status->all, &worker->counters);
+    ADD_UP(&status->gauges, &worker->gauges);
+}
+
+static void
+take_counters(td_arena *arena, struct status *status)
+{
+    const struct metrics_board *board = status->board;
+
+    status->listeners_count = board->listeners_count;
+    status->routes_count = board->routes_count;
+    status->listeners = TD_ARENA_ARRAY(arena, struct status_listener, status->listeners_count);
+    status->routes = TD_ARENA_ARRAY(arena, struct status_route, status->routes_count);
+    status->all = board->dead;
+    for (size_t i = 0; i < status->listeners_count; i++)
+        status->listeners[i] =
+            (struct status_listener){&board->listeners[i], board->listeners[i].dead};
+    for (size_t i = 0; i < status->routes_count; i++)
+        status->routes[i] = (struct status_route){&board->routes[i], board->routes[i].dead};
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++) {
+        if (board->workers[i].state != METRICS_FREE && board->workers[i].pid != 0)
+            take_worker(status, &board->workers[i]);
+    }
+    for (size_t i = 0; i < status->listeners_count; i++)
+        ADD_UP(&status->responses, &status->listeners[i].all.responses);
+}
+
+static int
+compare_workers(const void *a_, const void *b_)
+{
+    const struct metrics_worker *a = &((const struct status_worker *)a_)->is;
+    const struct metrics_worker *b = &((const struct status_worker *)b_)->is;
+
+    if (a->generation != b->generation)
+        return a->generation < b->generation ? -1 : 1;
+    return a->number < b->number ? -1 : a->number > b->number;
+}
+
+void
+status_take(td_arena *arena, struct status *out)
+{
+    struct status_worker *workers = TD_ARENA_ARRAY(arena, struct status_worker, SCOREBOARD_SLOTS);
+    const td_arena_mark mark = td_arena_mark_now(arena);
+    uint32_t sequence;
+    int looks = 0;
+
+    do {
+        td_arena_rewind(arena, mark);
+        sequence = metrics_begin_look();
+        *out = (struct status){
+            .board = metrics_board(), .now_ns = td_clock_ns(), .workers = workers};
+        take_counters(arena, out);
+    } while (!metrics_end_look(sequence) && ++looks < LOOKS_MAX);
+    qsort(out->workers, out->workers_count, sizeof(*out->workers), compare_workers);
+    for (size_t i = 0; i < out->workers_count; i++)
+        out->workers[i].resident_memory = resident_memory(out->workers[i].is.pid);
+}
