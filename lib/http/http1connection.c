@@ -675,6 +675,8 @@ td_http1context_init(td_http1context *context)
         .size_max = (size_t)limits->max_header_size,
         .headers_max = (size_t)limits->max_headers,
     };
+    if (context->counters == NULL)
+        context->counters = &td_listener_counters_nowhere;
     td_list_init(&context->connections);
     td_list_init(&context->detached);
     td_deadlines_init(&context->heads, context->loop, limits->header_timeout_ms, head_expired);

@@ -224,7 +224,7 @@ td_httpserver_create(td_ioloop *loop, const td_httpserver_options *options)
         .delegate_arg = options->delegate_arg,
         .log_request = options->log_request,
         .log_arg = options->log_arg,
-        .counters = options->counters != NULL ? options->counters : &td_listener_counters_nowhere,
+        .counters = options->counters,
         .body_memory = options->body_memory,
         .spill_place = options->spill_place,
         .connection_closed = on_connection_closed,
