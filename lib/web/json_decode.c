@@ -191,22 +191,26 @@ td_request_json(td_handler *h)
 const td_json *
 td_json_parse(td_arena *arena, td_str text, td_err *err)
 {
-    const td_limits *limits = td_limits_defaults();
-    struct parse job __attribute__((cleanup(parse_fini))) = {
-        .text = text, .depth_max = (size_t)limits->max_json_depth, .left = SIZE_MAX};
+    struct parse job = {
+        .rest = text,
+        .depth_max = (size_t)td_limits_defaults()->max_json_depth,
+        .arena = arena,
+        .left = SIZE_MAX,
+    };
+    json_error_t error;
 
     if (!install_allocator()) {
         td_err_set(err, TD_EINVAL, "somebody has replaced the allocator of libjansson");
         return NULL;
     }
-    parse(&job);
-    if (job.root == NULL) {
-        td_err_set(err, TD_EBADMSG, "line %d, column %d: %s", job.error.line, job.error.column,
-                   job.is_too_deep ? "too deep" : job.error.text);
-        return NULL;
-    }
-    td_arena_adopt(arena, &job.arena);
-    return (const td_json *)job.root;
+    parsing = &job;
+    const json_t *root =
+        json_load_callback(next_piece, &job, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    parsing = NULL;
+    if (root == NULL)
+        td_err_set(err, TD_EBADMSG, "line %d, column %d: %s", error.line, error.column,
+                   job.is_too_deep ? "too deep" : error.text);
+    return (const td_json *)root;
 }
 
 /* ---- values */
