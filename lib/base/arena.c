@@ -14,6 +14,7 @@
 _Static_assert(sizeof(td_arena_chunk) == 16, "the first allocation of a chunk is aligned to 16");
 
 td_large_fn *td_large_used;
+td_chunks_fn *td_chunks_idle;
 
 static TD_NORETURN void
 out_of_memory(size_t size)
@@ -66,11 +67,13 @@ td_xstrdup(const char *text)
 
 /*
  * Chunks are cut from slabs that stay mapped.  A few idle ones stay warm; what is put beside them
- * gives its memory back to the system at once and keeps its addresses, so a worker that was busy is
- * small again.  (Pages larger than a chunk are not given back.)
+ * gives its memory back to the system soon and keeps its addresses, so a worker that was busy is
+ * small again.  Not at once: that is a system call a chunk, and the arena of a form of a million
+ * fields has thirty thousand.  (Pages larger than a chunk are not given back.)
  */
 #define SLAB_CHUNKS 64
 #define WARM_CHUNKS 64
+#define COOLED_CHUNKS 64 /* in one go */
 
 #ifdef __SANITIZE_ADDRESS__
 #define NEW_CHUNKS 1 /* each from malloc, so that the sanitizer sees it come and go */
@@ -142,10 +145,23 @@ td_chunk_get(void)
 void
 td_chunk_put(void *chunk)
 {
-    if (TD_LIKELY(warm.count < WARM_CHUNKS))
-        stack_push(&warm, chunk);
-    else
+    const bool is_too_many = warm.count >= WARM_CHUNKS;
+
+    if (TD_UNLIKELY(is_too_many && td_chunks_idle == NULL)) {
         make_cold(chunk);
+        return;
+    }
+    stack_push(&warm, chunk);
+    if (TD_UNLIKELY(is_too_many))
+        td_chunks_idle();
+}
+
+bool
+td_chunk_cool(void)
+{
+    for (int i = 0; i < COOLED_CHUNKS && warm.count > WARM_CHUNKS; i++)
+        make_cold(stack_pop(&warm));
+    return warm.count > WARM_CHUNKS;
 }
 
 void

@@ -93,6 +93,15 @@ TD_PRIVATE void *td_chunk_get(void);
 TD_PRIVATE void td_chunk_put(void *chunk);
 TD_PRIVATE void td_chunk_trim(size_t keep);
 
+/*
+ * Called, if set, when a chunk is put to more idle ones than the pool likes to keep.  td_chunk_cool
+ * gives the memory of some back, 50 us of work; false: those that are left are not too many.  Not set:
+ * their memory goes at once.
+ */
+typedef void td_chunks_fn(void);
+TD_PRIVATE extern td_chunks_fn *td_chunks_idle;
+TD_PRIVATE bool td_chunk_cool(void);
+
 /* malloc and friends that abort with a log line when there is no memory. */
 TD_PRIVATE void *td_xmalloc(size_t size);
 TD_PRIVATE void *td_xcalloc(size_t n, size_t size);

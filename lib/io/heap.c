@@ -15,6 +15,7 @@ static struct {
     int64_t rest_ns;
     bool used;    /* since the timer was started */
     int restless; /* how often it was in a row */
+    td_callback cooling;
 } heap;
 
 static void
@@ -46,20 +47,38 @@ on_large(void)
         wait_for_rest();
 }
 
+static void
+on_cooling(void *arg)
+{
+    (void)arg;
+    if (td_chunk_cool())
+        td_ioloop_post(heap.loop, &heap.cooling);
+}
+
+static void
+on_chunks_idle(void)
+{
+    td_ioloop_post(heap.loop, &heap.cooling);
+}
+
 void
 td_heap_open(td_ioloop *loop, int64_t rest_ms)
 {
     heap.loop = loop;
     heap.timer = (td_timer){.fn = on_timer};
+    heap.cooling = (td_callback){.fn = on_cooling};
     heap.rest_ns = rest_ms * TD_NS_PER_MS;
     mallopt(M_MMAP_THRESHOLD, MAPPED_MIN);
     mallopt(M_TRIM_THRESHOLD, INT_MAX);
     td_large_used = on_large;
+    td_chunks_idle = on_chunks_idle;
 }
 
 void
 td_heap_close(void)
 {
     td_large_used = NULL;
+    td_chunks_idle = NULL;
     td_timer_stop(heap.loop, &heap.timer);
+    td_callback_cancel(&heap.cooling);
 }

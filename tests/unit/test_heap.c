@@ -68,10 +68,38 @@ START_TEST(memory_stays_while_it_is_used_and_goes_afterwards)
 }
 END_TEST
 
+#define CHUNKS 1000
+
+START_TEST(idle_chunks_lose_their_memory_some_an_iteration)
+{
+    static void *chunks[CHUNKS];
+    long used;
+
+    td_heap_open(loop, REST_MS);
+    for (int i = 0; i < CHUNKS; i++)
+        memset(chunks[i] = td_chunk_get(), 'x', TD_CHUNK_SIZE);
+    used = resident();
+    for (int i = 0; i < CHUNKS; i++)
+        td_chunk_put(chunks[i]);
+#ifndef __SANITIZE_ADDRESS__
+    ck_assert_int_lt(used - resident(), CHUNKS * TD_CHUNK_SIZE / 1024 / 2);
+#endif
+    for (int i = 0; i < 10; i++)
+        turn();
+    ck_assert(!td_chunk_cool());
+#ifndef __SANITIZE_ADDRESS__
+    ck_assert_int_ge(used - resident(), CHUNKS * TD_CHUNK_SIZE / 1024 / 2);
+#endif
+    td_heap_close();
+    td_chunk_trim(0);
+}
+END_TEST
+
 static void
 fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, open_loop, close_loop);
+    tcase_add_test(tcase, idle_chunks_lose_their_memory_some_an_iteration);
     tcase_add_test(tcase, memory_stays_while_it_is_used_and_goes_afterwards);
 }
 
