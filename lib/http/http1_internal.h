@@ -88,9 +88,9 @@ struct td_http1connection {
     bool out_chunked, out_sized, no_body; /* framing of the answer */
     bool keep;               /* the connection outlives this answer; decided with its head */
     bool above_high_water;   /* the delegate is owed a call of writable */
-    bool introduced;         /* peer is known: no PROXY header is to come (any more) */
-    bool https;              /* the client has used TLS, as far as the connection knows */
-    bool xheaders;           /* peer is trusted to name another in its heads */
+    bool introduced : 1;     /* peer is known: no PROXY header is to come (any more) */
+    bool https : 1;          /* the client has used TLS, as far as the connection knows */
+    bool xheaders : 1;       /* peer is trusted to name another in its heads */
     /*
      * Invariants: stable.len > 0 or a range implies that the request is not done; broken or closing implies
      * that no further request is taken; body_left and chunked mean something only in HTTP1_BODY;
