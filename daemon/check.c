@@ -61,7 +61,7 @@ base_of(const struct generation *generation, const char *application)
 
     for (size_t i = 0; i < configuration->listeners_count; i++) {
         const td_listener_settings *listener = &configuration->listeners[i];
-        if (strcmp(listener->application, application) == 0)
+        if (listener->protocol == NULL && strcmp(listener->application, application) == 0)
             return strncmp(listener->address, "unix:", 5) == 0
                        ? listener->address
                        : td_arena_sprintf(&((struct generation *)generation)->arena, "http://%s",
@@ -92,6 +92,18 @@ print_routes(const struct generation *generation)
     }
 }
 
+/* "127.0.0.1:7  echo (its own protocol)" */
+static void
+print_protocols(const td_configuration *configuration)
+{
+    for (size_t i = 0; i < configuration->listeners_count; i++) {
+        const td_listener_settings *listener = &configuration->listeners[i];
+
+        if (listener->protocol != NULL)
+            printf("%s  %s (its own protocol)\n", listener->address, listener->protocol);
+    }
+}
+
 static void
 print_failures(const struct generation *generation, const td_err *err)
 {
@@ -109,9 +121,10 @@ print_findings(const struct generation *generation, enum action action)
 
     if (action == ACTION_PRINT)
         td_settings_print(generation->configuration, stdout);
-    else if (action == ACTION_ROUTES)
+    else if (action == ACTION_ROUTES) {
         print_routes(generation);
-    else
+        print_protocols(generation->configuration);
+    } else
         printf("settings and handlers are good: %zu handlers, %zu routes\n",
                manifest->instances_count, manifest->routes_count);
 }

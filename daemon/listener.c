@@ -61,7 +61,8 @@ static int
 set_queue(int fd, const td_listener_settings *settings, int family, td_err *err)
 {
     if (family != AF_UNIX &&
-        set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, settings->defer_accept ? DEFER_ACCEPT_S : 0,
+        set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT,
+                   settings->defer_accept && settings->protocol == NULL ? DEFER_ACCEPT_S : 0,
                    "TCP_DEFER_ACCEPT", settings->address, err) < 0)
         return err->code;
     if (listen(fd, (int)settings->backlog) < 0)

@@ -129,6 +129,39 @@ seal(struct site *site, size_t i, td_err *err)
     return rc;
 }
 
+const td_instance *
+site_protocol(const struct site *site, const td_listener_settings *listener)
+{
+    for (size_t i = 0; listener->protocol != NULL && i < site->plan->instances_count; i++) {
+        if (strcmp(site->plan->instances[i].section->name, listener->protocol) == 0)
+            return &site->instances[i];
+    }
+    return NULL;
+}
+
+static int
+check_protocol(struct site *site, const td_listener_settings *listener, td_err *err)
+{
+    const td_instance *instance = site_protocol(site, listener);
+    const char *section = td_arena_sprintf(site->arena, "listen:%s", listener->name).ptr;
+    const char *key = "protocol";
+
+    if (listener->protocol == NULL || (instance != NULL && instance->plugin == NULL))
+        return 0; /* HTTP; or that it could not be loaded was told */
+    if (instance == NULL) {
+        td_err_set(err, TD_ECONFIG, "protocol: there is no handler %s", listener->protocol);
+    } else if (instance->plugin->handle_stream == NULL) {
+        td_err_set(err, TD_ECONFIG, "protocol: handler %s (%s) has none of its own (handle_stream)",
+                   instance->name, instance->file);
+    } else if (listener->proxy_protocol) {
+        key = "proxy_protocol";
+        td_err_set(err, TD_ECONFIG, "proxy_protocol is for listeners that speak HTTP");
+    } else {
+        return 0;
+    }
+    return source_prefix(site->plan->configuration, section, key, err);
+}
+
 int
 site_mount(struct site *site, const struct site_watch *watch)
 {
@@ -147,6 +180,10 @@ site_mount(struct site *site, const struct site_watch *watch)
     }
     for (size_t i = 0; i < site->plan->configuration->applications_count; i++) {
         if (seal(site, i, &err) < 0)
+            note(&outcome, &err);
+    }
+    for (size_t i = 0; i < site->plan->configuration->listeners_count; i++) {
+        if (check_protocol(site, &site->plan->configuration->listeners[i], &err) < 0)
             note(&outcome, &err);
     }
     return outcome.rc;

@@ -35,7 +35,7 @@ struct site_watch {
 int site_open(struct site *site, const struct plan *plan, td_arena *arena,
               const struct site_watch *watch);
 
-/* Mount the instances and seal the applications. */
+/* Mount the instances, seal the applications, look for the protocols of the listeners. */
 int site_mount(struct site *site, const struct site_watch *watch);
 
 /* The code of that instance is not run any more. */
@@ -45,6 +45,9 @@ void site_close(struct site *site); /* the files stay loaded */
 
 /* Put whose failure it is in front, and the line of the ini if the text begins with one of its options. */
 int site_blame(const struct site *site, const td_instance *instance, td_err *err);
+
+/* The instance whose protocol a listener speaks; NULL: HTTP.  That there is one was checked by site_mount. */
+const td_instance *site_protocol(const struct site *site, const td_listener_settings *listener);
 
 /* The settings were checked, so there is one of every name in them. */
 td_application *site_application(const struct site *site, const char *name);

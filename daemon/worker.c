@@ -34,6 +34,7 @@
 #include "io/coroutine.h"
 #include "io/executor.h"
 #include "io/ioloop.h"
+#include "web/streamserver.h"
 
 #define ORPHAN_LEAVE_MS 2000
 #define HANDLERS_POLL_MS 20
@@ -45,7 +46,8 @@ enum state { STARTING, SERVING, LEAVING, STOPPING };
 /* One of options->sockets. */
 struct served {
     struct worker *worker;
-    td_httpserver *server;
+    td_httpserver *http; /* or else */
+    td_streamserver *stream;
     td_listener_counters *counters;
 };
 
@@ -170,43 +172,86 @@ route_counters(void *arg, uint32_t instance, uint32_t route)
     return place < worker->metrics.routes_count ? &worker->metrics.routes[place] : NULL;
 }
 
+static td_httpserver *
+start_http(struct served *served, const struct worker_socket *socket)
+{
+    const struct worker *worker = served->worker;
+    const td_tornadod_settings *shared = &worker->configuration->tornadod;
+    td_httpserver *server = td_httpserver_create(
+        worker->loop,
+        &(td_httpserver_options){
+            .fd = socket->fd,
+            .settings = socket->settings,
+            .delegate = &td_application_delegate,
+            .delegate_arg = site_application(&worker->site, socket->settings->application),
+            .log_request = on_answered,
+            .log_arg = served,
+            .counters = served->counters,
+            .body_memory = (size_t)shared->body_memory,
+            .spill_place = {worker->site.body_temp_path, (uint64_t)shared->body_disk}});
+
+    td_httpserver_start(server);
+    return server;
+}
+
+static td_streamserver *
+start_stream(struct served *served, const struct worker_socket *socket, const td_instance *protocol)
+{
+    td_streamserver *server =
+        td_streamserver_create(served->worker->loop, &(td_streamserver_options){
+                                                         .fd = socket->fd,
+                                                         .settings = socket->settings,
+                                                         .instance = protocol,
+                                                         .counters = served->counters});
+
+    td_streamserver_start(server);
+    return server;
+}
+
 static void
 create_servers(struct worker *worker)
 {
     const struct worker_options *options = worker->options;
-
-    const td_tornadod_settings *shared = &worker->configuration->tornadod;
 
     if (worker->site.body_temp_path == NULL)
         td_log(TD_LOG_WARNING, "no file can be made in /var/tmp: request bodies stay in memory "
                                "(body_temp_path)");
     worker->served = TD_ARENA_ARRAY(&worker->arena, struct served, options->sockets_count);
     for (size_t i = 0; i < options->sockets_count; i++) {
-        const td_listener_settings *settings = options->sockets[i].settings;
+        const struct worker_socket *socket = &options->sockets[i];
+        const td_instance *protocol = site_protocol(&worker->site, socket->settings);
         struct served *served = &worker->served[i];
+
         served->worker = worker;
-        served->counters = listener_counters(worker, options->sockets[i].place);
-        served->server = td_httpserver_create(
-            worker->loop,
-            &(td_httpserver_options){
-                .fd = options->sockets[i].fd,
-                .settings = settings,
-                .delegate = &td_application_delegate,
-                .delegate_arg = site_application(&worker->site, settings->application),
-                .log_request = on_answered,
-                .log_arg = served,
-                .counters = served->counters,
-                .body_memory = (size_t)shared->body_memory,
-                .spill_place = {worker->site.body_temp_path, (uint64_t)shared->body_disk}});
-        td_httpserver_start(served->server);
+        served->counters = listener_counters(worker, socket->place);
+        if (protocol == NULL)
+            served->http = start_http(served, socket);
+        else
+            served->stream = start_stream(served, socket, protocol);
     }
 }
 
 static void
 destroy_servers(struct worker *worker)
 {
-    for (size_t i = 0; worker->served != NULL && i < worker->options->sockets_count; i++)
-        td_httpserver_destroy(&worker->served[i].server);
+    for (size_t i = 0; worker->served != NULL && i < worker->options->sockets_count; i++) {
+        td_httpserver_destroy(&worker->served[i].http);
+        td_streamserver_destroy(&worker->served[i].stream);
+    }
+}
+
+static size_t
+count_connections(const struct worker *worker)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < worker->options->sockets_count; i++) {
+        const struct served *served = &worker->served[i];
+
+        count += served->http != NULL ? td_httpserver_connections(served->http)
+                                      : td_streamserver_connections(served->stream);
+    }
+    return count;
 }
 
 static void
@@ -300,15 +345,12 @@ static void
 on_deadline(void *arg)
 {
     struct worker *worker = arg;
-    size_t connections = 0;
 
     if (worker->state != LEAVING)
         return;
-    for (size_t i = 0; i < worker->options->sockets_count; i++)
-        connections += td_httpserver_connections(worker->served[i].server);
     td_log_at(TD_LOG_WARNING, "daemon",
               "the time to drain is over: %zu connections closed, %zu handlers cancelled",
-              connections, td_handlers_running());
+              count_connections(worker), td_handlers_running());
     worker->state = STOPPING;
     if (worker->hooks != NULL)
         td_coroutine_cancel(worker->hooks);
@@ -330,8 +372,12 @@ drain_servers(struct worker *worker)
 
     td_log_at(TD_LOG_DEBUG, "daemon", "draining");
     worker->servers_left = worker->options->sockets_count;
-    for (size_t i = 0; i < worker->options->sockets_count; i++)
-        td_httpserver_drain(worker->served[i].server, grace_ms, on_drained, worker);
+    for (size_t i = 0; i < worker->options->sockets_count; i++) {
+        if (worker->served[i].http != NULL)
+            td_httpserver_drain(worker->served[i].http, grace_ms, on_drained, worker);
+        else
+            td_streamserver_drain(worker->served[i].stream, on_drained, worker);
+    }
     td_sse_drain();
     close_sockets(worker); /* or the port would stay busy as long as the last request takes */
     if (start_hooks(worker, run_drain, on_drain_hooks_ended, &worker->hooks) < 0)

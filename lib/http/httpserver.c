@@ -4,26 +4,20 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "base/census.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/table.h"
 #include "http/detached.h"
 #include "http/http1connection.h"
 #include "http/httpserver.h"
 #include "http/request_internal.h"
-
-/* How many connections one address has; only while it has any and there is a limit. */
-typedef struct address_count {
-    char address[16];
-    size_t count;
-} address_count;
 
 struct td_httpserver {
     td_http1context http1;
     td_tcpserver *tcpserver;
     const td_listener_settings *settings;
     size_t connections;
-    td_table addresses; /* to address_count */
+    td_census addresses; /* while there is a limit of them */
     td_timer grace;
     void (*drained)(void *arg); /* NULL: not draining, or told already */
     void *drained_arg;
@@ -47,40 +41,16 @@ refuse_connection(int fd)
 static void
 address_add(td_httpserver *server, td_str address)
 {
-    address_count *entry;
-
-    if (server->settings->limits.max_connections_per_address == 0 || address.len == 0)
-        return;
-    entry = td_table_get(&server->addresses, address);
-    if (entry == NULL) {
-        entry = td_xcalloc(1, sizeof(*entry));
-        memcpy(entry->address, address.ptr, address.len);
-        td_table_set(&server->addresses, td_str_make(entry->address, address.len), entry);
-    }
-    entry->count++;
-}
-
-static void
-address_remove(td_httpserver *server, td_str address)
-{
-    address_count *entry = address.len > 0 ? td_table_get(&server->addresses, address) : NULL;
-
-    if (entry == NULL || --entry->count > 0)
-        return;
-    td_table_remove(&server->addresses, address);
-    free(entry);
+    if (server->settings->limits.max_connections_per_address > 0)
+        td_census_add(&server->addresses, address);
 }
 
 static bool
 address_is_full(const td_httpserver *server, td_str address)
 {
-    int64_t max = server->settings->limits.max_connections_per_address;
-    const address_count *entry;
+    const int64_t max = server->settings->limits.max_connections_per_address;
 
-    if (max == 0 || address.len == 0)
-        return false;
-    entry = td_table_get(&server->addresses, address);
-    return entry != NULL && (int64_t)entry->count >= max;
+    return max > 0 && (int64_t)td_census_count(&server->addresses, address) >= max;
 }
 
 /* ---- accepting */
@@ -189,7 +159,7 @@ tell_drained(void *arg)
 static void
 one_less(td_httpserver *server, td_str address)
 {
-    address_remove(server, address);
+    td_census_remove(&server->addresses, address);
     server->connections--;
     td_tcpserver_room(server->tcpserver);
     if (server->connections == 0 && server->drained != NULL)
@@ -232,7 +202,7 @@ td_httpserver_create(td_ioloop *loop, const td_httpserver_options *options)
         .introduced = on_introduced,
     };
     td_http1context_init(&server->http1);
-    td_table_init(&server->addresses);
+    td_census_init(&server->addresses);
     server->tell_drained.fn = tell_drained;
     server->tell_drained.arg = server;
     server->tcpserver = td_tcpserver_create(loop, &(td_tcpserver_options){
@@ -292,7 +262,7 @@ td_httpserver_destroy(td_httpserver **server_ref)
     td_http1context_fini(&server->http1);
     td_callback_cancel(&server->tell_drained);
     td_tcpserver_destroy(&server->tcpserver);
-    td_table_fini(&server->addresses);
+    td_census_fini(&server->addresses);
     free(server);
 }
 

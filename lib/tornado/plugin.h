@@ -16,6 +16,7 @@
 #include <tornado/abi.h>
 #include <tornado/error.h>
 #include <tornado/handler.h>
+#include <tornado/tcpserver.h>
 
 typedef struct td_instance td_instance; /* one instance in one worker */
 
@@ -192,6 +193,9 @@ typedef struct td_plugin {
      * one whose text begins with an option's name is told with the line of the ini where that stands.
      */
     int (*check)(const td_instance *instance, td_err *err) TD_ZERO;
+
+    /* A connection to a listener whose protocol is this instance; see tcpserver.h. */
+    void (*handle_stream)(td_connection *connection) TD_ZERO;
 } td_plugin;
 
 #define TD_PLUGIN_OF(...)                                                                          \

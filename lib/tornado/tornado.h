@@ -29,6 +29,7 @@
 #include <tornado/static.h>
 #include <tornado/str.h>
 #include <tornado/tcpclient.h>
+#include <tornado/tcpserver.h>
 #include <tornado/transform.h>
 
 #endif

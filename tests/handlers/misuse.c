@@ -57,6 +57,12 @@ without_a_handler(void)
     NOTHING(td_response_header(h, "x"));
     NOTHING(td_request_upgrade(h));
     EXPECT(td_detach(h, NULL) == NULL);
+    EXPECT(td_connection_stream(NULL) == NULL);
+    EXPECT(td_connection_instance(NULL) == NULL);
+    EXPECT(td_connection_alloc(NULL, 1) == NULL);
+    EXPECT(td_connection_remote_port(NULL) == 0);
+    NOTHING(td_connection_remote_addr(NULL));
+    NOTHING(td_connection_sprintf(NULL, "x"));
     NOTHING(td_request_method(h));
     NOTHING(td_request_uri(h));
     NOTHING(td_request_path(h));

@@ -45,7 +45,8 @@ def name_of(source):
 class HandlersMd(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.daemon = harness.Daemon(["request_id", "security_headers"], ini="[application]\ncookie_secret = of the guide\n"
+        cls.daemon = harness.Daemon(["request_id", "security_headers"], listeners={"default": "", "door": "protocol = doorman"},
+                                    ini="[application]\ncookie_secret = of the guide\n"
                                                 "login_url = /login\nstatic_path = static\n"
                                                 "[handler:album]\nfolder = .\n"
                                                 "[handler:client]\nmiddleware = friends\n"
@@ -236,6 +237,11 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/letter").body,
                          b'{"status": 400, "error": "Missing argument number"}')
         self.assertEqual(self.echoed(), b"one\ntwo\n")
+        with self.daemon.connect("door") as conn:
+            conn.send(b"Jack\n")
+            while conn.received.count(b"\n") < 2:
+                conn.received += conn.socket.recv(100)
+            self.assertEqual(conn.received, b"Who are you?\nHello, Jack\n")
         self.assertEqual(self.daemon.get("/relay").status, 502)
         self.daemon.wait_log("upstream: connecting: Connection refused")
         self.assertEqual(self.styled(), (b"p { color: red }", "max-age=315360000"))
@@ -247,7 +253,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 20, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 21, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""
