@@ -25,7 +25,7 @@ BUILD_PACKAGES := gcc libc6-dev libcrypt-dev pkg-config libev-dev libhttp-parser
                   libpcre2-dev libxxhash-dev libjansson-dev libssl-dev zlib1g-dev libbrotli-dev libzstd-dev \
                   libc-ares-dev
 TEST_PACKAGES := check libsubunit-dev python3 python3-tornado g++ curl gdb strace valgrind \
-                 nginx-light libnginx-mod-stream haproxy brotli zstd
+                 nginx-light libnginx-mod-stream haproxy brotli zstd openssl
 FUZZ_PACKAGES := clang
 BENCH_PACKAGES := python3 nginx-light h2o lighttpd kore python3-tornado librsvg2-bin
 
@@ -58,7 +58,7 @@ HANDLER_CXX := -D_GNU_SOURCE -Ilib -std=gnu++20 $(COMMON) $(WARNINGS) $(CPPFLAGS
 LDFLAGS_ALL := -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 HANDLER_LIBS := -lcrypt -lcrypto -lpthread # of those of ours that want them
 LIBS := -lev -lhttp_parser -linih -lpcre2-8 -lxxhash -ljansson -lz -lbrotlienc -lbrotlidec -lzstd \
-        -lcares -lcrypto -lpthread -lm -ldl
+        -lcares -lssl -lcrypto -lpthread -lm -ldl
 
 RUN = $(if $V,,@echo '    $@';)
 

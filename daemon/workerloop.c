@@ -5,6 +5,7 @@
 #include "io/coroutine.h"
 #include "io/executor.h"
 #include "io/heap.h"
+#include "io/tls.h"
 
 #define HEAP_REST_MS 1000
 
@@ -20,6 +21,7 @@ workerloop_open(const td_configuration *configuration, td_ioloop **out, td_err *
         &(td_executor_options){.threads_max = (unsigned)settings->executor_threads,
                                .queue_max = (size_t)settings->executor_queue});
     td_compressor_configure((size_t)settings->max_compressors);
+    td_tls_configure(settings->ca_certs);
     td_http_client_configure(
         &(td_http_client_options){.max_clients = (size_t)settings->max_clients,
                                   .idle_max = (size_t)settings->client_idle,

@@ -17,19 +17,20 @@
 #include <string.h>
 #include <tornado/coroutine.h>
 #include <tornado/iostream.h>
-#include <tornado/tcpclient.h>
-#include "base/base64.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/escape.h"
 #include "base/log.h"
+#include "http/origin.h"
 #include "http/parser.h"
 #include "http/responsebody.h"
 #include "http/responsehead.h"
 #include "http/upstream.h"
 #include "http/uri.h"
+#include "io/call.h"
 #include "io/ioloop.h"
 #include "io/iostream_internal.h"
+#include "io/tls.h"
 #include "io/waiters.h"
 
 #define TIMEOUT_DEFAULT_MS 20000
@@ -63,6 +64,7 @@ struct td_fetch_stream {
     td_str method, body; /* body.ptr NULL: none */
     bool is_foreign;     /* a redirect has led to another origin: no credentials */
     bool lost_body;      /* a redirect has made a GET of it */
+    td_origin origin;
 
     int64_t deadline_ns; /* INT64_MAX: none */
     bool has_place;
@@ -110,13 +112,15 @@ fail(td_fetch_stream *f, int error, const char *format, ...)
     return error;
 }
 
-/* A wait has ended badly. */
+/* A wait has ended badly; in words, when there are more than those of the number. */
 static int
-fail_waiting(td_fetch_stream *f, int error)
+fail_saying(td_fetch_stream *f, int error, const char *text)
 {
     static const char *const late[] = {
         [TD_FETCH_QUEUED] = "Timeout in request queue",
         [TD_FETCH_CONNECT] = "Timeout while connecting",
+        [TD_FETCH_PROXY] = "Timeout while connecting through the proxy",
+        [TD_FETCH_TLS] = "Timeout during TLS handshake",
         [TD_FETCH_SEND] = "Timeout during request",
         [TD_FETCH_HEAD] = "Timeout during request",
         [TD_FETCH_BODY] = "Timeout during request",
@@ -124,6 +128,8 @@ fail_waiting(td_fetch_stream *f, int error)
     static const char *const doing[] = {
         [TD_FETCH_QUEUED] = "waiting for others",
         [TD_FETCH_CONNECT] = "connecting",
+        [TD_FETCH_PROXY] = "proxy",
+        [TD_FETCH_TLS] = "TLS handshake",
         [TD_FETCH_SEND] = "sending the request",
         [TD_FETCH_HEAD] = "waiting for the response",
         [TD_FETCH_BODY] = "receiving the body",
@@ -132,7 +138,17 @@ fail_waiting(td_fetch_stream *f, int error)
 
     if (error == TD_ETIMEDOUT)
         return fail(f, error, "%s", late[phase]);
-    return fail(f, error, "%s: %s", doing[phase], td_strerror(error));
+    return fail(f, error, "%s: %s", doing[phase], text);
+}
+
+static int
+fail_waiting(td_fetch_stream *f, int error)
+{
+    const td_iostream *stream = f->upstream != NULL ? f->upstream->stream : NULL;
+
+    return fail_saying(f, error,
+                       td_iostream_error(stream) == error ? td_iostream_error_text(stream)
+                                                          : td_strerror(error));
 }
 
 /* ---- time */
@@ -149,22 +165,11 @@ deadline_in(int64_t timeout_ms)
                : now_ns + timeout_ms * TD_NS_PER_MS;
 }
 
-/* What is left until then: 1.. ms, 0 for ever, or TD_ETIMEDOUT. */
-static int64_t
-time_left(int64_t deadline_ns)
-{
-    const int64_t left_ns = deadline_ns - td_clock_ns();
-
-    if (deadline_ns == INT64_MAX)
-        return 0;
-    return left_ns > 0 ? left_ns / TD_NS_PER_MS + 1 : TD_ETIMEDOUT;
-}
-
 /* The next wait for the stream is no longer than that. */
 static int
 limit_wait(td_fetch_stream *f, int64_t deadline_ns)
 {
-    const int64_t left_ms = time_left(deadline_ns);
+    const int64_t left_ms = td_time_left_ms(deadline_ns);
 
     if (left_ms < 0)
         return (int)left_ms;
@@ -228,7 +233,7 @@ take_place(td_fetch_stream *f)
     int rc = 0;
 
     f->out->phase = TD_FETCH_QUEUED;
-    left_ms = time_left(connect_ns < f->deadline_ns ? connect_ns : f->deadline_ns);
+    left_ms = td_time_left_ms(connect_ns < f->deadline_ns ? connect_ns : f->deadline_ns);
     if (left_ms < 0)
         return fail_waiting(f, (int)left_ms);
     if (client.active < settings.max_clients && !td_waiters_any(&client.queue))
@@ -327,13 +332,46 @@ check_method(td_fetch_stream *f)
     return 0;
 }
 
+/* Tornado's rule: ssl_options stand for the four others. */
+static bool
+read_ssl_options(td_fetch_stream *f, td_ssl_options *out)
+{
+    const td_fetch_options *o = f->options;
+    const td_ssl_options four = {.size = sizeof(four), .no_validate_cert = o->no_validate_cert,
+                                 .ca_certs = o->ca_certs, .certfile = o->client_cert,
+                                 .keyfile = o->client_key};
+
+    if (!td_ssl_options_read(o->ssl_options != NULL ? o->ssl_options : &four, out, "td_fetch"))
+        return false;
+    if (f->is_foreign) /* who we are is another origin's business as little as our password */
+        out->certfile = out->keyfile = out->server_hostname = NULL;
+    if (out->server_hostname == NULL)
+        out->server_hostname = f->origin.host;
+    if (out->alpn == NULL)
+        out->alpn = "http/1.1";
+    return true;
+}
+
 static int
 check_url(td_fetch_stream *f)
 {
+    const td_fetch_options *o = f->options;
+
     if (!td_uri_parse(f->url, &f->uri))
         return fail(f, TD_EINVAL, "not an http URL");
-    if (f->uri.is_https)
-        return fail(f, -EPROTONOSUPPORT, "https is not supported yet");
+    if (o->proxy_host != NULL && (o->proxy_port == 0 || o->unix_socket != NULL))
+        return fail(f, TD_EINVAL, "a proxy without a port, or for a unix socket");
+    f->origin = (td_origin){.is_https = f->uri.is_https,
+                            .host = td_str_dup(f->arena, f->uri.host).ptr,
+                            .port = f->uri.port,
+                            .unix_socket = o->unix_socket,
+                            .source_address = o->source_address,
+                            .proxy_host = o->proxy_host,
+                            .proxy_port = o->proxy_port,
+                            .proxy_username = o->proxy_username,
+                            .proxy_password = o->proxy_password};
+    if (f->uri.is_https && !read_ssl_options(f, &f->origin.ssl))
+        return fail(f, TD_EINVAL, "the TLS options are wrong");
     return 0;
 }
 
@@ -361,7 +399,6 @@ add_credentials(td_fetch_stream *f)
 {
     const td_fetch_options *o = f->options;
     td_str pair = {NULL, 0};
-    char *text, *end;
 
     if (o->auth_username != NULL && !f->is_foreign)
         pair = td_arena_sprintf(f->arena, "%s:%s", o->auth_username,
@@ -372,11 +409,7 @@ add_credentials(td_fetch_stream *f)
         return;
     if (memchr(pair.ptr, ':', pair.len) == NULL)
         pair = td_arena_sprintf(f->arena, "%.*s:", TD_STR_FMT(pair));
-    text = td_arena_alloc_raw(f->arena, TD_BASE64_LEN(pair.len) + 1);
-    end = td_base64_encode(text, pair);
-    td_buf_append(&f->sent, TD_STR("Authorization: Basic "));
-    td_buf_append(&f->sent, td_str_make(text, (size_t)(end - text)));
-    td_buf_append(&f->sent, TD_STR("\r\n"));
+    add_header(f, "Authorization", td_basic_credentials(f->arena, pair));
 }
 
 /* Some of what was asked for is not for everybody, or not for a request without its body. */
@@ -394,7 +427,17 @@ is_withheld(const td_fetch_stream *f, const char *name)
     for (size_t i = 0; lost_body && i < sizeof(of_body) / sizeof(of_body[0]); i++)
         if (strcasecmp(name, of_body[i]) == 0)
             return true;
+    if (strcasecmp(name, "Proxy-Authorization") == 0 && !td_origin_is_relayed(&f->origin))
+        return true;
     return f->out->redirects > 0 && strcasecmp(name, "Host") == 0;
+}
+
+static void
+append_authority(td_fetch_stream *f)
+{
+    td_buf_append(&f->sent, f->uri.host);
+    if (f->uri.has_port)
+        td_buf_printf(&f->sent, ":%u", f->uri.port);
 }
 
 static void
@@ -403,10 +446,18 @@ add_host(td_fetch_stream *f)
     if (find_asked(f->options, "Host") != NULL && f->out->redirects == 0)
         return;
     td_buf_append(&f->sent, TD_STR("Host: "));
-    td_buf_append(&f->sent, f->uri.host);
-    if (f->uri.has_port)
-        td_buf_printf(&f->sent, ":%u", f->uri.port);
+    append_authority(f);
     td_buf_append(&f->sent, TD_STR("\r\n"));
+}
+
+/* What only the proxy is told. */
+static void
+add_proxy_credentials(td_fetch_stream *f)
+{
+    const td_str credentials = td_origin_proxy_credentials(f->arena, &f->origin);
+
+    if (td_origin_is_relayed(&f->origin) && credentials.len > 0)
+        add_header(f, "Proxy-Authorization", credentials);
 }
 
 /* RFC 9112 section 6: how long the body is, or that it comes in chunks. */
@@ -432,6 +483,10 @@ make_request(td_fetch_stream *f)
     const td_fetch_options *o = f->options;
 
     td_buf_printf(&f->sent, "%.*s ", TD_STR_FMT(f->method));
+    if (td_origin_is_relayed(&f->origin)) { /* absolute-form */
+        td_buf_append(&f->sent, TD_STR("http://"));
+        append_authority(f);
+    }
     td_buf_append(&f->sent, f->uri.path);
     if (f->uri.query.ptr != NULL) {
         td_buf_append(&f->sent, TD_STR("?"));
@@ -449,6 +504,7 @@ make_request(td_fetch_stream *f)
         add_unless_asked(f, "Connection", TD_STR("close"));
     if (find_asked(o, "Authorization") == NULL || f->is_foreign)
         add_credentials(f);
+    add_proxy_credentials(f);
     if (f->body.ptr != NULL || is_streamed(f))
         add_body_headers(f);
     td_buf_append(&f->sent, TD_STR("\r\n"));
@@ -456,45 +512,18 @@ make_request(td_fetch_stream *f)
 
 /* ---- connecting and sending */
 
-/* "example.org:80", or the path of a socket. */
-static td_str
-key_of(td_fetch_stream *f)
-{
-    td_str key;
-
-    if (f->options->unix_socket != NULL)
-        return td_arena_sprintf(f->arena, "%s", f->options->unix_socket);
-    key = td_arena_sprintf(f->arena, "%.*s:%u", TD_STR_FMT(f->uri.host), f->uri.port);
-    for (size_t i = 0; i < key.len; i++) /* it is a copy of ours */
-        if (key.ptr[i] >= 'A' && key.ptr[i] <= 'Z')
-            ((char *)key.ptr)[i] |= 0x20;
-    return key;
-}
-
-static const char *
-host_of(td_fetch_stream *f)
-{
-    return f->options->unix_socket != NULL
-               ? td_arena_sprintf(f->arena, "unix:%s", f->options->unix_socket).ptr
-               : td_str_dup(f->arena, f->uri.host).ptr;
-}
-
 static int
 connect_anew(td_fetch_stream *f, td_str key)
 {
-    int64_t connect_ns = deadline_in(f->options->connect_timeout_ms), left_ms;
+    const int64_t connect_ns = deadline_in(f->options->connect_timeout_ms);
     td_iostream *stream;
-    int rc;
+    td_err err = {0};
+    const int rc = td_origin_connect(&f->origin, f->arena,
+                                     connect_ns < f->deadline_ns ? connect_ns : f->deadline_ns,
+                                     &f->out->phase, &stream, &err);
 
-    left_ms = time_left(connect_ns < f->deadline_ns ? connect_ns : f->deadline_ns);
-    if (left_ms < 0)
-        return fail_waiting(f, (int)left_ms);
-    rc = td_tcpclient_connect(host_of(f), f->uri.port,
-                              TD_CONNECT(.timeout_ms = left_ms > 0 ? left_ms : INT64_MAX / 2,
-                                         .source_address = f->options->source_address),
-                              &stream);
     if (rc < 0)
-        return fail_waiting(f, rc);
+        return fail_saying(f, rc, err.text);
     f->upstream = td_upstream_create(stream, key);
     return 0;
 }
@@ -502,7 +531,7 @@ connect_anew(td_fetch_stream *f, td_str key)
 static int
 open_upstream(td_fetch_stream *f, bool from_kept)
 {
-    const td_str key = key_of(f);
+    const td_str key = td_origin_key(f->arena, &f->origin);
 
     f->out->phase = TD_FETCH_CONNECT;
     f->may_keep = !f->options->no_keep_alive && f->options->source_address == NULL &&
@@ -809,7 +838,8 @@ receive_response_head(td_fetch_stream *f)
 static bool
 may_repeat(const td_fetch_stream *f, int rc)
 {
-    return (rc == TD_ECLOSED || rc == -ECONNRESET || rc == -EPIPE) && f->upstream != NULL &&
+    return (rc == TD_ECLOSED || rc == TD_ETRUNCATED || rc == -ECONNRESET || rc == -EPIPE) &&
+           f->upstream != NULL &&
            f->upstream->was_kept && !f->is_answered && !is_streamed(f) &&
            IS_ONE_OF(f->method, "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE");
 }

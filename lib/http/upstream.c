@@ -1,11 +1,10 @@
 #include "http/upstream.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include "base/arena.h"
 #include "base/clock.h"
+#include "io/iostream_internal.h"
 
 td_upstream *
 td_upstream_create(td_iostream *stream, td_str key)
@@ -76,16 +75,6 @@ leads_to(const td_upstream *upstream, td_str key)
     return td_str_equal(td_str_make(upstream->key, upstream->key_len), key);
 }
 
-/* Nothing has come since it was last used, not even its end. */
-static bool
-is_quiet(const td_upstream *upstream)
-{
-    char byte;
-
-    return recv(td_iostream_fd(upstream->stream), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-           errno == EAGAIN;
-}
-
 td_upstream *
 td_upstreams_take(td_upstreams *kept, td_str key)
 {
@@ -96,7 +85,7 @@ td_upstreams_take(td_upstreams *kept, td_str key)
         if (!leads_to(upstream, key))
             continue;
         take_out(upstream);
-        if (is_quiet(upstream))
+        if (td_iostream_is_quiet(upstream->stream))
             return upstream;
         td_upstream_destroy(&upstream);
     }

@@ -80,6 +80,16 @@ td_deadline_in_ms(int64_t delay_ms)
 }
 
 int64_t
+td_time_left_ms(int64_t deadline_ns)
+{
+    const int64_t left_ns = deadline_ns - td_clock_ns();
+
+    if (deadline_ns == INT64_MAX)
+        return 0;
+    return left_ns > 0 ? left_ns / TD_NS_PER_MS + 1 : TD_ETIMEDOUT;
+}
+
+int64_t
 td_ioloop_time_ms(void)
 {
     return td_now_ns() / TD_NS_PER_MS;

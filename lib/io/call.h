@@ -27,6 +27,9 @@ bool td_is_open(int fd);
  */
 int64_t td_deadline_in_ms(int64_t delay_ms);
 
+/* What is left until then, as a time-out: 1.. ms, 0 (for ever) for INT64_MAX, or TD_ETIMEDOUT. */
+int64_t td_time_left_ms(int64_t deadline_ns);
+
 /*
  * For td_coroutine_task.ended of what a handler registered: a failure is that of the request for
  * which it did, or ends in the log.

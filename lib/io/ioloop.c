@@ -21,6 +21,7 @@
 #include "io/coroutine.h"
 #include "io/executor.h"
 #include "io/resolver.h"
+#include "io/tls.h"
 #include "io/tcpclient.h"
 
 /* What is compared stands in the heap, so that sifting touches no timer but those that move. */
@@ -461,6 +462,7 @@ td_ioloop_destroy(td_ioloop **loop_address)
     td_connectings_close();
     td_futures_close();
     td_resolver_close();
+    td_tls_close();
     drop_all(&loop->posted);
     drop_all(&loop->callbacks);
     td_executors_close();

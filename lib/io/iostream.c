@@ -17,6 +17,8 @@
 #include <unistd.h>
 #include "base/arena.h"
 #include "io/call.h"
+#include "io/tls.h"
+#include "io/transport_tls.h"
 #include "io/waiters.h"
 
 #define BUFFER_DEFAULT ((size_t)1 << 20)
@@ -66,10 +68,12 @@ struct td_iostream {
 
     td_waiters flushers, connectors;
     bool is_connecting, is_closed;
+    bool is_shaking; /* hands, of TLS */
     bool has_ended; /* the other side sends no more */
     bool is_drained; /* the kernel had no more at the last attempt, and has not said otherwise */
     bool flush_ends_at_input;
     int error;
+    char *error_text; /* NULL: that of the number */
     td_loop_fn *on_input; /* NULL: nobody is told */
     void *on_input_arg;
 
@@ -86,6 +90,13 @@ static bool
 is_reading(const td_iostream *stream)
 {
     return stream->future != NULL || td_waiters_any(&stream->readers);
+}
+
+/* Nothing can be sent or received yet. */
+static bool
+is_opening(const td_iostream *stream)
+{
+    return stream->is_connecting || stream->is_shaking;
 }
 
 /* ---- what a read wants, and whether the buffer has it: 1, 0, or TD_ETOOBIG */
@@ -302,6 +313,8 @@ close_after_input(td_iostream *stream, int error)
     while (!stream->has_ended) {
         const ssize_t n = receive(stream);
 
+        if (n == TD_ETLS)
+            error = TD_ETLS; /* an alert, which says why */
         if (n < 0)
             break;
         stream->has_ended = n == 0;
@@ -358,9 +371,9 @@ watch(td_iostream *stream)
 
     if (stream->is_closed)
         return;
-    if (stream->is_connecting || stream->out.len > 0)
+    if (stream->is_connecting || (stream->out.len > 0 && !stream->is_shaking))
         events |= TD_WRITABLE;
-    if (!stream->is_connecting && wants_input(stream))
+    if (stream->is_shaking || (!stream->is_connecting && wants_input(stream)))
         events |= TD_READABLE;
     td_transport_watch(&stream->transport, stream->loop, events);
 }
@@ -425,6 +438,37 @@ end_connect(td_iostream *stream)
     td_waiters_release_all(&stream->connectors, 0);
 }
 
+/* False: the handshake is not over, or has failed. */
+static bool
+go_on_shaking(td_iostream *stream)
+{
+    const int rc = td_transport_handshake(&stream->transport);
+
+    if (rc == -EAGAIN)
+        return false;
+    if (rc < 0) {
+        close_with(stream, rc);
+        return false;
+    }
+    stream->is_shaking = false;
+    td_waiters_release_all(&stream->connectors, 0);
+    send_out(stream); /* written meanwhile */
+    return !stream->is_closed;
+}
+
+/* Something for whoever reads has come, or the end: TLS has also its own to say (tickets, keys). */
+static bool
+has_input(td_iostream *stream)
+{
+    ssize_t n;
+
+    if (td_transport_tls(&stream->transport) == NULL || stream->in.len > 0)
+        return true;
+    n = receive(stream);
+    stream->has_ended = n == 0;
+    return n != -EAGAIN;
+}
+
 static void
 tell_of_input(td_iostream *stream)
 {
@@ -441,17 +485,21 @@ on_event(td_transport *t, int events)
 
     if (stream->is_connecting)
         end_connect(stream);
+    if (stream->is_shaking && !go_on_shaking(stream)) {
+        watch(stream);
+        return;
+    }
     if (!stream->is_closed && (events & TD_WRITABLE))
         send_out(stream);
     if (!stream->is_closed && (events & TD_READABLE)) {
         stream->is_drained = false;
-        if (stream->on_input != NULL) {
+        if (stream->on_input != NULL && has_input(stream)) {
             tell_of_input(stream);
             return;
         }
         if (is_reading(stream))
             go_on_reading(stream);
-        else if (stream->flush_ends_at_input)
+        else if (stream->flush_ends_at_input && has_input(stream))
             end_flush_at_input(stream);
         else if (looks_ahead(stream))
             receive_ahead(stream);
@@ -474,6 +522,24 @@ start_close_job(void *arg)
 }
 
 static void
+set_error_text(td_iostream *stream, const char *reason)
+{
+    td_err err;
+
+    td_err_set(&err, stream->error, "%s: %s", td_strerror(stream->error), reason);
+    stream->error_text = td_xstrdup(err.text);
+}
+
+static void
+keep_reason(td_iostream *stream)
+{
+    const char *reason = td_transport_reason(&stream->transport);
+
+    if (reason != NULL && (stream->error == TD_ETLS || stream->error == TD_ECERTIFICATE))
+        set_error_text(stream, reason);
+}
+
+static void
 close_with(td_iostream *stream, int error)
 {
     const int told = error != 0 ? error : TD_ECLOSED;
@@ -481,8 +547,9 @@ close_with(td_iostream *stream, int error)
     if (stream->is_closed)
         return;
     stream->is_closed = true;
-    stream->is_connecting = false;
+    stream->is_connecting = stream->is_shaking = false;
     stream->error = error;
+    keep_reason(stream);
     td_transport_close(&stream->transport, stream->loop);
     end_read(stream, told);
     td_waiters_release_all(&stream->flushers, told);
@@ -564,6 +631,13 @@ td_iostream_error(const td_iostream *stream)
     return stream != NULL ? stream->error : TD_EINVAL;
 }
 
+const char *
+td_iostream_error_text(const td_iostream *stream)
+{
+    return stream != NULL && stream->error_text != NULL ? stream->error_text
+                                                        : td_strerror(td_iostream_error(stream));
+}
+
 int
 td_iostream_fd(const td_iostream *stream)
 {
@@ -579,6 +653,22 @@ td_iostream_set_timeout(td_iostream *stream, int64_t timeout_ms)
         td_misuse("td_iostream_set_timeout", "the time is negative");
     else
         stream->timeout_ms = timeout_ms;
+}
+
+int64_t
+td_iostream_timeout(const td_iostream *stream)
+{
+    return stream->timeout_ms;
+}
+
+/* An attempt and not a look at the socket: in front of what counts TLS may have sent something of its own. */
+bool
+td_iostream_is_quiet(td_iostream *stream)
+{
+    char byte;
+
+    return !stream->is_closed && stream->in.len == 0 &&
+           stream->transport.ops->read(&stream->transport, &byte, 1) == -EAGAIN;
 }
 
 /* ---- life */
@@ -700,6 +790,7 @@ td_iostream_destroy(td_iostream **stream_)
     td_buf_release(&stream->in);
     td_buf_release(&stream->result);
     regex_free(&stream->regex);
+    free(stream->error_text);
     if (stream->observer.destroyed != NULL)
         stream->observer.destroyed(stream->observer.arg);
     free(stream);
@@ -724,7 +815,7 @@ begin_read(td_iostream *stream, const struct reading *reading)
     if (stream->result.size > RELEASE_ABOVE)
         td_buf_release(&stream->result);
     stream->reading = *reading;
-    if (stream->is_connecting)
+    if (is_opening(stream))
         return 0;
     rc = try_read(stream);
     if (rc == 0 && stream->is_closed)
@@ -930,7 +1021,7 @@ td_iostream_write(td_iostream *stream, td_str bytes)
         bytes.len > stream->max_write_buffer - stream->out.len)
         return TD_ETOOBIG;
     td_buf_append(&stream->out, bytes);
-    if (!stream->is_connecting)
+    if (!is_opening(stream))
         send_out(stream);
     watch(stream);
     return stream->is_closed ? closed_code(stream) : 0;
@@ -965,6 +1056,58 @@ td_iostream_connect(td_iostream *stream, const struct sockaddr *address, socklen
     }
     stream->is_connecting = true;
     watch(stream);
+    rc = td_waiters_wait(&stream->connectors, NULL, stream->timeout_ms);
+    if (rc == TD_ETIMEDOUT)
+        close_with(stream, rc);
+    return rc;
+}
+
+static bool
+is_idle(const td_iostream *stream)
+{
+    return !is_opening(stream) && !is_reading(stream) && stream->out.len == 0 &&
+           td_transport_tls(&stream->transport) == NULL;
+}
+
+/* The SSL for it, or the stream is closed. */
+static int
+prepare_tls(td_iostream *stream, const td_ssl_options *options, SSL **out)
+{
+    td_err err;
+    int rc = stream->in.len > 0 ? td_err_set(&err, TD_EBADMSG, "bytes came before the handshake")
+                                : td_tls_connect(options, NULL, td_iostream_fd(stream), out, &err);
+
+    if (rc < 0) {
+        close_with(stream, rc);
+        set_error_text(stream, err.text);
+    }
+    return rc;
+}
+
+int
+td_iostream_start_tls(td_iostream *stream, const td_ssl_options *wanted)
+{
+    static const char function[] = "td_iostream_start_tls";
+    td_ssl_options options;
+    SSL *ssl;
+    int rc;
+
+    if (!td_waiters_may_wait(stream, 0, function) ||
+        !td_ssl_options_read(wanted, &options, function))
+        return TD_EINVAL;
+    if (stream->is_closed)
+        return closed_code(stream);
+    if (!is_idle(stream))
+        return td_misuse(function, "the stream is being read, written or connected, or has TLS");
+    rc = prepare_tls(stream, &options, &ssl);
+    if (rc < 0)
+        return rc;
+    td_transport_start_tls(&stream->transport, stream->loop, ssl);
+    stream->is_shaking = true;
+    go_on_shaking(stream);
+    watch(stream);
+    if (!stream->is_shaking)
+        return stream->is_closed ? closed_code(stream) : 0;
     rc = td_waiters_wait(&stream->connectors, NULL, stream->timeout_ms);
     if (rc == TD_ETIMEDOUT)
         close_with(stream, rc);

@@ -18,7 +18,9 @@
 #include "base/clock.h"
 #include "io/call.h"
 #include "io/future_internal.h"
+#include "io/iostream_internal.h"
 #include "io/resolver.h"
+#include "io/tls.h"
 
 #define TIMEOUT_DEFAULT_MS 20000
 #define ATTEMPT_DELAY_MS 250 /* RFC 8305 section 5 */
@@ -374,6 +376,7 @@ td_connect_options_read(const td_connect_options *wanted, td_connect_options *ou
                         const char *function)
 {
     td_endpoint source;
+    td_ssl_options ssl;
 
     *out = (td_connect_options){0};
     if (wanted != NULL)
@@ -385,6 +388,8 @@ td_connect_options_read(const td_connect_options *wanted, td_connect_options *ou
         td_misuse(function, "the family, the time-out or the source is wrong");
         return false;
     }
+    if (out->ssl_options != NULL && !td_ssl_options_read(out->ssl_options, &ssl, function))
+        return false;
     if (out->timeout_ms == 0)
         out->timeout_ms = TIMEOUT_DEFAULT_MS;
     return true;
@@ -415,14 +420,56 @@ await_undo(void *arg)
     td_connecting_cancel(waiting->connecting);
 }
 
+/* What is left of the time is the handshake's. */
+static int
+shake_hands(td_iostream *stream, const char *host, const td_connect_options *options,
+            int64_t deadline_ns)
+{
+    const int64_t timeout_ms = td_iostream_timeout(stream), left_ms = td_time_left_ms(deadline_ns);
+    td_ssl_options ssl;
+    int rc;
+
+    if (left_ms < 0)
+        return (int)left_ms;
+    td_ssl_options_read(options->ssl_options, &ssl, "td_tcpclient_connect");
+    if (ssl.server_hostname == NULL && strncmp(host, UNIX_PREFIX, strlen(UNIX_PREFIX)) != 0)
+        ssl.server_hostname = host;
+    td_iostream_set_timeout(stream, left_ms);
+    rc = td_iostream_start_tls(stream, &ssl);
+    td_iostream_set_timeout(stream, timeout_ms);
+    return rc;
+}
+
+/* On a coroutine; with complete options. */
+static int
+connect_stream(const char *host, uint16_t port, const td_connect_options *options,
+               td_iostream **out)
+{
+    struct await_connection waiting = {.co = td_coroutine_current()};
+    td_iostream *stream __attribute__((cleanup(td_iostream_destroy))) = NULL;
+    const int64_t deadline_ns = td_deadline_in_ms(options->timeout_ms);
+    int rc;
+
+    waiting.connecting = td_connecting_start(host, port, options, await_done, &waiting);
+    rc = td_coroutine_wait(await_undo, &waiting);
+    if (rc < 0)
+        return td_err_set(options->err, rc, "%s", td_strerror(rc));
+    stream = td_iostream_create(waiting.fd, options->stream);
+    if (options->ssl_options != NULL)
+        rc = shake_hands(stream, host, options, deadline_ns);
+    if (rc < 0)
+        return td_err_set(options->err, rc, "%s", td_iostream_error_text(stream));
+    *out = stream;
+    stream = NULL;
+    return 0;
+}
+
 int
 td_tcpclient_connect(const char *host, uint16_t port, const td_connect_options *wanted,
                      td_iostream **out)
 {
     static const char function[] = "td_tcpclient_connect";
-    struct await_connection waiting = {.co = td_coroutine_current()};
     td_connect_options options;
-    int rc;
 
     if (!td_is_on_coroutine(function))
         return TD_EINVAL;
@@ -430,11 +477,7 @@ td_tcpclient_connect(const char *host, uint16_t port, const td_connect_options *
         return td_misuse(function, "there is no host, or no place for the stream");
     if (!td_connect_options_read(wanted, &options, function))
         return TD_EINVAL;
-    waiting.connecting = td_connecting_start(host, port, &options, await_done, &waiting);
-    rc = td_coroutine_wait(await_undo, &waiting);
-    if (rc == 0)
-        *out = td_iostream_create(waiting.fd, options.stream);
-    return rc;
+    return connect_stream(host, port, &options, out);
 }
 
 /* ---- as a future */
@@ -444,7 +487,27 @@ struct future_connection {
     td_future *future; /* referenced */
     bool has_stream_options;
     td_iostream_options stream; /* the caller's may be gone by then */
+    td_err *err;
+
+    /* With TLS it is a coroutine that waits. */
+    td_callback begin;
+    td_coroutine_job job;
+    td_coroutine *co; /* NULL: it has not begun */
+    char *host;
+    uint16_t port;
+    td_connect_options options;
+    td_ssl_options ssl;
+    td_iostream *connected; /* NULL: it has failed */
+    int error;
 };
+
+static void
+future_connection_free(struct future_connection *waiting)
+{
+    td_future_unref(waiting->future);
+    free(waiting->host);
+    free(waiting);
+}
 
 static void
 dispose_stream(void *stream)
@@ -466,9 +529,9 @@ future_done(void *arg, int error, int fd)
             td_iostream_create(fd, waiting->has_stream_options ? &waiting->stream : NULL),
             dispose_stream);
     else
-        td_future_set_error(waiting->future, error);
-    td_future_unref(waiting->future);
-    free(waiting);
+        td_future_set_error(waiting->future,
+                            td_err_set(waiting->err, error, "%s", td_strerror(error)));
+    future_connection_free(waiting);
 }
 
 static void
@@ -476,9 +539,82 @@ future_canceled(td_future *future, void *arg)
 {
     struct future_connection *waiting = arg;
 
+    (void)future;
     td_connecting_cancel(waiting->connecting);
-    td_future_unref(future);
-    free(waiting);
+    future_connection_free(waiting);
+}
+
+static void
+secure_run(void *arg)
+{
+    struct future_connection *waiting = arg;
+
+    waiting->co = td_coroutine_current();
+    waiting->error =
+        connect_stream(waiting->host, waiting->port, &waiting->options, &waiting->connected);
+}
+
+static void
+secure_ended(void *arg, td_coroutine_end end)
+{
+    struct future_connection *waiting = arg;
+
+    td_future_on_cancel(waiting->future, NULL, NULL);
+    if (waiting->connected != NULL)
+        td_future_set_owned(waiting->future, waiting->connected, dispose_stream);
+    else
+        td_future_set_error(waiting->future,
+                            end == TD_COROUTINE_RETURNED ? waiting->error : TD_ECANCELED);
+    future_connection_free(waiting);
+}
+
+static void
+secure_submit(void *arg)
+{
+    struct future_connection *waiting = arg;
+
+    td_coroutine_submit(&waiting->job);
+}
+
+/* The loop ends first. */
+static void
+secure_dropped(void *arg)
+{
+    secure_ended(arg, TD_COROUTINE_CANCELED);
+}
+
+static void
+secure_canceled(td_future *future, void *arg)
+{
+    struct future_connection *waiting = arg;
+
+    (void)future;
+    if (waiting->co != NULL) {
+        td_coroutine_cancel(waiting->co);
+        return;
+    }
+    td_callback_cancel(&waiting->begin);
+    td_list_remove(&waiting->job.link);
+    secure_ended(waiting, TD_COROUTINE_CANCELED);
+}
+
+static void
+begin_secure(struct future_connection *waiting, const char *host, uint16_t port,
+             const td_connect_options *options)
+{
+    waiting->host = td_xstrdup(host);
+    waiting->port = port;
+    waiting->options = *options;
+    waiting->options.stream = waiting->has_stream_options ? &waiting->stream : NULL;
+    td_ssl_options_read(options->ssl_options, &waiting->ssl, "td_tcpclient_connect_future");
+    waiting->options.ssl_options = &waiting->ssl;
+    waiting->begin =
+        (td_callback){.fn = secure_submit, .arg = waiting, .dropped = secure_dropped};
+    waiting->job.task =
+        (td_coroutine_task){.run = secure_run, .ended = secure_ended, .arg = waiting};
+    td_coroutine_inherit(&waiting->job.task);
+    td_future_on_cancel(waiting->future, secure_canceled, waiting);
+    td_ioloop_post(td_ioloop_current(), &waiting->begin);
 }
 
 td_future *
@@ -503,6 +639,11 @@ td_tcpclient_connect_future(const char *host, uint16_t port, const td_connect_op
         memcpy(&waiting->stream, options.stream,
                options.stream->size < sizeof(waiting->stream) ? options.stream->size
                                                               : sizeof(waiting->stream));
+    waiting->err = options.err;
+    if (options.ssl_options != NULL) {
+        begin_secure(waiting, host, port, &options);
+        return future;
+    }
     waiting->connecting = td_connecting_start(host, port, &options, future_done, waiting);
     td_future_on_cancel(future, future_canceled, waiting);
     return future;

@@ -147,6 +147,7 @@ open_with(td_transport *t, const td_transport_ops *ops, int fd, td_transport_fn 
     ev_io_init(&t->watcher, on_ready, fd, 0);
     t->ops = ops;
     t->on_event = on_event;
+    t->watcher.data = NULL;
 }
 
 void
@@ -164,6 +165,10 @@ td_transport_open_pipe(td_transport *t, int fd, td_transport_fn *on_event)
 void
 td_transport_watch(td_transport *t, td_ioloop *loop, int events)
 {
+    if (__builtin_expect(td_transport_tls(t) != NULL, 0)) {
+        td_tls_watch(t, loop, events);
+        return;
+    }
     if (td_transport_watched(t) == events)
         return;
     ev_io_stop(td_ioloop_ev(loop), &t->watcher);
@@ -188,6 +193,8 @@ td_transport_move(td_transport *to, td_transport *from, td_ioloop *loop, td_tran
 {
     ev_io_stop(td_ioloop_ev(loop), &from->watcher);
     open_with(to, from->ops, from->watcher.fd, on_event);
+    if (td_transport_tls(from) != NULL)
+        td_tls_move(to, from);
     from->watcher.fd = -1;
 }
 

@@ -1,7 +1,8 @@
 /*
- * td_transport: a connected socket as the layers above see it; plain today, TLS the same way later.
+ * td_transport: a connected socket as the layers above see it, plain or TLS (transport_tls.h).
  *
  * Reads and writes are attempts: they never wait and return -EAGAIN when the kernel is not ready.
+ * After a write that did, the next one begins with the same bytes, and no fewer of them.
  * Interest starts as none.  The watcher is touched only when the interest changes, so a plain
  * keep-alive request makes no epoll_ctl.
  */
@@ -17,6 +18,7 @@
 #include "io/ioloop.h"
 
 typedef struct td_transport td_transport;
+typedef struct td_tls td_tls;
 
 #define TD_READABLE EV_READ
 #define TD_WRITABLE EV_WRITE
@@ -41,7 +43,7 @@ typedef struct td_transport_ops {
 typedef void td_transport_fn(td_transport *t, int events);
 
 struct td_transport {
-    ev_io watcher; /* watcher.fd is the descriptor, -1 once closed; watcher.data the loop's */
+    ev_io watcher; /* watcher.fd is the descriptor, -1 once closed; watcher.data td_transport_tls */
     const td_transport_ops *ops;
     td_transport_fn *on_event; /* on the loop's stack */
 };
@@ -74,9 +76,22 @@ td_transport_fd(const td_transport *t)
     return t->watcher.fd;
 }
 
+static inline td_tls *
+td_transport_tls(const td_transport *t)
+{
+    return t->watcher.data; /* NULL: it is plain.  A connection has no room for one more field. */
+}
+
+/* For TLS, where one direction may need the other one of the socket. */
+TD_PRIVATE void td_tls_watch(td_transport *t, td_ioloop *loop, int events);
+TD_PRIVATE int td_tls_watched(const td_transport *t);
+TD_PRIVATE void td_tls_move(td_transport *to, td_transport *from);
+
 static inline int
 td_transport_watched(const td_transport *t)
 {
+    if (__builtin_expect(td_transport_tls(t) != NULL, 0))
+        return td_tls_watched(t);
     return ev_is_active(&t->watcher) ? (t->watcher.events & (EV_READ | EV_WRITE)) : 0;
 }
 

@@ -22,7 +22,11 @@
     X(TD_ECONFIG, -4105, "a setting is wrong")                                                     \
     X(TD_EPLUGIN, -4106, "a handler's file cannot be used")                                        \
     X(TD_ENAME, -4107, "the name servers do not answer, or have failed")                           \
-    X(TD_EDRAINING, -4108, "the worker is leaving")
+    X(TD_EDRAINING, -4108, "the worker is leaving")                                                \
+    X(TD_ETLS, -4109, "the TLS connection has failed")                                             \
+    X(TD_ECERTIFICATE, -4110, "the certificate of the other side is not to be trusted")            \
+    X(TD_ETRUNCATED, -4111, "the other side has gone in the middle of TLS")                        \
+    X(TD_EPROXY, -4112, "the proxy has refused")
 
 enum td_error {
 #define TD_ERROR_ENUM(name, number, text) name = number,

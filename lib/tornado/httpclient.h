@@ -10,7 +10,9 @@
  * Connections are kept and used again, for requests to the same host and port; a kept one that the
  * server has closed meanwhile is noticed, and a request that may be repeated is, once.  At most
  * max_clients requests of a worker are under way, others wait in line.  What servers answer is read as strictly
- * as what clients ask.  Cookies are not kept.  https has to wait for TLS: -EPROTONOSUPPORT.
+ * as what clients ask.  Cookies are not kept.
+ *
+ * https asks for a certificate that proves the host of the URL, see <tornado/ssl.h>.
  */
 #ifndef TORNADO_HTTPCLIENT_H
 #define TORNADO_HTTPCLIENT_H
@@ -21,6 +23,7 @@
 #include <tornado/abi.h>
 #include <tornado/future.h>
 #include <tornado/handler.h>
+#include <tornado/ssl.h>
 #include <tornado/str.h>
 
 /* Where a request has got to. */
@@ -32,6 +35,8 @@ typedef enum td_fetch_phase {
     TD_FETCH_HEAD, /* of the response */
     TD_FETCH_BODY,
     TD_FETCH_DONE,
+    TD_FETCH_PROXY, /* behind TD_FETCH_CONNECT: the proxy is asked for a tunnel */
+    TD_FETCH_TLS,   /* behind both: the handshake */
 } td_fetch_phase;
 
 /* A request under way whose bodies are read and written piece by piece: see td_fetch_open. */
@@ -81,6 +86,20 @@ typedef struct td_fetch_options {
     bool stream_body TD_ZERO;       /* the body comes by td_fetch_write: for td_fetch_open alone */
     int64_t content_length TD_ZERO; /* bytes of a body that is produced or streamed; 0: it is sent in
                                        chunks */
+
+    /* Of https. */
+    bool no_validate_cert TD_ZERO;                /* believe any certificate */
+    const char *ca_certs TD_ZERO;                 /* file or directory of the CAs to trust */
+    const char *client_cert TD_ZERO, *client_key TD_ZERO; /* files: ours, and its key if it is elsewhere */
+    const td_ssl_options *ssl_options TD_ZERO;    /* in the place of these four; NULL: these */
+
+    /*
+     * A proxy: asked for the whole URL if that is http, and for a tunnel (CONNECT) if it is https.  The
+     * credentials are for it alone.
+     */
+    const char *proxy_host TD_ZERO; /* NULL: none */
+    uint16_t proxy_port TD_ZERO;
+    const char *proxy_username TD_ZERO, *proxy_password TD_ZERO;
 } td_fetch_options;
 
 #ifndef __cplusplus
@@ -110,8 +129,11 @@ typedef struct td_response { /* all of it in the memory of the request that aske
 /*
  * Wait for the answer; any status is one, also 404 and 500.  options NULL: as usual.  NULL: there is
  * none, td_error_text(h) and td_error_code(h) say why: -ECONNREFUSED, TD_ENOTFOUND, TD_ETIMEDOUT
- * ("Timeout in request queue", "Timeout while connecting", "Timeout during request"), TD_EBADMSG,
- * TD_ETOOBIG, TD_ECLOSED; TD_EINVAL when it is not one that can be sent.
+ * ("Timeout in request queue", "Timeout while connecting", "Timeout during TLS handshake", "Timeout
+ * during request"), TD_EBADMSG, TD_ETOOBIG, TD_ECLOSED; TD_ECERTIFICATE ("TLS handshake: ...:
+ * certificate has expired"), TD_ETLS and TD_ECONFIG as of td_iostream_start_tls, TD_ETRUNCATED (a body
+ * without a length has ended, but TLS has not), TD_EPROXY ("proxy: 407 ..."); TD_EINVAL when it is not
+ * one that can be sent.
  *
  * Redirects are followed as browsers do: 303, and 301 and 302 of a POST, by a GET without a body.
  * To another scheme, host or port Authorization, Cookie and the like do not go along.  When there were

@@ -14,7 +14,8 @@
  * come stays in the buffer for the next one.  All are for the loop's thread.
  *
  * Errors: TD_ECLOSED (the other side or td_iostream_close, see td_iostream_error), TD_ETIMEDOUT,
- * TD_ETOOBIG, TD_EINVAL (misuse, which is logged), or the system's, -ECONNRESET.
+ * TD_ETOOBIG, TD_EINVAL (misuse, which is logged), or the system's, -ECONNRESET; of TLS those of
+ * td_iostream_start_tls.
  *
  * TD_EDRAINING, of a stream whose client has come to us (td_detach, an own protocol): the worker is
  * leaving, for a reload or for good.  The read that waits then, or the next one that would have to,
@@ -31,6 +32,7 @@
 #include <tornado/abi.h>
 #include <tornado/future.h>
 #include <tornado/ioloop.h>
+#include <tornado/ssl.h>
 #include <tornado/str.h>
 
 typedef struct td_iostream td_iostream;
@@ -76,6 +78,24 @@ TD_API int td_iostream_set_close_callback(td_iostream *stream, td_callback_fn *f
 
 /* Wait until fd, a fresh socket, is connected.  On failure the stream is closed. */
 TD_API int td_iostream_connect(td_iostream *stream, const struct sockaddr *address, socklen_t len);
+
+/*
+ * Speak TLS from now on, as a client: at once, or after what a protocol says in the clear (STARTTLS).
+ * Waits for the end of the handshake.  options NULL: as usual, but server_hostname has to be said
+ * unless no_validate_cert is.  Nothing may be being read or written (TD_EINVAL).
+ *
+ * Else the stream is closed by a failure, and td_iostream_error_text says more than the number:
+ * TD_ECERTIFICATE ("certificate has expired", "hostname mismatch", "self-signed certificate"),
+ * TD_ETLS, TD_ECONFIG (a file cannot be used), TD_EBADMSG (bytes came in the clear ahead of it, which
+ * somebody in between may have put there), TD_ETIMEDOUT, TD_ECLOSED, -errno.
+ *
+ * Afterwards reads and writes are as before.  An end that the other side has not announced is an error,
+ * TD_ETRUNCATED, for td_iostream_read_until_close, too; td_iostream_close announces ours.
+ */
+TD_API int td_iostream_start_tls(td_iostream *stream, const td_ssl_options *options);
+
+/* td_strerror of td_iostream_error and, of TLS, the reason; valid until destroy. */
+TD_API const char *td_iostream_error_text(const td_iostream *stream);
 
 /* ---- reading.  *out is the stream's own, has a NUL behind it, and is valid until the next read. */
 

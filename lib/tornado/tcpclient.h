@@ -14,8 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <tornado/abi.h>
+#include <tornado/error.h>
 #include <tornado/future.h>
 #include <tornado/iostream.h>
+#include <tornado/ssl.h>
 
 typedef struct td_connect_options {
     size_t size TD_ZERO;                  /* of the struct; set by TD_CONNECT */
@@ -24,6 +26,8 @@ typedef struct td_connect_options {
     const char *source_address TD_ZERO;   /* a number: the address to connect from; NULL: any */
     uint16_t source_port TD_ZERO;         /* 0: any */
     const td_iostream_options *stream TD_ZERO; /* of the stream that comes of it; NULL: as usual */
+    const td_ssl_options *ssl_options TD_ZERO; /* NULL: no TLS.  timeout_ms is that of the handshake, too */
+    td_err *err TD_ZERO; /* NULL, or where a failure is told in words, too; has to live until then */
 } td_connect_options;
 
 #ifndef __cplusplus
@@ -36,13 +40,17 @@ typedef struct td_connect_options {
 /*
  * Wait for a connection with host (a name or a number, or "unix:/path", then port means nothing).
  * 0 and a stream of yours (td_iostream_destroy), or what td_resolve says, the error of the address
- * that failed last (-ECONNREFUSED), or TD_ETIMEDOUT.  When source_address cannot be had that is said
- * at once (-EADDRNOTAVAIL).  What is cancelled leaves nothing open.
+ * that failed last (-ECONNREFUSED), or TD_ETIMEDOUT; with ssl_options also what
+ * td_iostream_start_tls says, of which err has the reason.  When source_address cannot be had that is
+ * said at once (-EADDRNOTAVAIL).  What is cancelled leaves nothing open.
  */
 TD_API int td_tcpclient_connect(const char *host, uint16_t port, const td_connect_options *options,
                                 td_iostream **out);
 
-/* The same without waiting.  The result is a td_iostream * of whoever looks at it. */
+/*
+ * The same without waiting.  The result is a td_iostream * of whoever looks at it.  What pointers in
+ * ssl_options point at has to live until then.
+ */
 TD_API td_future *td_tcpclient_connect_future(const char *host, uint16_t port,
                                               const td_connect_options *options);
 

@@ -26,6 +26,7 @@
 #include <tornado/redirect.h>
 #include <tornado/resolver.h>
 #include <tornado/sse.h>
+#include <tornado/ssl.h>
 #include <tornado/static.h>
 #include <tornado/str.h>
 #include <tornado/tcpclient.h>

@@ -45,6 +45,14 @@ options_of(td_handler *h)
     options.unix_socket = text_or_null(h, "unix");
     options.auth_username = text_or_null(h, "user");
     options.no_keep_alive = number(h, "alone") > 0;
+    options.no_validate_cert = number(h, "insecure") > 0;
+    options.ca_certs = text_or_null(h, "ca");
+    options.client_cert = text_or_null(h, "cert");
+    options.client_key = text_or_null(h, "key");
+    options.proxy_host = text_or_null(h, "proxy_host");
+    options.proxy_port = (uint16_t)number(h, "proxy_port");
+    options.proxy_username = text_or_null(h, "proxy_user");
+    options.proxy_password = text_or_null(h, "proxy_password");
     return options;
 }
 

@@ -245,9 +245,6 @@ class Answers(Fetch):
         self.assertEqual(self.body(refuses, method="PUT", body="payload", expect=1), b"no")
         self.assertEqual(self.body(ignores, method="PUT", body="payload", expect=1), b"payload")
 
-    def test_https_is_told(self):
-        self.assertEqual(self.fetch("https://127.0.0.1/"), "-93: https is not supported yet")
-
     def test_futures_at_once(self):
         with Upstream(says(answer(), stays=True)) as upstream:
             self.assertEqual(self.ask("several", url=upstream.url, count=50), b"200 0 6 hello\n" * 50)
@@ -695,8 +692,6 @@ class Redirects(Fetch):
             with self.subTest(to):
                 self.assertEqual(self.failure(self.redirecting(302, to)),
                                  f"{BAD}: the redirect leads to no http URL")
-        self.assertEqual(self.failure(self.redirecting(302, "https://127.0.0.1/")),
-                         "-93: https is not supported yet")
 
     def test_relative_ones(self):
         with Upstream(self.redirecting(302, "a b/../\u00fc?q")) as upstream:
