@@ -65,7 +65,7 @@ RUN = $(if $V,,@echo '    $@';)
 # ---- what there is to build
 
 LIB := $(basename $(wildcard lib/*/*.c lib/*/*.S))
-DAEMON := $(basename $(wildcard daemon/*.c daemon/commands/*.c))
+DAEMON := $(basename $(wildcard daemon/*.c daemon/commands/*.[cS]))
 TESTING := $(basename $(wildcard daemon/testing/*.c))
 HANDLERS := $(patsubst daemon/handlers/%.c,handlers/%.so,$(wildcard daemon/handlers/*.c))
 TEST_HANDLERS := $(addsuffix .so,$(basename $(wildcard tests/handlers/*.c tests/handlers/*.cc)))
@@ -76,7 +76,8 @@ UNITS := $(basename $(call chosen,tests/unit/test_*.c))
 FUZZERS := $(basename $(call chosen,tests/fuzz/fuzz_*.c))
 
 .PHONY: all
-all: $B/tornadod $B/libtornado.so.1 $B/libtornado-test.so.1 $(HANDLERS:%=$B/%)
+all: $B/tornadod $B/libtornado.so.1 $B/libtornado-test.so $(HANDLERS:%=$B/%) \
+     $(addprefix $B/pkgconfig/,tornado.pc tornado-test.pc)
 
 build/.packages-%: .ci/packages Makefile
 	@mkdir -p build
@@ -93,6 +94,7 @@ $1/obj/%.o: %.S Makefile | build/.packages-build
 	$$(RUN)$2 $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $3 -c -o $$@ $$<
 
 $1/obj/lib/web/mimetable.o: conf/mime.types
+$1/obj/daemon/commands/new_templates.o: $$(wildcard daemon/commands/*.in)
 
 # The archive is for the unit tests: it reaches what the shared library hides.
 $1/libtornado.a: $$(LIB:%=$1/obj/%.o)
@@ -174,6 +176,14 @@ build/libtornado.map: lib/symbols.awk $(wildcard lib/*/*.h)
 	   echo 'TORNADO_PRIVATE { global:'; awk -v mark=TD_PRIVATE -f lib/symbols.awk lib/*/*.h; \
 	   echo '};'; } > $@
 
+# What an installation has, for handlers that are built against the build tree.
+$B/pkgconfig/%.pc: INCLUDEDIR = $(CURDIR)/lib
+$B/pkgconfig/%.pc: LIBDIR = $(abspath $B)
+$B/pkgconfig/%.pc: HANDLERDIR = $(abspath $B)/handlers
+$B/pkgconfig/%.pc: lib/tornado/%.pc.in Makefile
+	@mkdir -p $(@D)
+	@$(FILL_IN) $< > $@
+
 build/libtornado-test.map: lib/symbols.awk lib/tornado/testing.h
 	@mkdir -p $(@D)
 	@{ echo 'TORNADO_TEST_1.0 { global:'; awk -v mark=TD_TEST_API -f lib/symbols.awk \
@@ -200,7 +210,7 @@ TESTS := $(UNITS:%=$B/%) $(TEST_HANDLERS:%=$B/%) $(SANITIZED:%=build/san/%) \
          $(addprefix build/ucontext/,$(filter tests/unit/test_coroutine,$(UNITS)))
 
 .PHONY: test
-test: build/.packages-test all $B/libtornado-test.so $(TESTS)
+test: build/.packages-test all $(TESTS)
 	@$(PYTHON) tests/run --build=$B $T
 
 .PHONY: bench
@@ -236,7 +246,8 @@ MANDIR := $(PREFIX)/share/man
 DOCDIR := $(PREFIX)/share/doc/tornadod
 GDBDIR := $(PREFIX)/share/gdb/auto-load$(LIBDIR)
 HANDLERDIR := $(LIBDIR)/tornadod/handlers
-FILL_IN := sed -e 's|@VERSION@|$(VERSION)|g' -e 's|@PREFIX@|$(PREFIX)|g' \
+INCLUDEDIR := $(PREFIX)/include
+FILL_IN = sed -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@PREFIX@|$(PREFIX)|g' \
                -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
                -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' -e 's|@HANDLERDIR@|$(HANDLERDIR)|g'
 

@@ -11,14 +11,11 @@
 
 static const char short_options[] = ":c:tTvh";
 
-enum { OPTION_ROUTES = OPTION_SET + 1 };
-
 /* clang-format off */
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
     {"test", no_argument, NULL, 't'},
     {"print", no_argument, NULL, 'T'},
-    {"routes", no_argument, NULL, OPTION_ROUTES},
     {"set", required_argument, NULL, OPTION_SET},
     {"version", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
@@ -27,7 +24,7 @@ static const struct option long_options[] = {
 /* clang-format on */
 
 static const char help[] =
-    "Usage: tornadod [-c FILE] [--set SECTION.KEY=VALUE]... [-t | -T | --routes]\n"
+    "Usage: tornadod [-c FILE] [--set SECTION.KEY=VALUE]... [-t | -T]\n"
     "       tornadod COMMAND [OPTIONS]\n"
     "\n"
     "Serves HTTP with handlers from a directory of shared objects; see tornadod(8).\n"
@@ -36,7 +33,6 @@ static const char help[] =
     "      --set SECTION.KEY=VALUE   a setting that wins over FILE: --set tornadod.workers=2\n"
     "  -t, --test                    check settings and handlers, then exit: 0 or 78\n"
     "  -T, --print                   the same, and print all settings in force\n"
-    "      --routes                  the same, and print where each handler answers\n"
     "  -v, --version                 print the version\n"
     "  -h, --help                    print this\n";
 
@@ -65,9 +61,6 @@ options_apply(struct options *options, int option, char **argv, td_err *err)
         return 0;
     case 'T':
         options->action = ACTION_PRINT;
-        return 0;
-    case OPTION_ROUTES:
-        options->action = ACTION_ROUTES;
         return 0;
     case OPTION_SET:
         return add_override(options, optarg, err);

@@ -11,7 +11,7 @@ enum action {
     ACTION_SERVE,
     ACTION_TEST,    /* -t: check settings and handlers */
     ACTION_PRINT,   /* -T: the same, and print the settings in force */
-    ACTION_ROUTES,  /* --routes: the same, and print where each handler answers */
+    ACTION_ROUTES,  /* tornadod routes: the same, and print where each handler answers */
     ACTION_VERSION, /* -v */
     ACTION_HELP,    /* --help */
 };

@@ -5,12 +5,11 @@
  */
 #include "daemon/plan.h"
 
-#include <limits.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "daemon/handlerfile.h"
+#include "daemon/program.h"
 #include "daemon/source.h"
 
 struct maker {
@@ -173,36 +172,10 @@ plan_close(struct plan *plan)
     plan->files_count = 0;
 }
 
-static bool
-is_directory(const char *path)
-{
-    struct stat st;
-
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-/*
- * A build tree runs in place and an installation wherever it was put: what belongs to the program
- * is found from where the program is.
- */
 const char *
 plan_directory(td_arena *arena, const td_configuration *configuration)
 {
-    char program[PATH_MAX];
-
     if (configuration->tornadod.handlers != NULL)
         return configuration->tornadod.handlers;
-    ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
-    program[len > 0 ? len : 0] = '\0';
-    char *slash = strrchr(program, '/');
-    if (slash == NULL)
-        return "handlers"; /* no /proc: below the current directory, then */
-    *slash = '\0';
-    const char *beside = td_arena_sprintf(arena, "%s/handlers", program).ptr;
-    if (is_directory(beside))
-        return beside;
-    slash = strrchr(program, '/');
-    if (slash != NULL)
-        *slash = '\0';
-    return td_arena_sprintf(arena, "%s/lib/tornadod/handlers", program).ptr;
+    return program_find(arena, "handlers", "lib/tornadod/handlers");
 }

@@ -22,8 +22,8 @@ class Refused(unittest.TestCase):
 
     def refused(self, pattern, ini="", tornadod="workers = 1", env=None, hooks=False):
         self.daemon.write_ini(ini, tornadod)
-        for args in [[]] if hooks else [["-t"], ["-T"], ["--routes"], []]:
-            done = harness.run("-c", self.daemon.ini_path, *args, env=env)
+        for args in [[]] if hooks else [["-t"], ["-T"], ["routes"], []]:
+            done = harness.run(*args, "-c", self.daemon.ini_path, env=env)
             self.assertEqual(done.returncode, 78, done.stderr)
             self.assertRegex(done.stderr, pattern)
             self.assertEqual(done.stdout, "")
@@ -191,7 +191,7 @@ class Served(unittest.TestCase):
     def test_the_routes_are_printed(self):
         with harness.Daemon(["faults", "settings"],
                             ini="[handler:settings]\nneeded = x\nmount = /s\nhosts = a\n") as daemon:
-            done = harness.run("-c", daemon.ini_path, "--routes")
+            done = harness.run("routes", "-c", daemon.ini_path)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn("/pid  faults\n", done.stdout)
             self.assertRegex(done.stdout, r"http://127.0.0.1:0/s/show  settings \(hosts a\)\n")

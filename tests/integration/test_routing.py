@@ -138,7 +138,7 @@ class Routing(unittest.TestCase):
             self.assertEqual(self.ask("GET", f"/reverse?name={query}").body.decode(), path)
 
     def test_routes_are_printed_with_what_they_want(self):
-        done = harness.run("-c", self.daemon.ini_path, "--routes")
+        done = harness.run("routes", "-c", self.daemon.ini_path)
         self.assertEqual(done.returncode, 0, done.stderr)
         for line in (r"/item/(\d+)  routing (GET, HEAD)", r"/v  routing (Accept: .*vnd\.test\.v2.*)",
                      r"/api/(\d)/one/(\d+)  routing (GET, HEAD, POST)", "/m/n/me  routing", "/.*  routing"):

@@ -18,7 +18,6 @@ static const struct {
     {{"-ca.ini", "-t"}, ACTION_TEST, "a.ini", 0, NULL},
     {{"--config", "a.ini", "--test"}, ACTION_TEST, "a.ini", 0, NULL},
     {{"-T"}, ACTION_PRINT, NULL, 0, NULL},
-    {{"--routes"}, ACTION_ROUTES, NULL, 0, NULL},
     {{"-v"}, ACTION_VERSION, NULL, 0, NULL},
     {{"--help"}, ACTION_HELP, NULL, 0, NULL},
     {{"--set", "tornadod.workers=2"}, ACTION_SERVE, NULL, 1, NULL},

@@ -1,0 +1,168 @@
+"""Goal: who writes a handler gets from nothing to one that is tested and serves with the commands that
+are there for that: new, run, check, routes, explain; and what they refuse they say.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import unittest
+
+import harness
+
+TORNADOD = os.path.join(harness.BUILD, "tornadod")
+
+
+class Folder(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="tornadod-test-")
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def write(self, name, text):
+        """Whole at once, as editors do."""
+        with open(self.path(name) + "~", "w", encoding="ascii") as file:
+            file.write(text)
+        os.rename(self.path(name) + "~", self.path(name))
+
+    def run_in(self, *args):
+        return harness.run(*args, cwd=self.folder)
+
+    def make(self, *args):
+        env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+        return subprocess.run(["make", *args], cwd=self.path("shop"), env=env, text=True, check=False,
+                              capture_output=True, timeout=harness.DEADLINE)
+
+
+@unittest.skipIf(harness.SANITIZED, "what authors build is not sanitized")
+class New(Folder):
+    def test_what_is_written_compiles_passes_and_serves(self):
+        done = self.run_in("new", "shop")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.stdout.split(), ["shop/shop.c", "shop/test_shop.c", "shop/Makefile"])
+        done = self.make("test", "CFLAGS=-Wall -Wextra -Wpedantic -Werror")
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.assertIn("100%: Checks: 2", done.stdout)
+        with harness.Daemon([]) as daemon:
+            done = self.make("install", f"HANDLERDIR={daemon.handlers}")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            daemon.reload()
+            self.assertEqual(daemon.get("/shop/world").body, b"Hello, world\n")
+
+    def test_nothing_is_written_over(self):
+        os.mkdir(self.path("mine"))
+        self.write("mine/Makefile", "all:\n")
+        done = self.run_in("new", "shop", "--dir", "mine")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(done.stderr, "tornadod new: mine/Makefile is there already; nothing was written\n")
+        self.assertEqual(os.listdir(self.path("mine")), ["Makefile"])
+
+    def test_names_that_are_none(self):
+        for name in ("Shop", "1shop", "a-b", "../x", "a/b", "", "x" * 65):
+            done = self.run_in("new", name)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("a name is 1 to 64 lower-case letters", done.stderr)
+        self.assertIn("is missing", self.run_in("new").stderr)
+        self.assertEqual(os.listdir(self.folder), [])
+
+
+class Runner:
+    """`tornadod run` in a process of its own."""
+
+    def __init__(self, folder, *args):
+        self.notifications = harness.Notifications(os.path.join(folder, "notify"))
+        self.process = subprocess.Popen(
+            [TORNADOD, "run", *args, "--listen", "127.0.0.1:0"], cwd=folder,
+            env={**os.environ, "NOTIFY_SOCKET": self.notifications.path}, stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE)
+        self.log = harness.Log(self.process.stderr)
+        self.notifications.wait("READY=1", self.process)
+        address = harness.listening_sockets(harness.children(self.process.pid)[0])[0]
+        self.port = int(address.split(":")[1], 16)
+
+    def get(self, target):
+        with harness.Connection(("127.0.0.1", self.port)) as conn:
+            conn.send(f"GET {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+            return conn.response()
+
+    def wait_served(self, target, body):
+        """A reload takes a moment, and which worker answers meanwhile is chance."""
+        harness.wait_until(lambda: self.get(target).body == body, f"{target} never was {body}")
+
+    def stop(self, number=signal.SIGINT):
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        status = self.process.wait(harness.DEADLINE)
+        self.log.thread.join()
+        self.notifications.close()
+        return status
+
+
+SOURCE = """#include <tornado/tornado.h>
+#include "text.h"
+static void
+get(td_handler *h)
+{{
+    td_write_text(h, TEXT);
+    if (td_get_argument_bool_default(h, "raise", false))
+        td_raise(h, 500, "for all to see");
+}}
+static const td_handler_class Get = {{.get = get}};
+TD_PLUGIN(.name = "saying", .version = "1.0", .urls = TD_URLS(TD_URL("/saying", &Get)));
+{}
+"""
+
+
+@unittest.skipIf(harness.SANITIZED, "what authors build is not sanitized")
+class Run(Folder):
+    def start(self, *args):
+        runner = Runner(self.folder, *args)
+        self.addCleanup(runner.stop, signal.SIGTERM)
+        return runner
+
+    def test_a_source_is_built_served_and_built_again(self):
+        self.write("text.h", '#define TEXT "one"\n')
+        self.write("saying.c", SOURCE.format(""))
+        before = set(os.listdir(tempfile.gettempdir()))
+        runner = self.start("saying.c")
+        self.assertEqual(runner.get("/saying").body, b"one")
+        self.assertIn(b"for all to see", runner.get("/saying?raise=on").body)  # debug is on
+        self.write("text.h", '#define TEXT "two"\n')
+        runner.wait_served("/saying", b"two")
+        lines = len(runner.log.lines)
+        self.write("saying.c", SOURCE.format("#error broken"))
+        runner.log.wait("error: #error broken", lines)
+        runner.log.wait("saying.c does not compile; the old one goes on", lines)
+        self.assertEqual(runner.get("/saying").body, b"two")
+        self.write("saying.c", SOURCE.format("").replace("TEXT)", '"three")'))
+        runner.wait_served("/saying", b"three")
+        self.assertEqual(runner.stop(), 0)
+        mine = set(os.listdir(tempfile.gettempdir())) - before
+        self.assertEqual([name for name in mine if name.startswith("tornadod-run-")], [])
+
+    def test_a_shared_object_is_served_and_again_when_it_changes(self):
+        def install(name):
+            shutil.copy(f"{harness.BUILD}/handlers/{name}.so", self.path("it.so~"))
+            os.rename(self.path("it.so~"), self.path("it.so"))
+        install("hello")
+        runner = self.start("it.so")
+        self.assertEqual(runner.get("/hello/world").status, 200)
+        install("security_headers")
+        harness.wait_until(lambda: runner.get("/hello/world").status == 404, "it was not reloaded")
+        self.assertEqual(runner.stop(signal.SIGTERM), 0)
+
+    def test_what_cannot_be_run_says_so(self):
+        self.write("broken.c", "int x")
+        for args, text in ((["broken.c"], "broken.c does not compile"), (["none.so"], "none.so: No such"),
+                           (["it.py"], "ends in none of .c .cc"), ([], "which FILE.c")):
+            done = self.run_in("run", *args)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(text, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
