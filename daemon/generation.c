@@ -203,6 +203,18 @@ generation_add_seat(struct generation *generation)
     return seat;
 }
 
+struct seat *
+generation_add_successor(struct seat *seat)
+{
+    struct seat *successor = td_xcalloc(1, sizeof(*successor));
+
+    seat_init(successor, seat->generation, seat->number);
+    successor->lives = seat->lives;
+    successor->replaces = seat;
+    td_list_append(&seat->link, &successor->link); /* before it: the order is by number */
+    return successor;
+}
+
 void
 generation_remove_seat(struct seat *seat)
 {

@@ -40,14 +40,15 @@ struct generation {
     ev_timer limit; /* the time it has, to become ready or to drain */
 };
 
-#define GENERATION_EACH(seat, generation)                                                          \
-    for (struct seat *seat = generation_first_seat(generation); seat != NULL;                      \
-         seat = generation_seat_after(generation, seat))
+#define GENERATION_EACH(each, generation)                                                          \
+    for (struct seat *each = generation_first_seat(generation); each != NULL;                      \
+         each = generation_seat_after(generation, each))
 
 struct seat *generation_first_seat(const struct generation *generation); /* NULL: there is none */
 struct seat *generation_seat_after(const struct generation *generation, const struct seat *seat);
 
 struct seat *generation_add_seat(struct generation *generation);
+struct seat *generation_add_successor(struct seat *seat); /* for the same number of workers */
 void generation_remove_seat(struct seat *seat); /* nobody sits there, nor will */
 
 /* Settings and identity.  TD_ECONFIG with file and line, or -errno. */

@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/log.h"
+#include "daemon/controlsocket.h"
 #include "daemon/master_internal.h"
 #include "daemon/notify.h"
 #include "daemon/pidfile.h"
@@ -20,8 +22,7 @@
 #include "daemon/source.h"
 #include "daemon/watch.h"
 
-#define KILL_AFTER_MS 1000 /* beyond drain_timeout: the worker itself should have ended by then */
-#define DRAINING_MAX 2     /* generations; the oldest goes when there is one more */
+#define DRAINING_MAX 2 /* generations; the oldest goes when there is one more */
 
 struct master master;
 
@@ -125,7 +126,7 @@ force_oldest(void)
 void
 master_drain(struct generation *generation, enum control_type how)
 {
-    int64_t limit_ms = generation->configuration->tornadod.drain_timeout_ms + KILL_AFTER_MS;
+    int64_t limit_ms = generation->configuration->tornadod.drain_timeout_ms + SEAT_KILL_AFTER_MS;
 
     generation_release_listeners(generation);
     td_list_append(&master.draining, &generation->link);
@@ -150,8 +151,8 @@ master_drain(struct generation *generation, enum control_type how)
 
 /* ---- what the master is told */
 
-static void
-stop(void)
+void
+master_stop(void)
 {
     if (master.stopping) {
         TD_LIST_FOREACH (link, &master.draining)
@@ -166,6 +167,7 @@ stop(void)
     struct generation *leaving[] = {master.next, master.current};
     master.next = master.current = NULL;
     master.phase = PHASE_NONE;
+    control_settle(CONTROL_EVENT_RELOAD, UINT32_MAX, "the daemon is stopping", "");
     for (size_t i = 0; i < 2; i++) {
         if (leaving[i] != NULL)
             master_drain(leaving[i], CONTROL_STOP);
@@ -173,13 +175,13 @@ stop(void)
     master_end_when_alone();
 }
 
-static void
+static bool
 reopen_logs_of(struct generation *generation)
 {
-    td_err err;
+    td_err err = {.code = 0};
 
     if (generation == NULL)
-        return;
+        return true;
     if (generation_open_access_log(generation, &err) < 0)
         td_log_at(TD_LOG_ERROR, "master", "%s; the old one goes on", err.text);
     const td_log_settings *settings = &generation->configuration->log;
@@ -188,21 +190,25 @@ reopen_logs_of(struct generation *generation)
         if (seat->pid != 0)
             seat_send(seat, CONTROL_LOGS, NULL, fds);
     }
+    return err.code == 0;
 }
 
 /* Workers may have no right to open the files, so they are sent the descriptors. */
-static void
-reopen_logs(void)
+bool
+master_reopen_logs(void)
 {
-    td_err err;
+    td_err err = {.code = 0};
+    bool all;
 
     if (td_log_reopen(&err) < 0)
         td_log_at(TD_LOG_ERROR, "master", "%s; the old one goes on", err.text);
-    reopen_logs_of(master.current);
-    reopen_logs_of(master.next);
+    all = err.code == 0;
+    all &= reopen_logs_of(master.current);
+    all &= reopen_logs_of(master.next);
     TD_LIST_FOREACH (link, &master.draining)
-        reopen_logs_of(TD_CONTAINER_OF(link, struct generation, link));
+        all &= reopen_logs_of(TD_CONTAINER_OF(link, struct generation, link));
     td_log_at(TD_LOG_INFO, "master", "logs opened anew");
+    return all;
 }
 
 static void
@@ -223,10 +229,10 @@ on_signal(int number)
         rollout_reload();
         break;
     case SIGUSR1:
-        reopen_logs();
+        master_reopen_logs();
         break;
     default: /* TERM, INT, QUIT */
-        stop();
+        master_stop();
     }
 }
 
@@ -299,8 +305,11 @@ open_master(td_err *err)
 static void
 close_master(void)
 {
+    controlsocket_close();
     pidfile_close(master.pid_fd, master.pid_path);
     free((char *)master.pid_path);
+    free((char *)master.control_path);
+    free((char *)master.ini);
     ev_io_stop(master.loop, &master.signals);
     close(master.signals.fd);
     ev_timer_stop(master.loop, &master.watchdog);
@@ -314,6 +323,8 @@ master_run(const struct options *options)
     td_err err;
 
     master.options = options;
+    master.ini = options->path != NULL ? realpath(options->path, NULL) : NULL;
+    master.started_ns = td_clock_ns();
     if (open_master(&err) < 0) {
         td_log_at(TD_LOG_CRITICAL, "master", "%s", err.text);
         return EXIT_FAILURE;

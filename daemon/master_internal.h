@@ -8,6 +8,7 @@
 #include <ev.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 #include "base/list.h"
 #include "daemon/checker.h"
 #include "daemon/generation.h"
@@ -20,8 +21,17 @@ enum phase {
     PHASE_FILL,
 };
 
+/* Of the last reload. */
+struct outcome {
+    time_t time; /* 0: there was none yet */
+    bool is_good;
+    char text[TD_ERR_TEXT_SIZE + 1024];
+};
+
 struct master {
     const struct options *options;
+    const char *ini; /* its absolute path; NULL: there is none */
+    int64_t started_ns;
     struct ev_loop *loop;
     ev_io signals;
     ev_timer watchdog;
@@ -35,11 +45,14 @@ struct master {
     struct checker checker;
     bool checker_timed_out;
     bool reload_again; /* HUP came while a reload was on its way */
+    uint32_t reloads;  /* that were begun */
+    struct outcome last_reload;
     bool stopping;
     int exit_status;
 
     const char *pid_path; /* NULL: none */
     int pid_fd;
+    const char *control_path; /* that was to be opened; NULL: none */
 };
 
 extern struct master master;
@@ -50,6 +63,8 @@ void master_tell_status(void); /* STATUS= of how many workers serve */
 int master_open_log(const td_configuration *configuration, td_err *err);
 void master_signal_workers(struct generation *generation, int number);
 void master_end_when_alone(void); /* the last of what a stop waits for may have gone */
+void master_stop(void);        /* the second time at once */
+bool master_reopen_logs(void); /* false: one could not be opened, and the old one goes on */
 void master_forget(struct generation *generation); /* a draining one whose workers have gone */
 
 /* Tell its workers to leave; those that serve nobody yet are simply ended. */
@@ -75,5 +90,11 @@ void rollout_seat_ready(struct generation *generation); /* one of the next gener
 void supervise_reap(void); /* SIGCHLD has come */
 void supervise_seat_ready(struct seat *seat);
 void supervise_respawn_failed(struct seat *seat, const td_err *err);
+
+/* Another worker comes, and when it is ready, this one leaves. */
+void supervise_replace(struct seat *seat);
+
+/* Let the instance out of quarantine; false: it is not in. */
+bool supervise_release(struct generation *generation, const char *instance);
 
 #endif

@@ -411,6 +411,16 @@ metrics_handler_crashed(uint32_t handler, bool is_quarantined)
     end_writing();
 }
 
+void
+metrics_handler_released(uint32_t handler)
+{
+    if (handler >= METRICS_HANDLERS)
+        return;
+    begin_writing();
+    board->handlers[handler].is_quarantined = 0;
+    end_writing();
+}
+
 /* ---- a worker */
 
 void

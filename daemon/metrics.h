@@ -118,6 +118,7 @@ void metrics_worker_is(size_t place, enum metrics_state state);
 void metrics_worker_ended(size_t place); /* its counters are added to those of the dead */
 void metrics_worker_replaced(enum metrics_end why);
 void metrics_handler_crashed(uint32_t handler, bool is_quarantined);
+void metrics_handler_released(uint32_t handler); /* from quarantine */
 
 /* ---- a worker */
 

@@ -1,5 +1,6 @@
 #include "daemon/quarantine.h"
 
+#include <string.h>
 #include "base/clock.h"
 
 void
@@ -32,4 +33,17 @@ quarantine_note(struct quarantine *quarantine, uint32_t index, int64_t now_ns)
     const int64_t oldest_ns = times[quarantine->next[i]];
     quarantine->is_in[i] = oldest_ns != 0 && now_ns - oldest_ns <= quarantine->window_ns;
     return quarantine->is_in[i];
+}
+
+bool
+quarantine_release(struct quarantine *quarantine, uint32_t index)
+{
+    const size_t i = index - 1;
+
+    if (i >= quarantine->instances_count || !quarantine->is_in[i])
+        return false;
+    quarantine->is_in[i] = false;
+    memset(&quarantine->times[i * quarantine->crashes_max], 0,
+           quarantine->crashes_max * sizeof(*quarantine->times));
+    return true;
 }

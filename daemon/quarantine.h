@@ -26,4 +26,7 @@ void quarantine_init(struct quarantine *quarantine, td_arena *arena, size_t inst
 /* Instance `index` (1-based; others are ignored) has crashed.  True: that was once too often. */
 bool quarantine_note(struct quarantine *quarantine, uint32_t index, int64_t now_ns);
 
+/* Let it go, its crashes forgotten; false: it was not in. */
+bool quarantine_release(struct quarantine *quarantine, uint32_t index);
+
 #endif

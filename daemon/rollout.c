@@ -10,9 +10,11 @@
 #include <string.h>
 #include <sysexits.h>
 #include "base/log.h"
+#include "daemon/controlsocket.h"
 #include "daemon/master_internal.h"
 #include "daemon/notify.h"
 #include "daemon/pidfile.h"
+#include "daemon/requests.h"
 #include "daemon/shared.h"
 #include "daemon/source.h"
 #include "daemon/watch.h"
@@ -57,6 +59,15 @@ warn_of_debug(const struct generation *generation)
 
 /* ---- its phases */
 
+static void
+note_outcome(bool is_good, const char *text)
+{
+    master.last_reload.time = time(NULL);
+    master.last_reload.is_good = is_good;
+    snprintf(master.last_reload.text, sizeof(master.last_reload.text), "%s", text);
+    control_settle(CONTROL_EVENT_RELOAD, master.reloads, is_good ? NULL : text, is_good ? text : "");
+}
+
 void
 rollout_fail(int status, const char *format, ...)
 {
@@ -73,6 +84,7 @@ rollout_fail(int status, const char *format, ...)
     if (master.current != NULL) {
         td_log_at(TD_LOG_ERROR, "master", "reload failed: %s", text);
         metrics_reload_failed();
+        note_outcome(false, text);
         notify_send("READY=1\nSTATUS=reload failed: %s", text);
         if (master_open_log(master.current->configuration, &err) < 0)
             td_log_at(TD_LOG_ERROR, "master", "%s", err.text);
@@ -190,6 +202,33 @@ open_pid_file(const td_configuration *configuration, td_err *err)
     return 0;
 }
 
+/* Where none was asked for, and the usual place has no room for one, the daemon goes without. */
+static int
+open_control_socket(const td_configuration *configuration, td_arena *arena, td_err *err)
+{
+    const char *path = controlsocket_path(arena, configuration, master.ini);
+
+    if (master.current != NULL) {
+        if ((path == NULL) != (master.control_path == NULL) ||
+            (path != NULL && strcmp(path, master.control_path) != 0))
+            td_log_at(TD_LOG_WARNING, "master", "control changes with a restart only");
+        return 0;
+    }
+    if (path == NULL)
+        return 0;
+    master.control_path = td_xstrdup(path);
+    int rc = controlsocket_open(master.loop, path, configuration->tornadod.control_group,
+                                requests_asked, err);
+    if (rc == 0)
+        return 0;
+    if (configuration->tornadod.control != NULL) {
+        source_prefix(configuration, "tornadod", "control", err);
+        return rc == TD_EBUSY ? rc : err->code;
+    }
+    td_log_at(TD_LOG_INFO, "master", "%s; commands cannot reach this daemon", err->text);
+    return 0;
+}
+
 /* Everything of a generation that needs no handler's code; then the checker is on its way. */
 int
 rollout_begin(td_err *err)
@@ -202,6 +241,8 @@ rollout_begin(td_err *err)
     rc = master_open_log(master.next->configuration, err);
     if (rc == 0)
         rc = open_pid_file(master.next->configuration, err);
+    if (rc == 0)
+        rc = open_control_socket(master.next->configuration, &master.next->arena, err);
     if (rc == 0)
         rc = generation_open_access_log(master.next, err);
     if (rc == 0)
@@ -224,6 +265,7 @@ begin_reload(void)
     td_err err;
 
     master.reload_again = false;
+    master.reloads++;
     watch_forget(); /* it reads the files as they are now */
     td_log_at(TD_LOG_INFO, "master", "reloading");
     notify_reloading();
@@ -255,6 +297,20 @@ watch_handlers(const struct generation *generation)
         td_log_at(TD_LOG_WARNING, "master", "%s; changes there are noticed at the next reload", err.text);
 }
 
+static void
+tell_who_serves(const struct generation *generation, bool is_reload)
+{
+    char text[128];
+
+    snprintf(text, sizeof(text), "generation %u serves: %zu worker%s, %zu handler%s",
+             generation->number, generation->seats_count, generation->seats_count == 1 ? "" : "s",
+             generation->manifest.instances_count,
+             generation->manifest.instances_count == 1 ? "" : "s");
+    td_log_at(TD_LOG_INFO, "master", "%s", text);
+    if (is_reload)
+        note_outcome(true, text);
+}
+
 /* All of its workers are ready: it takes over. */
 static void
 complete_next(void)
@@ -268,10 +324,7 @@ complete_next(void)
     metrics_generation_serves(master.current->number, master.current->seats_count);
     if (old == NULL)
         finish_first();
-    td_log_at(TD_LOG_INFO, "master", "generation %u serves: %zu worker%s, %zu handler%s",
-              master.current->number, master.current->seats_count,
-              master.current->seats_count == 1 ? "" : "s", master.current->manifest.instances_count,
-              master.current->manifest.instances_count == 1 ? "" : "s");
+    tell_who_serves(master.current, old != NULL);
     warn_of_debug(master.current);
     watch_handlers(master.current);
     if (old != NULL)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/logqueue.h"
 #include "daemon/accesslog.h"
 #include "daemon/generation.h"
@@ -158,6 +159,13 @@ on_limit(struct ev_loop *unused, ev_timer *timer, int revents)
 
     (void)unused;
     (void)revents;
+    if (seat->retires) {
+        td_log_at(TD_LOG_WARNING, "master",
+                  "worker %u (pid %d) did not leave within drain_timeout and is killed",
+                  seat->number, (int)seat->pid);
+        kill(seat->pid, SIGKILL);
+        return;
+    }
     td_arena_init(&arena);
     td_str doing = postmortem_describe(&arena, seat->slot, &generation->manifest);
     snprintf(seat->reason, sizeof(seat->reason),
@@ -245,6 +253,7 @@ seat_spawn(struct seat *seat, td_err *err)
 
     seat->reason[0] = '\0';
     seat->hung = false;
+    seat->is_outdated = false;
     seat->slot = scoreboard_take();
     if (seat->slot == NULL)
         return td_err_set(err, TD_EBUSY, "more than %d workers in all generations",
@@ -265,6 +274,8 @@ seat_spawn(struct seat *seat, td_err *err)
     td_ring_hide_from_children(seat->access_ring);
     seat->pid = pid;
     metrics_worker_forked(scoreboard_place(seat->slot), pid);
+    seat->lives++;
+    seat->spawned_ns = td_clock_ns();
     seat->slot->pid = pid;
     seat->slot->worker = seat->number;
     seat->slot->generation = seat->generation->number;
@@ -297,6 +308,22 @@ seat_hear_last_words(struct seat *seat)
     td_logqueue_inherit(seat->log_ring);
     accesslog_inherit(&access, whose);
     seat_listen(seat);
+}
+
+void
+seat_retire(struct seat *seat)
+{
+    const int64_t limit_ms =
+        seat->generation->configuration->tornadod.drain_timeout_ms + SEAT_KILL_AFTER_MS;
+
+    seat->retires = true;
+    metrics_worker_is(scoreboard_place(seat->slot), METRICS_DRAINING);
+    ev_timer_stop(loop, &seat->limit);
+    ev_now_update(loop);
+    ev_timer_set(&seat->limit, (double)limit_ms / 1000., 0.);
+    ev_timer_start(loop, &seat->limit);
+    if (!seat->ready || seat_send(seat, CONTROL_DRAIN, NULL, NULL) < 0)
+        kill(seat->pid, SIGKILL);
 }
 
 void

@@ -15,6 +15,8 @@
 #include "daemon/control.h"
 #include "daemon/scoreboard.h"
 
+#define SEAT_KILL_AFTER_MS 1000 /* beyond drain_timeout: the worker should have ended by then */
+
 struct generation;
 
 struct seat {
@@ -24,7 +26,11 @@ struct seat {
     pid_t pid;        /* 0: nobody sits here */
     bool ready;       /* it has said so */
     int64_t ready_ns; /* when, monotonic */
-    bool retires;     /* who sits here is to leave, and nobody comes after */
+    int64_t spawned_ns;     /* when the one that sits here came */
+    unsigned lives;         /* workers that ever sat here */
+    bool retires;           /* who sits here is to leave, and nobody comes after */
+    bool is_outdated;       /* it was forked before something that it should know of */
+    struct seat *replaces;  /* once this one is ready, that one retires; NULL: none */
     struct slot *slot;
     td_ring *log_ring, *access_ring; /* lines of the worker on their way; NULL: nobody sits here */
     ev_io control;                 /* fd -1: closed */
@@ -63,6 +69,9 @@ void seat_clear(struct seat *seat);
 /* Spawn again: at once after a good life, else after a pause, whose milliseconds are returned. */
 int seat_respawn(struct seat *seat);
 void seat_cancel_respawn(struct seat *seat);
+
+/* Tell the worker to leave for good, and end it if it is not gone a second after drain_timeout. */
+void seat_retire(struct seat *seat);
 
 /* Read what the worker has said until now. */
 void seat_listen(struct seat *seat);

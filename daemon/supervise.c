@@ -9,15 +9,31 @@
 #include "daemon/master_internal.h"
 #include "daemon/postmortem.h"
 
+/* Who is to come in its place while it still sits there; NULL: nobody. */
+static struct seat *
+successor_of(const struct seat *seat)
+{
+    GENERATION_EACH(other, seat->generation) {
+        if (other->replaces == seat)
+            return other;
+    }
+    return NULL;
+}
+
 void
 supervise_seat_ready(struct seat *seat)
 {
     struct generation *generation = seat->generation;
 
+    if (seat->replaces != NULL)
+        seat_retire(seat->replaces);
+    seat->replaces = NULL;
     if (generation == master.next)
         rollout_seat_ready(generation);
     else
         master_tell_status();
+    if (seat->is_outdated)
+        supervise_replace(seat);
 }
 
 void
@@ -75,7 +91,7 @@ quarantine(struct generation *generation, uint32_t index)
 
     td_log_at(TD_LOG_CRITICAL, "master",
               "handler %s (%s) is quarantined: %lld crashes within quarantine_window (%lld ms); its "
-              "routes answer 503 until the next reload",
+              "routes answer 503 until the next reload, or tornadod handlers release",
               instance->name, instance->file, (long long)settings->quarantine_crashes,
               (long long)settings->quarantine_window_ms);
     GENERATION_EACH(seat, generation) {
@@ -108,6 +124,73 @@ replace(struct seat *seat, pid_t pid, int status, td_str text)
     master_tell_status();
 }
 
+/* ---- one for another */
+
+void
+supervise_replace(struct seat *seat)
+{
+    td_err err;
+
+    if (seat->pid == 0 || seat->retires)
+        return; /* the next one comes by itself, or none is wanted */
+    seat->is_outdated = !seat->ready;
+    if (seat->is_outdated || successor_of(seat) != NULL)
+        return; /* its turn comes when it is ready, or it is there already */
+    struct seat *successor = generation_add_successor(seat);
+    if (seat_spawn(successor, &err) < 0) {
+        td_log_at(TD_LOG_ERROR, "master", "%s; the old one goes on", err.text);
+        generation_remove_seat(successor);
+    }
+}
+
+/*
+ * Workers that started while it was quarantined have never loaded it, so no message brings it back:
+ * each is replaced.
+ */
+bool
+supervise_release(struct generation *generation, const char *instance)
+{
+    const struct manifest *manifest = &generation->manifest;
+    bool found = false;
+
+    for (size_t i = 0; i < manifest->instances_count; i++) {
+        if (strcmp(manifest->instances[i].name, instance) != 0 ||
+            !quarantine_release(&generation->quarantine, (uint32_t)i + 1))
+            continue;
+        metrics_handler_released(generation->places.handlers[i]);
+        found = true;
+    }
+    if (!found)
+        return false;
+    td_log_at(TD_LOG_INFO, "master", "handler %s is released from quarantine", instance);
+    GENERATION_EACH(seat, generation)
+        supervise_replace(seat);
+    return true;
+}
+
+/* ---- the end of one */
+
+/* A successor that dies before it is ready leaves its place to the one before. */
+static bool
+is_expendable(const struct seat *seat)
+{
+    return seat->retires || seat->replaces != NULL || successor_of(seat) != NULL;
+}
+
+static void
+remove_expendable(struct seat *seat, int status, td_str text)
+{
+    struct seat *successor = successor_of(seat);
+
+    if (successor != NULL)
+        successor->replaces = NULL;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        td_log_at(TD_LOG_ERROR, "master", "%s%s", text.ptr,
+                  seat->replaces != NULL ? "; the one before goes on" : "");
+    generation_remove_seat(seat);
+    master_tell_status();
+}
+
 static void
 on_worker_ended(struct seat *seat, int status)
 {
@@ -136,6 +219,8 @@ on_worker_ended(struct seat *seat, int status)
             master_forget(generation);
     } else if (generation == master.next && master.phase == PHASE_CANARY) {
         rollout_fail(EX_CONFIG, "%s", text.ptr);
+    } else if (is_expendable(seat)) {
+        remove_expendable(seat, status, text);
     } else {
         replace(seat, pid, status, text);
     }

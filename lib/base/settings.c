@@ -21,6 +21,7 @@
 #define TD_BETWEEN(min_, max_) .min = (min_), .max = (max_)
 #define TD_WORD_OR(word_, min_, max_) .word = (word_), .min = (min_), .max = (max_)
 #define TD_ONE_OF(...) .choices = (const char *const[]){__VA_ARGS__, NULL}
+#define TD_OR_WORD(word_) .word = (word_)
 #define TD_ANY .word = NULL
 #define ROW(struct_, field_, key_, kind_, default__, text_, ...)                                   \
     {.key = (key_),                                                                                \
@@ -301,7 +302,10 @@ parse_value(td_arena *arena, const td_setting_row *row, const char *text, td_sou
         *(const char **)field = text[0] == '\0' && row->default_text == NULL ? NULL : text;
         return 0;
     case TD_KIND_PATH:
-        *(const char **)field = text[0] == '\0' ? NULL : absolute_path(arena, text, source);
+        if (row->word != NULL && strcmp(text, row->word) == 0)
+            *(const char **)field = text;
+        else
+            *(const char **)field = text[0] == '\0' ? NULL : absolute_path(arena, text, source);
         return 0;
     }
     return TD_EINVAL;

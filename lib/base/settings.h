@@ -43,7 +43,7 @@ TD_PRIVATE const td_limits *td_limits_defaults(void);
 #define TD_SETTING_BOOL(field) bool field;
 #define TD_SETTING_TEXT(field) const char *field;
 #define TD_SETTING_SECRET(field) const char *field;
-#define TD_SETTING_PATH(field) const char *field;    /* absolute */
+#define TD_SETTING_PATH(field) const char *field;    /* absolute, or the word of its bounds */
 #define TD_SETTING_ADDRESS(field) const char *field; /* td_value_parse_address takes it */
 #define TD_SETTING_CHOICE(field) int field;          /* index of the word: an enum in that order */
 #define TD_SETTING_NETWORKS(field) td_networks field;

@@ -126,6 +126,9 @@ class Daemon:
         self.env = {**os.environ, **(env or {}), "NOTIFY_SOCKET": self.notifications.path}
         if "handlers_watch" not in tornadod:  # files come and go here, and reloads when they are asked for
             args = ("--set", "tornadod.handlers_watch=off", *args)
+        self.control = os.path.join(self.folder, "control.sock")
+        if "control =" not in tornadod:
+            args = ("--set", f"tornadod.control={self.control}", *args)
         self.command = [*wrapper, os.path.join(BUILD, "tornadod"), "-c", self.ini_path, *args]
 
         os.mkdir(self.handlers)
@@ -244,6 +247,10 @@ class Daemon:
                 assert not COMPLAINTS.search(text), text
         finally:
             self.close()
+
+    def command_line(self, name, *args, **more):
+        """`tornadod NAME ...`, asking this daemon."""
+        return run(name, "--control", self.control, *args, **more)
 
     # ---- talking to it
 

@@ -47,9 +47,32 @@ START_TEST(crashes_are_counted_within_the_window)
 }
 END_TEST
 
+START_TEST(one_that_is_released_starts_afresh)
+{
+    const td_tornadod_settings settings = {.quarantine_crashes = 2, .quarantine_window_ms = 60000};
+    struct quarantine quarantine;
+    td_arena arena;
+
+    td_arena_init(&arena);
+    quarantine_init(&quarantine, &arena, 2, &settings);
+    ck_assert(!quarantine_release(&quarantine, 2));
+    quarantine_note(&quarantine, 2, 1 * S);
+    ck_assert(quarantine_note(&quarantine, 2, 2 * S));
+    ck_assert(!quarantine_release(&quarantine, 1));
+    ck_assert(!quarantine_release(&quarantine, 0));
+    ck_assert(!quarantine_release(&quarantine, 3));
+    ck_assert(quarantine_release(&quarantine, 2));
+    ck_assert(!quarantine.is_in[1]);
+    ck_assert(!quarantine_note(&quarantine, 2, 3 * S)); /* the two before are forgotten */
+    ck_assert(quarantine_note(&quarantine, 2, 4 * S));
+    td_arena_fini(&arena);
+}
+END_TEST
+
 static void
 fill(TCase *tcase)
 {
+    tcase_add_test(tcase, one_that_is_released_starts_afresh);
     ADD_TABLE(tcase, crashes_are_counted_within_the_window, cases);
 }
 

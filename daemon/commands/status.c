@@ -1,0 +1,135 @@
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "daemon/commands/client.h"
+
+#define AGE_OF(object, text) client_format_age(client_seconds((object), "uptime_seconds"), (text))
+
+static void
+print_labelled(const char *label, const char *text)
+{
+    printf("%-12s ", label);
+    client_print(text);
+    putchar('\n');
+}
+
+static void
+print_listeners(const json_t *listeners)
+{
+    const json_t *listener;
+    size_t i;
+
+    json_array_foreach(listeners, i, listener) {
+        printf("%-12s ", i == 0 ? "listening" : "");
+        client_print(client_text(listener, "url"));
+        putchar('\n');
+    }
+}
+
+static void
+print_last_reload(const json_t *reload)
+{
+    const time_t when = (time_t)client_number(reload, "time");
+    struct tm local;
+    char text[64];
+
+    if (!json_is_object(reload))
+        return;
+    strftime(text, sizeof(text), "%F %T", localtime_r(&when, &local));
+    printf("%-12s %s, %s: ", "last reload", text,
+           json_is_true(json_object_get(reload, "ok")) ? "good" : "FAILED");
+    client_print(client_text(reload, "text"));
+    putchar('\n');
+}
+
+static void
+print_worker(const json_t *worker)
+{
+    char age[CLIENT_AGE_SIZE];
+
+    AGE_OF(worker, age);
+    printf("  %6lld %9lld  %-9s %10s %9lld %12lld\n", (long long)client_number(worker, "number"),
+           (long long)client_number(worker, "pid"), client_text(worker, "state"), age,
+           (long long)client_number(worker, "restarts"),
+           (long long)client_number(worker, "requests"));
+}
+
+static void
+print_quarantine(const json_t *handlers)
+{
+    const json_t *handler;
+    size_t i;
+
+    json_array_foreach(handlers, i, handler) {
+        if (!json_is_true(json_object_get(handler, "quarantined")))
+            continue;
+        fputs("  in quarantine: ", stdout);
+        client_print(client_text(handler, "name"));
+        fputs(" (", stdout);
+        client_print(client_text(handler, "file"));
+        puts(")");
+    }
+}
+
+static void
+print_generation(const json_t *generation)
+{
+    const json_t *workers = json_object_get(generation, "workers"), *worker;
+    size_t i;
+
+    printf("\ngeneration %lld, %s: %zu handlers\n", (long long)client_number(generation, "number"),
+           client_text(generation, "state"),
+           json_array_size(json_object_get(generation, "handlers")));
+    puts("  worker       pid  state            age  restarts     requests");
+    json_array_foreach(workers, i, worker)
+        print_worker(worker);
+    print_quarantine(json_object_get(generation, "handlers"));
+}
+
+static void
+print_status(const json_t *status)
+{
+    const json_t *generations = json_object_get(status, "generations"), *generation;
+    const char *ini = client_text(status, "ini");
+    char age[CLIENT_AGE_SIZE];
+    size_t i;
+
+    AGE_OF(status, age);
+    printf("tornadod %s, pid %lld: %s, up %s\n", client_text(status, "version"),
+           (long long)client_number(status, "pid"), client_text(status, "state"), age);
+    print_labelled("settings", ini[0] != '\0' ? ini : "defaults");
+    print_listeners(json_object_get(status, "listeners"));
+    printf("%-12s %lld\n", "requests", (long long)client_number(status, "requests"));
+    print_last_reload(json_object_get(status, "last_reload"));
+    json_array_foreach(generations, i, generation)
+        print_generation(generation);
+}
+
+int
+command_status(int argc, char **argv)
+{
+    const char *path = NULL;
+    bool as_json = false;
+    const struct command_option own[] = {{"json", NULL, "as JSON, all there is", &as_json, NULL},
+                                         CLIENT_OPTION(path)};
+    struct command_line line;
+    td_err err;
+    int exit_status;
+
+    if (!COMMAND_LINE_READ(argc, argv, own, 0, &line, &exit_status))
+        return exit_status;
+    json_t *status = client_status(&line, path, &err);
+    if (status == NULL) {
+        exit_status = client_fail(argv[0], &err);
+    } else if (as_json) {
+        json_dumpf(status, stdout, JSON_INDENT(2));
+        putchar('\n');
+        exit_status = EXIT_SUCCESS;
+    } else {
+        print_status(status);
+        exit_status = EXIT_SUCCESS;
+    }
+    json_decref(status);
+    command_line_fini(&line);
+    return exit_status;
+}

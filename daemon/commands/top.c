@@ -1,0 +1,216 @@
+/*
+ * The daemon's status once a second, with what has changed since the one before: workers, and the
+ * routes that were asked most.  The first picture shows the average since each worker came.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "daemon/commands/client.h"
+
+#define ROUTES_SHOWN 15
+#define TO_THE_TOP "\033[H\033[J"
+
+struct picture {
+    json_t *status;
+    double taken_s; /* monotonic */
+};
+
+static double
+now_s(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* ---- workers */
+
+static const json_t *
+find_worker(const json_t *status, int64_t pid)
+{
+    const json_t *generation, *worker;
+    size_t i, j;
+
+    json_array_foreach(json_object_get(status, "generations"), i, generation) {
+        json_array_foreach(json_object_get(generation, "workers"), j, worker) {
+            if (client_number(worker, "pid") == pid)
+                return worker;
+        }
+    }
+    return NULL;
+}
+
+static double
+rate_of(const json_t *worker, const struct picture *now, const struct picture *before)
+{
+    const json_t *then = find_worker(before->status, client_number(worker, "pid"));
+    const int64_t since = then != NULL ? client_number(then, "requests") : 0;
+    const double elapsed_s =
+        then != NULL ? now->taken_s - before->taken_s : client_seconds(worker, "uptime_seconds");
+
+    return elapsed_s > 0 ? (double)(client_number(worker, "requests") - since) / elapsed_s : 0;
+}
+
+static void
+print_workers(const json_t *generation, const struct picture *now, const struct picture *before)
+{
+    const json_t *worker;
+    char age[CLIENT_AGE_SIZE];
+    size_t i;
+
+    json_array_foreach(json_object_get(generation, "workers"), i, worker) {
+        client_format_age(client_seconds(worker, "uptime_seconds"), age);
+        printf("%10lld %6lld %9lld  %-9s %10s %8lld %12lld %10.1f\n",
+               (long long)client_number(generation, "number"),
+               (long long)client_number(worker, "number"), (long long)client_number(worker, "pid"),
+               client_text(worker, "state"), age, (long long)client_number(worker, "restarts"),
+               (long long)client_number(worker, "requests"), rate_of(worker, now, before));
+    }
+}
+
+/* ---- routes */
+
+struct busy {
+    const json_t *route;
+    int64_t requests; /* since the picture before */
+};
+
+static const json_t *
+routes_of(const json_t *status)
+{
+    return json_object_get(json_object_get(status, "metrics"), "routes");
+}
+
+static bool
+is_same_route(const json_t *a, const json_t *b)
+{
+    static const char *const keys[] = {"handler", "application", "hosts", "route", "wanted"};
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+        if (strcmp(client_text(a, keys[i]), client_text(b, keys[i])) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Routes keep their places, so it mostly stands where it stood. */
+static int64_t
+requests_before(const json_t *route, const json_t *routes, size_t place)
+{
+    const json_t *other = json_array_get(routes, place);
+    size_t i;
+
+    if (other != NULL && is_same_route(route, other))
+        return client_number(other, "requests");
+    json_array_foreach(routes, i, other) {
+        if (is_same_route(route, other))
+            return client_number(other, "requests");
+    }
+    return 0;
+}
+
+static int
+compare_busy(const void *a, const void *b)
+{
+    const struct busy *x = a, *y = b;
+
+    return (x->requests < y->requests) - (x->requests > y->requests);
+}
+
+static void
+print_busy(const struct busy *busy, double elapsed_s)
+{
+    printf("%10.1f %12lld  ", elapsed_s > 0 ? (double)busy->requests / elapsed_s : 0,
+           (long long)client_number(busy->route, "requests"));
+    client_print(client_text(busy->route, "route"));
+    fputs("  ", stdout);
+    client_print(client_text(busy->route, "handler"));
+    putchar('\n');
+}
+
+static void
+print_routes(const struct picture *now, const struct picture *before)
+{
+    const json_t *routes = routes_of(now->status), *route;
+    const double elapsed_s = before->status != NULL ? now->taken_s - before->taken_s
+                                                    : client_seconds(now->status, "uptime_seconds");
+    const size_t count = json_array_size(routes);
+    struct busy *all = calloc(count + 1, sizeof(*all));
+    size_t i;
+
+    if (count == 0 || all == NULL) {
+        free(all);
+        return;
+    }
+    json_array_foreach(routes, i, route)
+        all[i] = (struct busy){
+            route, client_number(route, "requests") -
+                       requests_before(route, routes_of(before->status), i)};
+    qsort(all, count, sizeof(*all), compare_busy);
+    puts("\nrequests/s     requests  route  handler");
+    for (i = 0; i < count && i < ROUTES_SHOWN && all[i].requests > 0; i++)
+        print_busy(&all[i], elapsed_s);
+    free(all);
+}
+
+/* ---- */
+
+static void
+print_picture(const struct picture *now, const struct picture *before)
+{
+    const json_t *generation;
+    char age[CLIENT_AGE_SIZE];
+    size_t i;
+
+    client_format_age(client_seconds(now->status, "uptime_seconds"), age);
+    printf("tornadod %s, pid %lld: %s, up %s, %lld requests\n\n",
+           client_text(now->status, "version"), (long long)client_number(now->status, "pid"),
+           client_text(now->status, "state"), age,
+           (long long)client_number(now->status, "requests"));
+    puts("generation worker       pid  state            age restarts     requests requests/s");
+    json_array_foreach(json_object_get(now->status, "generations"), i, generation)
+        print_workers(generation, now, before);
+    print_routes(now, before);
+    fflush(stdout);
+}
+
+static int
+watch(const struct command_line *line, const char *path, bool once, td_err *err)
+{
+    struct picture before = {NULL, 0}, now;
+    const bool is_terminal = isatty(STDOUT_FILENO) == 1;
+
+    while ((now.status = client_status(line, path, err)) != NULL) {
+        now.taken_s = now_s();
+        if (is_terminal && !once)
+            fputs(TO_THE_TOP, stdout);
+        print_picture(&now, &before);
+        json_decref(before.status);
+        before = now;
+        if (once || ferror(stdout))
+            break;
+        sleep(1);
+    }
+    json_decref(before.status);
+    return now.status != NULL ? 0 : err->code;
+}
+
+int
+command_top(int argc, char **argv)
+{
+    const char *path = NULL;
+    bool once = false;
+    const struct command_option own[] = {{"once", NULL, "one picture, and no more", &once, NULL},
+                                         CLIENT_OPTION(path)};
+    struct command_line line;
+    td_err err;
+    int status;
+
+    if (!COMMAND_LINE_READ(argc, argv, own, 0, &line, &status))
+        return status;
+    status = watch(&line, path, once, &err) == 0 ? EXIT_SUCCESS : client_fail(argv[0], &err);
+    command_line_fini(&line);
+    return status;
+}

@@ -1,0 +1,13 @@
+/*
+ * What the master knows of itself, its generations, workers and handlers, and what is counted
+ * ("metrics", of status.h): the answer to `tornadod status --json`.
+ */
+#ifndef DAEMON_FACTS_H
+#define DAEMON_FACTS_H
+
+#include "base/buf.h"
+
+/* One JSON object and a line feed. */
+void facts_put(td_buf *out);
+
+#endif
