@@ -15,6 +15,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -58,11 +59,22 @@ td_tls_configure(const char *ca_certs)
     ca_certs_default = ca_certs;
 }
 
+/* OpenSSL writes to sockets as to files: who has gone would end a program that has not thought of it. */
+static void
+ignore_sigpipe(void)
+{
+    struct sigaction action;
+
+    if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL)
+        signal(SIGPIPE, SIG_IGN);
+}
+
 static void
 open_cache(void)
 {
     if (cache != NULL)
         return;
+    ignore_sigpipe();
     cache = td_xcalloc(1, sizeof(*cache));
     td_list_init(&cache->contexts);
     td_list_init(&cache->sessions);
