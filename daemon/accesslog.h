@@ -18,6 +18,7 @@ typedef struct accesslog accesslog;
 
 struct accesslog_options {
     td_access_format format;
+    uint32_t sample; /* one line in so many, errors excepted; 0: 1 */
     int fd;            /* stays the caller's; -1: each line goes to the log of the process */
     td_ring *ring;     /* outlives it */
     uint64_t *dropped; /* lines: counted in there; outlives it */

@@ -2,6 +2,7 @@
 
 #include <string.h>
 #include "base/assert.h"
+#include "base/log.h"
 #include "daemon/instance.h"
 #include "daemon/middleware.h"
 #include "daemon/plugin.h"
@@ -79,6 +80,24 @@ make_instance(struct site *site, size_t i, td_err *err)
     return 0;
 }
 
+/* Of [handler:NAME] log_level: 0 is "inherit", the others follow as in td_log_level. */
+static void
+set_log_levels(struct site *site)
+{
+    const size_t count = site->plan->instances_count;
+    td_log_module *modules = TD_ARENA_ARRAY(site->arena, td_log_module, count + 1);
+    size_t used = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const td_instance *instance = &site->instances[i];
+
+        if (instance->plugin != NULL && instance->section->log_level > 0)
+            modules[used++] = (td_log_module){
+                instance->name, (td_log_level)(instance->section->log_level - 1)};
+    }
+    td_log_set_modules(modules, used);
+}
+
 static void
 create_applications(struct site *site)
 {
@@ -110,6 +129,7 @@ site_open(struct site *site, const struct plan *plan, td_arena *arena,
         if (make_instance(site, i, &err) < 0)
             note(&outcome, &err);
     }
+    set_log_levels(site);
     return outcome.rc;
 }
 

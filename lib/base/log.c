@@ -46,6 +46,9 @@ enum writing {
 static struct {
     td_log_target target;
     td_log_level level;
+    td_log_level least; /* of level and those of the modules */
+    const td_log_module *modules;
+    size_t modules_count;
     int fd; /* STDERR_FILENO is not ours: never closed, never replaced */
     enum writing writing;
     bool has_colours;
@@ -56,6 +59,7 @@ static struct {
 } log_state = {
     .target = TD_LOG_STDERR,
     .level = TD_LOG_INFO,
+    .least = TD_LOG_INFO,
     .fd = STDERR_FILENO,
     .writing = WRITE_POLLED,
     .identifier = "tornadod",
@@ -310,11 +314,53 @@ td_log_divert(td_log_take_fn *take)
     taker = take;
 }
 
+/* ---- levels */
+
 bool
 td_log_wants(td_log_level level)
 {
+    return level >= log_state.least;
+}
+
+static bool
+is_wanted(td_log_level level, const char *module)
+{
+    if (level < log_state.least)
+        return false;
+    for (size_t i = 0; i < log_state.modules_count; i++) {
+        if (log_state.modules[i].name == module)
+            return level >= log_state.modules[i].level;
+    }
     return level >= log_state.level;
 }
+
+void
+td_log_set_modules(const td_log_module *modules, size_t count)
+{
+    log_state.modules = modules;
+    log_state.modules_count = count;
+    log_state.least = log_state.level;
+    for (size_t i = 0; i < count; i++) {
+        if (modules[i].level < log_state.least)
+            log_state.least = modules[i].level;
+    }
+}
+
+static const char *
+current_module(void)
+{
+    const char *module = td_log_current_module != NULL ? td_log_current_module() : NULL;
+
+    return module != NULL ? module : "handler";
+}
+
+bool
+td_log_enabled(td_log_level level)
+{
+    return td_log_wants(level) && is_wanted(level, current_module());
+}
+
+/* ---- logging */
 
 uint64_t
 td_log_dropped(void)
@@ -334,7 +380,7 @@ td_log_vat(td_log_level level, const char *module, const char *format, va_list a
     const int saved_errno = errno;
     char text[LINE_SIZE];
 
-    if (!td_log_wants(level))
+    if (!is_wanted(level, module))
         return;
     if (vsnprintf(text, sizeof(text), format, args) >= 0)
         deliver(level, module, text);
@@ -354,15 +400,16 @@ td_log_at(td_log_level level, const char *module, const char *format, ...)
 void
 td_log(td_log_level level, const char *format, ...)
 {
-    const char *module = td_log_current_module != NULL ? td_log_current_module() : NULL;
     va_list args;
 
     if (format == NULL || (unsigned)level > TD_LOG_CRITICAL) {
         format = "td_log: the level is none, or the format NULL";
         level = TD_LOG_ERROR;
     }
+    if (!td_log_wants(level))
+        return;
     va_start(args, format);
-    td_log_vat(level, module != NULL ? module : "handler", format, args);
+    td_log_vat(level, current_module(), format, args);
     va_end(args);
 }
 
@@ -374,7 +421,7 @@ td_log_gated(td_log_gate *gate, td_log_level level, const char *module, const ch
     char text[LINE_SIZE];
     va_list args;
 
-    if (!td_log_wants(level))
+    if (!is_wanted(level, module))
         return;
     if ((last_ns != 0 && now_ns - last_ns < TD_NS_PER_S) ||
         !__atomic_compare_exchange_n(&gate->last_ns, &last_ns, now_ns, false, __ATOMIC_RELAXED,
@@ -502,6 +549,7 @@ td_log_open(const td_log_options *options, td_err *err)
     free(log_state.path);
     log_state.target = options->target;
     log_state.level = options->level;
+    td_log_set_modules(log_state.modules, log_state.modules_count);
     log_state.fd = opened.fd;
     log_state.writing = opened.writing;
     log_state.address = opened.address;

@@ -43,7 +43,17 @@ TD_PRIVATE void td_log_set_fd(int fd); /* takes the descriptor over */
 /* What stands in front of each line of this process: "master", "worker 2".  Copied. */
 TD_PRIVATE void td_log_set_role(const char *role);
 
-TD_PRIVATE bool td_log_wants(td_log_level level);
+TD_PRIVATE bool td_log_wants(td_log_level level); /* of some module at least */
+
+/*
+ * Levels in place of the one of td_log_open, for lines whose module is that very string and not one
+ * that reads the same.  They outlive the log; before threads exist.
+ */
+typedef struct td_log_module {
+    const char *name;
+    td_log_level level;
+} td_log_module;
+TD_PRIVATE void td_log_set_modules(const td_log_module *modules, size_t count);
 TD_PRIVATE uint64_t td_log_dropped(void); /* lines lost so far in this process */
 
 /* Count them there from now on, where others may look; it outlives the log. */

@@ -180,6 +180,37 @@ START_TEST(the_end_does_not_wait_for_ever)
 }
 END_TEST
 
+/* Two kinds of request by turns: as many of the one as of the other, and every error. */
+START_TEST(one_in_so_many_and_every_error)
+{
+    struct accesslog_options options = options_for(open_file("access.log"));
+    td_request request = {.peer = {.address_len = 4}, .head.method_name = TD_STR("GET")};
+    char line[256];
+    int counts[2] = {0, 0}, errors = 0;
+
+    options.sample = 10;
+    ck_assert_int_eq(accesslog_create(loop, &options, &log_under_test, NULL), 0);
+    for (int i = 0; i < 2000; i++) {
+        request.status = i % 100 == 99 ? 404 : 200;
+        request.head.target = i % 2 == 0 ? TD_STR("/even") : TD_STR("/odd");
+        accesslog_add(log_under_test, &request, 0);
+    }
+    accesslog_destroy(&log_under_test);
+    lseek(options.fd, 0, SEEK_SET);
+    FILE *file = fdopen(options.fd, "r");
+    while (fgets(line, sizeof(line), file) != NULL) {
+        errors += strstr(line, "404 ") != NULL;
+        counts[strstr(line, "/odd") != NULL] += strstr(line, "200 ") != NULL;
+    }
+    fclose(file);
+    ck_assert_int_eq(errors, 20);
+    ck_assert_int_ge(counts[0], 95);
+    ck_assert_int_le(counts[0], 105);
+    ck_assert_int_ge(counts[1], 93);
+    ck_assert_int_le(counts[1], 103);
+}
+END_TEST
+
 /* A child adds lines and dies at once, as one that crashes does. */
 static void
 add_and_die(int fd, int first, int last)
@@ -263,6 +294,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, another_file_takes_over_at_a_line);
     tcase_add_test(tcase, a_reader_that_sleeps_costs_lines_and_no_time);
     tcase_add_test(tcase, the_end_does_not_wait_for_ever);
+    tcase_add_test(tcase, one_in_so_many_and_every_error);
     tcase_add_test(tcase, what_a_killed_worker_left_is_written);
     tcase_add_loop_test(tcase, what_nobody_takes_then_is_counted, 0, 2);
     tcase_add_loop_test(tcase, a_ring_gone_mad_harms_nobody, 0, 2);

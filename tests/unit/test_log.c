@@ -143,6 +143,31 @@ START_TEST(less_important_lines_are_left_out)
 }
 END_TEST
 
+START_TEST(a_module_may_have_a_level_of_its_own)
+{
+    static const char loud[] = "loud", quiet[] = "quiet";
+    static const td_log_module modules[] = {{loud, TD_LOG_DEBUG}, {quiet, TD_LOG_ERROR}};
+    static const char namesake[] = {'l', 'o', 'u', 'd', 0};
+
+    open_log(TD_LOG_FILE, TD_LOG_WARNING, path);
+    td_log_set_modules(modules, 2);
+    ck_assert(td_log_wants(TD_LOG_DEBUG));
+    td_log_at(TD_LOG_DEBUG, loud, "1");
+    td_log_at(TD_LOG_WARNING, quiet, "no");
+    td_log_at(TD_LOG_ERROR, quiet, "2");
+    td_log_at(TD_LOG_INFO, namesake, "no");
+    td_log_at(TD_LOG_INFO, "http", "no");
+    td_log_at(TD_LOG_WARNING, "http", "3");
+    td_log_current_module = plugin_name; /* it has none */
+    td_log_info("no");
+    ck_assert(!td_log_enabled(TD_LOG_INFO) && td_log_enabled(TD_LOG_WARNING));
+    td_log_warning("4");
+    td_log_set_modules(NULL, 0);
+    td_log_at(TD_LOG_DEBUG, loud, "no");
+    assert_matches(content(path), "^[^\n]* 1\n[^\n]* 2\n[^\n]* 3\n[^\n]* 4\n$");
+}
+END_TEST
+
 START_TEST(a_long_line_is_cut_and_says_so)
 {
     static char text[10000];
@@ -466,6 +491,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, the_role_stands_in_front_of_the_module);
     tcase_add_test(tcase, a_handlers_line_carries_its_name);
     tcase_add_test(tcase, less_important_lines_are_left_out);
+    tcase_add_test(tcase, a_module_may_have_a_level_of_its_own);
     tcase_add_loop_test(tcase, a_long_line_is_cut_and_says_so, 0, 2);
     tcase_add_test(tcase, errno_survives_a_line);
     tcase_add_test(tcase, a_file_is_appended_to_and_not_readable_for_all);
