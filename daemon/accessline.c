@@ -10,6 +10,9 @@
 #include "base/buf.h"
 #include "base/escape.h"
 #include "base/put.h"
+#include "http/traceparent.h"
+#include "web/handler.h"
+#include "web/visitor.h"
 
 enum {
     URI_MAX = 8192, /* bytes after escaping */
@@ -18,7 +21,7 @@ enum {
     HOST_MAX = 256,
     OTHERS_MAX = 512, /* numbers, dates, names of JSON members */
 };
-_Static_assert(URI_MAX + METHOD_MAX + 2 * FIELD_MAX + HOST_MAX + OTHERS_MAX <= ACCESSLINE_MAX,
+_Static_assert(URI_MAX + 3 * METHOD_MAX + 2 * FIELD_MAX + 2 * HOST_MAX + OTHERS_MAX <= ACCESSLINE_MAX,
                "a line must fit");
 
 static const char tornado_prefix[] = "[I 241121 19:42:50 access] ";
@@ -59,8 +62,8 @@ is_plain_word(uint64_t word)
     return (hits & tops) == 0;
 }
 
-static char *
-put_escaped(char *at, td_str s, size_t max)
+char *
+accessline_put_escaped(char *at, td_str s, size_t max)
 {
     char *const end = at + max;
 
@@ -75,6 +78,24 @@ put_escaped(char *at, td_str s, size_t max)
         s.len -= 8;
     }
     return at + td_log_escape_into(at, (size_t)(end - at), s);
+}
+
+char *
+accessline_put_fraction(char *at, int64_t ns, int digits)
+{
+    int64_t unit = 100000000;
+
+    *at++ = '.';
+    for (; digits > 0; digits--, unit /= 10)
+        *at++ = (char)('0' + ns / unit % 10);
+    return at;
+}
+
+td_str
+accessline_handler(const td_request *request)
+{
+    return request->handler != NULL ? td_str_of(td_handler_route(request->handler)->instance->name)
+                                    : td_str_make(NULL, 0);
 }
 
 static char *
@@ -127,9 +148,9 @@ format_tornado(const td_request *request, int64_t duration_ns, time_t now, char 
     at = put_tornado_prefix(at, request->status, now);
     at = td_put_decimal(at, (uint64_t)request->status);
     *at++ = ' ';
-    at = put_escaped(at, or_dash(request->head.method_name), METHOD_MAX);
+    at = accessline_put_escaped(at, or_dash(request->head.method_name), METHOD_MAX);
     *at++ = ' ';
-    at = put_escaped(at, or_dash(request->head.target), URI_MAX);
+    at = accessline_put_escaped(at, or_dash(request->head.target), URI_MAX);
     at = TD_PUT(at, " (");
     at = put_peer(at, request);
     at = TD_PUT(at, ") ");
@@ -160,9 +181,9 @@ format_combined(const td_request *request, time_t now, char *at)
     at = put_peer(at, request);
     at = put_combined_date(at, now);
     if (request->head.method_name.len > 0) {
-        at = put_escaped(at, request->head.method_name, METHOD_MAX);
+        at = accessline_put_escaped(at, request->head.method_name, METHOD_MAX);
         *at++ = ' ';
-        at = put_escaped(at, request->head.target, URI_MAX);
+        at = accessline_put_escaped(at, request->head.target, URI_MAX);
         at = TD_PUT(at, " HTTP/1.");
         *at++ = (char)('0' + request->head.minor % 10);
     } else {
@@ -173,9 +194,9 @@ format_combined(const td_request *request, time_t now, char *at)
     *at++ = ' ';
     at = td_put_decimal(at, request->body_sent);
     at = TD_PUT(at, " \"");
-    at = put_escaped(at, header_or_dash(request, TD_STR("Referer")), FIELD_MAX);
+    at = accessline_put_escaped(at, header_or_dash(request, TD_STR("Referer")), FIELD_MAX);
     at = TD_PUT(at, "\" \"");
-    at = put_escaped(at, header_or_dash(request, TD_STR("User-Agent")), FIELD_MAX);
+    at = accessline_put_escaped(at, header_or_dash(request, TD_STR("User-Agent")), FIELD_MAX);
     return TD_PUT(at, "\"\n");
 }
 
@@ -227,6 +248,24 @@ put_json_header(char *at, td_str member, const td_request *request, td_str name,
     return header != NULL ? put_json_text(at, member, header->value, max) : at;
 }
 
+/* Who has answered, and what other logs know the request by; nothing of what there is not. */
+static char *
+put_json_origin(char *at, const td_request *request)
+{
+    const int64_t fetch_ns = td_visitor_fetch_ns(request);
+    td_trace trace;
+
+    at = put_json_text(at, TD_STR(",\"handler\":\""), accessline_handler(request), METHOD_MAX);
+    if (fetch_ns >= 0) {
+        at = TD_PUT(at, ",\"upstream_ms\":");
+        at = put_duration(at, fetch_ns);
+    }
+    at = put_json_text(at, TD_STR(",\"request_id\":\""), td_visitor_request_id(request), HOST_MAX);
+    if (td_traceparent_find(&request->head.headers, &trace))
+        at = put_json_text(at, TD_STR(",\"trace_id\":\""), trace.trace_id, METHOD_MAX);
+    return at;
+}
+
 static char *
 format_json(const td_request *request, int64_t duration_ns, time_t now, char *at)
 {
@@ -245,6 +284,7 @@ format_json(const td_request *request, int64_t duration_ns, time_t now, char *at
     at = put_json_header(at, TD_STR(",\"referer\":\""), request, TD_STR("Referer"), FIELD_MAX);
     at =
         put_json_header(at, TD_STR(",\"user_agent\":\""), request, TD_STR("User-Agent"), FIELD_MAX);
+    at = put_json_origin(at, request);
     return TD_PUT(at, "}\n");
 }
 
@@ -264,6 +304,7 @@ accessline_format(td_access_format format, const td_request *request, int64_t du
     case TD_ACCESS_JSON:
         end = format_json(request, duration_ns, now, out);
         break;
+    case TD_ACCESS_CUSTOM: /* accessformat.c */
     case TD_ACCESS_OFF:
         break;
     }

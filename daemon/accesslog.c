@@ -21,6 +21,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "daemon/accessformat.h"
 #include "daemon/accessline.h"
 
 #define CHUNK_FILE (256u << 10) /* bytes of one write */
@@ -45,6 +46,7 @@ struct accesslog {
     /* Of the loop's thread. */
     td_ring *ring;
     td_access_format format;
+    const accessformat *custom;
     td_ioloop *loop;
     td_timer flush;
     uint32_t spread_max; /* UINT32_MAX: every request is logged */
@@ -247,8 +249,11 @@ accesslog_add(accesslog *log, const td_request *request, int64_t duration_ns)
         ++*log->dropped;
         return;
     }
-    td_ring_commit(log->ring, accessline_format(log->format, request, duration_ns,
-                                                td_clock_cached_wall, at));
+    td_ring_commit(log->ring,
+                   TD_UNLIKELY(log->custom != NULL)
+                       ? accessformat_line(log->custom, request, duration_ns, td_clock_cached_wall, at)
+                       : accessline_format(log->format, request, duration_ns, td_clock_cached_wall,
+                                           at));
     if (log->ring->shared->written > log->wake_at)
         wake_thread(log);
 }
@@ -279,14 +284,15 @@ start_thread(accesslog *log)
 }
 
 struct accesslog_options
-accesslog_options_of(const td_log_settings *settings, int access_fd, td_ring *ring,
-                     uint64_t *dropped)
+accesslog_options_of(const td_log_settings *settings, const struct accessformat *custom,
+                     int access_fd, td_ring *ring, uint64_t *dropped)
 {
     const bool has_descriptor =
         settings->target == TD_LOG_STDERR || settings->target == TD_LOG_FILE;
 
     return (struct accesslog_options){
-        .format = (td_access_format)settings->access,
+        .format = custom != NULL ? TD_ACCESS_CUSTOM : (td_access_format)settings->access,
+        .custom = custom,
         .sample = (uint32_t)settings->access_sample,
         .fd = access_fd < 0 && has_descriptor ? td_log_fd() : access_fd,
         .ring = ring,
@@ -304,6 +310,7 @@ accesslog_create(td_ioloop *loop, const struct accesslog_options *options, acces
     log->ring = options->ring;
     log->dropped = options->dropped;
     log->format = options->format;
+    log->custom = options->custom;
     log->spread_max = UINT32_MAX / (options->sample > 1 ? options->sample : 1);
     log->loop = loop;
     log->wake_at = log->ring->shared->written + log->ring->size / 4;

@@ -18,6 +18,7 @@ typedef struct accesslog accesslog;
 
 struct accesslog_options {
     td_access_format format;
+    const struct accessformat *custom; /* of TD_ACCESS_CUSTOM */
     uint32_t sample; /* one line in so many, errors excepted; 0: 1 */
     int fd;            /* stays the caller's; -1: each line goes to the log of the process */
     td_ring *ring;     /* outlives it */
@@ -25,7 +26,8 @@ struct accesslog_options {
 };
 
 /* What the settings say; format is TD_ACCESS_OFF where there is none to be. */
-struct accesslog_options accesslog_options_of(const td_log_settings *settings, int access_fd,
+struct accesslog_options accesslog_options_of(const td_log_settings *settings,
+                                              const struct accessformat *custom, int access_fd,
                                               td_ring *ring, uint64_t *dropped);
 
 int accesslog_create(td_ioloop *loop, const struct accesslog_options *options, accesslog **out,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "daemon/accessformat.h"
 #include "daemon/cpus.h"
 #include "daemon/source.h"
 
@@ -12,6 +13,18 @@
 /* All that are open, of every generation. */
 static struct listener *open_listeners[LISTENERS_MAX];
 static size_t open_listeners_count;
+
+static int
+parse_access_format(struct generation *generation, td_err *err)
+{
+    const td_log_settings *settings = &generation->configuration->log;
+
+    if (settings->access_format == NULL || settings->access == TD_ACCESS_OFF ||
+        accessformat_parse(&generation->arena, settings->access_format, &generation->access_format,
+                           err) == 0)
+        return 0;
+    return source_prefix(generation->configuration, "log", "access_format", err);
+}
 
 int
 generation_load(const struct options *options, uint32_t number, struct generation **out,
@@ -38,6 +51,9 @@ generation_load(const struct options *options, uint32_t number, struct generatio
                            settings->user != NULL ? "user" : "group", err);
         goto fail;
     }
+    rc = parse_access_format(generation, err);
+    if (rc < 0)
+        goto fail;
     generation->directory = plan_directory(&generation->arena, generation->configuration);
     const size_t workers =
         settings->workers != 0 ? (size_t)settings->workers : (size_t)cpus_available();

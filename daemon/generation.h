@@ -33,6 +33,7 @@ struct generation {
     struct manifest manifest;
     struct quarantine quarantine;
     struct metrics_places places; /* of what is counted; once it was checked */
+    const struct accessformat *access_format; /* NULL: none of one's own */
     int access_fd;               /* -1: access lines go where the others go */
     struct listener **listeners; /* by configuration->listeners; NULL once released */
     td_list seats;      /* by number; one that retires stays until its worker has gone */

@@ -230,6 +230,7 @@ become_worker(struct seat *seat, pid_t master, int control)
                                      .access_fd = generation->access_fd,
                                      .quarantined = generation->quarantine.is_in};
 
+    options.access_format = generation->access_format;
     options.log_ring = seat->log_ring;
     options.access_ring = seat->access_ring;
     options.sockets = choose_sockets(seat, &options.sockets_count);
@@ -300,7 +301,7 @@ seat_hear_last_words(struct seat *seat)
 {
     const struct generation *generation = seat->generation;
     const struct accesslog_options access =
-        accesslog_options_of(&generation->configuration->log, generation->access_fd,
+        accesslog_options_of(&generation->configuration->log, generation->access_format, generation->access_fd,
                              seat->access_ring, &seat->slot->access_dropped);
     char whose[32];
 

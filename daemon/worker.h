@@ -29,6 +29,7 @@ struct worker_options {
     pid_t master;
     int control;
     int access_fd; /* -1: access lines go where the others go */
+    const struct accessformat *access_format; /* NULL: none of one's own */
     td_ring *log_ring, *access_ring;
     const bool *quarantined; /* by the index of the instance less 1 */
     const struct worker_socket *sockets;

@@ -5,28 +5,33 @@
  *     [application]
  *     middleware = request_id
  *
- * Handlers find it as the text td_value(h, "request_id").  It stands in all responses, error pages
- * too.
+ * Handlers find it as td_request_id(h), and as the text td_value(h, "request_id").  It stands in all
+ * responses, error pages too, in the error lines of the request, and in access lines (json, or
+ * $request_id in access_format).
  */
 #include <stdio.h>
 #include <sys/random.h>
 #include "fieldname.h"
 
-#define ID_SIZE_MAX 128 /* bytes of a client's; a longer one is not believed */
-
 struct settings {
     const char *header;
-    bool accept;
+    const char *accept;
 };
 
-/* What every log can take without quoting. */
 static bool
-is_id(td_str s)
+is_believed(td_handler *h, const struct settings *settings)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                  "-._~+/=:@";
+    return strcmp(settings->accept, "all") == 0 ||
+           (strcmp(settings->accept, "proxies") == 0 && td_is_from_proxy(h));
+}
 
-    return s.len > 0 && s.len <= ID_SIZE_MAX && strspn(s.ptr, allowed) == s.len;
+/* The client's id is ours from here on; false: there is none, or it is not for every log. */
+static bool
+take_id(td_handler *h, const char *header)
+{
+    const td_str id = td_request_header(h, header);
+
+    return !td_str_is_null(id) && strlen(id.ptr) == id.len && td_set_request_id(h, id.ptr) == 0;
 }
 
 static td_str
@@ -51,12 +56,10 @@ static void
 run(td_handler *h)
 {
     const struct settings *settings = td_settings(h);
-    td_str id = td_str_make(NULL, 0);
 
-    if (settings->accept)
-        id = td_request_header(h, settings->header);
-    if (!is_id(id))
-        id = new_id(h);
+    if (!is_believed(h, settings) || !take_id(h, settings->header))
+        td_set_request_id(h, new_id(h).ptr);
+    const td_str id = td_request_id(h);
     td_set_value(h, "request_id", (void *)id.ptr);
     td_on_head(h, tell, (void *)id.ptr);
     td_next(h);
@@ -67,6 +70,10 @@ check(const td_instance *instance, td_err *err)
 {
     const struct settings *settings = td_instance_settings(instance);
 
+    if (strcmp(settings->accept, "proxies") != 0 && strcmp(settings->accept, "all") != 0 &&
+        strcmp(settings->accept, "off") != 0)
+        return td_err_set(err, TD_ECONFIG, "accept = %s: it is proxies, all or off",
+                          settings->accept);
     return fieldname_check("header", settings->header, err);
 }
 
@@ -74,6 +81,7 @@ TD_PLUGIN(.name = "request_id", .version = "1.0", .middleware = run, .check = ch
           .options = TD_OPTIONS(
               struct settings,
               TD_OPT_STRING(struct settings, header, "X-Request-ID", "Name of the header."),
-              TD_OPT_BOOL(struct settings, accept, "on",
-                          "Whether the id of a client is taken, if it is one of 1 to 128 letters, "
-                          "digits and -._~+/=:@. Off: all are new.")));
+              TD_OPT_STRING(struct settings, accept, "proxies",
+                            "Whose id is taken, if it is one of 1 to 128 letters, digits and "
+                            "-._~+/=:@. proxies: that of those in trusted_downstream of the "
+                            "listener. all: anybody's. off: all are new.")));

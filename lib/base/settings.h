@@ -60,6 +60,7 @@ typedef enum td_access_format {
     TD_ACCESS_TORNADO,
     TD_ACCESS_COMBINED,
     TD_ACCESS_JSON,
+    TD_ACCESS_CUSTOM, /* access_format; no word says it */
 } td_access_format;
 
 typedef struct td_log_settings {

@@ -743,6 +743,15 @@ td_http1connection_address(const td_http1connection *conn)
                        conn->introduced ? conn->peer.address_len : 0);
 }
 
+bool
+td_request_is_from_proxy(const td_request *request)
+{
+    const td_http1connection *conn = request->connection;
+
+    return conn != NULL && td_networks_have(&conn->context->settings->trusted_downstream,
+                                            conn->peer.address, conn->peer.address_len);
+}
+
 void
 td_http1_introduce(td_http1connection *conn)
 {

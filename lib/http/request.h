@@ -178,6 +178,7 @@ TD_PRIVATE void td_request_unref(td_request *request);
 TD_PRIVATE size_t td_request_pending(const td_request *request);
 
 TD_PRIVATE bool td_request_is_closed(const td_request *request); /* the client has gone */
+TD_PRIVATE bool td_request_is_from_proxy(const td_request *request); /* one that is trusted */
 TD_PRIVATE void td_request_resume_body(td_request *request); /* harmless when it is not paused */
 
 TD_PRIVATE td_peer td_peer_make(td_address address, uint16_t port);

@@ -31,6 +31,7 @@
 #include <tornado/str.h>
 #include <tornado/tcpclient.h>
 #include <tornado/tcpserver.h>
+#include <tornado/tracing.h>
 #include <tornado/transform.h>
 
 #endif

@@ -3,13 +3,51 @@
  * the memory of the request; one that is a future keeps that memory until it is there.
  */
 #include <tornado/httpclient.h>
+#include <tornado/tracing.h>
 
 #include <string.h>
+#include "base/clock.h"
 #include "base/escape.h"
 #include "http/httpclient.h"
 #include "io/call.h"
 #include "web/handler.h"
 #include "web/visitor.h"
+
+static bool
+has_header(const td_fetch_options *options, const char *name)
+{
+    for (size_t i = 0; i < options->headers_count; i++) {
+        if (options->headers[i].name != NULL &&
+            td_str_equal_nocase(td_str_of(options->headers[i].name), td_str_of(name)))
+            return true;
+    }
+    return false;
+}
+
+/* The trace that the request is part of goes on, see <tornado/tracing.h>. */
+static void
+pass_trace_on(td_handler *h, td_fetch_options *options)
+{
+    const td_str parent = td_traceparent(h);
+    td_fetch_header *headers;
+
+    if (td_str_is_null(parent) || has_header(options, "traceparent"))
+        return;
+    headers = TD_ARENA_ARRAY(&h->request->arena, td_fetch_header, options->headers_count + 2);
+    if (options->headers_count > 0)
+        memcpy(headers, options->headers, options->headers_count * sizeof(*headers));
+    headers[options->headers_count++] = (td_fetch_header){"traceparent", parent.ptr};
+    const td_str state = td_request_header(h, "tracestate");
+    if (!td_str_is_null(state) && !has_header(options, "tracestate"))
+        headers[options->headers_count++] = (td_fetch_header){"tracestate", state.ptr};
+    options->headers = headers;
+}
+
+static void
+count_time(td_handler *h, int64_t started_ns)
+{
+    td_visitor_of(h)->fetch_ns += td_clock_ns() - started_ns;
+}
 
 /* What the caller says, complete; false: it makes no sense, which was logged. */
 static bool
@@ -22,8 +60,10 @@ read_options(td_handler *h, const char *url, const td_fetch_options *wanted,
     if (wanted != NULL)
         memcpy(out, wanted, wanted->size < sizeof(*out) ? wanted->size : sizeof(*out));
     if (out->connect_timeout_ms >= -1 && out->request_timeout_ms >= -1 && out->max_redirects >= -1 &&
-        out->max_body_size >= 0 && out->content_length >= 0 && (out->headers != NULL || out->headers_count == 0))
+        out->max_body_size >= 0 && out->content_length >= 0 && (out->headers != NULL || out->headers_count == 0)) {
+        pass_trace_on(h, out);
         return true;
+    }
     td_handler_misuse(h, function, "a time-out, a limit or the headers are wrong");
     return false;
 }
@@ -69,7 +109,10 @@ td_fetch(td_handler *h, const char *url, const td_fetch_options *wanted)
         return NULL;
     }
     answer = td_alloc(h, sizeof(*answer));
-    if (td_http_client_fetch(td_handler_arena(h), url, &options, h, answer) == 0)
+    const int64_t started_ns = td_clock_ns();
+    const int rc = td_http_client_fetch(td_handler_arena(h), url, &options, h, answer);
+    count_time(h, started_ns);
+    if (rc == 0)
         return answer;
     tell_failure(h, answer, function);
     return NULL;
@@ -93,7 +136,10 @@ td_fetch_open(td_handler *h, const char *url, const td_fetch_options *wanted)
         return NULL;
     }
     answer = TD_ARENA_NEW(&h->request->arena, td_response);
-    if (td_http_client_open(&h->request->arena, url, options, h, answer, &stream) == 0)
+    const int64_t started_ns = td_clock_ns();
+    const int rc = td_http_client_open(&h->request->arena, url, options, h, answer, &stream);
+    count_time(h, started_ns);
+    if (rc == 0)
         return stream;
     tell_failure(h, answer, function);
     return NULL;
@@ -145,9 +191,10 @@ td_fetch_head(td_fetch_stream *stream)
 
     if (!may_step(stream, stream, function))
         return NULL;
-    return tell_step(stream, td_fetch_stream_head(stream), function) == 0
-               ? td_fetch_stream_answer(stream)
-               : NULL;
+    const int64_t started_ns = td_clock_ns();
+    const int rc = tell_step(stream, td_fetch_stream_head(stream), function);
+    count_time(td_fetch_stream_owner(stream), started_ns);
+    return rc == 0 ? td_fetch_stream_answer(stream) : NULL;
 }
 
 int
@@ -229,9 +276,12 @@ fetching_run(void *arg)
 {
     struct fetching *fetching = arg;
 
+    const int64_t started_ns = td_clock_ns();
+
     fetching->co = td_coroutine_current();
     td_http_client_fetch(&fetching->request->arena, fetching->url, &fetching->options,
                          fetching->owner, fetching->answer);
+    count_time(fetching->owner, started_ns);
 }
 
 static void

@@ -19,6 +19,7 @@
 #include "io/call.h"
 #include "web/body.h"
 #include "web/forms.h"
+#include "web/visitor.h"
 
 struct td_handler_wait {
     td_handler *handler;
@@ -97,14 +98,16 @@ log_error(td_handler *h, td_log_gate *gate, int status, td_str text)
     const td_log_level level = status >= 500 ? TD_LOG_ERROR : TD_LOG_WARNING;
     const char *module = td_handler_instance(h)->name;
     const td_head *head = &h->request->head;
+    const td_str id = td_visitor_request_id(h->request);
     char ip[TD_PEER_TEXT_SIZE];
     td_str line;
 
     td_peer_format(&h->request->peer, ip);
-    line = td_arena_sprintf(&h->request->arena, "%s: %d %.*s %.*s (%s): %.*s", name_of(h), status,
+    line = td_arena_sprintf(&h->request->arena, "%s: %d %.*s %.*s (%s%s%.*s): %.*s", name_of(h), status,
                             TD_STR_FMT(head->method_name),
                             head->target.len < 256 ? (int)head->target.len : 256,
-                            head->target.ptr, ip, TD_STR_FMT(text));
+                            head->target.ptr, ip, id.len > 0 ? ", id " : "", TD_STR_FMT(id),
+                            TD_STR_FMT(text));
     if (gate != NULL)
         td_log_gated(gate, level, module, "%s", line.ptr);
     else

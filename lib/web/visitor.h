@@ -26,10 +26,16 @@ struct td_visitor {
     int fetch_error;   /* of the last td_fetch without an answer; 0: none */
     td_str fetch_text; /* why */
     int fetch_phase;   /* td_fetch_phase: where it ended */
+    int64_t fetch_ns;  /* that all of them have taken */
+    td_str request_id; /* the null string: none */
 };
 
 /* In the arena of the request, zeroed at first. */
 struct td_visitor *td_visitor_of(td_handler *h);
+
+/* Of a request that may have no handler, for logs: the null string, and -1, when there is none of it. */
+TD_PRIVATE td_str td_visitor_request_id(const td_request *request);
+TD_PRIVATE int64_t td_visitor_fetch_ns(const td_request *request);
 
 /* ---- xsrf.c: tokens as text; bytes and text in the arena */
 

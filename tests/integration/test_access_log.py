@@ -67,10 +67,61 @@ class Formats(unittest.TestCase):
         first, second, third = map(json.loads, self.serve("json"))
         self.assertEqual({**first, "time": "", "duration_ms": 0, "bytes": 0}, {
             "time": "", "status": 200, "method": "GET", "uri": '/pid?a="b"', "remote_ip": "127.0.0.1",
-            "bytes": 0, "duration_ms": 0, "host": "test", "referer": 'http://x/"', "user_agent": "a\\b"})
+            "bytes": 0, "duration_ms": 0, "host": "test", "referer": 'http://x/"', "user_agent": "a\\b",
+            "handler": "faults"})
         self.assertRegex(first["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
         self.assertEqual((second["status"], second["bytes"]), (404, 69))
         self.assertEqual((third["status"], third["uri"]), (400, "-"))
+
+    def test_one_of_ones_own(self):
+        ini = """[log]
+access_file = access.log
+access_format = $remote_addr [$time_local] "$request" $status $request_id $trace_id $handler $$ $http_x_y
+[application]
+middleware = request_id
+"""
+        trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+        with harness.Daemon(["faults", "request_id"], ini=ini) as daemon:
+            daemon.get("/pid", headers="X-Y: z\r\n")
+            answer = daemon.get("/nothing", headers=f"traceparent: 00-{trace}-00f067aa0ba902b7-01\r\n")
+            daemon.get("/pid", headers=f"traceparent: 00-{trace.upper()}-00f067aa0ba902b7-01\r\n")
+            with daemon.connect() as conn:
+                conn.send(b"GET / HTTP/1.1\r\nno colon\r\n\r\n")
+                conn.response()
+            daemon.stop()
+            lines = lines_of(f"{daemon.folder}/access.log")
+        found = [re.fullmatch(r'127\.0\.0\.1 \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "(.*)" (\d+) (\S+) '
+                              r"(\S+) (\S+) \$ (\S+)", line).groups() for line in lines]
+        self.assertEqual([line[:2] + line[3:] for line in found],
+                         [("GET /pid HTTP/1.1", "200", "-", "faults", "z"),
+                          ("GET /nothing HTTP/1.1", "404", trace, found[1][4], "-"),
+                          ("GET /pid HTTP/1.1", "200", "-", "faults", "-"),
+                          ("-", "400", "-", "-", "-")])
+        self.assertEqual(found[1][2], answer.header("X-Request-ID"))
+        self.assertEqual(found[3][2], "-")
+
+    def test_one_that_cannot_be(self):
+        daemon = harness.Daemon(["faults"], ini="[log]\naccess_format = $remote_adr $status\n")
+        try:
+            done = harness.run("-t", "-c", daemon.ini_path)
+            self.assertEqual(done.returncode, 78)
+            self.assertIn("tornadod.ini:8: access_format: there is no $remote_adr; did you mean $remote_addr?",
+                          done.stderr)
+        finally:
+            daemon.close()
+
+    def test_one_in_so_many(self):
+        ini = "[log]\naccess_file = access.log\naccess_sample = 10\n"
+        with harness.Daemon(["faults"], ini=ini) as daemon:
+            with daemon.connect() as conn:
+                for _ in range(1000):
+                    conn.request("GET", "/pid")
+                for _ in range(50):
+                    conn.request("GET", "/nothing")
+            daemon.stop()
+            lines = lines_of(f"{daemon.folder}/access.log")
+        self.assertEqual(sum(" 404 " in line for line in lines), 50)
+        self.assertAlmostEqual(sum(" 200 " in line for line in lines), 100, delta=3)
 
     def test_off(self):
         with harness.Daemon(["faults"], ini="[log]\naccess = off\n") as daemon:
@@ -86,6 +137,32 @@ class Formats(unittest.TestCase):
         self.assertRegex(text, TORNADO)
         self.assertIn("master] stopped after 1 requests", text)
 
+
+
+class Levels(unittest.TestCase):
+    def test_each_handler_has_its_own(self):
+        ini = """[log]
+access = off
+level = warning
+[handler:loud]
+file = faults.so
+mount = /loud
+log_level = debug
+[handler:quiet]
+file = faults.so
+mount = /quiet
+log_level = critical
+[handler:faults]
+"""
+        with harness.Daemon(["faults"], ini=ini) as daemon:
+            for name in ("", "/loud", "/quiet"):
+                self.assertEqual(daemon.get(f"{name}/log?said{name}").status, 200)
+                self.assertEqual(daemon.get(f"{name}/raise?raised{name}").status, 502)
+            daemon.stop()
+            said = re.findall(r"(\w+)\] said(\S*)", daemon.log.text())
+            raised = re.findall(r"(\w+)\] \S+ 502 GET \S*raised(\S*) ", daemon.log.text())
+        self.assertEqual(said, [("loud", "/loud")])
+        self.assertEqual(raised, [("faults", ""), ("loud", "/loud")])
 
 
 class Ends(unittest.TestCase):

@@ -177,7 +177,10 @@ class Bundled(unittest.TestCase):
         return harness.Daemon([name, *handlers], ini=ini, tornadod=tornadod)
 
     def test_request_id(self):
-        with self.daemon("request_id") as daemon, daemon.connect() as conn:
+        ini = "[application]\nmiddleware = request_id\n"
+        believing = harness.Daemon(["request_id", "hello"], ini=ini,
+                                   listeners={"default": "trusted_downstream = 127.0.0.0/8"})
+        with believing as daemon, daemon.connect() as conn:
             made = [conn.request("GET", target).header("X-Request-ID")
                     for target in ("/hello/x", "/nothing")]
             self.assertRegex(made[0], r"\A[0-9a-f]{32}\Z")
@@ -186,6 +189,13 @@ class Bundled(unittest.TestCase):
                                  ("two words", False), ("<b>", False), ("", False)):
                 told = conn.request("GET", "/hello/x", f"X-Request-ID: {given}\r\n")
                 self.assertEqual(told.header("X-Request-ID") == given, taken, given)
+        for accept, taken in (("", False), ("accept = all", True), ("accept = off", False)):
+            with self.subTest(accept), self.daemon("request_id", accept,
+                                                                 ("hello", "faults")) as daemon:
+                told = daemon.get("/hello/x", headers="X-Request-ID: mine\r\n").header("X-Request-ID")
+                self.assertEqual(told == "mine", taken)
+                told = daemon.get("/raise").header("X-Request-ID")
+                daemon.wait_log(rf"502 GET /raise \(127.0.0.1, id {told}\)")
         with self.daemon("request_id", "accept = off\nheader = X-Id") as daemon:
             told = daemon.get("/hello/x", headers="X-Id: mine\r\n").all("X-Id")
             self.assertRegex(told[0], r"\A[0-9a-f]{32}\Z")
@@ -252,6 +262,7 @@ class Bundled(unittest.TestCase):
                  ("basic_auth", f"users = {self.file('jack:secret')}", ":1: the hash of 'jack'"),
                  ("basic_auth", f"users = {self.file('# none')}", "there is none in it"),
                  ("request_id", "header = a b", "header = a b: is no name of a header"),
+                 ("request_id", "accept = on", "accept = on: it is proxies, all or off"),
                  ("rate_limit", "header = X:", "header = X:: is no name of a header"),
                  ("bearer", f"tokens = {self.file('a:12')}", ":1: is not NAME:SHA256"),
                  ("bearer", "tokens = relative", "has to begin with a slash"),
