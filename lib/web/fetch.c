@@ -36,11 +36,11 @@ pass_trace_on(td_handler *h, td_fetch_options *options)
     headers = TD_ARENA_ARRAY(&h->request->arena, td_fetch_header, options->headers_count + 2);
     if (options->headers_count > 0)
         memcpy(headers, options->headers, options->headers_count * sizeof(*headers));
+    options->headers = headers;
     headers[options->headers_count++] = (td_fetch_header){"traceparent", parent.ptr};
     const td_str state = td_request_header(h, "tracestate");
     if (!td_str_is_null(state) && !has_header(options, "tracestate"))
         headers[options->headers_count++] = (td_fetch_header){"tracestate", state.ptr};
-    options->headers = headers;
 }
 
 static void

@@ -192,6 +192,19 @@ class Answers(Fetch):
             self.assertIn(b"Connection: close\r\n", upstream.requests[2])
             self.assertNotIn(b"Accept-Encoding", upstream.requests[2])
 
+    def test_the_trace_goes_on(self):
+        good = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n"
+        bad = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01\r\n"
+        state = "tracestate: a=1\r\ntracestate: b=2\r\n"
+        with Upstream(says(answer())) as upstream:
+            for headers in (good, good + state, bad + state, state, good + good):
+                self.daemon.get("/fetch?" + urlencode({"url": upstream.url}), headers=headers)
+            sent = [head.decode().lower() for head in upstream.requests]
+        self.assertTrue(good in sent[0] and "tracestate" not in sent[0], sent[0])
+        self.assertTrue(good in sent[1] and "tracestate: a=1, b=2\r\n" in sent[1], sent[1])
+        for head in sent[2:]:
+            self.assertNotIn("trace", head)
+
     def test_bodies_are_sent(self):
         def script(upstream, peer, file, head):
             body = upstream.body_of(file, head)

@@ -211,6 +211,7 @@ class HandlersMd(unittest.TestCase):
             "/results?q=%3Cb%3E": b"<p>Nothing found for &lt;b&gt;; <a href=\"/results?q=%3Cb%3E\" "
                                   b"title=\"&lt;b&gt;\">again</a>?</p>",
             "/whoami": b"127.0.0.1, at http://test/whoami\n",
+            "/traced": b"order-17 of no trace\n",
             "/shout?name=jack": b'{"hello": "jack!", "length": 4}',
             "/squares": b'{"title": "squares", "rows": [{"n": 1, "square": 1}, {"n": 2, "square": 4}, '
                         b'{"n": 3, "square": 9}]}',
