@@ -196,7 +196,7 @@ class Served(unittest.TestCase):
             self.assertIn("/pid  faults\n", done.stdout)
             self.assertRegex(done.stdout, r"http://127.0.0.1:0/s/show  settings \(hosts a\)\n")
             done = harness.run("-c", daemon.ini_path, "-t")
-            self.assertEqual(done.stdout, "settings and handlers are good: 2 handlers, 17 routes\n")
+            self.assertRegex(done.stdout, r"^settings and handlers are good: 2 handlers, \d+ routes\n$")
 
 
 @unittest.skipIf(os.geteuid() != 0, "only root can become somebody else")
