@@ -9,10 +9,12 @@
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <time.h>
+#include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/checker.h"
 #include "daemon/generation.h"
+#include "daemon/privileges.h"
 
 /* Wait for the checker for as long as it may take, then end it: that returns true. */
 static bool
@@ -147,4 +149,81 @@ check_run(const struct options *options)
         print_failures(generation, &err);
     generation_destroy(&generation);
     return rc == 0 ? EXIT_SUCCESS : EX_CONFIG;
+}
+
+/* ---- looking closer */
+
+struct telling {
+    struct generation *generation;
+    void (*tell)(void *arg, const struct site *site);
+    void *arg;
+};
+
+static void
+print_failure(void *arg, const td_err *err)
+{
+    (void)arg;
+    fprintf(stderr, "tornadod: %s\n", err->text);
+}
+
+/* In the child.  The checker has found nothing wrong, so there is little left to go wrong. */
+TD_NORETURN static void
+mount_and_tell(const struct telling *telling)
+{
+    const struct site_watch watch = {.failed = print_failure};
+    struct site site;
+    td_arena arena;
+    td_err err;
+
+    td_arena_init(&arena);
+    if (privileges_drop(&telling->generation->identity, &err) < 0)
+        print_failure(NULL, &err);
+    else if (site_open(&site, &telling->generation->plan, &arena, &watch) == 0 &&
+             site_mount(&site, &watch) == 0) {
+        telling->tell(telling->arg, &site);
+        fflush(stdout);
+        _exit(EXIT_SUCCESS);
+    }
+    _exit(EX_CONFIG);
+}
+
+static int
+tell_in_child(const struct telling *telling)
+{
+    sigset_t child_signal;
+    int status;
+    const pid_t pid = fork();
+
+    if (pid < 0) {
+        perror("tornadod: fork");
+        return EXIT_FAILURE;
+    }
+    if (pid == 0)
+        mount_and_tell(telling);
+    sigemptyset(&child_signal);
+    sigaddset(&child_signal, SIGCHLD); /* blocked since the checker */
+    const bool timed_out =
+        wait_for(pid, telling->generation->configuration->tornadod.start_timeout_ms, &child_signal,
+                 &status);
+    return !timed_out && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+}
+
+int
+check_and_tell(const struct options *options, void (*tell)(void *arg, const struct site *site),
+               void *arg)
+{
+    struct telling telling = {.tell = tell, .arg = arg};
+    td_err err;
+    int status = EX_CONFIG;
+
+    if (generation_load(options, 1, &telling.generation, &err) < 0) {
+        fprintf(stderr, "tornadod: %s\n", err.text);
+        return EX_CONFIG;
+    }
+    if (check_handlers(telling.generation, &err) == 0)
+        status = tell_in_child(&telling);
+    else
+        print_failures(telling.generation, &err);
+    generation_destroy(&telling.generation);
+    return status;
 }

@@ -138,6 +138,15 @@ TD_PRIVATE const td_handler_settings *td_handler_settings_default(td_arena *aren
  */
 TD_PRIVATE void td_settings_print(const td_configuration *configuration, FILE *out);
 
+/* The limits in force at one place, a line each, with where each of them was set. */
+typedef struct td_limits_place {
+    const td_limits *limits, *of_class; /* in force; what a handler class sets, others TD_UNSET */
+    const char *listener, *application, *handler; /* names; handler NULL: none */
+    const char *indent;                           /* in front of each line */
+} td_limits_place;
+TD_PRIVATE void td_settings_print_limits(const td_configuration *configuration,
+                                         const td_limits_place *place, FILE *out);
+
 /* conf/tornadod.ini: every setting, its default, commented out, with what it is for. */
 TD_PRIVATE void td_settings_reference(FILE *out);
 

@@ -177,6 +177,32 @@ td_settings_print(const td_configuration *c, FILE *out)
         print_handler(&p, &c->handlers[i]);
 }
 
+void
+td_settings_print_limits(const td_configuration *c, const td_limits_place *place, FILE *out)
+{
+    struct printing p = {out, &c->ini};
+    const td_ini_section *sections[] = {
+        place->handler != NULL ? td_settings_section(
+                                     p.ini, &td_section_kinds[TD_SECTION_HANDLER], place->handler)
+                               : NULL,
+        td_settings_section(p.ini, &td_section_kinds[TD_SECTION_APPLICATION], place->application),
+        td_settings_section(p.ini, &td_section_kinds[TD_SECTION_LISTEN], place->listener),
+        td_settings_section(p.ini, &td_section_kinds[TD_SECTION_TORNADOD], NULL),
+    };
+
+    for (size_t i = 0; i < td_limit_rows_count; i++) {
+        const td_setting_row *row = &td_limit_rows[i];
+        const char *field = (const char *)place->limits + row->offset;
+        const int64_t *of_class =
+            (const int64_t *)(const void *)((const char *)place->of_class + row->offset);
+
+        fputs(place->indent, out);
+        print_row(&p, row, field,
+                  *of_class != TD_UNSET ? (td_source){"the handler's class", 0}
+                                        : find_source(row->key, sections, 4));
+    }
+}
+
 /* ---- what there is to set */
 
 static void

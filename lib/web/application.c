@@ -87,22 +87,28 @@ fill_methods(td_route *route, td_arena *arena)
     route->allow = td_methods_join(arena, route->methods_mask);
 }
 
+void
+td_limits_of_class(const td_handler_class *class, td_limits *out)
+{
+    td_limits_unset(out);
+    if (class->max_body_size > 0)
+        out->max_body_size = class->max_body_size;
+    if (class->request_timeout_ms != 0)
+        out->request_timeout_ms = class->request_timeout_ms > 0 ? class->request_timeout_ms : 0;
+}
+
 /* Listener < application < mount < class: all but the first, which is known with the request. */
 static void
 fill_limits(td_route *route, const td_application_settings *settings)
 {
-    const td_handler_class *class = route->class;
-    td_limits unset;
+    td_limits unset, of_class;
 
     td_limits_unset(&unset);
+    td_limits_of_class(route->class, &of_class);
     route->limits = unset;
     td_limits_overlay(&route->limits, &settings->limits);
     td_limits_overlay(&route->limits, &route->instance->section->limits);
-    if (class->max_body_size > 0)
-        route->limits.max_body_size = class->max_body_size;
-    if (class->request_timeout_ms != 0)
-        route->limits.request_timeout_ms =
-            class->request_timeout_ms > 0 ? class->request_timeout_ms : 0;
+    td_limits_overlay(&route->limits, &of_class);
     route->has_limits = memcmp(&route->limits, &unset, sizeof(unset)) != 0;
 }
 

@@ -66,6 +66,9 @@ struct td_application {
     const struct td_compression *compression; /* NULL: compress_response is off; made when sealed */
 };
 
+/* Those that a class sets; the others TD_UNSET. */
+void td_limits_of_class(const td_handler_class *class, td_limits *out);
+
 /*
  * The route of that name, one of the instance's own before others, or, of "INSTANCE:NAME" where
  * nothing is called so, that instance's; NULL: there is none.

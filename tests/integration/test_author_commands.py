@@ -164,5 +164,44 @@ class Run(Folder):
             self.assertIn(text, done.stderr)
 
 
+class Explain(unittest.TestCase):
+    INI = ("[application]\nmiddleware = request_id\nmax_body_size = 2m\n"
+           "[handler:hello]\nmount = /api\nmax_fields = 7\n")
+
+    def setUp(self):
+        self.daemon = harness.Daemon(["hello", "request_id"], ini=self.INI)
+        self.addCleanup(self.daemon.close)
+
+    def explain(self, *args, status=0):
+        done = harness.run("explain", *args, "-c", self.daemon.ini_path)
+        self.assertEqual((done.returncode, done.stderr == ""), (status, status == 0), done.stderr)
+        return done.stdout if status == 0 else done.stderr
+
+    def test_who_answers_and_within_which_limits(self):
+        text = self.explain("GET", "http://example.org/api/hello/world")
+        ini = re.escape(self.daemon.ini_path)
+        for line in (rf"  listener     default, 127\.0\.0\.1:0; {ini}:\d+", "  application  default",
+                     rf"  handler      hello \(hello\.so; {ini}:\d+\)", "  mount        /api",
+                     r"  route        /hello/\(\?<name>\[\^/\]\+\), called greet",
+                     "  methods      GET, HEAD, OPTIONS", "  arguments    name = world",
+                     "  middleware   request_id", rf"    max_body_size = 2m ; {ini}:\d+",
+                     rf"    max_fields = 7 ; {ini}:\d+", "    max_headers = 256 ; default"):
+            self.assertRegex(text, f"(?m)^{line}$")
+
+    def test_why_nobody_answers(self):
+        for args, answer in ((("GET", "/hello/world"), "404: no route matches"),
+                             (("GET", "/api/helo"), "404: no route matches; the nearest is /api/hello"),
+                             (("PUT", "/api/hello/x"), "501: no route of the application has PUT"),
+                             (("GET", "/%zz"), "400: request target"),
+                             (("GET", "/api/hello/%ff"), "400")):
+            self.assertIn(f"  answer       {answer}", self.explain(*args))
+
+    def test_questions_that_are_none(self):
+        self.assertIn("wants METHOD and URL", self.explain("GET", status=1))
+        self.assertIn("neither a path nor an http URL", self.explain("GET", "ftp://x", status=1))
+        self.daemon.install("undefined_symbol")
+        self.assertIn("undefined symbol", self.explain("GET", "/", status=78))
+
+
 if __name__ == "__main__":
     unittest.main()
