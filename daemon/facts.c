@@ -214,6 +214,8 @@ state_of_master(void)
         return "starting";
     if (master.next != NULL)
         return "reloading";
+    if (master.current->seats_count == 0)
+        return "without workers";
     return generation_ready(master.current) < master.current->seats_count ? "degraded" : "serving";
 }
 

@@ -55,10 +55,9 @@ generation_load(const struct options *options, uint32_t number, struct generatio
     if (rc < 0)
         goto fail;
     generation->directory = plan_directory(&generation->arena, generation->configuration);
-    const size_t workers =
+    generation->workers_set =
         settings->workers != 0 ? (size_t)settings->workers : (size_t)cpus_available();
-    while (generation->seats_count < workers)
-        generation_add_seat(generation);
+    generation_set_seats(generation, generation->workers_set);
     *out = generation;
     return 0;
 
@@ -219,6 +218,44 @@ generation_add_seat(struct generation *generation)
     return seat;
 }
 
+void
+generation_set_seats(struct generation *generation, size_t count)
+{
+    while (generation->seats_count > count) {
+        generation->seats_count--;
+        generation_remove_seat(seat_at(generation, generation->seats.prev));
+    }
+    while (generation->seats_count < count)
+        generation_add_seat(generation);
+    generation->seats_first = count;
+}
+
+/*
+ * Each seat has the socket of its number.  Those beyond are spread as they were when the generation
+ * began, so that one that retires has one heir.
+ */
+size_t
+generation_owner(const struct generation *generation, size_t socket)
+{
+    const size_t number =
+        socket < generation->seats_count ? socket : socket % generation->seats_first;
+
+    return number < generation->seats_count ? number : 0;
+}
+
+int
+generation_grow_listeners(struct generation *generation, size_t workers, td_err *err)
+{
+    const td_configuration *configuration = generation->configuration;
+
+    for (size_t i = 0; i < configuration->listeners_count; i++) {
+        int rc = listener_adapt(generation->listeners[i], &configuration->listeners[i], workers, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
 struct seat *
 generation_add_successor(struct seat *seat)
 {
@@ -254,7 +291,7 @@ generation_ready(const struct generation *generation)
     size_t count = 0;
 
     GENERATION_EACH(seat, generation)
-        count += seat->ready && !seat->retires;
+        count += seat->ready && !seat->is_surplus;
     return count;
 }
 

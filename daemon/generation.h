@@ -37,7 +37,9 @@ struct generation {
     int access_fd;               /* -1: access lines go where the others go */
     struct listener **listeners; /* by configuration->listeners; NULL once released */
     td_list seats;      /* by number; one that retires stays until its worker has gone */
-    size_t seats_count; /* of those that do not retire */
+    size_t seats_count; /* of those that are to stay */
+    size_t seats_first; /* that there were when it began */
+    size_t workers_set; /* what the settings say */
     ev_timer limit; /* the time it has, to become ready or to drain */
 };
 
@@ -47,6 +49,14 @@ struct generation {
 
 struct seat *generation_first_seat(const struct generation *generation); /* NULL: there is none */
 struct seat *generation_seat_after(const struct generation *generation, const struct seat *seat);
+
+void generation_set_seats(struct generation *generation, size_t count); /* before any is taken */
+
+/* The number of the seat that accepts from socket number `socket` of a listener with reuseport. */
+size_t generation_owner(const struct generation *generation, size_t socket);
+
+/* The listeners have sockets for that many workers. */
+int generation_grow_listeners(struct generation *generation, size_t workers, td_err *err);
 
 struct seat *generation_add_seat(struct generation *generation);
 struct seat *generation_add_successor(struct seat *seat); /* for the same number of workers */

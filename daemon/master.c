@@ -34,7 +34,9 @@ master_tell_status(void)
     if (master.stopping || master.current == NULL)
         return;
     size_t ready = generation_ready(master.current), wanted = master.current->seats_count;
-    if (ready < wanted)
+    if (wanted == 0)
+        notify_send("STATUS=no workers; TTIN or a reload brings some");
+    else if (ready < wanted)
         notify_send("STATUS=degraded: %zu of %zu workers serve", ready, wanted);
     else
         notify_send("STATUS=%zu worker%s serve%s, generation %u", wanted, wanted == 1 ? "" : "s",
@@ -231,6 +233,15 @@ on_signal(int number)
     case SIGUSR1:
         master_reopen_logs();
         break;
+    case SIGTTIN:
+        scale_by(1);
+        break;
+    case SIGTTOU:
+        scale_by(-1);
+        break;
+    case SIGWINCH:
+        scale_to_none();
+        break;
     default: /* TERM, INT, QUIT */
         master_stop();
     }
@@ -261,8 +272,9 @@ on_watchdog(struct ev_loop *loop, ev_timer *timer, int events)
 static int
 watch_signals(td_err *err)
 {
-    static const int watched[] = {SIGCHLD, SIGHUP, SIGUSR1, SIGTERM, SIGINT, SIGQUIT};
-    static const int ignored[] = {SIGUSR2, SIGTTIN, SIGTTOU, SIGWINCH};
+    static const int watched[] = {SIGCHLD, SIGHUP,  SIGUSR1, SIGTERM, SIGINT,
+                                  SIGQUIT, SIGTTIN, SIGTTOU, SIGWINCH};
+    static const int ignored[] = {SIGUSR2};
     sigset_t set;
 
     sigemptyset(&set);

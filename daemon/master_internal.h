@@ -1,6 +1,7 @@
 /*
  * What the files of the master share.  master.c: signals, leaving, life; rollout.c: the generation
- * that is to come; supervise.c: workers come and go.
+ * that is to come; supervise.c: workers come and go;
+ * scale.c: how many there are.
  */
 #ifndef DAEMON_MASTER_INTERNAL_H
 #define DAEMON_MASTER_INTERNAL_H
@@ -44,6 +45,7 @@ struct master {
 
     struct checker checker;
     bool checker_timed_out;
+    int workers_change; /* TTIN less TTOU: to the number that is set */
     bool reload_again; /* HUP came while a reload was on its way */
     uint32_t reloads;  /* that were begun */
     struct outcome last_reload;
@@ -85,6 +87,15 @@ int rollout_exit_status(int rc); /* of a failure with this code */
 void rollout_checked(int status); /* the checker was reaped */
 void rollout_seat_ready(struct generation *generation); /* one of the next generation is */
 
+/* ---- scale.c */
+
+#define WORKERS_MAX 512 /* as of the setting */
+
+void scale_prepare(struct generation *generation); /* that is to come: as many seats as are wanted */
+void scale_took_over(const struct generation *before); /* master.current has; before may be NULL */
+void scale_by(int step); /* 1 or -1, of the workers that serve */
+void scale_to_none(void);
+
 /* ---- supervise.c */
 
 void supervise_reap(void); /* SIGCHLD has come */
@@ -93,6 +104,12 @@ void supervise_respawn_failed(struct seat *seat, const td_err *err);
 
 /* Another worker comes, and when it is ready, this one leaves. */
 void supervise_replace(struct seat *seat);
+
+/*
+ * The same, and the one that comes accepts from the sockets of `leaving` too, which leaves then.  False:
+ * that cannot be now.
+ */
+bool supervise_inherit(struct seat *seat, struct seat *leaving);
 
 /* Let the instance out of quarantine; false: it is not in. */
 bool supervise_release(struct generation *generation, const char *instance);

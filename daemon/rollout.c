@@ -238,6 +238,7 @@ rollout_begin(td_err *err)
     if (rc < 0)
         return rc;
     master.generations++;
+    scale_prepare(master.next);
     rc = master_open_log(master.next->configuration, err);
     if (rc == 0)
         rc = open_pid_file(master.next->configuration, err);
@@ -327,6 +328,7 @@ complete_next(void)
     tell_who_serves(master.current, old != NULL);
     warn_of_debug(master.current);
     watch_handlers(master.current);
+    scale_took_over(old);
     if (old != NULL)
         master_drain(old, CONTROL_DRAIN);
     notify_send("READY=1");

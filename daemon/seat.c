@@ -202,9 +202,9 @@ choose_sockets(const struct seat *seat, size_t *count_out)
 
     for (size_t i = 0; i < configuration->listeners_count; i++) {
         const struct listener *listener = generation->listeners[i];
-        size_t step = listener->reuseport ? generation->seats_count : 1;
-        for (size_t j = listener->reuseport ? seat->number : 0; j < listener->fds_count;
-             j += step) {
+        for (size_t j = 0; j < listener->fds_count; j++) {
+            if (listener->reuseport && generation_owner(generation, j) != seat->number)
+                continue;
             sockets = td_xrealloc(sockets, (count + 1) * sizeof(*sockets));
             sockets[count++] = (struct worker_socket){.fd = listener->fds[j],
                                                       .settings = &configuration->listeners[i],
@@ -317,7 +317,7 @@ seat_retire(struct seat *seat)
     const int64_t limit_ms =
         seat->generation->configuration->tornadod.drain_timeout_ms + SEAT_KILL_AFTER_MS;
 
-    seat->retires = true;
+    seat->is_surplus = seat->retires = true;
     metrics_worker_is(scoreboard_place(seat->slot), METRICS_DRAINING);
     ev_timer_stop(loop, &seat->limit);
     ev_now_update(loop);

@@ -28,9 +28,11 @@ struct seat {
     int64_t ready_ns; /* when, monotonic */
     int64_t spawned_ns;     /* when the one that sits here came */
     unsigned lives;         /* workers that ever sat here */
-    bool retires;           /* who sits here is to leave, and nobody comes after */
+    bool is_surplus;        /* nobody comes after who sits here, */
+    bool retires;           /* who was told to leave */
     bool is_outdated;       /* it was forked before something that it should know of */
     struct seat *replaces;  /* once this one is ready, that one retires; NULL: none */
+    struct seat *inherits;  /* and that one, whose sockets it has as well; NULL: none */
     struct slot *slot;
     td_ring *log_ring, *access_ring; /* lines of the worker on their way; NULL: nobody sits here */
     ev_io control;                 /* fd -1: closed */

@@ -27,7 +27,9 @@ supervise_seat_ready(struct seat *seat)
 
     if (seat->replaces != NULL)
         seat_retire(seat->replaces);
-    seat->replaces = NULL;
+    if (seat->inherits != NULL)
+        seat_retire(seat->inherits);
+    seat->replaces = seat->inherits = NULL;
     if (generation == master.next)
         rollout_seat_ready(generation);
     else
@@ -131,7 +133,7 @@ supervise_replace(struct seat *seat)
 {
     td_err err;
 
-    if (seat->pid == 0 || seat->retires)
+    if (seat->pid == 0 || seat->is_surplus)
         return; /* the next one comes by itself, or none is wanted */
     seat->is_outdated = !seat->ready;
     if (seat->is_outdated || successor_of(seat) != NULL)
@@ -141,6 +143,18 @@ supervise_replace(struct seat *seat)
         td_log_at(TD_LOG_ERROR, "master", "%s; the old one goes on", err.text);
         generation_remove_seat(successor);
     }
+}
+
+bool
+supervise_inherit(struct seat *seat, struct seat *leaving)
+{
+    if (!seat->ready || leaving->pid == 0 || successor_of(seat) != NULL)
+        return false;
+    supervise_replace(seat);
+    struct seat *successor = successor_of(seat);
+    if (successor != NULL)
+        successor->inherits = leaving;
+    return successor != NULL;
 }
 
 /*
@@ -174,16 +188,20 @@ supervise_release(struct generation *generation, const char *instance)
 static bool
 is_expendable(const struct seat *seat)
 {
-    return seat->retires || seat->replaces != NULL || successor_of(seat) != NULL;
+    return seat->is_surplus || seat->replaces != NULL || successor_of(seat) != NULL;
 }
 
 static void
 remove_expendable(struct seat *seat, int status, td_str text)
 {
-    struct seat *successor = successor_of(seat);
-
-    if (successor != NULL)
-        successor->replaces = NULL;
+    GENERATION_EACH(other, seat->generation) {
+        if (other->replaces == seat)
+            other->replaces = NULL;
+        if (other->inherits == seat)
+            other->inherits = NULL;
+    }
+    if (seat->inherits != NULL)
+        seat_retire(seat->inherits); /* what waits for it waits until a reload */
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         td_log_at(TD_LOG_ERROR, "master", "%s%s", text.ptr,
                   seat->replaces != NULL ? "; the one before goes on" : "");

@@ -12,6 +12,7 @@ exits 0 and no sanitizer has complained.
 """
 
 import contextlib
+import json
 import os
 import re
 import select
@@ -251,6 +252,10 @@ class Daemon:
     def command_line(self, name, *args, **more):
         """`tornadod NAME ...`, asking this daemon."""
         return run(name, "--control", self.control, *args, **more)
+
+    def command_pid(self):
+        """The master, as it says itself: below any wrapper."""
+        return json.loads(self.command_line("status", "--json").stdout)["pid"]
 
     # ---- talking to it
 

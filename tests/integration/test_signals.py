@@ -7,6 +7,7 @@ import time
 import unittest
 
 import harness
+from load import Load
 
 GET = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -168,7 +169,7 @@ class Signals(unittest.TestCase):
 
     def test_those_we_do_not_know_do_no_harm(self):
         with harness.Daemon(["faults"]) as daemon:
-            for number in (signal.SIGUSR2, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU, signal.SIGPIPE):
+            for number in (signal.SIGPIPE, signal.SIGCONT, signal.SIGURG):
                 os.kill(daemon.master, number)
             self.assertEqual(daemon.get("/pid").status, 200)
 
@@ -176,6 +177,91 @@ class Signals(unittest.TestCase):
 def daemon_is_reloading(daemon):
     text = daemon.log.text()
     return text.count("] reloading") + 1 != text.count(" serves: ")
+
+
+def workers_are(daemon, count):
+    return lambda: len(daemon.workers()) == count
+
+
+class Number(unittest.TestCase):
+    """TTIN, TTOU and WINCH."""
+
+    # A controlling terminal, which some who run this have and some do not, is what WINCH depends on.
+    wrapper = ("setsid", "-w")
+
+    def test_one_more_and_one_less_lose_nothing(self):
+        for listener in ("", "reuseport = on"):
+            with self.subTest(listener), harness.Daemon(["faults"], tornadod="workers = 2",
+                                                        listeners={"default": listener}) as daemon:
+                with Load(daemon.addresses["default"], "/pid", keep=4, fresh=4) as load:
+                    for number, count in ((signal.SIGTTIN, 3), (signal.SIGTTIN, 4), (signal.SIGTTOU, 3),
+                                          (signal.SIGTTOU, 2), (signal.SIGTTOU, 1), (signal.SIGTTIN, 2)):
+                        os.kill(daemon.master, number)
+                        harness.wait_until(workers_are(daemon, count), f"{count} workers")
+                        daemon.notifications.wait(
+                            f"STATUS={count} worker{'s serve' if count > 1 else ' serves'}, generation 1",
+                            daemon.process)
+                        load.wait_for(100)
+                self.assertEqual((load.lost, load.reused), ([], 0))
+
+    def test_not_below_one(self):
+        with harness.Daemon(["faults"]) as daemon:
+            worker = daemon.workers()
+            os.kill(daemon.master, signal.SIGTTOU)
+            daemon.wait_log("there are 1 workers, and 1 to 512 may be")
+            self.assertEqual(daemon.workers(), worker)
+
+    def test_it_lasts_over_reloads_until_the_setting_changes(self):
+        with harness.Daemon(["faults"], tornadod="workers = 2") as daemon:
+            os.kill(daemon.master, signal.SIGTTIN)
+            harness.wait_until(workers_are(daemon, 3), "three workers")
+            daemon.reload()
+            daemon.wait_log("generation 2 serves: 3 workers")
+            daemon.write_ini(tornadod="workers = 1")
+            daemon.reload()
+            daemon.wait_log("generation 3 serves: 1 worker,")
+            daemon.reload()
+            daemon.wait_log("generation 4 serves: 1 worker,")
+
+    def test_during_a_reload(self):
+        with harness.Daemon(["faults"], tornadod="workers = 2") as daemon:
+            for pause in (0, 0.005, 0.02):
+                count = len(daemon.workers())
+                os.kill(daemon.master, signal.SIGHUP)
+                time.sleep(pause)
+                os.kill(daemon.master, signal.SIGTTIN)
+                daemon.notifications.wait("READY=1", daemon.process)
+                harness.wait_until(workers_are(daemon, count + 1), "one more")
+
+    def test_none_and_back(self):
+        with harness.Daemon(["faults"], tornadod="workers = 2", wrapper=self.wrapper) as daemon:
+            master = daemon.command_pid()
+            with daemon.connect() as conn:
+                conn.send(GET % b"/slow?ms=300")
+                daemon.get("/pid")
+                os.kill(master, signal.SIGWINCH)
+                self.assertEqual(conn.response().body, b"slow")
+            harness.wait_until(lambda: harness.children(master) == [], "no workers")
+            with daemon.connect() as late:  # waits in the queue
+                late.send(GET % b"/pid")
+                os.kill(master, signal.SIGTTIN)
+                self.assertEqual(late.response().status, 200)
+            self.assertEqual(len(harness.children(master)), 1)
+            os.kill(master, signal.SIGWINCH)
+            harness.wait_until(lambda: harness.children(master) == [], "no workers")
+            os.kill(master, signal.SIGHUP)
+            daemon.wait_log("generation 2 serves: 2 workers")
+            self.assertEqual(daemon.get("/pid").status, 200)
+            os.kill(master, signal.SIGTERM)
+            self.assertEqual(daemon.wait(), 0)
+
+    def test_a_stop_without_workers(self):
+        with harness.Daemon(["faults"], wrapper=self.wrapper) as daemon:
+            master = daemon.command_pid()
+            os.kill(master, signal.SIGWINCH)
+            harness.wait_until(lambda: harness.children(master) == [], "no workers")
+            os.kill(master, signal.SIGTERM)
+            self.assertEqual(daemon.wait(), 0)
 
 
 class PidFile(unittest.TestCase):
