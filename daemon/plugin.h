@@ -21,8 +21,4 @@ int plugin_load(td_arena *arena, const char *file, int fd, const td_plugin **out
  */
 int plugin_load_path(td_arena *arena, const char *path, const td_plugin **out, td_err *err);
 
-/* The descriptor alone: for plugin_load and for tests.  file_plugin may be of an older minor. */
-int plugin_translate(td_arena *arena, const char *file, const td_plugin *file_plugin,
-                     const td_plugin **out, td_err *err);
-
 #endif

@@ -29,12 +29,12 @@
 #include "daemon/hooks.h"
 #include "daemon/modules.h"
 #include "daemon/site.h"
-#include "daemon/workerloop.h"
 #include "http/httpserver.h"
 #include "io/coroutine.h"
 #include "io/executor.h"
 #include "io/ioloop.h"
 #include "web/streamserver.h"
+#include "web/workerloop.h"
 
 #define ORPHAN_LEAVE_MS 2000
 #define HANDLERS_POLL_MS 20
@@ -628,7 +628,7 @@ become_worker(struct worker *worker)
     td_activity_slot = &options->slot->activity;
     metrics_enter(scoreboard_place(options->slot), &worker->metrics);
     if (privileges_drop(options->identity, &worker->failure) < 0 ||
-        workerloop_open(worker->configuration, &worker->loop, &worker->failure) < 0)
+        td_workerloop_open(worker->configuration, &worker->loop, &worker->failure) < 0)
         return worker->failure.code;
     set_signals(worker);
     if (!privileges_tie_to_parent(options->master, SIGTERM))
@@ -651,7 +651,7 @@ close_worker(struct worker *worker)
     td_timer_stop(worker->loop, &worker->queues);
     td_timer_stop(worker->loop, &worker->handlers);
     td_timer_stop(worker->loop, &worker->heartbeat);
-    workerloop_close(&worker->loop);
+    td_workerloop_close(&worker->loop);
     if (td_executor_jobs() > 0)
         _exit(0); /* a job that never ends may still use what would go now */
     site_close(&worker->site);

@@ -18,10 +18,11 @@
 #include "daemon/hooks.h"
 #include "daemon/plugin.h"
 #include "daemon/shared.h"
-#include "daemon/workerloop.h"
 #include "io/coroutine.h"
 #include "io/executor.h"
 #include "web/json.h"
+#include "web/pluginlayout.h"
+#include "web/workerloop.h"
 
 #define TIMEOUT_MS 3000
 #define WATCHDOG_MS 500 /* past a time-out: the loop has not come to it */
@@ -269,7 +270,7 @@ take_linked(td_test *test, const td_plugin *plugin, struct plan_file *out)
 
     out->name = td_arena_sprintf(&test->arena, "%s.so", name).ptr;
     out->fd = -1;
-    return plugin_translate(&test->arena, name, plugin, &out->plugin, &test->failure);
+    return td_plugin_translate(&test->arena, name, plugin, &out->plugin, &test->failure);
 }
 
 static int
@@ -368,7 +369,7 @@ destroy(td_test *test)
 {
     td_httpserver_destroy(&test->server);
     if (test->loop != NULL)
-        workerloop_close(&test->loop);
+        td_workerloop_close(&test->loop);
     if (test->site.applications != NULL)
         site_close(&test->site);
     shared_forget_before(UINT32_MAX);
@@ -413,7 +414,7 @@ open_with(const td_test_options *given)
     td_clock_refresh();
     td_test *test = create(&options);
     if (load_settings(test, &options) < 0 || open_log(test, options.keep_log) < 0 ||
-        workerloop_open(test->configuration, &test->loop, &test->failure) < 0 ||
+        td_workerloop_open(test->configuration, &test->loop, &test->failure) < 0 ||
         make_plan(test, &options) < 0 || open_site(test) < 0 || load_handlers(test) < 0)
         return test;
     create_server(test);

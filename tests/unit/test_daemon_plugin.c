@@ -10,6 +10,7 @@
 #include <tornado/tornado.h>
 #include "daemon/elf.h"
 #include "tests/unit/unit.h"
+#include "web/pluginlayout.h"
 
 static td_arena arena;
 
@@ -74,7 +75,7 @@ START_TEST(a_good_one_is_copied)
     const td_plugin *copy;
     td_err err;
 
-    ck_assert_msg(plugin_translate(&arena, "test.so", &plugin, &copy, &err) == 0, "%s", err.text);
+    ck_assert_msg(td_plugin_translate(&arena, "test.so", &plugin, &copy, &err) == 0, "%s", err.text);
     ck_assert_str_eq(copy->name, "test");
     ck_assert_str_eq(copy->urls[1].pattern, "/b");
     ck_assert_ptr_eq(copy->urls[1].initialize_arg, &Other);
@@ -100,7 +101,7 @@ START_TEST(urls_in_urls_are_copied)
 
     plugin.urls = outer;
     plugin.default_handler = &Other;
-    ck_assert_msg(plugin_translate(&arena, "test.so", &plugin, &copy, &err) == 0, "%s", err.text);
+    ck_assert_msg(td_plugin_translate(&arena, "test.so", &plugin, &copy, &err) == 0, "%s", err.text);
     ck_assert_ptr_ne(copy->urls[0].urls, inner);
     ck_assert_str_eq(copy->urls[0].urls[1].methods, "POST");
     ck_assert_ptr_null(copy->urls[0].urls[2].pattern);
@@ -128,7 +129,7 @@ START_TEST(an_older_file_has_no_newer_fields)
     plugin.plugin_size = offsetof(td_plugin, get_current_user);
     plugin.class_size = offsetof(td_handler_class, get_current_user);
     plugin.default_handler = &Other; /* lies behind its end */
-    ck_assert_msg(plugin_translate(&arena, "test.so", &plugin, &copy, &err) == 0, "%s", err.text);
+    ck_assert_msg(td_plugin_translate(&arena, "test.so", &plugin, &copy, &err) == 0, "%s", err.text);
     ck_assert_str_eq(copy->urls[1].pattern, "/b");
     ck_assert_ptr_eq(copy->urls[1].initialize_arg, &Other);
     ck_assert_ptr_null(copy->urls[1].urls);
@@ -146,7 +147,7 @@ START_TEST(nothing_declared_is_fine)
 
     plugin.urls = NULL;
     plugin.options = NULL;
-    ck_assert_msg(plugin_translate(&arena, "test.so", &plugin, &copy, &err) == 0, "%s", err.text);
+    ck_assert_msg(td_plugin_translate(&arena, "test.so", &plugin, &copy, &err) == 0, "%s", err.text);
     ck_assert_ptr_null(copy->urls[0].pattern);
     ck_assert_ptr_null(copy->options);
 }
@@ -274,7 +275,7 @@ START_TEST(a_bad_one_is_refused_with_the_reason)
     td_err err;
 
     bad[_i].spoil(&plugin);
-    ck_assert_int_eq(plugin_translate(&arena, "test.so", &plugin, &copy, &err), TD_EPLUGIN);
+    ck_assert_int_eq(td_plugin_translate(&arena, "test.so", &plugin, &copy, &err), TD_EPLUGIN);
     ck_assert_msg(strstr(err.text, bad[_i].error) != NULL, "%s", err.text);
 }
 END_TEST

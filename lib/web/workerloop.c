@@ -1,4 +1,4 @@
-#include "daemon/workerloop.h"
+#include "web/workerloop.h"
 
 #include "http/compressor.h"
 #include "http/httpclient.h"
@@ -10,7 +10,7 @@
 #define HEAP_REST_MS 1000
 
 int
-workerloop_open(const td_configuration *configuration, td_ioloop **out, td_err *err)
+td_workerloop_open(const td_configuration *configuration, td_ioloop **out, td_err *err)
 {
     const td_tornadod_settings *settings = &configuration->tornadod;
 
@@ -34,7 +34,7 @@ workerloop_open(const td_configuration *configuration, td_ioloop **out, td_err *
 }
 
 void
-workerloop_close(td_ioloop **loop)
+td_workerloop_close(td_ioloop **loop)
 {
     td_heap_close();
     td_http_client_close();

@@ -1,0 +1,13 @@
+/* The loop of a worker, and what lives on it whether anybody asks or not, as the settings say. */
+#ifndef TORNADO_WEB_WORKERLOOP_H
+#define TORNADO_WEB_WORKERLOOP_H
+
+#include <tornado/error.h>
+#include "base/settings.h"
+#include "io/ioloop.h"
+
+TD_PRIVATE int td_workerloop_open(const td_configuration *configuration, td_ioloop **out,
+                                  td_err *err);
+TD_PRIVATE void td_workerloop_close(td_ioloop **loop);
+
+#endif
