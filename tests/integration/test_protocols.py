@@ -165,7 +165,7 @@ class Check(unittest.TestCase):
 
     def test_it_stands_among_the_routes(self):
         daemon = harness.Daemon(["lines"], listeners={"x": "protocol = lines"})
-        done = harness.run("--routes", "-c", daemon.ini_path)
+        done = harness.run("routes", "-c", daemon.ini_path)
         daemon.close()
         self.assertIn("127.0.0.1:0  lines (its own protocol)\n", done.stdout)
 
