@@ -164,6 +164,67 @@ class Run(Folder):
             self.assertIn(text, done.stderr)
 
 
+@unittest.skipIf(harness.SANITIZED, "what authors build is not sanitized")
+class Check(Folder):
+    SOURCE = """#include <tornado/tornado.h>
+static int hits;
+static void
+get(td_handler *h)
+{
+    td_writef(h, "%d", ++hits);
+}
+static const td_handler_class Get = {.get = get};
+TD_PLUGIN(.name = "counting", .version = "1.0", .urls = TD_URLS(TD_URL("/", &Get)));
+"""
+
+    def check(self, path):
+        done = harness.run("check", path)
+        self.assertEqual(done.stderr, "")
+        return done.returncode, done.stdout
+
+    def test_every_bundled_handler_is_good(self):
+        for name in os.listdir(f"{harness.BUILD}/handlers"):
+            if not name.endswith(".so"):
+                continue
+            status, text = self.check(f"{harness.BUILD}/handlers/{name}")
+            self.assertEqual(status, 0, text)
+            self.assertRegex(text, r"^\S+: handler \w+ 1\.0, built for ABI 1\.0, \d+ routes\n$")
+
+    def test_what_would_be_refused(self):
+        for name, text in (("undefined_symbol", "nobody has td_there_is_no_such_call, which it needs"),
+                           ("private_symbol", "uses td_clock_ns, which is the daemon's own"),
+                           ("abi_too_new", "was built for ABI 2.0; this tornadod has 1."),
+                           ("no_descriptor", "has no symbol tornado_plugin: it is not a handler")):
+            path = f"{harness.BUILD}/tests/handlers/{name}.so"
+            status, said = self.check(path)
+            self.assertEqual(status, 78, said)
+            self.assertIn(f"{path}: {text}", said)
+        for path, text in ((__file__, "is not a shared object"), ("/no/such.so", "No such file"),
+                           (self.folder, "is no file")):
+            status, said = self.check(path)
+            self.assertEqual((status, text in said), (78, True), said)
+
+    def test_what_may_do_harm(self):
+        target = self.path("counting.so")
+        cases = ((["-g", "-fexceptions"], ["hits can be written to"]),
+                 (["-g"], ["hits can be written to", "was compiled without -fexceptions"]),
+                 (["-fno-asynchronous-unwind-tables"],
+                  ["hits can be written to", "get has no unwind information"]))
+        for flags, texts in cases:
+            subprocess.run(["gcc", "-x", "c", "-", "-shared", "-fPIC", *flags, "-o", target,
+                            f"-I{harness.ROOT}/lib", f"-L{harness.BUILD}", "-ltornado"],
+                           input=self.SOURCE, text=True, check=True, timeout=harness.DEADLINE)
+            status, said = self.check(target)
+            warnings = [line for line in said.splitlines() if ": warning: " in line]
+            self.assertEqual((status, len(warnings)), (1, len(texts)), said)
+            for text in texts:
+                self.assertIn(f"warning: {text}", said)
+        subprocess.run(["strip", target], check=True)
+        status, said = self.check(target)
+        self.assertEqual(status, 0)
+        self.assertIn("it is stripped", said)
+
+
 class Explain(unittest.TestCase):
     INI = ("[application]\nmiddleware = request_id\nmax_body_size = 2m\n"
            "[handler:hello]\nmount = /api\nmax_fields = 7\n")
