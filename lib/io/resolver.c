@@ -5,6 +5,9 @@
  * in the cache.  Look-ups stand in its line until c-ares has answered; it may do so from inside the
  * question (/etc/hosts), so they are always told by a callback of the loop.  A question cannot be
  * taken back: when nobody waits for it any more its answer goes to the cache.
+ *
+ * What c-ares does not know the system may: of machines in the same network, in containers, in
+ * directories.  That is asked on a few threads of the resolver's own, which may take their time.
  */
 #include "io/resolver.h"
 
@@ -15,10 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <tornado/coroutine.h>
+#include <tornado/executor.h>
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/escape.h"
 #include "base/log.h"
+#include "base/network.h"
 #include "base/table.h"
 #include "io/call.h"
 #include "io/future_internal.h"
@@ -26,7 +32,8 @@
 #define HOST_MAX 255 /* RFC 1035 section 2.3.4; what is longer cannot be a name */
 #define TIMEOUT_DEFAULT_MS 5000
 #define TRIES 3
-#define TTL_MIN_MS 1000 /* what /etc/hosts says has no time */
+#define SYSTEM_THREADS 4
+#define SYSTEM_QUEUE 100 /* names that wait for one; for those beyond it there is no such name */
 
 struct name {
     char key[HOST_MAX + 16]; /* of its family and host */
@@ -37,6 +44,18 @@ struct name {
     bool is_answered;
     int error;
     td_addresses addresses;
+};
+
+struct system_question {
+    td_list link; /* in resolver.asked */
+    td_observer observer;
+    td_future *future;
+    struct name *name; /* referenced */
+    int family;
+    int error; /* from here on the thread's until it is answered */
+    td_addresses addresses;
+    td_system_lookup *look_up;
+    char host[HOST_MAX + 1];
 };
 
 struct watch { /* a socket of c-ares */
@@ -58,13 +77,18 @@ struct resolver {
     td_table names;
     td_list cache;
     size_t cached, pending;
+    td_executor *system; /* made when it is needed */
+    td_list asked;       /* of the system */
 };
 
 static td_resolver_options options = {
-    .try_ms = 1500, .ttl_max_ms = 300000, .cache_max = 1000, .pending_max = 1000};
+    .try_ms = 1500, .ttl_min_ms = 1000, .ttl_max_ms = 300000, .cache_max = 1000, .pending_max = 1000};
 
 static __thread struct resolver *own __attribute__((tls_model("initial-exec")));
 static __thread td_table overrides __attribute__((tls_model("initial-exec")));
+
+/* Questions that the loop could not wait for: a thread may still be busy with them. */
+static __thread td_list abandoned __attribute__((tls_model("initial-exec")));
 
 void
 td_resolver_configure(const td_resolver_options *wanted)
@@ -96,8 +120,8 @@ forget(struct name *name)
 static void
 keep(struct name *name, int64_t ttl_ms)
 {
-    if (ttl_ms < TTL_MIN_MS)
-        ttl_ms = TTL_MIN_MS;
+    if (ttl_ms < options.ttl_min_ms)
+        ttl_ms = options.ttl_min_ms;
     if (ttl_ms > options.ttl_max_ms)
         ttl_ms = options.ttl_max_ms;
     name->expires_ns = td_now_ns() + ttl_ms * TD_NS_PER_MS;
@@ -120,8 +144,6 @@ tell(struct name *name)
     }
 }
 
-/* ---- what c-ares says */
-
 static int
 error_of(int status)
 {
@@ -139,39 +161,24 @@ error_of(int status)
 }
 
 static void
-add_address(td_addresses *addresses, const struct ares_addrinfo_node *node)
+add_address(td_addresses *addresses, int family, const struct sockaddr *address)
 {
     td_endpoint *endpoint = &addresses->items[addresses->count];
 
-    if (addresses->count == TD_ADDRESSES_MAX ||
-        (node->ai_family != AF_INET && node->ai_family != AF_INET6))
+    if (addresses->count == TD_ADDRESSES_MAX || (family != AF_INET && family != AF_INET6))
         return;
-    endpoint->len = node->ai_family == AF_INET ? sizeof(endpoint->address.v4)
-                                               : sizeof(endpoint->address.v6);
-    memcpy(&endpoint->address, node->ai_addr, endpoint->len);
+    endpoint->len =
+        family == AF_INET ? sizeof(endpoint->address.v4) : sizeof(endpoint->address.v6);
+    memcpy(&endpoint->address, address, endpoint->len);
     addresses->count++;
 }
 
+/* All that there is to know of it; the question's reference is given back. */
 static void
-on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *found)
+answered(struct name *name, int error, int64_t ttl_ms)
 {
-    struct name *name = arg;
-    int64_t ttl_ms = options.ttl_max_ms;
-
-    (void)timeouts;
     own->pending--;
-    if (status == ARES_SUCCESS) {
-        for (const struct ares_addrinfo_node *node = found->nodes; node != NULL;
-             node = node->ai_next) {
-            add_address(&name->addresses, node);
-            if (node->ai_ttl * INT64_C(1000) < ttl_ms)
-                ttl_ms = node->ai_ttl * INT64_C(1000);
-        }
-        ares_freeaddrinfo(found);
-    }
-    name->error = status != ARES_SUCCESS          ? error_of(status)
-                  : name->addresses.count == 0 ? TD_ENOTFOUND
-                                                : 0;
+    name->error = error == 0 && name->addresses.count == 0 ? TD_ENOTFOUND : error;
     name->is_answered = true;
     tell(name);
     if (name->error == 0)
@@ -179,6 +186,106 @@ on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *found)
     else
         forget(name);
     name_unref(name);
+}
+
+/* ---- what the system says */
+
+/* On a thread. */
+static void *
+ask_system(void *arg)
+{
+    struct system_question *question = arg;
+    const struct addrinfo hints = {.ai_family = question->family, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found;
+
+    if (question->look_up(question->host, NULL, &hints, &found) != 0) {
+        question->error = TD_ENOTFOUND;
+        return NULL;
+    }
+    for (const struct addrinfo *one = found; one != NULL; one = one->ai_next)
+        add_address(&question->addresses, one->ai_family, one->ai_addr);
+    freeaddrinfo(found);
+    return NULL;
+}
+
+static void
+on_system_answer(td_observer *observer, td_future *future)
+{
+    struct system_question *question =
+        TD_CONTAINER_OF(observer, struct system_question, observer);
+    const int error = td_future_error(future);
+
+    td_list_remove(&question->link);
+    question->name->addresses = question->addresses;
+    answered(question->name, error != 0 ? TD_ENOTFOUND : question->error, options.ttl_min_ms);
+    td_future_unref(future);
+    free(question);
+}
+
+/* False: nobody is to be asked. */
+static bool
+begin_asking_system(struct name *name)
+{
+    struct system_question *question;
+    const char *host = strchr(name->key, ':') + 1;
+
+    if (options.system_lookup == NULL)
+        return false;
+    if (own->system == NULL)
+        own->system = td_executor_create(SYSTEM_THREADS, SYSTEM_QUEUE);
+    question = td_xcalloc(1, sizeof(*question));
+    strcpy(question->host, host);
+    question->family = atoi(name->key);
+    question->look_up = options.system_lookup;
+    question->name = name;
+    question->observer.told = on_system_answer;
+    question->future = td_executor_submit(own->system, ask_system, question);
+    td_list_append(&own->asked, &question->link);
+    td_future_observe(question->future, &question->observer);
+    return true;
+}
+
+/* The loop ends: who waits is told so, and what a thread may still write to stays. */
+static void
+stop_asking_system(void)
+{
+    if (abandoned.next == NULL)
+        td_list_init(&abandoned);
+    while (!td_list_is_empty(&own->asked)) {
+        struct system_question *question =
+            TD_CONTAINER_OF(own->asked.next, struct system_question, link);
+
+        td_list_remove(&question->observer.link);
+        td_future_cancel(question->future);
+        td_future_unref(question->future);
+        td_list_remove(&question->link);
+        td_list_append(&abandoned, &question->link);
+        answered(question->name, TD_ECANCELED, 0);
+    }
+    td_executor_destroy(&own->system);
+}
+
+/* ---- what c-ares says */
+
+static void
+on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *found)
+{
+    struct name *name = arg;
+    int64_t ttl_ms = options.ttl_max_ms;
+    int error = status == ARES_SUCCESS ? 0 : error_of(status);
+
+    (void)timeouts;
+    if (status == ARES_SUCCESS) {
+        for (const struct ares_addrinfo_node *node = found->nodes; node != NULL;
+             node = node->ai_next) {
+            add_address(&name->addresses, node->ai_family, node->ai_addr);
+            if (node->ai_ttl * INT64_C(1000) < ttl_ms)
+                ttl_ms = node->ai_ttl * INT64_C(1000);
+        }
+        ares_freeaddrinfo(found);
+    }
+    if (error != TD_ENOTFOUND || !begin_asking_system(name))
+        answered(name, error, ttl_ms);
 }
 
 /* ---- its sockets and its time */
@@ -273,6 +380,7 @@ open_resolver(void)
     resolver->timer = (td_timer){.fn = on_time};
     td_table_init(&resolver->names);
     td_list_init(&resolver->cache);
+    td_list_init(&resolver->asked);
     own = resolver;
     return 0;
 }
@@ -294,6 +402,7 @@ td_resolver_close(void)
         return;
     ares_destroy(own->channel); /* each question is answered with ARES_EDESTRUCTION */
     ares_library_cleanup();
+    stop_asking_system();
     td_timer_stop(own->loop, &own->timer);
     while (!td_list_is_empty(&own->cache))
         forget(TD_CONTAINER_OF(own->cache.next, struct name, link));
@@ -456,6 +565,30 @@ td_resolve_number(const char *host, uint16_t port, td_endpoint *out)
     return true;
 }
 
+/* RFC 6761 section 6.3: "localhost." and all names that fall within it, whatever the servers say. */
+static bool
+is_localhost(const char *host)
+{
+    static const char name[] = "localhost";
+    size_t len = strlen(host);
+
+    len -= len > 0 && host[len - 1] == '.';
+    return len >= strlen(name) && strncasecmp(host + len - strlen(name), name, strlen(name)) == 0 &&
+           (len == strlen(name) || host[len - strlen(name) - 1] == '.');
+}
+
+/* That of IPv4 first: most servers that are there alone are there. */
+static int
+localhost_addresses(uint16_t port, int family, td_addresses *out)
+{
+    out->count = 0;
+    if (family != AF_INET6)
+        td_resolve_number("127.0.0.1", port, &out->items[out->count++]);
+    if (family != AF_INET)
+        td_resolve_number("::1", port, &out->items[out->count++]);
+    return 1;
+}
+
 int
 td_lookup_start(td_lookup *lookup, const char *host, uint16_t port,
                 const td_resolve_options *wanted, td_lookup_fn *done, td_addresses *out)
@@ -475,6 +608,8 @@ td_lookup_start(td_lookup *lookup, const char *host, uint16_t port,
     }
     if (host[0] == '\0' || strlen(host) > HOST_MAX)
         return TD_ENOTFOUND;
+    if (is_localhost(host))
+        return localhost_addresses(port, wanted->family, out);
     if (own == NULL && (rc = open_resolver()) < 0)
         return rc;
 
@@ -496,8 +631,9 @@ td_lookup_start(td_lookup *lookup, const char *host, uint16_t port,
     lookup->timer = (td_timer){.fn = lookup_too_late, .arg = lookup};
     td_list_append(&name->waiting, &lookup->link);
     td_timer_start(own->loop, &lookup->timer,
-                   td_deadline_in_ms(wanted->timeout_ms > 0 ? wanted->timeout_ms
-                                                            : TIMEOUT_DEFAULT_MS));
+                   td_deadline_in_ms(wanted->timeout_ms > 0    ? wanted->timeout_ms
+                                     : options.timeout_ms > 0 ? options.timeout_ms
+                                                              : TIMEOUT_DEFAULT_MS));
     return 0;
 }
 
@@ -682,4 +818,82 @@ td_resolver_override(const char *host, uint16_t port, const char *to_host, uint1
     override->to_port = to_port;
     td_table_set(&overrides, td_str_make(override->key, len), override);
     return 0;
+}
+
+/* "host", "host:port", "[::1]:port" or "::1"; false: it is none of them. */
+static bool
+split_port(td_str text, char *host, uint16_t *port_out)
+{
+    const char *colon = memrchr(text.ptr, ':', text.len);
+    const bool has_port =
+        colon != NULL && (text.ptr[0] == '[' ? colon > text.ptr && colon[-1] == ']'
+                                             : memchr(text.ptr, ':', text.len) == colon);
+    const size_t len = has_port ? (size_t)(colon - text.ptr) : text.len;
+
+    *port_out = 0;
+    if (len == 0 || len > HOST_MAX)
+        return false;
+    memcpy(host, text.ptr, len);
+    host[len] = '\0';
+    return !has_port ||
+           td_port_parse(td_str_make(colon + 1, text.len - len - 1), port_out);
+}
+
+/* NAME[:PORT]=HOST[:PORT] */
+static bool
+override_one(td_str text)
+{
+    char from[HOST_MAX + 1], to[HOST_MAX + 1];
+    uint16_t from_port, to_port;
+    const char *equals = memchr(text.ptr, '=', text.len);
+
+    if (equals == NULL)
+        return false;
+
+    const td_str left = td_str_trim(td_str_make(text.ptr, (size_t)(equals - text.ptr)));
+    const td_str right =
+        td_str_trim(td_str_make(equals + 1, (size_t)(text.ptr + text.len - equals - 1)));
+
+    return split_port(left, from, &from_port) && split_port(right, to, &to_port) &&
+           td_resolver_override(from, from_port, to, to_port) == 0;
+}
+
+int
+td_resolver_override_list(const char *text, td_err *err)
+{
+    while (*text != '\0') {
+        const size_t len = strcspn(text, ",");
+        const td_str one = td_str_trim(td_str_make(text, len));
+
+        if (one.len > 0 && !override_one(one))
+            return td_err_set(err, TD_ECONFIG, "\"%.*s\" is not NAME[:PORT]=HOST[:PORT]",
+                              TD_STR_FMT(one));
+        text += len + (text[len] == ',');
+    }
+    return 0;
+}
+
+/* ---- what the system knows */
+
+bool
+td_resolver_system_knows_more(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    char line[1024];
+    bool knows_more = false;
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        char *rest = line, *word;
+
+        line[strcspn(line, "#\n")] = '\0';
+        word = strsep(&rest, ":");
+        if (rest == NULL || strcmp(word, "hosts") != 0)
+            continue;
+        while ((word = strsep(&rest, " \t")) != NULL)
+            knows_more |= word[0] != '\0' && word[0] != '[' && strcmp(word, "files") != 0 &&
+                          strcmp(word, "dns") != 0 && word[strlen(word) - 1] != ']';
+    }
+    if (file != NULL)
+        fclose(file);
+    return knows_more;
 }

@@ -6,20 +6,40 @@
 #ifndef TORNADO_IO_RESOLVER_H
 #define TORNADO_IO_RESOLVER_H
 
+#include <netdb.h>
 #include <stdbool.h>
+#include <tornado/error.h>
 #include <tornado/resolver.h>
 #include "io/ioloop.h"
+
+/* getaddrinfo(3), or what stands for it in a test. */
+typedef int td_system_lookup(const char *host, const char *service, const struct addrinfo *hints,
+                             struct addrinfo **out);
 
 typedef struct td_resolver_options {
     const char *servers; /* "127.0.0.1:5353,[::1]"; NULL: of /etc/resolv.conf; must live on */
     int64_t try_ms;      /* for one server to answer; then the next, three times round */
+    int64_t timeout_ms;  /* for all of it, when the caller does not say; 0: 5 s */
+    int64_t ttl_min_ms;  /* /etc/hosts and the system tell no time: this one then */
     int64_t ttl_max_ms;  /* 0: nothing is cached */
     size_t cache_max;    /* names */
     size_t pending_max;  /* names that are being looked up */
+
+    /* Asked, on threads, for names that neither /etc/hosts nor the servers know; NULL: nobody is. */
+    td_system_lookup *system_lookup;
 } td_resolver_options;
 
 /* Before this thread's first look-up. */
 TD_PRIVATE void td_resolver_configure(const td_resolver_options *options);
+
+/*
+ * td_resolver_override for each of "db.internal=10.0.0.1, api:443=localhost:8443, old=[::1]:80".
+ * TD_ECONFIG, and err has the part that is none.
+ */
+TD_PRIVATE int td_resolver_override_list(const char *text, td_err *err);
+
+/* True when the file at path (/etc/nsswitch.conf) has more to ask for hosts than files and dns. */
+TD_PRIVATE bool td_resolver_system_knows_more(const char *path);
 
 #pragma GCC visibility push(hidden)
 

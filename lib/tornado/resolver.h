@@ -4,10 +4,11 @@
  *     td_addresses addresses;
  *     int rc = td_resolve("db.internal", 5432, NULL, &addresses);
  *
- * Numbers ("127.0.0.1", "::1", "[::1]") and what is cached are answered at once; else /etc/hosts and
- * then the name servers of /etc/resolv.conf are asked, while others are served.  Who asks for the
- * same name meanwhile waits for the same answer.  Answers are kept for the time that their servers
- * allow: at least a second, five minutes at most, failures not at all.
+ * Numbers ("127.0.0.1", "::1", "[::1]"), localhost and what is cached are answered at once; else
+ * /etc/hosts and then the name servers of /etc/resolv.conf are asked, while others are served, and
+ * then the system, if it has more to ask (resolver_system of [tornadod]).  Who asks for the same name
+ * meanwhile waits for the same answer.  Answers are kept for the time that their servers allow,
+ * between resolver_ttl_min and resolver_ttl_max; failures are not.
  *
  * All for the loop's thread; misuse is TD_EINVAL (or NULL) and logged.
  */
@@ -40,7 +41,7 @@ typedef struct td_addresses {
 typedef struct td_resolve_options {
     size_t size TD_ZERO;        /* of the struct; set by TD_RESOLVE */
     int family TD_ZERO;         /* AF_INET or AF_INET6; 0: both */
-    int64_t timeout_ms TD_ZERO; /* 0: 5 s */
+    int64_t timeout_ms TD_ZERO; /* 0: resolver_timeout of [tornadod], 5 s */
 } td_resolve_options;
 
 #ifndef __cplusplus

@@ -5,9 +5,43 @@
 #include "io/coroutine.h"
 #include "io/executor.h"
 #include "io/heap.h"
+#include "io/resolver.h"
 #include "io/tls.h"
 
 #define HEAP_REST_MS 1000
+
+static td_system_lookup *
+system_lookup(int choice)
+{
+    enum { AUTO, ON };
+
+    if (choice == AUTO)
+        choice = td_resolver_system_knows_more("/etc/nsswitch.conf") ? ON : ON + 1;
+    return choice == ON ? getaddrinfo : NULL;
+}
+
+static void
+configure_resolver(const td_tornadod_settings *settings)
+{
+    td_resolver_configure(
+        &(td_resolver_options){.servers = settings->resolver_servers,
+                               .try_ms = settings->resolver_try_ms,
+                               .timeout_ms = settings->resolver_timeout_ms,
+                               .ttl_min_ms = settings->resolver_ttl_min_ms,
+                               .ttl_max_ms = settings->resolver_ttl_max_ms,
+                               .cache_max = (size_t)settings->resolver_cache,
+                               .pending_max = (size_t)settings->resolver_pending,
+                               .system_lookup = system_lookup((int)settings->resolver_system)});
+}
+
+static int
+override_names(const td_tornadod_settings *settings, td_err *err)
+{
+    if (settings->resolver_override == NULL ||
+        td_resolver_override_list(settings->resolver_override, err) == 0)
+        return 0;
+    return td_err_prefix(err, "resolver_override");
+}
 
 int
 td_workerloop_open(const td_configuration *configuration, td_ioloop **out, td_err *err)
@@ -22,15 +56,17 @@ td_workerloop_open(const td_configuration *configuration, td_ioloop **out, td_er
                                .queue_max = (size_t)settings->executor_queue});
     td_compressor_configure((size_t)settings->max_compressors);
     td_tls_configure(settings->ca_certs);
+    configure_resolver(settings);
     td_http_client_configure(
         &(td_http_client_options){.max_clients = (size_t)settings->max_clients,
                                   .idle_max = (size_t)settings->client_idle,
                                   .idle_origin_max = (size_t)settings->client_idle_origin,
                                   .idle_timeout_ms = settings->client_idle_timeout_ms});
     int rc = td_ioloop_create(out, err);
-    if (rc == 0)
-        td_heap_open(*out, HEAP_REST_MS);
-    return rc;
+    if (rc < 0)
+        return rc;
+    td_heap_open(*out, HEAP_REST_MS);
+    return override_names(settings, err);
 }
 
 void

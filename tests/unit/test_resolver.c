@@ -1,6 +1,7 @@
 /* Goal: names become addresses without a wait that is not needed, once for all who ask, and in time. */
 #include <tornado/resolver.h>
 #include <arpa/inet.h>
+#include <semaphore.h>
 #include <stdint.h>
 #include "io/resolver.h"
 #include "tests/unit/waiting_actors.h"
@@ -70,12 +71,15 @@ on_question(struct ev_loop *ev, ev_io *watcher, int events)
     sendto(watcher->fd, packet, len, 0, (struct sockaddr *)&from, from_len);
 }
 
+static td_system_lookup *system_lookup; /* NULL: none */
+
 static void
 configure(size_t cache_max, size_t pending_max)
 {
-    const td_resolver_options options = {.servers = servers_text, .try_ms = 200,
+    const td_resolver_options options = {.servers = servers_text, .try_ms = 200, .ttl_min_ms = 1000,
                                          .ttl_max_ms = 300000, .cache_max = cache_max,
-                                         .pending_max = pending_max};
+                                         .pending_max = pending_max,
+                                         .system_lookup = system_lookup};
 
     td_resolver_configure(&options);
 }
@@ -122,6 +126,10 @@ static const struct name_case {
     {"::1", AF_INET, TD_ENOTFOUND, NULL, 0, false},
     {"", 0, TD_ENOTFOUND, NULL, 0, false},
     {"localhost", AF_INET, 0, "127.0.0.1", 1, false},
+    {"localhost", 0, 0, "127.0.0.1", 2, false},
+    {"a.b.LocalHost.", AF_INET6, 0, "::1", 1, false},
+    {"notlocalhost.test.", 0, TD_ENOTFOUND, NULL, 0, true},
+    {".", 0, TD_ENOTFOUND, NULL, 0, true},
     {"four.test.", 0, 0, "127.0.0.1", 1, true},
     {"FOUR.test.", 0, 0, "127.0.0.1", 1, true},
     {"four.test.", AF_INET, 0, "127.0.0.1", 1, true},
@@ -401,7 +409,162 @@ START_TEST(a_future_of_addresses_that_nobody_wants_leaks_nothing)
 }
 END_TEST
 
+/* ---- the system */
+
+static int system_asked;
+static sem_t system_may_answer;
+
+/* Knows one name, as nss_mymachines might. */
+static int
+answer_as_system(const char *host, const char *service, const struct addrinfo *hints,
+                 struct addrinfo **out)
+{
+    const struct addrinfo number = {.ai_flags = AI_NUMERICHOST, .ai_family = hints->ai_family,
+                                    .ai_socktype = hints->ai_socktype};
+
+    __atomic_add_fetch(&system_asked, 1, __ATOMIC_SEQ_CST);
+    if (strcmp(host, "none.slow.") == 0)
+        sem_wait(&system_may_answer);
+    return strcmp(host, "none.machine.") == 0 ? getaddrinfo("127.0.0.7", service, &number, out)
+                                              : EAI_NONAME;
+}
+
+static void
+open_with_system(void)
+{
+    sem_init(&system_may_answer, 0, 0);
+    system_asked = 0;
+    system_lookup = answer_as_system;
+    open_server();
+}
+
+static void
+check_system(void *arg)
+{
+    td_addresses addresses;
+
+    (void)arg;
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(td_resolve("NONE.machine.", 7, TD_RESOLVE(.family = AF_INET), &addresses), 0);
+        ck_assert_uint_eq(addresses.count, 1);
+        ck_assert_str_eq(text_of(&addresses.items[0]), "127.0.0.7");
+    }
+    ck_assert_int_eq(system_asked, 1); /* and kept */
+    ck_assert_int_eq(resolve("none.other."), TD_ENOTFOUND);
+    ck_assert_int_eq(resolve("broken.test."), TD_ENAME);
+    ck_assert_int_eq(resolve("four.test."), 0);
+    ck_assert_int_eq(system_asked, 2); /* only for what nobody knew */
+}
+
+START_TEST(what_the_servers_do_not_know_the_system_may)
+{
+    open_with_system();
+    on_coroutine(check_system, NULL);
+    close_server();
+}
+END_TEST
+
+static void
+check_slow_system(void *arg)
+{
+    td_addresses addresses;
+
+    (void)arg;
+    ck_assert_int_eq(td_resolve("none.slow.", 1, TD_RESOLVE(.family = AF_INET, .timeout_ms = 20),
+                                &addresses), TD_ETIMEDOUT);
+    ck_assert_int_eq(resolve("none.machine."), 0); /* another thread */
+}
+
+START_TEST(a_slow_system_is_waited_for_so_long)
+{
+    open_with_system();
+    on_coroutine(check_slow_system, NULL);
+    sem_post(&system_may_answer);
+    close_server();
+}
+END_TEST
+
+START_TEST(a_loop_ends_though_the_system_does_not_answer)
+{
+    open_with_system();
+    on_coroutine(check_slow_system, NULL);
+    td_future_unref(td_resolve_future("none.slow.", 1, NULL)); /* both wait for the same thread */
+    close_server();
+    sem_post(&system_may_answer);
+    sem_post(&system_may_answer);
+}
+END_TEST
+
+static const struct {
+    const char *line;
+    bool knows_more;
+} nsswitches[] = {
+    {"hosts: files dns", false},
+    {"hosts:\t files\tdns  # mdns", false},
+    {"hosts: files mymachines dns", true},
+    {"hosts: files resolve [!UNAVAIL=return] dns", true},
+    {"hosts: files [NOTFOUND=return] dns", false},
+    {"#hosts: ldap", false},
+    {"passwd: ldap\nhosts: dns", false},
+    {"", false},
+};
+
+START_TEST(nsswitch_says_whether_there_is_more_to_ask)
+{
+    char path[] = "/tmp/test-nsswitch-XXXXXX";
+    FILE *file = fdopen(mkstemp(path), "w");
+
+    fprintf(file, "%s\n", nsswitches[_i].line);
+    fclose(file);
+    ck_assert_int_eq(td_resolver_system_knows_more(path), nsswitches[_i].knows_more);
+    unlink(path);
+    ck_assert(!td_resolver_system_knows_more(path));
+}
+END_TEST
+
 /* ---- overrides */
+
+static const struct {
+    const char *text, *wrong;
+} lists[] = {
+    {"", NULL}, {"a=b", NULL}, {" a = b , c:1=[::1]:2,", NULL}, {"a=::1", NULL}, {"a=[::1]", NULL},
+    {"a", "\"a\""}, {"a=", "\"a=\""}, {"=b", "\"=b\""}, {"a=b,c:x=d", "\"c:x=d\""}, {"a=b:70000", "\"a=b:70000\""},
+};
+
+START_TEST(a_list_of_overrides_is_read_or_its_fault_named)
+{
+    td_err err;
+
+    open_server();
+    ck_assert_int_eq(td_resolver_override_list(lists[_i].text, &err),
+                     lists[_i].wrong == NULL ? 0 : TD_ECONFIG);
+    if (lists[_i].wrong != NULL)
+        ck_assert_msg(strstr(err.text, lists[_i].wrong) == err.text, "%s", err.text);
+    close_server();
+}
+END_TEST
+
+static void
+check_list(void *arg)
+{
+    td_addresses addresses;
+
+    (void)arg;
+    ck_assert_int_eq(td_resolver_override_list("db.test=127.0.0.9, v6:80=[::1]:81", NULL), 0);
+    ck_assert_int_eq(td_resolve("db.test", 5, NULL, &addresses), 0);
+    ck_assert_str_eq(text_of(&addresses.items[0]), "127.0.0.9");
+    ck_assert_int_eq(td_resolve("v6", 80, NULL, &addresses), 0);
+    ck_assert_str_eq(text_of(&addresses.items[0]), "::1");
+    ck_assert_uint_eq(ntohs(addresses.items[0].address.v6.sin6_port), 81);
+}
+
+START_TEST(a_list_of_overrides_overrides)
+{
+    open_server();
+    on_coroutine(check_list, NULL);
+    close_server();
+}
+END_TEST
 
 static void
 check_overrides(void *arg)
@@ -479,7 +642,13 @@ fill(TCase *tcase)
     tcase_add_test(tcase, a_cancelled_look_up_is_gone);
     tcase_add_test(tcase, too_many_at_once_are_refused);
     tcase_add_test(tcase, a_future_of_addresses_that_nobody_wants_leaks_nothing);
+    tcase_add_test(tcase, what_the_servers_do_not_know_the_system_may);
+    tcase_add_test(tcase, a_slow_system_is_waited_for_so_long);
+    tcase_add_test(tcase, a_loop_ends_though_the_system_does_not_answer);
+    ADD_TABLE(tcase, nsswitch_says_whether_there_is_more_to_ask, nsswitches);
     tcase_add_test(tcase, an_override_means_another_host);
+    ADD_TABLE(tcase, a_list_of_overrides_is_read_or_its_fault_named, lists);
+    tcase_add_test(tcase, a_list_of_overrides_overrides);
     tcase_add_test(tcase, misuse_is_told);
 }
 
