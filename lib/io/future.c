@@ -17,6 +17,14 @@
 
 /* ---- life */
 
+static __thread size_t futures_count __attribute__((tls_model("initial-exec")));
+
+size_t
+td_futures_count(void)
+{
+    return futures_count;
+}
+
 td_future *
 td_future_create(void)
 {
@@ -25,6 +33,7 @@ td_future_create(void)
     td_coroutine_task context;
     td_coroutine_inherit(&context);
     td_future *future = td_xcalloc(1, sizeof(*future));
+    futures_count++;
     future->references = 1;
     future->module = context.module;
     td_list_init(&future->observers);
@@ -55,6 +64,7 @@ future_free(td_future *future)
         future->dispose(future->result);
     free(future->results);
     free(future);
+    futures_count--;
 }
 
 void

@@ -6,6 +6,9 @@
 #include "base/list.h"
 #include "io/ioloop.h"
 
+/* Of this thread, that somebody still refers to. */
+TD_PRIVATE size_t td_futures_count(void);
+
 #pragma GCC visibility push(hidden)
 
 struct td_future {

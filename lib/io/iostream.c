@@ -83,6 +83,8 @@ struct td_iostream {
     bool owes_drain; /* the worker drains, and no read has been told */
 };
 
+static __thread size_t streams_count __attribute__((tls_model("initial-exec")));
+
 static void close_with(td_iostream *stream, int error);
 static void end_read(td_iostream *stream, int code);
 
@@ -655,6 +657,12 @@ td_iostream_set_timeout(td_iostream *stream, int64_t timeout_ms)
         stream->timeout_ms = timeout_ms;
 }
 
+size_t
+td_iostreams_count(void)
+{
+    return streams_count;
+}
+
 int64_t
 td_iostream_timeout(const td_iostream *stream)
 {
@@ -678,6 +686,8 @@ create(const td_iostream_options *wanted)
 {
     td_iostream_options options = {0};
     td_iostream *stream = td_xcalloc(1, sizeof(*stream));
+
+    streams_count++;
 
     if (wanted != NULL)
         memcpy(&options, wanted, wanted->size < sizeof(options) ? wanted->size : sizeof(options));
@@ -794,6 +804,7 @@ td_iostream_destroy(td_iostream **stream_)
     if (stream->observer.destroyed != NULL)
         stream->observer.destroyed(stream->observer.arg);
     free(stream);
+    streams_count--;
 }
 
 /* ---- the public reads */

@@ -7,6 +7,8 @@
 #include "io/ioloop.h"
 #include "io/transport.h"
 
+TD_PRIVATE size_t td_iostreams_count(void); /* of this thread, not destroyed yet */
+
 #pragma GCC visibility push(hidden)
 
 /* Bytes received and not read, written and not sent. */

@@ -1,10 +1,13 @@
 #include "web/workerloop.h"
 
+#include "base/log.h"
 #include "http/compressor.h"
 #include "http/httpclient.h"
 #include "io/coroutine.h"
 #include "io/executor.h"
+#include "io/future_internal.h"
 #include "io/heap.h"
+#include "io/iostream_internal.h"
 #include "io/resolver.h"
 #include "io/tls.h"
 
@@ -69,10 +72,29 @@ td_workerloop_open(const td_configuration *configuration, td_ioloop **out, td_er
     return override_names(settings, err);
 }
 
+/* With the loop nobody is left who could still want it: ours, or a handler's that has forgotten it. */
+static void
+tell_leftovers(void)
+{
+    const struct {
+        const char *what;
+        size_t count;
+    } left[] = {
+        {"coroutines", td_coroutines_count()},   {"futures", td_futures_count()},
+        {"streams", td_iostreams_count()},       {"requests to servers", td_http_client_active()},
+        {"kept connections", td_http_client_idle()}, {"jobs", td_executor_jobs()},
+    };
+
+    for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++)
+        if (left[i].count > 0)
+            td_log(TD_LOG_WARNING, "left behind at the end: %zu %s", left[i].count, left[i].what);
+}
+
 void
 td_workerloop_close(td_ioloop **loop)
 {
     td_heap_close();
     td_http_client_close();
     td_ioloop_destroy(loop);
+    tell_leftovers();
 }

@@ -299,6 +299,21 @@ move(td_handler *h)
                                             (uint16_t)td_get_argument_int(h, "port", 1, 65535)));
 }
 
+/* What a careless handler does: it is still there when the worker ends. */
+static void
+leak(td_handler *h)
+{
+    static td_future *forgotten;
+    static td_iostream *lost;
+
+    forgotten = td_future_create();
+    if (td_tcpclient_connect("127.0.0.1", (uint16_t)td_get_argument_int(h, "port", 1, 65535), NULL,
+                             &lost) < 0)
+        td_raise(h, 500, "no connection");
+    td_writef(h, "%d %d", td_future_is_done(forgotten), td_iostream_is_closed(lost));
+}
+
+static const td_handler_class Leak = {.get = leak};
 static const td_handler_class Relay = {.get = relay};
 static const td_handler_class Move = {.get = move};
 static const td_handler_class Fetch = {.get = fetch, .flags = TD_CANCEL_ON_CLOSE};
@@ -314,4 +329,4 @@ TD_PLUGIN(.name = "fetch", .version = "1.0",
                           TD_URL("/forget", &Forget), TD_URL("/misuse", &Misuse),
                           TD_URL("/stream", &Stream), TD_URL("/duplex", &Duplex),
                           TD_URL("/callbacks", &Callbacks),
-                          TD_URL("/relay", &Relay), TD_URL("/move", &Move)));
+                          TD_URL("/relay", &Relay), TD_URL("/move", &Move), TD_URL("/leak", &Leak)));

@@ -121,6 +121,7 @@ class Fetch(unittest.TestCase):
         status = cls.daemon.stop()
         text = cls.daemon.log.text()
         assert status == 0 and not harness.COMPLAINTS.search(text), text
+        assert "left behind" not in text, text
 
     def ask(self, target, **arguments):
         response = self.daemon.get(f"/{target}?{urlencode(arguments)}")
