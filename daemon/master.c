@@ -325,6 +325,7 @@ close_master(void)
     ev_io_stop(master.loop, &master.signals);
     close(master.signals.fd);
     ev_timer_stop(master.loop, &master.watchdog);
+    recycle_end();
     watch_close();
     ev_loop_destroy(master.loop);
 }

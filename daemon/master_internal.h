@@ -1,7 +1,7 @@
 /*
  * What the files of the master share.  master.c: signals, leaving, life; rollout.c: the generation
- * that is to come; supervise.c: workers come and go;
- * scale.c: how many there are.
+ * that is to come; supervise.c: workers come and go; scale.c: how many there are; recycle.c: before
+ * they are worn out.
  */
 #ifndef DAEMON_MASTER_INTERNAL_H
 #define DAEMON_MASTER_INTERNAL_H
@@ -95,6 +95,12 @@ void scale_prepare(struct generation *generation); /* that is to come: as many s
 void scale_took_over(const struct generation *before); /* master.current has; before may be NULL */
 void scale_by(int step); /* 1 or -1, of the workers that serve */
 void scale_to_none(void);
+
+/* ---- recycle.c */
+
+/* Look after the workers of the generation that serves now; at the end, no more. */
+void recycle_begin(const td_tornadod_settings *settings);
+void recycle_end(void);
 
 /* ---- supervise.c */
 

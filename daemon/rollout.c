@@ -329,6 +329,7 @@ complete_next(void)
     warn_of_debug(master.current);
     watch_handlers(master.current);
     scale_took_over(old);
+    recycle_begin(&master.current->configuration->tornadod);
     if (old != NULL)
         master_drain(old, CONTROL_DRAIN);
     notify_send("READY=1");

@@ -16,6 +16,17 @@ log_query(td_handler *h)
     td_log_info("%.*s", TD_STR_FMT(td_request_query(h)));
 }
 
+/* Megabytes that nobody gives back, each page of them used. */
+static void
+leak(td_handler *h)
+{
+    const size_t size = (size_t)atoi(td_get_argument(h, "mb").ptr) << 20;
+    volatile char *bytes = malloc(size);
+
+    for (size_t i = 0; i < size; i += 4096)
+        bytes[i] = 1;
+}
+
 static void
 slow(td_handler *h)
 {
@@ -173,4 +184,4 @@ TD_PLUGIN(.name = "faults", .version = "1.0",
                           TD_URL("/raise", CLASS(call_raise)), TD_URL("/misuse", CLASS(misuse)),
                           TD_URL("/never", CLASS(never)), TD_URL("/spin", CLASS(spin)),
                           TD_URL("/block", CLASS(block)),
-                          TD_URL("/kill", CLASS(call_kill)), TD_URL("/log", CLASS(log_query))));
+                          TD_URL("/kill", CLASS(call_kill)), TD_URL("/leak", CLASS(leak)), TD_URL("/log", CLASS(log_query))));
