@@ -20,6 +20,7 @@
 #include "io/call.h"
 #include "io/coroutine.h"
 #include "io/executor.h"
+#include "io/process.h"
 #include "io/resolver.h"
 #include "io/tls.h"
 #include "io/tcpclient.h"
@@ -459,6 +460,7 @@ td_ioloop_destroy(td_ioloop **loop_address)
     pthread_mutex_unlock(&loop->lock);
     td_coroutines_close();
     td_calls_close(loop);
+    td_processes_close();
     td_connectings_close();
     td_futures_close();
     td_resolver_close();

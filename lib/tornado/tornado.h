@@ -22,6 +22,7 @@
 #include <tornado/log.h>
 #include <tornado/middleware.h>
 #include <tornado/plugin.h>
+#include <tornado/process.h>
 #include <tornado/program.h>
 #include <tornado/queues.h>
 #include <tornado/redirect.h>

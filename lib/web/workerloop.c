@@ -8,6 +8,7 @@
 #include "io/future_internal.h"
 #include "io/heap.h"
 #include "io/iostream_internal.h"
+#include "io/process.h"
 #include "io/resolver.h"
 #include "io/tls.h"
 
@@ -57,6 +58,7 @@ td_workerloop_open(const td_configuration *configuration, td_ioloop **out, td_er
     td_executor_configure(
         &(td_executor_options){.threads_max = (unsigned)settings->executor_threads,
                                .queue_max = (size_t)settings->executor_queue});
+    td_processes_configure((size_t)settings->max_subprocesses);
     td_compressor_configure((size_t)settings->max_compressors);
     td_tls_configure(settings->ca_certs);
     configure_resolver(settings);

@@ -57,6 +57,9 @@ without_a_handler(void)
     NOTHING(td_response_header(h, "x"));
     NOTHING(td_request_upgrade(h));
     EXPECT(td_detach(h, NULL) == NULL);
+    EXPECT(td_subprocess_start(NULL, NULL, NULL) == TD_EINVAL);
+    EXPECT(td_subprocess_stdout(NULL) == NULL);
+    EXPECT(td_subprocess_stderr(NULL) == NULL);
     EXPECT(td_connection_stream(NULL) == NULL);
     EXPECT(td_connection_instance(NULL) == NULL);
     EXPECT(td_connection_alloc(NULL, 1) == NULL);

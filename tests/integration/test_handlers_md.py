@@ -239,6 +239,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/letter").body,
                          b'{"status": 400, "error": "Missing argument number"}')
         self.assertEqual(self.echoed(), b"one\ntwo\n")
+        self.assertEqual(self.streamed("POST", "/sorted", b"b\na\nb\n"), b"a\nb\n")
         with self.daemon.connect("door") as conn:
             conn.send(b"Jack\n")
             while conn.received.count(b"\n") < 2:
@@ -255,7 +256,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 21, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 22, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""
