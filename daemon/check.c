@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "daemon/checker.h"
 #include "daemon/generation.h"
+#include "daemon/upgrade.h"
 #include "daemon/privileges.h"
 
 /* Wait for the checker for as long as it may take, then end it: that returns true. */
@@ -148,6 +149,8 @@ check_run(const struct options *options)
     else
         print_failures(generation, &err);
     generation_destroy(&generation);
+    if (rc == 0)
+        upgrade_acknowledge();
     return rc == 0 ? EXIT_SUCCESS : EX_CONFIG;
 }
 

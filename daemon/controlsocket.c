@@ -1,6 +1,7 @@
 #include "daemon/controlsocket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -267,6 +268,20 @@ may_ask(int fd, struct ucred *who)
     return who->uid == 0 || who->uid == geteuid() || has_the_group(fd, who);
 }
 
+static struct control_client *
+add_client(int fd)
+{
+    struct control_client *client = td_xcalloc(1, sizeof(*client));
+
+    ev_io_init(&client->io, on_readable, fd, EV_READ);
+    client->io.data = client;
+    ev_timer_init(&client->limit, on_limit, 0., 0.);
+    client->limit.data = client;
+    td_list_append(&control.clients, &client->link);
+    control.clients_count++;
+    return client;
+}
+
 static void
 refuse(int fd, const char *answer)
 {
@@ -290,14 +305,8 @@ welcome(int fd)
         refuse(fd, "error too many ask at once");
         return;
     }
-    struct control_client *client = td_xcalloc(1, sizeof(*client));
+    struct control_client *client = add_client(fd);
     client->who = who;
-    ev_io_init(&client->io, on_readable, fd, EV_READ);
-    client->io.data = client;
-    ev_timer_init(&client->limit, on_limit, 0., 0.);
-    client->limit.data = client;
-    td_list_append(&control.clients, &client->link);
-    control.clients_count++;
     ev_io_start(control.loop, &client->io);
     start_limit(client);
 }
@@ -327,6 +336,43 @@ on_connection(struct ev_loop *loop, ev_io *io, int events)
     ev_io_stop(loop, io);
     ev_timer_init(&control.pause, on_pause_over, ACCEPT_PAUSE_S, 0.);
     ev_timer_start(loop, &control.pause);
+}
+
+/* ---- over an upgrade */
+
+void
+control_each_waiting(void (*each)(void *arg, int fd), void *arg)
+{
+    if (control.path == NULL)
+        return;
+    TD_LIST_FOREACH (link, &control.clients) {
+        struct control_client *client = TD_CONTAINER_OF(link, struct control_client, link);
+        if (client->event != 0)
+            each(arg, client->io.fd);
+    }
+}
+
+static void
+set_flags(void *arg, int fd)
+{
+    fcntl(fd, F_SETFD, *(int *)arg);
+}
+
+void
+control_keep_waiting(bool keep)
+{
+    int flags = keep ? 0 : FD_CLOEXEC;
+
+    control_each_waiting(set_flags, &flags);
+}
+
+void
+control_adopt_waiting(int fd, enum control_event event, uint32_t number)
+{
+    if (control.path != NULL)
+        control_wait(add_client(fd), event, number);
+    else
+        close(fd);
 }
 
 /* ---- the socket */
@@ -360,6 +406,16 @@ remove_stale(const char *path, td_err *err)
     return unlink(path) < 0 ? td_err_errno(err, "control = %s: stale", path) : 0;
 }
 
+static int
+give(const char *path, td_err *err)
+{
+    if (chmod(path, 0600) < 0 ||
+        (control.has_group &&
+         (lchown(path, (uid_t)-1, control.group) < 0 || chmod(path, 0660) < 0)))
+        return td_err_errno(err, "control = %s", path);
+    return 0;
+}
+
 /* Nobody gets in before it listens, and then its owner and mode are right. */
 static int
 listen_at(int fd, const char *path, td_err *err)
@@ -374,15 +430,12 @@ listen_at(int fd, const char *path, td_err *err)
     memcpy(address.sun_path, path, strlen(path) + 1);
     if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
         return td_err_errno(err, "control = %s", path);
-    if (chmod(path, 0600) < 0 ||
-        (control.has_group &&
-         (lchown(path, (uid_t)-1, control.group) < 0 || chmod(path, 0660) < 0)) ||
-        listen(fd, CONTROL_CLIENTS_MAX) < 0) {
-        td_err_errno(err, "control = %s", path);
+    int rc = give(path, err);
+    if (rc == 0 && listen(fd, CONTROL_CLIENTS_MAX) < 0)
+        rc = td_err_errno(err, "control = %s", path);
+    if (rc < 0)
         unlink(path);
-        return err->code;
-    }
-    return 0;
+    return rc;
 }
 
 static int
@@ -460,19 +513,22 @@ done:
     return rc;
 }
 
-int
-controlsocket_adopt(struct ev_loop *loop, const char *path, const char *group, int socket, int lock,
+void
+controlsocket_adopt(struct ev_loop *loop, const char *path, int socket, int lock,
                     void (*asked)(struct control_client *client,
-                                  const struct control_request *request),
-                    td_err *err)
+                                  const struct control_request *request))
 {
-    int rc = find_group(group, err);
-
-    if (rc < 0)
-        return rc;
     control.asked = asked;
     start(loop, path, socket, lock);
-    return 0;
+}
+
+int
+controlsocket_set_group(const char *group, td_err *err)
+{
+    if (control.path == NULL)
+        return 0;
+    int rc = find_group(group, err);
+    return rc < 0 ? rc : give(control.path, err);
 }
 
 void

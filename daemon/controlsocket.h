@@ -15,6 +15,7 @@
 #define DAEMON_CONTROLSOCKET_H
 
 #include <ev.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <tornado/error.h>
@@ -55,12 +56,13 @@ int controlsocket_open(struct ev_loop *loop, const char *path, const char *group
 /* The descriptors of the open socket and of its lock, to pass on; -1: it is not open. */
 void controlsocket_descriptors(int *socket_out, int *lock_out);
 
-/* Go on with those of a process before us instead of opening it. */
-int controlsocket_adopt(struct ev_loop *loop, const char *path, const char *group, int socket,
-                        int lock,
-                        void (*asked)(struct control_client *client,
-                                      const struct control_request *request),
-                        td_err *err);
+/* Go on with those of the process before us instead of opening it. */
+void controlsocket_adopt(struct ev_loop *loop, const char *path, int socket, int lock,
+                         void (*asked)(struct control_client *client,
+                                       const struct control_request *request));
+
+/* Whose members may ask, from now on; NULL: no group's. */
+int controlsocket_set_group(const char *group, td_err *err);
 
 /* Answer, once: error NULL is "ok".  The client is gone for the caller. */
 void control_answer(struct control_client *client, const char *error, td_str body);
@@ -76,6 +78,11 @@ void control_wait(struct control_client *client, enum control_event event, uint3
 /* That event has come for this number and all smaller ones. */
 void control_settle(enum control_event event, uint32_t number, const char *error,
                     const char *text);
+
+/* Those who wait for an event, over an upgrade. */
+void control_each_waiting(void (*each)(void *arg, int fd), void *arg);
+void control_keep_waiting(bool keep); /* their descriptors stay open over an exec, or do not */
+void control_adopt_waiting(int fd, enum control_event event, uint32_t number);
 
 void controlsocket_close(void); /* and its name; whoever still waits sees the end.  Harmless twice */
 

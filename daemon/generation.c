@@ -67,6 +67,21 @@ fail:
     return rc;
 }
 
+struct generation *
+generation_adopt(uint32_t number, const td_configuration *configuration)
+{
+    struct generation *generation = td_xcalloc(1, sizeof(*generation));
+
+    td_arena_init(&generation->arena);
+    td_list_init(&generation->seats);
+    generation->number = number;
+    generation->configuration = configuration;
+    generation->access_fd = -1;
+    generation->seats_first = 1;
+    generation->is_adopted = true;
+    return generation;
+}
+
 int
 generation_plan(struct generation *generation, td_err *err)
 {
@@ -152,6 +167,18 @@ obtain(const td_listener_settings *settings, size_t workers_count, struct listen
     }
     listener->users++;
     *out = listener;
+    return 0;
+}
+
+int
+generation_adopt_listener(const td_listener_settings *settings, const int *fds, size_t fds_count,
+                          struct listener **out, td_err *err)
+{
+    if (open_listeners_count == LISTENERS_MAX)
+        return td_err_set(err, TD_ECONFIG, "more than %d listeners", LISTENERS_MAX);
+    *out = listener_adopt(settings, fds, fds_count);
+    (*out)->users = 1;
+    open_listeners[open_listeners_count++] = *out;
     return 0;
 }
 

@@ -40,6 +40,7 @@ struct generation {
     size_t seats_count; /* of those that are to stay */
     size_t seats_first; /* that there were when it began */
     size_t workers_set; /* what the settings say */
+    bool is_adopted;    /* its workers are those of the binary before us: nobody replaces them */
     ev_timer limit; /* the time it has, to become ready or to drain */
 };
 
@@ -65,6 +66,13 @@ void generation_remove_seat(struct seat *seat); /* nobody sits there, nor will *
 /* Settings and identity.  TD_ECONFIG with file and line, or -errno. */
 int generation_load(const struct options *options, uint32_t number, struct generation **out,
                     td_err *err);
+
+/* One that runs already, of which there is not more to know. */
+struct generation *generation_adopt(uint32_t number, const td_configuration *configuration);
+
+/* A listener that is open already: fds are taken over, and it has one user. */
+int generation_adopt_listener(const td_listener_settings *settings, const int *fds, size_t fds_count,
+                              struct listener **out, td_err *err);
 
 /* Copy the handlers' files; the manifest is for a checker to find. */
 int generation_plan(struct generation *generation, td_err *err);

@@ -199,6 +199,14 @@ make_url(const struct sockaddr_storage *bound, const char *text)
     return td_xstrdup(url);
 }
 
+static void
+find_bound(struct listener *listener)
+{
+    listener->bound_len = sizeof(listener->bound);
+    getsockname(listener->fds[0], (struct sockaddr *)&listener->bound, &listener->bound_len);
+    listener->url = make_url(&listener->bound, listener->address);
+}
+
 int
 listener_open(const td_listener_settings *settings, size_t workers_count, struct listener **out,
               td_err *err)
@@ -216,15 +224,28 @@ listener_open(const td_listener_settings *settings, size_t workers_count, struct
     rc = open_sockets(listener, settings, listener->reuseport ? workers_count : 1, err);
     if (rc < 0)
         goto fail;
-    listener->bound_len = sizeof(listener->bound);
-    getsockname(listener->fds[0], (struct sockaddr *)&listener->bound, &listener->bound_len);
-    listener->url = make_url(&listener->bound, listener->address);
+    find_bound(listener);
     *out = listener;
     return 0;
 
 fail:
     listener_close(&listener);
     return rc;
+}
+
+struct listener *
+listener_adopt(const td_listener_settings *settings, const int *fds, size_t fds_count)
+{
+    struct listener *listener = td_xcalloc(1, sizeof(*listener));
+
+    listener->name = td_xstrdup(settings->name);
+    listener->address = td_xstrdup(settings->address);
+    listener->reuseport = settings->reuseport;
+    listener->fds = td_xcalloc(fds_count, sizeof(*fds));
+    memcpy(listener->fds, fds, fds_count * sizeof(*fds));
+    listener->fds_count = fds_count;
+    find_bound(listener);
+    return listener;
 }
 
 int

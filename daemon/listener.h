@@ -28,6 +28,10 @@ struct listener {
 int listener_open(const td_listener_settings *settings, size_t workers_count, struct listener **out,
                   td_err *err);
 
+/* One whose sockets are open and listen already; they are its own from now on. */
+struct listener *listener_adopt(const td_listener_settings *settings, const int *fds,
+                                size_t fds_count);
+
 /*
  * Another generation with these settings takes the open listener over: more sockets where it wants
  * more, never fewer, since connections may wait in any of them.

@@ -12,6 +12,7 @@
 #include "daemon/commands/commands.h"
 #include "daemon/master.h"
 #include "daemon/options.h"
+#include "daemon/upgrade.h"
 
 #define DESCRIPTORS_MAX (1u << 20) /* some containers allow 1,073,741,816 */
 
@@ -72,6 +73,7 @@ main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); /* so that a file that may not grow is an error like a full disk */
     open_standard_descriptors();
     raise_descriptor_limit();
+    upgrade_init(argv[0]);
     if (argc > 1 && argv[1][0] != '-')
         return commands_run(argc - 1, argv + 1);
     if (options_parse(argc, argv, &options, &err) < 0) {

@@ -20,6 +20,7 @@
 #include "daemon/pidfile.h"
 #include "daemon/shared.h"
 #include "daemon/source.h"
+#include "daemon/upgrade.h"
 #include "daemon/watch.h"
 
 #define DRAINING_MAX 2 /* generations; the oldest goes when there is one more */
@@ -124,18 +125,24 @@ force_oldest(void)
         master_signal_workers(TD_CONTAINER_OF(master.draining.next, struct generation, link), SIGKILL);
 }
 
-/* Tell its workers to leave; those that serve nobody yet are simply ended. */
 void
-master_drain(struct generation *generation, enum control_type how)
+master_await_end(struct generation *generation)
 {
     int64_t limit_ms = generation->configuration->tornadod.drain_timeout_ms + SEAT_KILL_AFTER_MS;
 
-    generation_release_listeners(generation);
     td_list_append(&master.draining, &generation->link);
     ev_timer_stop(master.loop, &generation->limit);
     ev_timer_init(&generation->limit, on_drain_limit, (double)limit_ms / 1000., 0.);
     generation->limit.data = generation;
     ev_timer_start(master.loop, &generation->limit);
+}
+
+/* Tell its workers to leave; those that serve nobody yet are simply ended. */
+void
+master_drain(struct generation *generation, enum control_type how)
+{
+    generation_release_listeners(generation);
+    master_await_end(generation);
     GENERATION_EACH(seat, generation) {
         seat_cancel_respawn(seat);
         if (seat->pid == 0)
@@ -170,6 +177,8 @@ master_stop(void)
     master.next = master.current = NULL;
     master.phase = PHASE_NONE;
     control_settle(CONTROL_EVENT_RELOAD, UINT32_MAX, "the daemon is stopping", "");
+    control_settle(CONTROL_EVENT_UPGRADE, UINT32_MAX, "the daemon is stopping", "");
+    upgrade_abandon();
     for (size_t i = 0; i < 2; i++) {
         if (leaving[i] != NULL)
             master_drain(leaving[i], CONTROL_STOP);
@@ -233,6 +242,9 @@ on_signal(int number)
     case SIGUSR1:
         master_reopen_logs();
         break;
+    case SIGUSR2:
+        upgrade_begin();
+        break;
     case SIGTTIN:
         scale_by(1);
         break;
@@ -272,16 +284,13 @@ on_watchdog(struct ev_loop *loop, ev_timer *timer, int events)
 static int
 watch_signals(td_err *err)
 {
-    static const int watched[] = {SIGCHLD, SIGHUP,  SIGUSR1, SIGTERM, SIGINT,
-                                  SIGQUIT, SIGTTIN, SIGTTOU, SIGWINCH};
-    static const int ignored[] = {SIGUSR2};
+    static const int watched[] = {SIGCHLD, SIGHUP,  SIGUSR1, SIGUSR2, SIGTERM,
+                                  SIGINT,  SIGQUIT, SIGTTIN, SIGTTOU, SIGWINCH};
     sigset_t set;
 
     sigemptyset(&set);
     for (size_t i = 0; i < sizeof(watched) / sizeof(*watched); i++)
         sigaddset(&set, watched[i]);
-    for (size_t i = 0; i < sizeof(ignored) / sizeof(*ignored); i++)
-        signal(ignored[i], SIG_IGN);
     sigprocmask(SIG_SETMASK, &set, NULL);
     int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (fd < 0)
@@ -330,6 +339,20 @@ close_master(void)
     ev_loop_destroy(master.loop);
 }
 
+/* With nothing, or with what the binary before us has left. */
+static int
+begin(td_err *err)
+{
+    if (!upgrade_is_ours())
+        return rollout_begin(err);
+    int rc = upgrade_resume(err);
+    if (rc < 0)
+        return rc;
+    supervise_reap(); /* who ended meanwhile */
+    rollout_reload();
+    return 0;
+}
+
 int
 master_run(const struct options *options)
 {
@@ -342,7 +365,7 @@ master_run(const struct options *options)
         td_log_at(TD_LOG_CRITICAL, "master", "%s", err.text);
         return EXIT_FAILURE;
     }
-    int rc = rollout_begin(&err);
+    int rc = begin(&err);
     if (rc < 0)
         rollout_fail(rollout_exit_status(rc), "%s", err.text);
     else

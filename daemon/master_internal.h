@@ -72,6 +72,8 @@ void master_forget(struct generation *generation); /* a draining one whose worke
 /* Tell its workers to leave; those that serve nobody yet are simply ended. */
 void master_drain(struct generation *generation, enum control_type how);
 
+void master_await_end(struct generation *generation); /* its workers were told to leave */
+
 /* ---- rollout.c */
 
 /* The first generation; rc < 0: it failed at once. */

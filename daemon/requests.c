@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "daemon/facts.h"
 #include "daemon/master_internal.h"
+#include "daemon/upgrade.h"
 
 static void
 do_status(struct control_client *client, const struct control_request *request)
@@ -25,6 +26,14 @@ do_reload(struct control_client *client, const struct control_request *request)
     (void)request;
     control_wait(client, CONTROL_EVENT_RELOAD, master.reloads + 1);
     rollout_reload();
+}
+
+static void
+do_upgrade(struct control_client *client, const struct control_request *request)
+{
+    (void)request;
+    control_wait(client, CONTROL_EVENT_UPGRADE, 0);
+    upgrade_begin();
 }
 
 static void
@@ -69,6 +78,7 @@ static const struct {
 } requests[] = {
     {"status", false, true, true, do_status},
     {"reload", false, false, false, do_reload},
+    {"upgrade", false, false, false, do_upgrade},
     {"reopen", false, false, true, do_reopen},
     {"stop", false, false, true, do_stop},
     {"release", true, false, false, do_release},

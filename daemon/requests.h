@@ -7,6 +7,7 @@
 /*
  *     status          facts.h
  *     reload          as HUP does; answered when its outcome is known
+ *     upgrade         as USR2 does; answered when its outcome is known, by the new binary if it is good
  *     reopen          as USR1 does
  *     stop            as TERM does; "ok", and the end of the stream comes with that of the daemon
  *     release NAME    let the handler out of quarantine

@@ -17,6 +17,7 @@
 #include "daemon/requests.h"
 #include "daemon/shared.h"
 #include "daemon/source.h"
+#include "daemon/upgrade.h"
 #include "daemon/watch.h"
 
 static void begin_reload(void);
@@ -212,7 +213,7 @@ open_control_socket(const td_configuration *configuration, td_arena *arena, td_e
         if ((path == NULL) != (master.control_path == NULL) ||
             (path != NULL && strcmp(path, master.control_path) != 0))
             td_log_at(TD_LOG_WARNING, "master", "control changes with a restart only");
-        return 0;
+        return controlsocket_set_group(configuration->tornadod.control_group, err);
     }
     if (path == NULL)
         return 0;
@@ -369,7 +370,7 @@ rollout_reload(void)
 {
     if (master.stopping)
         return;
-    if (master.next != NULL || master.current == NULL)
+    if (master.next != NULL || master.current == NULL || upgrade_is_on_its_way())
         master.reload_again = true;
     else
         begin_reload();

@@ -124,7 +124,7 @@ scale_by(int step)
 {
     struct generation *generation = master.current;
 
-    if (generation == NULL)
+    if (generation == NULL || generation->is_adopted)
         return;
     const size_t count = wanted(generation, (int)generation->seats_count -
                                                 (int)generation->workers_set + step);

@@ -297,6 +297,22 @@ fail_slot:
 }
 
 void
+seat_adopt(struct seat *seat, uint32_t number, pid_t pid, int control, bool ready)
+{
+    seat->number = number;
+    seat->pid = pid;
+    seat->ready = ready;
+    seat->lives = 1;
+    seat->ready_ns = seat->spawned_ns = td_clock_ns();
+    seat->slot = scoreboard_take(); /* the worker writes to another one, out of our sight */
+    metrics_worker_begins(scoreboard_place(seat->slot), seat->generation->number, number);
+    metrics_worker_forked(scoreboard_place(seat->slot), pid);
+    metrics_worker_is(scoreboard_place(seat->slot), METRICS_SERVING);
+    ev_io_set(&seat->control, control, EV_READ);
+    ev_io_start(loop, &seat->control);
+}
+
+void
 seat_hear_last_words(struct seat *seat)
 {
     const struct generation *generation = seat->generation;
@@ -306,6 +322,10 @@ seat_hear_last_words(struct seat *seat)
     char whose[32];
 
     snprintf(whose, sizeof(whose), "worker %u", seat->number);
+    if (seat->log_ring == NULL) { /* it was adopted, and so was nothing that it shares */
+        seat_listen(seat);
+        return;
+    }
     td_logqueue_inherit(seat->log_ring);
     accesslog_inherit(&access, whose);
     seat_listen(seat);

@@ -55,6 +55,9 @@ void seat_events_set(struct ev_loop *loop, const struct seat_events *events);
 
 void seat_init(struct seat *seat, struct generation *generation, uint32_t number);
 
+/* A worker that another binary has forked sits here; control is the channel to it, ours from now on. */
+void seat_adopt(struct seat *seat, uint32_t number, pid_t pid, int control, bool ready);
+
 /* Fork the worker. */
 int seat_spawn(struct seat *seat, td_err *err);
 

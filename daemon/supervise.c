@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "daemon/master_internal.h"
 #include "daemon/postmortem.h"
+#include "daemon/upgrade.h"
 
 /* Who is to come in its place while it still sits there; NULL: nobody. */
 static struct seat *
@@ -188,7 +189,7 @@ supervise_release(struct generation *generation, const char *instance)
 static bool
 is_expendable(const struct seat *seat)
 {
-    return seat->is_surplus || seat->replaces != NULL || successor_of(seat) != NULL;
+    return seat->generation->is_adopted || seat->is_surplus || seat->replaces != NULL || successor_of(seat) != NULL;
 }
 
 static void
@@ -279,7 +280,9 @@ supervise_reap(void)
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         struct seat *seat = find_seat(pid);
-        if (seat != NULL) {
+        if (upgrade_reaped(pid, status)) {
+            continue;
+        } else if (seat != NULL) {
             on_worker_ended(seat, status);
         } else if (pid == master.checker.pid && master.phase == PHASE_CHECK) {
             rollout_checked(status);

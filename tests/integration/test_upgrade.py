@@ -1,0 +1,164 @@
+"""Goal: another binary takes over in place, and nothing is lost by it; one that is no good changes nothing."""
+
+import os
+import shutil
+import signal
+import unittest
+
+import harness
+from load import Load
+
+
+class Upgrading(harness.Daemon):
+    """A daemon whose program is a copy, so that it can be replaced."""
+
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
+        self.program = os.path.join(self.folder, "tornadod")
+        for name in ("libtornado.so.1", "tornadod"):
+            os.symlink(os.path.join(harness.BUILD, name), os.path.join(self.folder, name))
+        self.put(os.path.join(harness.BUILD, "tornadod"))
+        self.command[self.command.index(os.path.join(harness.BUILD, "tornadod"))] = self.program
+
+    def put(self, path, mode=0o755):
+        shutil.copy(path, self.program + ".new")
+        os.chmod(self.program + ".new", mode)
+        os.rename(self.program + ".new", self.program)
+
+    def put_text(self, text, mode=0o755):
+        with open(self.folder + "/text", "w", encoding="ascii") as file:
+            file.write(text)
+        self.put(self.folder + "/text", mode)
+
+
+class Upgrade(unittest.TestCase):
+    def test_under_load_nothing_is_lost(self):
+        for listener in ("", "reuseport = on"):
+            with self.subTest(listener), Upgrading(["faults"], tornadod="workers = 2\npid_file = pid",
+                                                   listeners={"default": listener}) as daemon:
+                master = daemon.master
+                with Load(daemon.addresses["default"], "/pid", keep=8, fresh=8) as load:
+                    for number in range(5):
+                        before = daemon.workers()
+                        inode = os.stat(f"/proc/{master}/exe").st_ino
+                        daemon.put(f"{harness.BUILD}/tornadod")
+                        done = daemon.command_line("upgrade")
+                        self.assertEqual((done.returncode, done.stdout, done.stderr),
+                                         (0, f"generation {number + 2} serves: 2 workers, 1 handler\n", ""))
+                        self.assertNotEqual(os.stat(f"/proc/{master}/exe").st_ino, inode)
+                        daemon.wait_replaced(before)
+                        load.wait_for(200)
+                self.assertEqual((load.lost, load.reused), ([], 0))
+                self.assertEqual(daemon.master, master)
+                with open(f"{daemon.folder}/pid", encoding="ascii") as file:
+                    self.assertEqual(int(file.read()), master)
+                harness.wait_until(lambda: len(daemon.workers()) == 2, "the old ones have gone")
+                second = harness.run(*daemon.command[1:])
+                self.assertRegex(second.stderr, "another tornadod holds it")
+
+    def test_by_signal_and_told_to_systemd(self):
+        with Upgrading(["faults"]) as daemon:
+            os.kill(daemon.master, signal.SIGUSR2)
+            message = daemon.notifications.wait("RELOADING=1", daemon.process)
+            self.assertRegex(message, r"\nMONOTONIC_USEC=\d+\n")
+            daemon.notifications.wait("READY=1", daemon.process)
+            daemon.notifications.wait("STATUS=1 worker serves, generation 2", daemon.process)
+            self.assertEqual(daemon.get("/pid").status, 200)
+
+    def test_what_was_begun_is_finished_by_the_old_workers(self):
+        with Upgrading(["faults"]) as daemon, daemon.connect() as conn:
+            conn.send(b"GET /slow?ms=1000 HTTP/1.1\r\nHost: x\r\n\r\n")
+            daemon.get("/pid")
+            self.assertEqual(daemon.command_line("upgrade").returncode, 0)
+            self.assertEqual(conn.response().body, b"slow")
+            conn.expect_end()
+
+    def test_a_unix_socket_stays(self):
+        with Upgrading(["faults"]) as daemon:
+            path = f"{daemon.folder}/http.sock"
+            daemon.write_ini(f"[listen:u]\naddress = unix:{path}\n")
+            daemon.reload()
+            inode = os.stat(path).st_ino
+            self.assertEqual(daemon.command_line("upgrade").returncode, 0)
+            self.assertEqual(os.stat(path).st_ino, inode)
+            with harness.Connection(path) as conn:
+                self.assertEqual(conn.request("GET", "/pid").status, 200)
+
+    def test_the_number_of_workers_and_reloads_go_on(self):
+        with Upgrading(["faults"], tornadod="workers = 1") as daemon:
+            os.kill(daemon.master, signal.SIGTTIN)
+            harness.wait_until(lambda: len(daemon.workers()) == 2, "two workers")
+            self.assertEqual(daemon.command_line("upgrade").stdout,
+                             "generation 2 serves: 2 workers, 1 handler\n")
+            self.assertEqual(daemon.command_line("reload").stdout,
+                             "generation 3 serves: 2 workers, 1 handler\n")
+
+    def test_a_stop_at_any_time(self):
+        for pause in (0, 0.005, 0.02, 0.05, 0.1):
+            with self.subTest(pause), Upgrading(["faults"]) as daemon:
+                os.kill(daemon.master, signal.SIGUSR2)
+                os.kill(daemon.master, signal.SIGHUP)
+                harness.time.sleep(pause)
+                self.assertEqual(daemon.stop(), 0)
+
+
+class FailedUpgrade(unittest.TestCase):
+    def fails(self, daemon, pattern):
+        workers = daemon.workers()
+        done = daemon.command_line("upgrade")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertRegex(done.stderr, "^tornadod upgrade: .*" + pattern)
+        self.assertEqual(daemon.workers(), workers)
+        self.assertEqual(daemon.get("/pid").status, 200)
+
+    def test_a_binary_that_is_no_good_changes_nothing(self):
+        with Upgrading(["faults"]) as daemon:
+            daemon.put_text("#!/bin/sh\necho it is broken >&2\nexit 3\n")
+            self.fails(daemon, "it is broken")
+            daemon.put_text("#!/bin/sh\nexit 3\n")
+            self.fails(daemon, "ended its test with status 3")
+            daemon.put("/bin/true")
+            self.fails(daemon, "does not know what to take over")
+            daemon.put_text("no program", 0o644)
+            self.fails(daemon, "Permission denied")
+            os.unlink(daemon.program)
+            self.fails(daemon, "No such file or directory")
+            # It tests itself well, and is gone when it is to take over.
+            daemon.put_text("#!/bin/sh\nrm \"$0\"\necho tornadod understands upgrade 1\n")
+            self.fails(daemon, "No such file or directory")
+            self.assertEqual(daemon.command_line("reload").returncode, 0)
+            daemon.put(f"{harness.BUILD}/tornadod")
+            self.assertEqual(daemon.command_line("upgrade").returncode, 0)
+
+    def test_settings_that_are_wrong(self):
+        with Upgrading(["faults"]) as daemon:
+            daemon.write_ini("[application]\nnonsense = 1\n")
+            self.fails(daemon, r"tornadod\.ini:\d+: 'nonsense' is no key")
+            daemon.write_ini()
+            self.assertEqual(daemon.command_line("upgrade").returncode, 0)
+
+    def test_a_binary_that_does_not_come_up_keeps_the_old_workers(self):
+        with Upgrading(["faults", "unloadable"], ini="[handler:unloadable]\n", tornadod="workers = 2") as daemon:
+            daemon.write_ini("[handler:unloadable]\nload = fail\n", tornadod="workers = 2")
+            self.fails(daemon, "the database is not there")
+            self.assertRegex(daemon.command_line("status").stdout, r"generation 1, serving")
+            self.fails(daemon, "the database is not there")  # the new one can do it again
+            os.kill(daemon.workers()[0], signal.SIGKILL)  # which nobody can replace yet
+            daemon.wait_log("was killed by SIGKILL")
+            self.assertEqual(daemon.get("/pid").status, 200)
+            daemon.write_ini("[handler:unloadable]\n", tornadod="workers = 2")
+            self.assertEqual(daemon.command_line("reload").returncode, 0)
+            self.assertEqual(daemon.get("/unloadable").body, b"ok")
+
+    def test_not_during_a_reload(self):
+        with Upgrading(["faults", "unloadable"], ini="[handler:unloadable]\n") as daemon:
+            daemon.write_ini("[handler:unloadable]\nstart = wait\n")
+            lines = len(daemon.log.lines)
+            os.kill(daemon.master, signal.SIGHUP)
+            daemon.wait_log("] reloading", lines)
+            done = daemon.command_line("upgrade")
+            self.assertRegex(done.stderr, "there is no upgrade during")
+
+
+if __name__ == "__main__":
+    unittest.main()
