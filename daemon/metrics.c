@@ -23,6 +23,15 @@ const char *const metrics_end_names[METRICS_ENDS_COUNT] = {
 
 /* ---- the memory */
 
+/* Compared with what was cut off, too, so that no two places have the same names. */
+static void
+set_text(char *place, size_t size, const char *text)
+{
+    snprintf(place, size, "%s", text != NULL ? text : "");
+}
+
+#define SET_TEXT(place, text) set_text(place, sizeof(place), text)
+
 static size_t
 board_size(void)
 {
@@ -44,6 +53,8 @@ metrics_create(td_err *err)
     board->started_ns = td_clock_ns();
     board->started_s = time(NULL);
     board->listeners_count = board->routes_count = 1;
+    SET_TEXT(board->listeners[0].name, "(other)");
+    SET_TEXT(board->routes[0].pattern, "(none)");
     return 0;
 }
 
@@ -157,15 +168,6 @@ metrics_find_block(const struct metrics_worker *worker, const td_worker_counters
 }
 
 /* ---- places */
-
-/* Compared with what was cut off, too, so that no two places have the same names. */
-static void
-set_text(char *place, size_t size, const char *text)
-{
-    snprintf(place, size, "%s", text != NULL ? text : "");
-}
-
-#define SET_TEXT(place, text) set_text(place, sizeof(place), text)
 
 static uint32_t
 place_of_listener(const struct metrics_listener *wanted)

@@ -60,8 +60,7 @@ take_worker(struct status *status, const struct metrics_worker *is)
     }
     for (size_t i = 0; i < worker->is.routes_count && i < status->routes_count; i++)
         ADD_UP(&status->routes[i].all, &routes[i]);
-    for (unsigned i = 0; i < TD_CONNECTION_STATES_COUNT; i++)
-        worker->connections += worker->gauges.connections[i];
+    worker->connections = status_sum(worker->gauges.connections, TD_CONNECTION_STATES_COUNT);
     ADD_UP(&status->all, &worker->counters);
     ADD_UP(&status->gauges, &worker->gauges);
 }
@@ -87,6 +86,16 @@ take_counters(td_arena *arena, struct status *status)
     }
     for (size_t i = 0; i < status->listeners_count; i++)
         ADD_UP(&status->responses, &status->listeners[i].all.responses);
+}
+
+uint64_t
+status_sum(const uint64_t *numbers, size_t count)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < count; i++)
+        sum += numbers[i];
+    return sum;
 }
 
 static int
@@ -118,4 +127,26 @@ status_take(td_arena *arena, struct status *out)
     qsort(out->workers, out->workers_count, sizeof(*out->workers), compare_workers);
     for (size_t i = 0; i < out->workers_count; i++)
         out->workers[i].resident_memory = resident_memory(out->workers[i].is.pid);
+}
+
+void
+status_put(td_buf *to, td_metrics_format format)
+{
+    struct status status;
+    td_arena arena;
+
+    td_arena_init(&arena);
+    status_take(&arena, &status);
+    switch (format) {
+    case TD_METRICS_JSON:
+        status_put_json(to, &status);
+        break;
+    case TD_METRICS_OPENMETRICS:
+        status_put_openmetrics(to, &status);
+        break;
+    case TD_METRICS_HTML:
+        status_put_html(to, &status);
+        break;
+    }
+    td_arena_fini(&arena);
 }

@@ -5,6 +5,7 @@
 #ifndef DAEMON_STATUS_H
 #define DAEMON_STATUS_H
 
+#include <tornado/metrics.h>
 #include "base/arena.h"
 #include "base/buf.h"
 #include "daemon/metrics.h"
@@ -48,5 +49,14 @@ void status_take(td_arena *arena, struct status *out);
  * requests, workers (with pid, number, generation, state, requests, connections).
  */
 void status_put_json(td_buf *to, const struct status *status);
+
+void status_put_openmetrics(td_buf *to, const struct status *status);
+void status_put_html(td_buf *to, const struct status *status);
+
+/* Take it and write it. */
+void status_put(td_buf *to, td_metrics_format format);
+
+/* Of an array of counters. */
+uint64_t status_sum(const uint64_t *numbers, size_t count);
 
 #endif

@@ -58,23 +58,13 @@ open_array(td_buf *to, const char *key)
 #define CLOSE_OBJECT(to) td_buf_append((to), TD_STR("}"))
 #define CLOSE_ARRAY(to) td_buf_append((to), TD_STR("]"))
 
-static uint64_t
-sum_of(const uint64_t *numbers, size_t count)
-{
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < count; i++)
-        sum += numbers[i];
-    return sum;
-}
-
 static void
 put_responses(td_buf *to, const uint64_t responses[TD_STATUS_CLASSES])
 {
     static const char *const names[TD_STATUS_CLASSES] = {"other", "1xx", "2xx",
                                                          "3xx",   "4xx", "5xx"};
 
-    put_number(to, "requests", sum_of(responses, TD_STATUS_CLASSES));
+    put_number(to, "requests", status_sum(responses, TD_STATUS_CLASSES));
     open_object(to, "responses");
     for (unsigned i = 1; i <= TD_STATUS_CLASSES; i++) {
         const unsigned class = i % TD_STATUS_CLASSES; /* what is none of them comes last */
@@ -98,7 +88,7 @@ put_reasons(td_buf *to, const td_worker_counters *counters)
 static void
 put_gauges(td_buf *to, const td_worker_gauges *gauges)
 {
-    put_number(to, "connections", sum_of(gauges->connections, TD_CONNECTION_STATES_COUNT));
+    put_number(to, "connections", status_sum(gauges->connections, TD_CONNECTION_STATES_COUNT));
     open_object(to, "connections_by_state");
     for (unsigned i = 0; i < TD_CONNECTION_STATES_COUNT; i++)
         put_number(to, td_connection_state_names[i], gauges->connections[i]);
@@ -220,7 +210,7 @@ put_daemon(td_buf *to, const struct status *status)
 static bool
 is_listed_listener(const struct status_listener *listener, size_t i)
 {
-    return i > 0 || sum_of(listener->all.responses, TD_STATUS_CLASSES) > 0;
+    return i > 0 || status_sum(listener->all.responses, TD_STATUS_CLASSES) > 0;
 }
 
 void

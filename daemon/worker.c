@@ -29,10 +29,12 @@
 #include "daemon/hooks.h"
 #include "daemon/modules.h"
 #include "daemon/site.h"
+#include "daemon/status.h"
 #include "http/httpserver.h"
 #include "io/coroutine.h"
 #include "io/executor.h"
 #include "io/ioloop.h"
+#include "web/metrics.h"
 #include "web/streamserver.h"
 #include "web/workerloop.h"
 
@@ -627,6 +629,7 @@ become_worker(struct worker *worker)
     crash_install(options->slot);
     td_activity_slot = &options->slot->activity;
     metrics_enter(scoreboard_place(options->slot), &worker->metrics);
+    td_metrics_put = status_put;
     if (privileges_drop(options->identity, &worker->failure) < 0 ||
         td_workerloop_open(worker->configuration, &worker->loop, &worker->failure) < 0)
         return worker->failure.code;

@@ -20,6 +20,7 @@
 #include <tornado/json_writer.h>
 #include <tornado/locks.h>
 #include <tornado/log.h>
+#include <tornado/metrics.h>
 #include <tornado/middleware.h>
 #include <tornado/plugin.h>
 #include <tornado/process.h>

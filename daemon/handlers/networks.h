@@ -1,0 +1,98 @@
+/* Addresses and networks of clients, for options that hold a list of them: "127.0.0.1, 10.0.0.0/8, fd00::/8". */
+#ifndef HANDLERS_NETWORKS_H
+#define HANDLERS_NETWORKS_H
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tornado/tornado.h>
+
+/* IPv4 as it stands in IPv6. */
+struct network {
+    unsigned char address[16];
+    int bits;
+};
+
+struct networks {
+    struct network *items;
+    size_t count;
+};
+
+static inline bool
+networks_parse_address(const char *text, unsigned char *out)
+{
+    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+    if (inet_pton(AF_INET6, text, out) == 1)
+        return true;
+    memcpy(out, mapped, sizeof(mapped));
+    return inet_pton(AF_INET, text, out + sizeof(mapped)) == 1;
+}
+
+/* "10.0.0.0/8", or an address alone. */
+static inline int
+networks_parse_one(const char *key, char *text, struct network *out, td_err *err)
+{
+    char *slash = strchr(text, '/'), *end = NULL;
+    const bool is_v4 = strchr(text, ':') == NULL;
+    const long bits_max = is_v4 ? 32 : 128;
+    long bits = bits_max;
+
+    if (slash != NULL) {
+        bits = strtol(slash + 1, &end, 10);
+        *slash = '\0';
+    }
+    if (!networks_parse_address(text, out->address) || bits < 0 || bits > bits_max ||
+        (slash != NULL && (end == slash + 1 || *end != '\0')))
+        return td_err_set(err, TD_ECONFIG, "%s: '%s%s%s' is no address or network", key, text,
+                          slash != NULL ? "/" : "", slash != NULL ? slash + 1 : "");
+    out->bits = (int)bits + (is_v4 ? 96 : 0);
+    return 0;
+}
+
+/* 0, or an error that names the option.  Either way networks_free gives back what out holds. */
+static inline int
+networks_parse(const char *key, const char *list, struct networks *out, td_err *err)
+{
+    char *text = strdup(list), *rest;
+    int rc = 0;
+
+    out->items = calloc(strlen(list) / 2 + 1, sizeof(struct network));
+    for (char *word = strtok_r(text, ", \t", &rest); word != NULL && rc == 0;
+         word = strtok_r(NULL, ", \t", &rest))
+        rc = networks_parse_one(key, word, &out->items[out->count++], err);
+    free(text);
+    return rc;
+}
+
+static inline void
+networks_free(struct networks *networks)
+{
+    free(networks->items);
+}
+
+static inline bool
+networks_is_in(const struct network *network, const unsigned char *address)
+{
+    const int whole = network->bits / 8, rest = network->bits % 8;
+    const unsigned char mask = (unsigned char)(0xff00 >> rest);
+
+    return memcmp(network->address, address, (size_t)whole) == 0 &&
+           (rest == 0 || ((network->address[whole] ^ address[whole]) & mask) == 0);
+}
+
+/* address: as td_request_remote_addr tells it; a unix socket is in none. */
+static inline bool
+networks_have(const struct networks *networks, const char *address)
+{
+    unsigned char bytes[16];
+
+    if (!networks_parse_address(address, bytes))
+        return false;
+    for (size_t i = 0; i < networks->count; i++)
+        if (networks_is_in(&networks->items[i], bytes))
+            return true;
+    return false;
+}
+
+#endif
