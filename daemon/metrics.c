@@ -372,6 +372,14 @@ inherit(const struct metrics_worker *worker)
         add_up(&board->routes[i].dead, &routes[i], sizeof(*routes));
 }
 
+/* What is counted where the master goes on counting after the death. */
+static void
+inherit_from_slot(const struct slot *slot)
+{
+    add_up(&board->dead.log_dropped, &slot->log_dropped, sizeof(slot->log_dropped));
+    add_up(&board->dead.access_dropped, &slot->access_dropped, sizeof(slot->access_dropped));
+}
+
 /* Its memory to the system; the next one there finds zeroes. */
 static void
 give_back(const struct metrics_worker *worker)
@@ -386,6 +394,7 @@ metrics_worker_ended(size_t place)
     struct metrics_worker *worker = &board->workers[place];
 
     begin_writing();
+    inherit_from_slot(scoreboard_slot(place));
     if (worker->offset != 0) {
         inherit(worker);
         give_back(worker);

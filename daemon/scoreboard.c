@@ -39,6 +39,12 @@ scoreboard_release(struct slot *slot)
     is_taken[slot - slots] = false;
 }
 
+const struct slot *
+scoreboard_slot(size_t place)
+{
+    return &slots[place];
+}
+
 size_t
 scoreboard_place(const struct slot *slot)
 {

@@ -56,6 +56,7 @@ struct slot *scoreboard_take(void);
 /* Give it back; its requests count in the total from now on. */
 void scoreboard_release(struct slot *slot);
 
+const struct slot *scoreboard_slot(size_t place);
 size_t scoreboard_place(const struct slot *slot); /* 0..SCOREBOARD_SLOTS - 1 */
 
 uint64_t scoreboard_requests(void); /* of all workers there ever were */

@@ -41,7 +41,7 @@ resident_memory(pid_t pid)
 }
 
 static void
-take_worker(struct status *status, const struct metrics_worker *is)
+take_worker(struct status *status, const struct metrics_worker *is, const struct slot *slot)
 {
     struct status_worker *worker = &status->workers[status->workers_count++];
     const td_worker_counters *counters;
@@ -53,6 +53,8 @@ take_worker(struct status *status, const struct metrics_worker *is)
     if (!metrics_find_block(&worker->is, &counters, &gauges, &listeners, &routes))
         return;
     ADD_UP(&worker->counters, counters);
+    worker->counters.log_dropped = slot->log_dropped;
+    worker->counters.access_dropped = slot->access_dropped;
     ADD_UP(&worker->gauges, gauges);
     for (size_t i = 0; i < worker->is.listeners_count && i < status->listeners_count; i++) {
         ADD_UP(&status->listeners[i].all, &listeners[i]);
@@ -63,6 +65,27 @@ take_worker(struct status *status, const struct metrics_worker *is)
     worker->connections = status_sum(worker->gauges.connections, TD_CONNECTION_STATES_COUNT);
     ADD_UP(&status->all, &worker->counters);
     ADD_UP(&status->gauges, &worker->gauges);
+}
+
+static bool
+is_alive(const struct metrics_worker *worker)
+{
+    return worker->state != METRICS_FREE && worker->pid != 0;
+}
+
+static void
+take_workers(td_arena *arena, struct status *status)
+{
+    const struct metrics_worker *workers = status->board->workers;
+    size_t count = 0;
+
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++)
+        count += is_alive(&workers[i]);
+    status->workers = TD_ARENA_ARRAY(arena, struct status_worker, count + 1);
+    for (size_t i = 0; i < SCOREBOARD_SLOTS && status->workers_count < count; i++) {
+        if (is_alive(&workers[i]))
+            take_worker(status, &workers[i], scoreboard_slot(i));
+    }
 }
 
 static void
@@ -80,10 +103,7 @@ take_counters(td_arena *arena, struct status *status)
             (struct status_listener){&board->listeners[i], board->listeners[i].dead};
     for (size_t i = 0; i < status->routes_count; i++)
         status->routes[i] = (struct status_route){&board->routes[i], board->routes[i].dead};
-    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++) {
-        if (board->workers[i].state != METRICS_FREE && board->workers[i].pid != 0)
-            take_worker(status, &board->workers[i]);
-    }
+    take_workers(arena, status);
     for (size_t i = 0; i < status->listeners_count; i++)
         ADD_UP(&status->responses, &status->listeners[i].all.responses);
 }
@@ -112,7 +132,6 @@ compare_workers(const void *a_, const void *b_)
 void
 status_take(td_arena *arena, struct status *out)
 {
-    struct status_worker *workers = TD_ARENA_ARRAY(arena, struct status_worker, SCOREBOARD_SLOTS);
     const td_arena_mark mark = td_arena_mark_now(arena);
     uint32_t sequence;
     int looks = 0;
@@ -120,8 +139,7 @@ status_take(td_arena *arena, struct status *out)
     do {
         td_arena_rewind(arena, mark);
         sequence = metrics_begin_look();
-        *out = (struct status){
-            .board = metrics_board(), .now_ns = td_clock_ns(), .workers = workers};
+        *out = (struct status){.board = metrics_board(), .now_ns = td_clock_ns()};
         take_counters(arena, out);
     } while (!metrics_end_look(sequence) && ++looks < LOOKS_MAX);
     qsort(out->workers, out->workers_count, sizeof(*out->workers), compare_workers);

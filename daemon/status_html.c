@@ -140,7 +140,7 @@ put_daemon(td_buf *to, const struct status *status)
                   status_sum(status->responses, TD_STATUS_CLASSES),
                   status_sum(status->gauges.connections, TD_CONNECTION_STATES_COUNT), restarts,
                   board->reloads, board->reloads_failed, status->all.slow_callbacks,
-                  status->all.log_dropped);
+                  status->all.log_dropped + status->all.access_dropped);
 }
 
 static void

@@ -98,7 +98,6 @@ put_gauges(td_buf *to, const td_worker_gauges *gauges)
     put_number(to, "executor_queue", gauges->executor_queue);
     put_number(to, "executor_threads", gauges->executor_threads);
     put_number(to, "client_requests", gauges->client_active);
-    put_number(to, "client_requests_waiting", gauges->client_queue);
     put_number(to, "client_connections_idle", gauges->client_idle);
 }
 
@@ -118,6 +117,7 @@ put_worker(td_buf *to, const struct status *status, const struct status_worker *
     put_number(to, "resident_memory_bytes", worker->resident_memory);
     put_number(to, "slow_callbacks", worker->counters.slow_callbacks);
     put_number(to, "log_lines_dropped", worker->counters.log_dropped);
+    put_number(to, "access_lines_dropped", worker->counters.access_dropped);
     put_reasons(to, &worker->counters);
     CLOSE_OBJECT(to);
 }
@@ -159,6 +159,7 @@ put_route(td_buf *to, const struct status_route *route)
     put_responses(to, route->all.responses);
     put_number(to, "received_body_bytes", route->all.received);
     put_number(to, "sent_body_bytes", route->all.sent);
+    put_number(to, "slow_callbacks", route->all.slow_callbacks);
     put_latency(to, &route->all);
     CLOSE_OBJECT(to);
 }
@@ -203,6 +204,7 @@ put_daemon(td_buf *to, const struct status *status)
     put_gauges(to, &status->gauges);
     put_number(to, "slow_callbacks", status->all.slow_callbacks);
     put_number(to, "log_lines_dropped", status->all.log_dropped);
+    put_number(to, "access_lines_dropped", status->all.access_dropped);
     put_reasons(to, &status->all);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "base/clock.h"
 #include "base/escape.h"
+#include "base/put.h"
 #include "daemon/status.h"
 
 #define PREFIX "tornadod_"
@@ -60,7 +61,12 @@ open_sample(td_buf *to, const char *name)
 static void
 close_sample(td_buf *to, uint64_t number)
 {
-    td_buf_printf(to, "} %" PRIu64 "\n", number);
+    char text[TD_DECIMAL_MAX + 3], *at = text;
+
+    at = TD_PUT(at, "} ");
+    at = td_put_decimal(at, number);
+    *at++ = '\n';
+    td_buf_append(to, td_str_make(text, (size_t)(at - text)));
 }
 
 static void
@@ -143,7 +149,9 @@ put_daemon(td_buf *to, const struct status *status)
         put_labelled(to, "errors_total", "reason", td_reason_names[i], status->all.reasons[i]);
     put_counter(to, "slow_callbacks", "Stretches of handlers that held the loop for slow_callback.",
                 status->all.slow_callbacks);
-    put_counter(to, "log_lines_dropped", "Lines that the log has lost.", status->all.log_dropped);
+    put_family(to, "log_lines_dropped", "counter", NULL, "Lines that a log could not take.");
+    put_labelled(to, "log_lines_dropped_total", "log", "log", status->all.log_dropped);
+    put_labelled(to, "log_lines_dropped_total", "log", "access", status->all.access_dropped);
 }
 
 /* ---- workers: a series for each that lives */
@@ -169,8 +177,6 @@ static const struct worker_gauge worker_gauges[] = {
     {"worker_executor_threads", NULL, "Threads for jobs.", GAUGE(executor_threads)},
     {"worker_client_requests", NULL, "Requests to other servers that are under way.",
      GAUGE(client_active)},
-    {"worker_client_requests_waiting", NULL, "Those that wait for max_clients.",
-     GAUGE(client_queue)},
     {"worker_client_connections_idle", NULL, "Connections to other servers that are kept.",
      GAUGE(client_idle)},
     {"worker_resident_memory_bytes", "bytes", "Memory in use.",
@@ -284,9 +290,9 @@ put_handlers(td_buf *to, const struct status *status)
 
 /* Labels that say nothing are left out. */
 static void
-open_route_sample(td_buf *to, const char *name, const struct metrics_route *route)
+put_route_labels(td_buf *to, const struct metrics_route *route)
 {
-    open_sample(to, name);
+    td_buf_append(to, TD_STR("{"));
     put_label(to, "route", route->pattern);
     if (route->handler[0] != '\0')
         put_label(to, "handler", route->handler);
@@ -296,6 +302,15 @@ open_route_sample(td_buf *to, const char *name, const struct metrics_route *rout
         put_label(to, "hosts", route->hosts);
     if (route->wanted[0] != '\0')
         put_label(to, "wanted", route->wanted);
+}
+
+/* labels: as put_route_labels has written them, once for all samples of the route. */
+static void
+open_route_sample(td_buf *to, td_str name, td_str labels)
+{
+    td_buf_append(to, TD_STR(PREFIX));
+    td_buf_append(to, name);
+    td_buf_append(to, labels);
 }
 
 /* 1, 2 and 5 of each decade; of td_latency_bounds these are the ones that people know. */
@@ -316,54 +331,94 @@ put_bound(td_buf *to, uint64_t ns)
     td_buf_printf(to, ",le=\"%.9g%s\"", (double)ns / 1e9, is_whole ? ".0" : "");
 }
 
+#define DURATION "response_duration_seconds"
+
+/* Of one that was never asked there is none, as there is nothing to be learned from it. */
 static void
-put_histogram(td_buf *to, const struct status_route *route)
+put_histogram(td_buf *to, const struct status_route *route, td_str labels)
 {
     uint64_t count = 0;
 
+    if (td_latency_count(route->all.buckets) == 0)
+        return;
     for (unsigned i = 0; i < TD_LATENCY_BOUNDS; i++) {
         count += route->all.buckets[i];
         if (!is_told(td_latency_bounds[i]))
             continue;
-        open_route_sample(to, "response_duration_seconds_bucket", route->is);
+        open_route_sample(to, TD_STR(DURATION "_bucket"), labels);
         put_bound(to, td_latency_bounds[i]);
         close_sample(to, count);
     }
     count += route->all.buckets[TD_LATENCY_BOUNDS];
-    open_route_sample(to, "response_duration_seconds_bucket", route->is);
+    open_route_sample(to, TD_STR(DURATION "_bucket"), labels);
     put_label(to, "le", "+Inf");
     close_sample(to, count);
-    open_route_sample(to, "response_duration_seconds_count", route->is);
+    open_route_sample(to, TD_STR(DURATION "_count"), labels);
     close_sample(to, count);
-    open_route_sample(to, "response_duration_seconds_sum", route->is);
+    open_route_sample(to, TD_STR(DURATION "_sum"), labels);
     close_sample_seconds(to, route->all.duration_ns);
+}
+
+static void
+put_route_responses(td_buf *to, const struct status_route *route, td_str labels)
+{
+    for (unsigned class = 1; class < TD_STATUS_CLASSES; class ++) {
+        open_route_sample(to, TD_STR("responses_total"), labels);
+        put_label(to, "class", classes[class]);
+        close_sample(to, route->all.responses[class]);
+    }
+}
+
+static void
+put_route_received(td_buf *to, const struct status_route *route, td_str labels)
+{
+    open_route_sample(to, TD_STR("request_body_bytes_total"), labels);
+    close_sample(to, route->all.received);
+}
+
+static void
+put_route_sent(td_buf *to, const struct status_route *route, td_str labels)
+{
+    open_route_sample(to, TD_STR("response_body_bytes_total"), labels);
+    close_sample(to, route->all.sent);
+}
+
+static void
+put_route_stretches(td_buf *to, const struct status_route *route, td_str labels)
+{
+    open_route_sample(to, TD_STR("route_slow_callbacks_total"), labels);
+    close_sample(to, route->all.slow_callbacks);
+}
+
+static void
+put_each_route(td_buf *to, const struct status *status,
+               void (*put)(td_buf *to, const struct status_route *route, td_str labels))
+{
+    td_buf labels = {0};
+
+    for (size_t i = 0; i < status->routes_count; i++) {
+        td_buf_consume(&labels, labels.len);
+        put_route_labels(&labels, status->routes[i].is);
+        put(to, &status->routes[i], td_buf_str(&labels));
+    }
+    td_buf_release(&labels);
 }
 
 static void
 put_routes(td_buf *to, const struct status *status)
 {
     put_family(to, "responses", "counter", NULL, "Answers of a route, by status.");
-    for (size_t i = 0; i < status->routes_count; i++) {
-        for (unsigned class = 1; class < TD_STATUS_CLASSES; class ++) {
-            open_route_sample(to, "responses_total", status->routes[i].is);
-            put_label(to, "class", classes[class]);
-            close_sample(to, status->routes[i].all.responses[class]);
-        }
-    }
+    put_each_route(to, status, put_route_responses);
     put_family(to, "request_body_bytes", "counter", "bytes", "Bodies that came.");
-    for (size_t i = 0; i < status->routes_count; i++) {
-        open_route_sample(to, "request_body_bytes_total", status->routes[i].is);
-        close_sample(to, status->routes[i].all.received);
-    }
+    put_each_route(to, status, put_route_received);
     put_family(to, "response_body_bytes", "counter", "bytes", "Bodies that went.");
-    for (size_t i = 0; i < status->routes_count; i++) {
-        open_route_sample(to, "response_body_bytes_total", status->routes[i].is);
-        close_sample(to, status->routes[i].all.sent);
-    }
-    put_family(to, "response_duration_seconds", "histogram", "seconds",
+    put_each_route(to, status, put_route_sent);
+    put_family(to, "route_slow_callbacks", "counter", NULL,
+               "Stretches of a route's requests that held the loop for slow_callback.");
+    put_each_route(to, status, put_route_stretches);
+    put_family(to, DURATION, "histogram", "seconds",
                "From the complete head of a request to the end of its answer.");
-    for (size_t i = 0; i < status->routes_count; i++)
-        put_histogram(to, &status->routes[i]);
+    put_each_route(to, status, put_histogram);
 }
 
 void

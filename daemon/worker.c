@@ -34,6 +34,7 @@
 #include "io/coroutine.h"
 #include "io/executor.h"
 #include "io/ioloop.h"
+#include "io/stretch.h"
 #include "web/metrics.h"
 #include "web/streamserver.h"
 #include "web/workerloop.h"
@@ -265,6 +266,15 @@ tell_master(const struct worker *worker, enum control_type type, const char *tex
     control_send(worker->options->control, &message);
 }
 
+/* Not before: load hooks may take their time. */
+static void
+watch_stretches(int64_t slow_ms)
+{
+    td_clock_read_ns = td_clock_ns();
+    if (slow_ms > 0)
+        td_stretch_max_ns = slow_ms * TD_NS_PER_MS;
+}
+
 static void
 on_started(void *arg, td_coroutine_end end)
 {
@@ -281,6 +291,7 @@ on_started(void *arg, td_coroutine_end end)
     }
     worker->options->slot->starting = 0;
     create_servers(worker);
+    watch_stretches(worker->configuration->tornadod.slow_callback_ms);
     worker->state = SERVING;
     if (worker->configuration->tornadod.hang_timeout_ms > 0)
         on_heartbeat(worker);

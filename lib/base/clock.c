@@ -9,6 +9,7 @@
 #define HTTP_DATE_MAX INT64_C(253402300799) /* Fri, 31 Dec 9999 23:59:59 GMT */
 
 int64_t td_clock_cached_ns;
+int64_t td_clock_read_ns;
 time_t td_clock_cached_wall;
 
 static const char day_names[7][10] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
@@ -28,7 +29,7 @@ td_clock_ns(void)
 void
 td_clock_refresh(void)
 {
-    td_clock_cached_ns = td_clock_ns();
+    td_clock_cached_ns = td_clock_read_ns = td_clock_ns();
     td_clock_cached_wall = time(NULL);
 }
 

@@ -22,6 +22,7 @@ typedef struct td_route_counters {
     uint64_t duration_ns;                 /* of all of them together, from the complete head on */
     uint64_t buckets[TD_LATENCY_BUCKETS]; /* how many took how long */
     uint64_t received, sent;              /* bytes of bodies */
+    uint64_t slow_callbacks;              /* stretches longer than slow_callback */
 } td_route_counters;
 
 /* What the connection is doing when the loop leaves it. */
@@ -60,7 +61,7 @@ typedef enum td_reason {
 typedef struct td_worker_counters {
     uint64_t reasons[TD_REASONS_COUNT];
     uint64_t slow_callbacks; /* stretches of a handler longer than slow_callback */
-    uint64_t log_dropped;    /* lines */
+    uint64_t log_dropped, access_dropped; /* lines that the two logs did not take */
 } td_worker_counters;
 
 /* Of the worker as it is now: these end with it. */
@@ -68,12 +69,19 @@ typedef struct td_worker_gauges {
     uint64_t connections[TD_CONNECTION_STATES_COUNT]; /* by what they are doing */
     uint64_t coroutines, coroutines_peak;             /* that wait */
     uint64_t executor_queue, executor_threads;
-    uint64_t client_active, client_idle, client_queue; /* of td_fetch: requests, connections, requests */
+    uint64_t client_active, client_idle; /* of td_fetch: requests under way, connections kept */
 } td_worker_gauges;
 
 TD_PRIVATE extern td_worker_counters *td_counters;
 TD_PRIVATE extern td_worker_gauges *td_gauges;
 TD_PRIVATE extern td_listener_counters td_listener_counters_nowhere;
+
+/* Of the few that other threads write, too.  Returns what it is now. */
+static inline uint64_t
+td_gauge_add(uint64_t *gauge, int by)
+{
+    return __atomic_add_fetch(gauge, (uint64_t)(int64_t)by, __ATOMIC_RELAXED);
+}
 
 static inline unsigned
 td_status_class(int status)

@@ -19,6 +19,7 @@
 #include "http/detached.h"
 #include "http/http1_internal.h"
 #include "http/xheaders.h"
+#include "io/stretch.h"
 
 #define READ_SIZE (64 * 1024)
 #define PIPELINE_MAX (64 * 1024) /* bytes read ahead while a handler works */
@@ -47,8 +48,11 @@ forget_request(td_http1connection *conn)
 static void
 log_request(const td_http1context *context, const td_request *request)
 {
-    if (context->log_request != NULL && request->status != 0)
-        context->log_request(context->log_arg, request, td_clock_ns() - request->started_ns);
+    if (context->log_request == NULL || request->status == 0)
+        return;
+    const int64_t now_ns = td_clock_ns();
+    td_stretch_end(now_ns, request->handler, NULL);
+    context->log_request(context->log_arg, request, now_ns - request->started_ns);
 }
 
 /* The delegate hears of an answer that can not be given, then that all is over. */
@@ -321,6 +325,7 @@ serve(td_http1connection *conn, const char *bytes, size_t len)
                 }
             } else if (conn->phase != HTTP1_BODY) {
                 conn->phase = HTTP1_SENDING;
+                td_stretch_end(td_clock_ns(), conn->request->handler, NULL);
                 return used;
             }
         }

@@ -18,6 +18,7 @@ td_http1_refuse_proxy(const td_http1connection *conn, const char *why)
     static td_log_gate gate;
     char peer[TD_PEER_TEXT_SIZE];
 
+    td_count_reason(400, "proxy_protocol");
     td_peer_format(&conn->peer, peer);
     td_log_gated(&gate, TD_LOG_WARNING, "http", "PROXY protocol from %s: %s; closed", peer, why);
 }

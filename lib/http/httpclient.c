@@ -19,6 +19,7 @@
 #include <tornado/iostream.h>
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/counters.h"
 #include "base/escape.h"
 #include "base/log.h"
 #include "http/origin.h"
@@ -185,8 +186,10 @@ hand_on(void *arg)
 {
     (void)arg;
     client.active--;
+    td_gauge_add(&td_gauges->client_active, -1);
     if (td_waiters_any(&client.queue)) {
         client.active++;
+        td_gauge_add(&td_gauges->client_active, 1);
         td_waiters_release(&client.queue, 0);
     }
 }
@@ -236,10 +239,12 @@ take_place(td_fetch_stream *f)
     left_ms = td_time_left_ms(connect_ns < f->deadline_ns ? connect_ns : f->deadline_ns);
     if (left_ms < 0)
         return fail_waiting(f, (int)left_ms);
-    if (client.active < settings.max_clients && !td_waiters_any(&client.queue))
+    if (client.active < settings.max_clients && !td_waiters_any(&client.queue)) {
         client.active++;
-    else
+        td_gauge_add(&td_gauges->client_active, 1);
+    } else {
         rc = td_waiters_wait(&client.queue, NULL, left_ms);
+    }
     f->has_place = rc == 0; /* whoever lets one go has counted it */
     return rc == 0 ? 0 : fail_waiting(f, rc);
 }

@@ -73,6 +73,7 @@ may_introduce(const td_httpserver *server, const td_peer *peer)
 
     if (td_networks_have(&server->settings->trusted_downstream, peer->address, peer->address_len))
         return true;
+    td_count_reason(400, "proxy_protocol");
     td_peer_format(peer, text);
     td_log_gated(&gate, TD_LOG_WARNING, "http",
                  "listener %s: closed to %s: proxy_protocol is on, and trusted_downstream does not "

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/counters.h"
 #include "io/iostream_internal.h"
 
 td_upstream *
@@ -33,6 +34,7 @@ take_out(td_upstream *upstream)
     td_list_remove(&upstream->link);
     td_deadline_stop(&upstream->deadline);
     upstream->kept_in->count--;
+    td_gauge_add(&td_gauges->client_idle, -1);
 }
 
 static void
@@ -117,4 +119,5 @@ td_upstreams_keep(td_upstreams *kept, td_upstream *upstream)
     td_list_append(&kept->idle, &upstream->link);
     td_deadline_start(&kept->deadlines, &upstream->deadline, td_now_ns());
     kept->count++;
+    td_gauge_add(&td_gauges->client_idle, 1);
 }

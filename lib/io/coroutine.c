@@ -21,12 +21,14 @@
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/counters.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "io/call.h"
 #include "io/cxx.h"
 #include "io/fiber.h"
 #include "io/stack.h"
+#include "io/stretch.h"
 #include "io/switch.h"
 
 #define STACK_SIZE_DEFAULT ((size_t)256 * 1024)
@@ -563,12 +565,24 @@ end(td_coroutine *co)
         co->task.ended(co->task.arg, co->end); /* may start another on the same stack */
 }
 
+/* What ended in one go and for a request is nobody's concern here: see stretch.h. */
+static __attribute__((noinline)) void
+leave_loop(const td_coroutine *co)
+{
+    if (co->has_waited && co->is_ended)
+        td_gauge_add(&td_gauges->coroutines, -1);
+    if (scheduler.loop != NULL)
+        td_stretch_end(td_clock_ns(), co->task.owner, co->task.module);
+}
+
 /* On the loop's stack, after a coroutine gave it back.  Returns NULL if that was for good. */
 static inline td_coroutine *
 settle(td_coroutine *co)
 {
     td_fiber_arrived(&scheduler.fiber, &co->fiber);
     scheduler.current = NULL;
+    if (TD_UNLIKELY(co->has_waited || co->task.owner == NULL))
+        leave_loop(co);
     if (TD_LIKELY(co->is_ended)) {
         end(co);
         return NULL;
@@ -669,6 +683,15 @@ td_coroutine_hold(td_coroutine *co)
     co->is_held = true;
 }
 
+static void
+count_waiting(void)
+{
+    const uint64_t count = td_gauge_add(&td_gauges->coroutines, 1);
+
+    if (count > td_gauges->coroutines_peak)
+        td_gauges->coroutines_peak = count;
+}
+
 int
 td_coroutine_wait(void (*undo)(void *arg), void *arg)
 {
@@ -680,6 +703,8 @@ td_coroutine_wait(void (*undo)(void *arg), void *arg)
     co->undo_arg = arg;
     if (is_to_unwind(co) && call_undo(co))
         unwind(co, TD_COROUTINE_CANCELED);
+    if (!co->has_waited)
+        count_waiting();
     co->is_waiting = co->has_waited = true;
     td_list_append(&scheduler.waiting, &co->link);
     keep_cxx(co);

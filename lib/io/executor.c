@@ -18,6 +18,7 @@
 #include <tornado/coroutine.h>
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/counters.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "io/call.h"
@@ -117,6 +118,7 @@ forget_thread(td_executor *executor)
     while (!pthread_equal(executor->ids[i], pthread_self()))
         i++;
     executor->ids[i] = executor->ids[--executor->threads];
+    td_gauge_add(&td_gauges->executor_threads, -1);
     pthread_detach(pthread_self());
 }
 
@@ -158,6 +160,7 @@ thread_main(void *arg)
         struct job *job = TD_CONTAINER_OF(executor->queue.next, struct job, link);
         td_list_remove(&job->link);
         executor->queued--;
+        td_gauge_add(&td_gauges->executor_queue, -1);
         executor->running++;
         job->state = RUNNING;
         pthread_mutex_unlock(&executor->lock);
@@ -220,6 +223,7 @@ take_back(struct job *job)
     if (is_back) {
         td_list_remove(&job->link);
         executor->queued--;
+        td_gauge_add(&td_gauges->executor_queue, -1);
     }
     pthread_mutex_unlock(&executor->lock);
     if (is_back)
@@ -258,8 +262,10 @@ start_thread(td_executor *executor)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     error = pthread_create(&executor->ids[executor->threads], NULL, thread_main, executor);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error == 0)
+    if (error == 0) {
         executor->threads++;
+        td_gauge_add(&td_gauges->executor_threads, 1);
+    }
     return -error;
 }
 
@@ -305,6 +311,7 @@ enqueue(td_executor *executor, td_executor_fn *fn, void *arg, struct job **out)
     if (rc == 0) {
         td_list_append(&executor->queue, &job->link);
         executor->queued++;
+        td_gauge_add(&td_gauges->executor_queue, 1);
         pthread_cond_signal(&executor->work);
     }
     pthread_mutex_unlock(&executor->lock);
@@ -423,6 +430,7 @@ close_queue(td_executor *executor)
 
         td_list_remove(&job->link);
         executor->queued--;
+        td_gauge_add(&td_gauges->executor_queue, -1);
         executor->done++;
         job->state = DONE;
         job->error = TD_ECANCELED;

@@ -37,6 +37,7 @@ answer_options_of_all(td_handler *h)
 static void
 refuse_method(td_handler *h)
 {
+    td_count_reason(td_handler_route(h)->refusal, NULL);
     td_send_error(h, td_handler_route(h)->refusal, NULL);
 }
 

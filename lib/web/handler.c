@@ -13,10 +13,13 @@
  * References: a handler that has waited or put its end off holds one to its request, until the
  * sequence is over.  td_asynchronous takes a second one, for whoever is going to call td_finish.
  */
+#include <inttypes.h>
 #include <tornado/middleware.h>
 #include "base/clock.h"
+#include "base/counters.h"
 #include "base/log.h"
 #include "io/call.h"
+#include "io/stretch.h"
 #include "web/body.h"
 #include "web/forms.h"
 #include "web/visitor.h"
@@ -115,6 +118,37 @@ log_error(td_handler *h, td_log_gate *gate, int status, td_str text)
     h->why = text;
 }
 
+/* The same of an answer that the daemon has chosen, which is counted. */
+static void
+log_reason(td_handler *h, td_log_gate *gate, int status, td_str text)
+{
+    td_count_reason(status, text.ptr);
+    log_error(h, gate, status, text);
+}
+
+/* Of td_stretch_tell: who has held the loop, so that all others had to wait. */
+static void
+log_stretch(const void *owner, const char *module, int64_t duration_ns)
+{
+    static td_log_gate gate;
+    const td_handler *h = owner;
+    const double ms = (double)duration_ns / (double)TD_NS_PER_MS;
+
+    td_counters->slow_callbacks++;
+    if (h == NULL) {
+        td_log_gated(&gate, TD_LOG_WARNING, module != NULL ? module : "daemon",
+                     "a hook, timer or task held the loop for %.0f ms (slow_callback)", ms);
+        return;
+    }
+    const td_head *head = &h->request->head;
+    if (h->request->counters != NULL)
+        h->request->counters->slow_callbacks++;
+    td_log_gated(&gate, TD_LOG_WARNING, td_handler_instance(h)->name,
+                 "%s: held the loop for %.0f ms: request %" PRIu64 ", %.*s %.*s (slow_callback)",
+                 name_of(h), ms, h->request->number, TD_STR_FMT(head->method_name),
+                 head->target.len < 256 ? (int)head->target.len : 256, head->target.ptr);
+}
+
 /* The same from the arguments of a public function; without a format there is nothing to say. */
 static void TD_PRINTF(4, 0)
 log_given(td_handler *h, td_log_gate *gate, int status, const char *format, va_list args)
@@ -192,12 +226,13 @@ td_handlers_open(void)
 {
     td_handler_thread = true;
     td_call_failed = fail_request;
+    td_stretch_tell = log_stretch;
 }
 
 void
 td_handler_expire(td_handler *h, int status, const char *what)
 {
-    log_error(h, NULL, status, td_str_of(what));
+    log_reason(h, NULL, status, td_str_of(what));
     cancel(h, status);
 }
 
@@ -265,7 +300,7 @@ td_handlers_cancel_all(void)
         td_list_remove(link);
         td_list_append(&running, link);
         if (!h->finished)
-            log_error(h, NULL, 503, TD_STR("cancelled: the worker is ending"));
+            log_reason(h, NULL, 503, TD_STR("cancelled: the worker is ending"));
         cancel(h, 503);
     }
 }
@@ -294,6 +329,16 @@ td_handler_task(td_handler *h, void (*run)(void *arg), void (*ended)(void *arg, 
     return task_of(h, run, ended);
 }
 
+/* It has ended so, and nobody has said what that is to be for the client. */
+static void
+note_failure(td_handler *h, td_coroutine_end end)
+{
+    if (end == TD_COROUTINE_RETURNED || h->finished || h->raised != 0)
+        return;
+    td_count_reason(500, NULL);
+    h->raised = 500;
+}
+
 /* Only what ended in one go and as it should costs nothing more. */
 static void
 sequence_ended(void *arg, td_coroutine_end end)
@@ -305,8 +350,7 @@ sequence_ended(void *arg, td_coroutine_end end)
         return;
     if (h->wait != NULL)
         h->wait->sequence = NULL;
-    if (end != TD_COROUTINE_RETURNED && !h->finished && h->raised == 0)
-        h->raised = 500;
+    note_failure(h, end);
     continue_sequence(h);
 }
 
@@ -451,7 +495,7 @@ run_link(void *arg)
     h->next_called = false;
     become(h, h->link);
     if (instance->quarantined)
-        td_raise(h, 503, "it is quarantined");
+        td_handler_raise_quietly(h, 503, "it is quarantined");
     instance->plugin->middleware(h);
     if (!h->next_called && !h->finished && !h->asynchronous)
         td_raise(h, 500, "the middleware returned without td_next and without an answer");
@@ -493,8 +537,7 @@ attempt(td_handler *h, void (*run)(void *arg))
 {
     const td_coroutine_end end = td_coroutine_catch(run, h);
 
-    if (end != TD_COROUTINE_RETURNED && !h->finished && h->raised == 0)
-        h->raised = 500;
+    note_failure(h, end);
 }
 
 static void
@@ -609,7 +652,7 @@ td_handler_execute(td_application *app, td_request *request)
     if (TD_LIKELY(start_sequence(h, td_handler_route(h)->chain == NULL ? run_method : run_chain) ==
                   0))
         return;
-    log_error(h, &gate, 503, TD_STR("max_coroutines are in use"));
+    log_reason(h, &gate, 503, TD_STR("max_coroutines are in use"));
     td_response_fail_plainly(h, 503, true);
 }
 
@@ -619,6 +662,7 @@ td_handler_refuse(td_application *app, td_request *request, int status, const ch
     td_handler *h = make_handler(app, request);
     static td_log_gate gate;
 
+    td_count_reason(status, why);
     if (why != NULL)
         log_error(h, &gate, status, td_str_of(why));
     h->refused = status;
@@ -894,6 +938,7 @@ td_handler_raise_quietly(td_handler *h, int status, const char *format, ...)
     va_start(args, format);
     log_given(h, &gate, status, format, args);
     va_end(args);
+    td_count_reason(status, h->why.ptr);
     give_up(h, status);
 }
 

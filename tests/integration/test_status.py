@@ -1,0 +1,227 @@
+"""Goal: what the daemon counts is right, never falls, and is told in every format to those who may ask."""
+
+import html.parser
+import json
+import os
+import signal
+import unittest
+
+import harness
+import openmetrics
+
+POST = b"POST /post HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde"
+
+
+class Page(html.parser.HTMLParser):
+    """Every cell of the page; scripts and what comes from elsewhere are an error."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.cells, self.title = [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        assert tag not in ("script", "img", "link", "iframe") and not {"src", "href"} & dict(attrs).keys()
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_data(self, data):
+        if self.cells:
+            self.cells[-1] += data.strip()
+
+
+def scrape(daemon):
+    response = daemon.get("/metrics")
+    assert response.status == 200, response.status
+    assert response.header("Content-Type") == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    return openmetrics.parse(response.body.decode())
+
+
+def status(daemon):
+    return json.loads(daemon.get("/status.json").body)
+
+
+def route(state, pattern):
+    return next(route for route in state["routes"] if route["route"] == pattern)
+
+
+def errors(daemon):
+    return status(daemon)["errors_by_reason"]
+
+
+class Formats(unittest.TestCase):
+    def test_each_route_is_counted_by_status_and_time(self):
+        with harness.Daemon(["status", "conformance"]) as daemon:
+            for target in ("/plaintext", "/plaintext", "/status/404", "/status/503", "/nowhere"):
+                daemon.get(target)
+            with daemon.connect() as conn:
+                conn.send(POST)
+                conn.response()
+            families = scrape(daemon)
+            responses = families["tornadod_responses"]
+            labels = {"handler": "conformance"}
+            self.assertEqual(responses.value("_total", route="/plaintext", **{"class": "2xx"}, **labels), 2)
+            pattern = "/status/([0-9]+)"
+            self.assertEqual(responses.value("_total", route=pattern, **{"class": "4xx"}, **labels), 1)
+            self.assertEqual(responses.value("_total", route=pattern, **{"class": "5xx"}, **labels), 1)
+            self.assertEqual(responses.value("_total", route="(none)", **{"class": "4xx"}), 1)
+            times = families["tornadod_response_duration_seconds"]
+            self.assertEqual(times.value("_count", route="/plaintext", **labels), 2)
+            self.assertGreater(times.value("_sum", route="/plaintext", **labels), 0)
+            bodies = families["tornadod_request_body_bytes"]
+            self.assertEqual(bodies.value("_total", route="/post", **labels), 5)
+            self.assertEqual(families["tornadod_listener_responses"].sum("_total", listener="default"), 6)
+            self.assertEqual(families["tornadod_errors"].value("_total", reason="no_route"), 1)
+            state = status(daemon)
+            self.assertEqual(route(state, "/plaintext")["responses"]["2xx"], 2)
+            self.assertGreater(route(state, "/plaintext")["duration_seconds"]["p99"], 0)
+            self.assertEqual(state["requests"], 7)
+            self.assertEqual(state["workers"][0]["pid"], daemon.workers()[0])
+            self.assertGreater(state["workers"][0]["resident_memory_bytes"], 1 << 20)
+
+    def test_accept_chooses_the_format(self):
+        cases = {"": "application/json", "*/*": "application/json", "application/json": "application/json",
+                 "text/html,application/xhtml+xml,*/*;q=0.8": "text/html",
+                 "application/openmetrics-text;version=1.0.0,text/plain;q=0.5": "application/openmetrics-text"}
+        with harness.Daemon(["status"]) as daemon:
+            for accept, wanted in cases.items():
+                with self.subTest(accept):
+                    response = daemon.get("/status", headers=f"Accept: {accept}\r\n" if accept else "")
+                    self.assertEqual(response.header("Content-Type").split(";")[0], wanted)
+                    self.assertEqual(response.header("Vary"), "Accept")
+                    self.assertEqual(response.header("Cache-Control"), "no-store")
+
+    def test_what_is_told_is_escaped(self):
+        with harness.Daemon(["status", "hello"], ini="[handler:hello]\nmount = /a\"b\n") as daemon:
+            page = Page(daemon.get("/status.html").body.decode())
+            self.assertIn('/a"b/hello/(?<name>[^/]+)', page.cells)
+            families = scrape(daemon)
+            self.assertEqual(families["tornadod_responses"].sum("_total", route='/a"b/sleep/(?<ms>\\d+)'), 0)
+            self.assertNotIn("(?<name>", daemon.get("/status.html").body.decode())
+            self.assertIn('/a"b/sleep/(?<ms>\\d+)', [r["route"] for r in status(daemon)["routes"]])
+
+    def test_only_those_in_allow_may_ask(self):
+        cases = {"127.0.0.0/8, ::1": 200, "10.0.0.0/8": 403, "": 403, "127.0.0.1": 200}
+        for allow, wanted in cases.items():
+            with self.subTest(allow), harness.Daemon(["status"], ini=f"[handler:status]\nallow = {allow}\n") as daemon:
+                for target in ("/status", "/status.json", "/status.html", "/metrics"):
+                    self.assertEqual(daemon.get(target).status, wanted)
+
+
+class Truth(unittest.TestCase):
+    def test_nothing_falls_when_workers_end(self):
+        with harness.Daemon(["status", "faults"], tornadod="workers = 2\nquarantine_crashes = 2") as daemon:
+            for _ in range(20):
+                daemon.get("/pid")
+            daemon.get("/nowhere")
+            before = scrape(daemon)
+            daemon.reload()
+            daemon.reload()
+            lines = len(daemon.log.lines)
+            os.kill(daemon.workers()[0], signal.SIGKILL)
+            daemon.wait_log("was killed by SIGKILL", lines)
+            after = scrape(daemon)
+            for name, family in before.items():
+                for (suffix, labels), number in family.samples.items():
+                    if family.type == "gauge" or "pid" in dict(labels):
+                        continue
+                    self.assertGreaterEqual(after[name].samples[suffix, labels], number, (name, labels))
+            labels = {"route": "/pid", "handler": "faults", "class": "2xx"}
+            self.assertEqual(after["tornadod_responses"].value("_total", **labels), 20)
+            self.assertEqual(after["tornadod_reloads"].value("_total", result="done"), 2)
+            self.assertEqual(after["tornadod_worker_restarts"].value("_total", reason="kill"), 1)
+            self.assertEqual(after["tornadod_generation"].value(), 3)
+
+    def test_crashes_and_quarantine_are_told(self):
+        with harness.Daemon(["status", "faults"], tornadod="workers = 1\nquarantine_crashes = 2") as daemon:
+            for _ in range(2):
+                lines = len(daemon.log.lines)
+                with daemon.connect() as conn, self.assertRaises((harness.ProtocolError, ConnectionResetError)):
+                    conn.send(b"GET /abort HTTP/1.1\r\nHost: x\r\n\r\n")
+                    conn.response()
+                daemon.wait_log("crashed", lines)
+            daemon.wait_log("is quarantined")
+            self.assertEqual(daemon.get("/pid").status, 503)
+            families = scrape(daemon)
+            self.assertEqual(families["tornadod_handler_quarantined"].value(handler="faults"), 1)
+            self.assertEqual(families["tornadod_handler_crashes"].value("_total", handler="faults"), 2)
+            self.assertEqual(families["tornadod_worker_restarts"].value("_total", reason="crash"), 2)
+            self.assertEqual(families["tornadod_errors"].value("_total", reason="quarantine"), 1)
+
+    def test_connections_are_counted_by_what_they_do(self):
+        def states():
+            return status(daemon)["connections_by_state"]
+
+        settings = "workers = 1\ndrain_timeout = 100ms"
+        with harness.Daemon(["status", "stretches", "conformance"], tornadod=settings) as daemon:
+            with daemon.connect() as idle, daemon.connect() as head, daemon.connect() as body, \
+                 daemon.connect() as active:
+                idle.send(b"GET /plaintext HTTP/1.1\r\nHost: x\r\n\r\n")
+                idle.response()
+                head.send(b"GET /plain")
+                body.send(POST[:-2])
+                active.send(b"GET /waiting?ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n")
+                harness.wait_until(lambda: all(states()[what] == 1 for what in ("head", "body", "active")),
+                                   "a connection is not told")
+                harness.wait_until(lambda: states()["idle"] == 2, "those of before stay")  # one asks
+                state = status(daemon)
+                self.assertEqual(state["coroutines"], 1)
+                self.assertGreaterEqual(state["coroutines_peak"], 1)
+            harness.wait_until(lambda: states()["idle"] == 1 and states()["head"] == 0, "they stay")
+
+    def test_errors_are_counted_by_their_reason(self):
+        requests = {
+            "host": b"GET / HTTP/1.1\r\n\r\n",
+            "max_request_line": b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+            "max_header_size": b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 40000 + b"\r\n\r\n",
+            "max_body_size": b"POST /post HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n",
+            "request_line": b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "chunk": b"POST /post HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+            "expect": b"GET / HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n",
+            "no_route": b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n",
+            "no_method": b"DELETE /plaintext HTTP/1.1\r\nHost: x\r\n\r\n",
+            "not_understood": b"BREW /plaintext HTTP/1.1\r\nHost: x\r\n\r\n",
+            "request_timeout": b"GET /waiting?ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n",
+            "argument": b"GET /waiting HTTP/1.1\r\nHost: x\r\n\r\n",
+            "header_timeout": b"GET / HTTP/1.1\r\nHost:",
+        }
+        settings = "workers = 1\nmax_body_size = 64\nheader_timeout = 100ms\nrequest_timeout = 100ms"
+        with harness.Daemon(["status", "stretches", "conformance"], tornadod=settings) as daemon:
+            for reason, request in requests.items():
+                with self.subTest(reason):
+                    before = errors(daemon)
+                    with daemon.connect() as conn:
+                        conn.send(request)
+                        self.assertGreaterEqual(conn.response().status, 400)
+                    after = errors(daemon)
+                    self.assertEqual({name for name in after if after[name] != before.get(name, 0)}, {reason})
+                    self.assertEqual(after[reason], 1)
+
+
+class Stretches(unittest.TestCase):
+    def test_who_holds_the_loop_is_named(self):
+        with harness.Daemon(["status", "stretches"], tornadod="workers = 1\nslow_callback = 50ms") as daemon:
+            for number, target in enumerate(("/at-once", "/before-wait", "/after-wait", "/before-much"), 1):
+                with self.subTest(target):
+                    self.assertEqual(daemon.get(f"{target}?ms=80").status, 200)
+                    self.assertEqual(status(daemon)["slow_callbacks"], number)
+                    self.assertEqual(route(status(daemon), target)["slow_callbacks"], 1)
+            daemon.wait_log(r"W .* stretches\] /at-once: held the loop for \d+ ms: request \d+, "
+                            r"GET /at-once\?ms=80 \(slow_callback\)")
+            daemon.get("/in-timer?ms=80")
+            harness.wait_until(lambda: status(daemon)["slow_callbacks"] == 5, "the timer is not told")
+
+    def test_waiting_holds_nobody(self):
+        with harness.Daemon(["status", "stretches"], tornadod="workers = 1\nslow_callback = 50ms") as daemon:
+            self.assertEqual(daemon.get("/waiting?ms=80").status, 200)
+            self.assertEqual(status(daemon)["slow_callbacks"], 0)
+
+    def test_off_means_off(self):
+        with harness.Daemon(["status", "stretches"], tornadod="workers = 1\nslow_callback = 0") as daemon:
+            self.assertEqual(daemon.get("/at-once?ms=200").status, 200)
+            self.assertEqual(status(daemon)["slow_callbacks"], 0)
+            self.assertNotIn("held the loop", daemon.log.text())
+
+
+if __name__ == "__main__":
+    unittest.main()

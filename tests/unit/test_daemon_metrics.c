@@ -1,0 +1,213 @@
+/* Goal: a thing keeps its place over generations, and what dead workers counted is kept and believed in reason. */
+#include "daemon/metrics.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "daemon/status.h"
+#include "tests/unit/unit.h"
+
+static struct manifest_instance instances[] = {{"hello", "hello.so", "hello", "1.0", "default"}};
+static struct manifest_route routes[] = {{1, 1, "/", ".*", "/hello", NULL, NULL},
+                                         {1, 2, "/api/", ".*", "/users", NULL, "GET"},
+                                         {1, 3, "/", ".*", "/new", NULL, NULL}};
+static const td_listener_settings listeners[] = {{.name = "public", .address = "127.0.0.1:80"}};
+static const td_configuration configuration = {.listeners = listeners, .listeners_count = 1};
+
+static td_arena arena;
+
+static void
+open_daemon(void)
+{
+    td_err err;
+
+    td_arena_init(&arena);
+    ck_assert_int_eq(scoreboard_create(&err), 0);
+    ck_assert_int_eq(metrics_create(&err), 0);
+}
+
+static void
+close_daemon(void)
+{
+    td_arena_fini(&arena);
+}
+
+static struct metrics_places
+describe(uint32_t generation, size_t first, size_t count)
+{
+    const struct manifest manifest = {.instances = instances,
+                                      .instances_count = 1,
+                                      .routes = routes + first,
+                                      .routes_count = count};
+    struct metrics_places places;
+
+    metrics_describe(&arena, generation, &configuration, &manifest, &places);
+    return places;
+}
+
+/* As a worker would, but in this process: the board stays writable. */
+static td_route_counters *
+begin_worker(size_t place, uint32_t generation)
+{
+    const td_worker_counters *counters;
+    const td_worker_gauges *gauges;
+    const td_listener_counters *of_listeners;
+    const td_route_counters *of_routes;
+
+    metrics_worker_begins(place, generation, (uint32_t)place);
+    metrics_worker_forked(place, getpid());
+    metrics_worker_is(place, METRICS_SERVING);
+    ck_assert(metrics_find_block(&metrics_board()->workers[place], &counters, &gauges,
+                                 &of_listeners, &of_routes));
+    return (td_route_counters *)of_routes;
+}
+
+static uint64_t
+total_of(uint32_t route)
+{
+    struct status status;
+
+    status_take(&arena, &status);
+    ck_assert_uint_lt(route, status.routes_count);
+    return status.routes[route].all.responses[2];
+}
+
+START_TEST(a_route_keeps_its_place)
+{
+    const struct metrics_places one = describe(1, 0, 2), two = describe(2, 1, 2);
+
+    ck_assert_uint_eq(one.routes[1], two.routes[0]);
+    ck_assert_uint_ne(two.routes[1], one.routes[0]);
+    ck_assert_uint_eq(one.listeners[0], two.listeners[0]);
+    ck_assert_uint_eq(one.handlers[0], two.handlers[0]);
+    ck_assert_str_eq(metrics_board()->routes[one.routes[0]].pattern, "/hello");
+    ck_assert_str_eq(metrics_board()->routes[one.routes[1]].pattern, "/api/users");
+    ck_assert_str_eq(metrics_board()->routes[one.routes[1]].wanted, "GET");
+}
+END_TEST
+
+START_TEST(what_a_dead_worker_counted_stays)
+{
+    const uint32_t hello = describe(1, 0, 2).routes[0];
+
+    begin_worker(0, 1)[hello].responses[2] = 5;
+    td_route_counters *other = begin_worker(1, 1);
+    other[hello].responses[2] = 7;
+    ck_assert_uint_eq(total_of(hello), 12);
+    metrics_worker_ended(0);
+    ck_assert_uint_eq(total_of(hello), 12);
+    ck_assert_uint_eq(begin_worker(0, 1)[hello].responses[2], 0); /* where the dead one was */
+    other[hello].responses[2]++;
+    metrics_worker_ended(1);
+    metrics_worker_ended(0);
+    ck_assert_uint_eq(total_of(hello), 13);
+}
+END_TEST
+
+START_TEST(blocks_of_different_sizes_do_not_overlap)
+{
+    td_route_counters *rows[3];
+    uint32_t last = 0;
+
+    for (uint32_t i = 0; i < 3; i++) {
+        last = describe(i + 1, i, 1).routes[0];
+        rows[i] = begin_worker(i, i + 1);
+        memset(rows[i], 0xff, (last + 1) * sizeof(*rows[i]));
+        memset(rows[i], 0, (last + 1) * sizeof(*rows[i]));
+        rows[i][last].responses[2] = i + 1;
+    }
+    metrics_worker_ended(1);
+    rows[1] = begin_worker(1, 3); /* larger than the gap may be */
+    rows[1][last].responses[2] = 10;
+    ck_assert_uint_eq(rows[0][1].responses[2], 1);
+    ck_assert_uint_eq(rows[2][3].responses[2], 3);
+    ck_assert_uint_eq(total_of(last), 13);
+}
+END_TEST
+
+START_TEST(numbers_that_cannot_be_are_not_kept)
+{
+    const uint32_t hello = describe(1, 0, 1).routes[0];
+    td_route_counters *rows = begin_worker(0, 1);
+
+    memset(rows, 0xff, (hello + 1) * sizeof(*rows));
+    rows[hello].sent = 3;
+    metrics_worker_ended(0);
+    ck_assert_uint_eq(total_of(hello), 0);
+    ck_assert_uint_eq(metrics_board()->routes[hello].dead.sent, 3);
+}
+END_TEST
+
+START_TEST(what_has_no_place_is_counted_at_the_first)
+{
+    static struct manifest_route many[METRICS_ROUTES + 10];
+    static char patterns[METRICS_ROUTES + 10][16];
+    const struct manifest manifest = {.instances = instances,
+                                      .instances_count = 1,
+                                      .routes = many,
+                                      .routes_count = METRICS_ROUTES + 10};
+    struct metrics_places places;
+
+    for (size_t i = 0; i < METRICS_ROUTES + 10; i++) {
+        snprintf(patterns[i], sizeof(patterns[i]), "/%zu", i);
+        many[i] = (struct manifest_route){1, (uint32_t)i + 1, "/", ".*", patterns[i], NULL, NULL};
+    }
+    metrics_describe(&arena, 1, &configuration, &manifest, &places);
+    ck_assert_uint_eq(places.routes[METRICS_ROUTES - 2], METRICS_ROUTES - 1);
+    ck_assert_uint_eq(places.routes[METRICS_ROUTES - 1], 0);
+    ck_assert_uint_eq(places.routes[METRICS_ROUTES + 9], 0);
+    ck_assert_uint_eq(metrics_board()->routes_count, METRICS_ROUTES);
+}
+END_TEST
+
+/* Of a block whose description is garbage there is none. */
+START_TEST(a_block_lies_where_blocks_lie)
+{
+    const struct metrics_worker bad[] = {
+        {.offset = 0},
+        {.offset = UINT64_MAX},
+        {.offset = 4096, .routes_count = UINT32_MAX},
+        {.offset = 4096, .listeners_count = UINT32_MAX},
+        {.offset = UINT64_C(512) << 20, .routes_count = METRICS_ROUTES},
+    };
+    const td_worker_counters *counters;
+    const td_worker_gauges *gauges;
+    const td_listener_counters *of_listeners;
+    const td_route_counters *of_routes;
+
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        ck_assert(!metrics_find_block(&bad[i], &counters, &gauges, &of_listeners, &of_routes));
+}
+END_TEST
+
+START_TEST(every_format_is_written_of_nothing)
+{
+    td_buf text = {0};
+
+    status_put(&text, TD_METRICS_JSON);
+    ck_assert_int_eq(td_buf_str(&text).ptr[0], '{');
+    status_put(&text, TD_METRICS_OPENMETRICS);
+    status_put(&text, TD_METRICS_HTML);
+    td_buf_release(&text);
+}
+END_TEST
+
+static void
+fill(TCase *tcase)
+{
+    tcase_set_timeout(tcase, 60);
+    tcase_add_checked_fixture(tcase, open_daemon, close_daemon);
+    tcase_add_test(tcase, a_route_keeps_its_place);
+    tcase_add_test(tcase, what_a_dead_worker_counted_stays);
+    tcase_add_test(tcase, blocks_of_different_sizes_do_not_overlap);
+    tcase_add_test(tcase, numbers_that_cannot_be_are_not_kept);
+    tcase_add_test(tcase, what_has_no_place_is_counted_at_the_first);
+    tcase_add_test(tcase, a_block_lies_where_blocks_lie);
+    tcase_add_test(tcase, every_format_is_written_of_nothing);
+}
+
+int
+main(void)
+{
+    return unit_run("daemon_metrics", fill);
+}
