@@ -4,10 +4,10 @@
     (us)*1250, (us)*1600, (us)*2000, (us)*2500, (us)*3200, (us)*4000, (us)*5000, (us)*6400,        \
         (us)*8000, (us)*10000
 
-const uint64_t td_latency_bounds[TD_LATENCY_BOUNDS] = {
+const uint64_t td_latency_bounds[TD_LATENCY_BUCKETS] = {
     DECADE(UINT64_C(1)),       DECADE(UINT64_C(10)),      DECADE(UINT64_C(100)),
     DECADE(UINT64_C(1000)),    DECADE(UINT64_C(10000)),   DECADE(UINT64_C(100000)),
-    DECADE(UINT64_C(1000000)), DECADE(UINT64_C(10000000))};
+    DECADE(UINT64_C(1000000)), DECADE(UINT64_C(10000000)), UINT64_MAX};
 
 uint8_t td_latency_cells[TD_LATENCY_CELLS];
 

@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 #include <tornado/abi.h>
+#include "base/assert.h"
 
 #define TD_LATENCY_BOUNDS 80
 #define TD_LATENCY_BUCKETS (TD_LATENCY_BOUNDS + 1) /* the last: longer than the last bound */
@@ -20,24 +21,26 @@
 #define TD_LATENCY_CELLS ((TD_LATENCY_OCTAVE_MAX - TD_LATENCY_OCTAVE_MIN + 1) * 8)
 
 /* In ns; bucket i counts what is at most bounds[i] and more than the one before. */
-TD_PRIVATE extern const uint64_t td_latency_bounds[TD_LATENCY_BOUNDS];
+TD_PRIVATE extern const uint64_t td_latency_bounds[TD_LATENCY_BUCKETS]; /* the last: UINT64_MAX */
 
 /* By the octave and the three bits behind the first: the bucket that the cell begins in. */
 TD_PRIVATE extern uint8_t td_latency_cells[TD_LATENCY_CELLS];
 
 TD_PRIVATE void td_latency_init(void); /* once, before the first td_latency_bucket */
 
+#define TD_LATENCY_CELLS_BEFORE (TD_LATENCY_OCTAVE_MIN * 8 + 8)
+
 static inline unsigned
 td_latency_bucket(int64_t duration_ns)
 {
-    const int64_t min = INT64_C(1) << TD_LATENCY_OCTAVE_MIN;
-    const int64_t max = (INT64_C(2) << TD_LATENCY_OCTAVE_MAX) - 1;
-    const uint64_t ns = (uint64_t)(duration_ns < min ? min : duration_ns > max ? max : duration_ns);
-    const int octave = 63 - __builtin_clzll(ns);
-    const uint64_t leading = ns >> (octave - 3); /* 8..15 */
-    const unsigned bucket = td_latency_cells[(octave - TD_LATENCY_OCTAVE_MIN) * 8 + (leading & 7)];
+    const uint64_t min = UINT64_C(1) << TD_LATENCY_OCTAVE_MIN, ns = (uint64_t)duration_ns;
 
-    return bucket + (bucket < TD_LATENCY_BOUNDS && ns > td_latency_bounds[bucket]);
+    if (TD_UNLIKELY(ns - min >= (UINT64_C(2) << TD_LATENCY_OCTAVE_MAX) - min))
+        return duration_ns < (int64_t)min ? 0 : TD_LATENCY_BOUNDS;
+    const unsigned octave = 63 - (unsigned)__builtin_clzll(ns);
+    const uint64_t leading = ns >> (octave - 3); /* 8..15 */
+    const unsigned bucket = td_latency_cells[octave * 8 + leading - TD_LATENCY_CELLS_BEFORE];
+    return bucket + (ns > td_latency_bounds[bucket]);
 }
 
 /*

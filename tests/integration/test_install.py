@@ -29,6 +29,7 @@ FILES = """
     usr/lib/tornadod/handlers/rate_limit.so
     usr/lib/tornadod/handlers/request_id.so
     usr/lib/tornadod/handlers/security_headers.so
+    usr/lib/tornadod/handlers/status.so
     usr/lib/systemd/system/tornadod.service
     usr/lib/sysusers.d/tornadod.conf
     usr/lib/tmpfiles.d/tornadod.conf
