@@ -708,13 +708,27 @@ td_http1context_fini(td_http1context *context)
     td_buf_release(&td_http1_turn.out);
 }
 
+/* The one whose time began first. */
+static bool
+evict_from(td_deadlines *deadlines)
+{
+    if (td_list_is_empty(&deadlines->head))
+        return false;
+    close_now(TD_CONTAINER_OF(deadlines->head.next, td_http1connection, deadline.link));
+    return true;
+}
+
 bool
 td_http1context_evict(td_http1context *context)
 {
-    if (td_list_is_empty(&context->heads.head))
-        return false;
-    close_now(TD_CONTAINER_OF(context->heads.head.next, td_http1connection, deadline.link));
-    return true;
+    return evict_from(&context->heads);
+}
+
+/* Those in `warm` are not asked: they may well be in the middle of a page. */
+bool
+td_http1context_evict_idle(td_http1context *context)
+{
+    return evict_from(&context->idle);
 }
 
 void

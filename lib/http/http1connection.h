@@ -70,6 +70,9 @@ void td_http1connection_open(td_http1context *context, int fd, const td_peer *pe
 /* Close the connection whose incomplete head is the oldest; false: there is none. */
 bool td_http1context_evict(td_http1context *context);
 
+/* Close the one that has been idle for longest, for a second at least; false: there is none. */
+bool td_http1context_evict_idle(td_http1context *context);
+
 /* Close those that are idle or in the middle of a head, leaving the peer time to finish. */
 void td_http1context_close_idle(td_http1context *context);
 

@@ -135,6 +135,15 @@ on_accepted(void *arg, int fd, const struct sockaddr_storage *sockaddr, socklen_
     td_httpserver_admit(arg, fd, &peer);
 }
 
+/* Who is idle loses least: RFC 9112 section 9.5 has clients expect it (FAULTS 9). */
+static bool
+on_no_room(void *arg)
+{
+    td_httpserver *server = arg;
+
+    return td_http1context_evict_idle(&server->http1);
+}
+
 /* Out of descriptors: the reserve is used for this answer (FAULTS 9). */
 static void
 on_refuse(void *arg, int fd)
@@ -212,6 +221,7 @@ td_httpserver_create(td_ioloop *loop, const td_httpserver_options *options)
                                                       .accepts_max =
                                                           (int)options->settings->accepts_max,
                                                       .accepted = on_accepted,
+                                                      .make_room = on_no_room,
                                                       .refuse = on_refuse,
                                                       .arg = server,
                                                   });

@@ -96,12 +96,27 @@ is_of_this_client(int error)
     }
 }
 
+static bool
+make_room(td_tcpserver *server, int error)
+{
+    if (server->options.make_room == NULL || !server->options.make_room(server->options.arg))
+        return false;
+    td_log_gated(&server->gate, TD_LOG_WARNING, "tcpserver",
+                 "%s: accept: %s; an idle connection was closed for the new one",
+                 server->options.name, strerror(error));
+    return true;
+}
+
 /* Paused first: `refuse` may close connections, and so call td_tcpserver_room. */
 static void
 accept_failed(td_tcpserver *server, int error)
 {
+    const bool is_of_descriptors = error == EMFILE || error == ENFILE;
+
+    if (is_of_descriptors && make_room(server, error))
+        return;
     pause_accepting(server, error);
-    if (error == EMFILE || error == ENFILE)
+    if (is_of_descriptors)
         refuse_newest(server);
 }
 

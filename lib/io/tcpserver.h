@@ -9,6 +9,7 @@
 #ifndef TORNADO_IO_TCPSERVER_H
 #define TORNADO_IO_TCPSERVER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <tornado/abi.h>
@@ -25,7 +26,13 @@ typedef struct td_tcpserver_options {
     void (*accepted)(void *arg, int fd, const struct sockaddr_storage *peer, socklen_t peer_len);
 
     /*
-     * No descriptor is left.  The reserve was given up for this one: answer it at once without
+     * No descriptor is left: close something that nobody misses, and return true; then accepting
+     * goes on at once.  False: there is no such thing.  NULL: there never is.
+     */
+    bool (*make_room)(void *arg);
+
+    /*
+     * Nor was room made.  The reserve was given up for this one: answer it at once without
      * waiting and return; the server closes fd.  May first make room by closing idle connections.
      * NULL: it is just closed.
      */

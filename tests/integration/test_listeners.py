@@ -153,6 +153,38 @@ class Descriptors(unittest.TestCase):
             for _ in range(20):
                 self.assertEqual(daemon.get("/pid").status, 200)
 
+    def test_who_is_idle_makes_room(self):
+        """A descriptor that an idle connection holds is for whoever has something to say."""
+        limit = ["prlimit", f"--nofile={self.LIMIT}", "--"]
+        with harness.Daemon(["faults"], wrapper=limit) as daemon, contextlib.ExitStack() as stack:
+            fds = f"/proc/{daemon.workers()[0]}/fd"
+            idle = []
+            while len(os.listdir(fds)) < self.LIMIT:
+                idle.append(stack.enter_context(daemon.connect()))
+                self.assertEqual(idle[-1].request("GET", "/pid").status, 200)
+            time.sleep(1.1)  # what it takes to count as idle
+            busy = stack.enter_context(daemon.connect())
+            for _ in range(10):
+                with daemon.connect() as conn:
+                    self.assertEqual(conn.request("GET", "/pid").status, 200)
+                self.assertEqual(busy.request("GET", "/pid").status, 200)
+            daemon.wait_log("Too many open files; an idle connection was closed for the new one")
+            self.assertEqual(idle[0].rest(), b"")  # the one that was idle for longest
+            self.assertEqual(idle[-1].request("GET", "/pid").status, 200)
+
+    def test_the_newest_is_told_when_nobody_is_idle(self):
+        limit = ["prlimit", f"--nofile={self.LIMIT}", "--"]
+        with harness.Daemon(["faults"], wrapper=limit) as daemon, contextlib.ExitStack() as stack:
+            fds = f"/proc/{daemon.workers()[0]}/fd"
+            while len(os.listdir(fds)) < self.LIMIT:
+                before = len(os.listdir(fds))
+                conn = stack.enter_context(daemon.connect())
+                conn.send(b"GET /slow?ms=3000 HTTP/1.1\r\nHost: x\r\n\r\n")
+                harness.wait_until(lambda count=before: len(os.listdir(fds)) > count, "it is accepted")
+            with daemon.connect() as conn:
+                conn.send(b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n")
+                self.assertEqual(conn.response().status, 503)
+
 
 if __name__ == "__main__":
     unittest.main()

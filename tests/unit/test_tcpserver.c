@@ -48,6 +48,18 @@ on_refuse(void *arg, int fd)
     refused++;
 }
 
+static int spare[4], spares;
+
+static bool
+on_no_room(void *arg)
+{
+    ck_assert_ptr_eq(arg, &server);
+    if (spares == 0)
+        return false;
+    close(spare[--spares]);
+    return true;
+}
+
 /* A listener that touches no network and no file system. */
 static void
 open_server(void)
@@ -61,11 +73,11 @@ open_server(void)
     getsockname(listener, (struct sockaddr *)&address, &address_len);
 
     const td_tcpserver_options options = {.fd = listener, .name = "test", .accepts_max = 4,
-                                          .accepted = on_accepted, .refuse = on_refuse,
+                                          .accepted = on_accepted, .make_room = on_no_room, .refuse = on_refuse,
                                           .arg = &server};
     server = td_tcpserver_create(loop, &options);
     clients_count = accepted_count = errors_count = calls = 0;
-    refused = 0;
+    refused = spares = 0;
 }
 
 static void
@@ -195,6 +207,25 @@ use_up_descriptors(int *first, int *last)
     ck_assert_int_eq(errno, EMFILE);
 }
 
+START_TEST(room_that_is_made_is_for_those_who_wait)
+{
+    int first, last;
+
+    for (int i = 0; i < 3; i++)
+        connect_one();
+    td_tcpserver_start(server);
+    use_up_descriptors(&first, &last);
+    spare[0] = last, spare[1] = last - 1;
+    spares = 2;
+    turn();
+    ck_assert_uint_eq(accepted_count, 2);
+    ck_assert_int_eq(refused, 1);
+    for (int fd = first; fd < last - 1; fd++)
+        close(fd);
+    ck_assert_int_eq(logged("test: accept: Too many open files; an idle connection was closed"), 1);
+}
+END_TEST
+
 START_TEST(without_descriptors_the_newest_is_told_by_the_reserve)
 {
     int first, last;
@@ -254,6 +285,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, errors_of_a_client_are_skipped);
     tcase_add_loop_test(tcase, when_the_system_has_nothing_left_accepting_pauses, 0, 4);
     tcase_add_test(tcase, room_ends_the_pause);
+    tcase_add_test(tcase, room_that_is_made_is_for_those_who_wait);
     tcase_add_test(tcase, without_descriptors_the_newest_is_told_by_the_reserve);
     tcase_add_test(tcase, it_may_be_stopped_while_it_accepts);
 }
