@@ -69,7 +69,7 @@ add_section(struct maker *maker, const td_handler_settings *section, td_err *err
         return td_err_prefix(err, "%s: [handler:%s]", td_source_text(maker->arena, section->source),
                              section->name);
     maker->instances[maker->instances_count++] =
-        (struct plan_instance){.section = section, .file = place};
+        (struct plan_instance){.section = section, .has_section = true, .file = place};
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #ifndef DAEMON_PLAN_H
 #define DAEMON_PLAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <tornado/error.h>
 #include <tornado/plugin.h>
@@ -22,6 +23,7 @@ struct plan_file {
 /* Its place in the list, from 1, is td_instance.index. */
 struct plan_instance {
     const td_handler_settings *section; /* never NULL: defaults where the file has no section */
+    bool has_section;
     size_t file;
 };
 

@@ -59,6 +59,17 @@ shared_addresses(td_arena *arena, const td_plugin *plugin, const char *instance)
     return addresses;
 }
 
+/* What a file that wants a section is without one: there, and nothing else. */
+static const td_plugin *
+inert(td_arena *arena, const td_plugin *plugin)
+{
+    td_plugin *copy = TD_ARENA_NEW(arena, td_plugin);
+
+    copy->name = plugin->name;
+    copy->version = plugin->version;
+    return copy;
+}
+
 static int
 make_instance(struct site *site, size_t i, td_err *err)
 {
@@ -69,6 +80,8 @@ make_instance(struct site *site, size_t i, td_err *err)
 
     if (plugin == NULL)
         return 0; /* that has been told */
+    if (plugin->needs_section && !planned->has_section)
+        plugin = inert(site->arena, plugin);
     if (instance_settings(site->arena, plugin, section, &instance->settings, err) < 0)
         return err->code;
     instance->name = section->name;

@@ -396,7 +396,7 @@ td_http1_body_continue(td_http1connection *conn)
         conn->body_yields = false;
         http1_end_pause(conn);
     }
-    if (conn->phase != HTTP1_BODY || conn->body_paused || conn->answered)
+    if (conn->phase != HTTP1_BODY || conn->body_paused)
         return;
     if (is_compressed(conn) && is_body_wanted(conn))
         inflate_data(conn, td_str_make(NULL, 0));

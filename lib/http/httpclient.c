@@ -502,7 +502,9 @@ make_request(td_fetch_stream *f)
     for (size_t i = 0; i < o->headers_count; i++)
         if (!is_withheld(f, o->headers[i].name))
             add_header(f, o->headers[i].name, td_str_of(o->headers[i].value));
-    add_unless_asked(f, "User-Agent", td_str_of(o->user_agent != NULL ? o->user_agent : USER_AGENT));
+    if (o->user_agent == NULL || o->user_agent[0] != '\0')
+        add_unless_asked(f, "User-Agent",
+                         td_str_of(o->user_agent != NULL ? o->user_agent : USER_AGENT));
     if (!o->no_decompress)
         add_unless_asked(f, "Accept-Encoding", TD_STR("gzip"));
     if (o->no_keep_alive)

@@ -90,6 +90,13 @@ TD_API double td_request_time(td_handler *h);    /* seconds since the head was c
 /* The value of a request header, lines of the same name joined with ", "; the null string: none. */
 TD_API td_str td_request_header(td_handler *h, const char *name);
 
+/* All lines of the request's head, in their order.  Returns how many there are. */
+typedef struct td_header_line { /* its size is part of the ABI */
+    const char *name, *value;
+} td_header_line;
+
+TD_API size_t td_request_headers(td_handler *h, const td_header_line **lines_out);
+
 /* ---- bodies that are read while they come: classes with TD_STREAM_BODY
  *
  * The body of any size takes no more than 128 KiB of memory: what is not read stays with the

@@ -42,9 +42,7 @@ typedef enum td_fetch_phase {
 /* A request under way whose bodies are read and written piece by piece: see td_fetch_open. */
 typedef struct td_fetch_stream td_fetch_stream;
 
-typedef struct td_fetch_header {
-    const char *name, *value;
-} td_fetch_header;
+typedef td_header_line td_fetch_header;
 
 typedef struct td_fetch_options {
     size_t size TD_ZERO;        /* of the struct; set by TD_FETCH */
@@ -58,7 +56,7 @@ typedef struct td_fetch_options {
     int64_t connect_timeout_ms TD_ZERO;     /* 0: 20 s; -1: none but request_timeout_ms */
     int64_t request_timeout_ms TD_ZERO;     /* of it all, redirects excepted: 0: 20 s; -1: none */
     int max_redirects TD_ZERO;              /* to follow; 0: 5; -1: none */
-    const char *user_agent TD_ZERO;         /* NULL: tornadod/VERSION */
+    const char *user_agent TD_ZERO;         /* NULL: tornadod/VERSION; "": none */
     int64_t max_body_size TD_ZERO; /* bytes of the response, inflated; 0: 16 MiB, of one that is read
                                       piece by piece any */
     bool no_decompress TD_ZERO;             /* do not ask for gzip, do not inflate it */

@@ -12,6 +12,7 @@
 #define TORNADO_PLUGIN_H
 
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <tornado/abi.h>
 #include <tornado/error.h>
@@ -196,6 +197,8 @@ typedef struct td_plugin {
 
     /* A connection to a listener whose protocol is this instance; see tcpserver.h. */
     void (*handle_stream)(td_connection *connection) TD_ZERO;
+
+    bool needs_section TD_ZERO; /* a file that no [handler:NAME] mentions serves nothing */
 } td_plugin;
 
 #define TD_PLUGIN_OF(...)                                                                          \

@@ -175,6 +175,41 @@ td_request_header(td_handler *h, const char *name)
     return td_str_is_null(value) ? none : td_str_dup(&h->request->arena, value);
 }
 
+/* With a NUL behind it. */
+static char *
+put_text(char *to, td_str text)
+{
+    memcpy(to, text.ptr, text.len);
+    to[text.len] = '\0';
+    return to + text.len + 1;
+}
+
+/* One piece of memory for all of it: the array, then the texts. */
+size_t
+td_request_headers(td_handler *h, const td_header_line **lines_out)
+{
+    const td_headers *headers;
+    td_header_line *lines;
+    size_t size = 0;
+    char *p;
+
+    if (!td_handler_has(h, "td_request_headers", lines_out))
+        return 0;
+    headers = &h->request->head.headers;
+    for (size_t i = 0; i < headers->count; i++)
+        size += sizeof(*lines) + headers->items[i].name.len + headers->items[i].value.len + 2;
+    lines = td_arena_alloc_raw(&h->request->arena, size + 1);
+    p = (char *)&lines[headers->count];
+    for (size_t i = 0; i < headers->count; i++) {
+        lines[i].name = p;
+        p = put_text(p, headers->items[i].name);
+        lines[i].value = p;
+        p = put_text(p, headers->items[i].value);
+    }
+    *lines_out = lines;
+    return headers->count;
+}
+
 td_str
 td_request_body(td_handler *h)
 {

@@ -24,12 +24,12 @@ def answer(body=b"hello", head=OK, headers=b""):
 class Upstream:
     """A server whose behaviour is a function of a socket and a request's head and body, called for each."""
 
-    def __init__(self, script, path=None):
+    def __init__(self, script, path=None, port=0):
         self.script = script
         self.requests, self.connections, self.closed = [], 0, 0
         self.over = threading.Event()
         self.listener = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
-        self.listener.bind(path or ("127.0.0.1", 0))
+        self.listener.bind(path or ("127.0.0.1", port))
         if path:
             os.chmod(path, 0o777)
         self.listener.listen(64)

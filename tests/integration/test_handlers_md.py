@@ -45,7 +45,7 @@ def name_of(source):
 class HandlersMd(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.daemon = harness.Daemon(["request_id", "security_headers"], listeners={"default": "", "door": "protocol = doorman"},
+        cls.daemon = harness.Daemon(["request_id", "security_headers", "gateway"], listeners={"default": "", "door": "protocol = doorman"},
                                     ini="[application]\ncookie_secret = of the guide\n"
                                                 "login_url = /login\nstatic_path = static\n"
                                                 "[handler:album]\nfolder = .\n"
@@ -173,6 +173,20 @@ class HandlersMd(unittest.TestCase):
                                      else b"HTTP/1.1 404 None\r\nContent-Length: 0\r\n\r\n")
                 return conn.response().body
 
+    def film(self):
+        """Of a server on a unix socket."""
+        with socket.socket(socket.AF_UNIX) as films:
+            films.bind(f"{self.daemon.folder}/films.sock")
+            os.chmod(f"{self.daemon.folder}/films.sock", 0o777)
+            films.listen()
+            films.settimeout(harness.DEADLINE)
+            with self.daemon.connect() as conn:
+                conn.send(b"GET /film HTTP/1.1\r\nHost: test\r\n\r\n")
+                with films.accept()[0] as peer:
+                    self.assertIn(b"GET /jaws ", peer.recv(4096))
+                    peer.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(1000000))
+                return conn.response().body
+
     def shops(self):
         """Every answer of the example of routes."""
         for target, headers, answer in (
@@ -234,6 +248,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.ordered(), b"tea\ncake\n")
         self.assertEqual(self.fingered(), b"Jack is out.\n")
         self.assertEqual(self.prices(), b"3\n404 None\n")
+        self.assertEqual(self.film(), bytes(1000000))
         self.assertEqual(self.daemon.get("/letter?number=7").body,
                          b'{"status": 404, "error": "there is no letter 7"}')
         self.assertEqual(self.daemon.get("/letter").body,
@@ -256,7 +271,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 22, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 24, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""

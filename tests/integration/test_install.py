@@ -25,6 +25,7 @@ FILES = """
     usr/lib/tornadod/handlers/basic_auth.so
     usr/lib/tornadod/handlers/bearer.so
     usr/lib/tornadod/handlers/cors.so
+    usr/lib/tornadod/handlers/gateway.so
     usr/lib/tornadod/handlers/maintenance.so
     usr/lib/tornadod/handlers/rate_limit.so
     usr/lib/tornadod/handlers/request_id.so

@@ -91,7 +91,7 @@ class Readme(unittest.TestCase):
         with open(f"{self.home}/users", "w", encoding="ascii") as file:
             file.write("jack:$6$salt$hash\n")
         shutil.copy(f"{harness.BUILD}/handlers/hello.so", f"{self.home}/greet.so")
-        for name in ("request_id", "security_headers", "rate_limit", "basic_auth"):
+        for name in ("request_id", "security_headers", "rate_limit", "basic_auth", "gateway"):
             shutil.copy(f"{harness.BUILD}/handlers/{name}.so", self.home)
         path = f"{self.home}/tornadod.ini"
         with open(path, "w", encoding="utf-8") as file:

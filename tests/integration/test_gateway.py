@@ -1,0 +1,528 @@
+"""Goal: what a gateway relays comes through whole, both ways and as fast as the slower side takes it, and
+whatever an upstream does, a client gets an answer, or can tell that it has none.
+"""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+import harness
+from test_fetch import OK, Upstream, answer, chunks_of, early, for_ever, resets, says
+
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+ANY_SIZE = "max_body_size = 1g\n"
+
+
+def gateway(*upstreams, keys="", tornadod="workers = 1", ini=""):
+    names = ", ".join(getattr(upstream, "name", upstream) for upstream in upstreams)
+    return harness.Daemon(["gateway"], tornadod=tornadod,
+                          ini=f"[handler:gateway]\nupstreams = {names}\n{keys}\n{ini}")
+
+
+def echo(upstream, peer, file, head):
+    """Answers with the head and the body of the request."""
+    body = chunks_of(file) if b"Transfer-Encoding: chunked" in head else upstream.body_of(file, head)
+    peer.sendall(answer(head + body))
+    return True
+
+
+def named(name):
+    return says(answer(name.encode()), stays=True)
+
+
+def lines_of(head):
+    return head.decode().split("\r\n")[1:-2]
+
+
+def request(conn, text, body=b"", method="GET"):
+    conn.send(text.encode() + body)
+    return conn.response(method == "HEAD")
+
+
+def until(conn, marker):
+    """Receive up to the marker."""
+    while marker not in conn.received:
+        data = conn.socket.recv(65536)
+        assert data, f"the connection ended within {conn.received!r}"
+        conn.received += data
+    conn.received = conn.received.split(marker, 1)[1]
+
+
+@contextlib.contextmanager
+def program(*command, **more):
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, **more)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+class Requests(unittest.TestCase):
+    def relayed(self, text, keys="", ini="", body=b""):
+        """The request as the upstream has seen it."""
+        with Upstream(echo) as upstream, gateway(upstream, keys=keys, ini=ini) as daemon:
+            self.name = upstream.name
+            with daemon.connect() as conn:
+                conn.send(text.encode() + body)
+                return conn.response().body
+
+    def test_what_is_passed_and_what_is_not(self):
+        seen = self.relayed(
+            "GET /a%20b/../c?d=%2F&e HTTP/1.1\r\nHost: shop.example:81\r\nAccept: x\r\nX-Two: 1\r\nX-Two: 2\r\n"
+            "Connection: close, X-Mine, X-Two-And\r\nX-Mine: hop\r\nX-Two-And: hop\r\nKeep-Alive: 5\r\nTE: trailers\r\n"
+            "Proxy-Connection: x\r\nProxy-Authorization: x\r\nTrailer: x\r\nUpgrade: h2c\r\nCookie: a=b\r\n"
+            "X_Forwarded_For: 6.6.6.6\r\nX-Forwarded-For: 6.6.6.6\r\nX-Real-Ip: 6.6.6.6\r\nX-Scheme: https\r\n"
+            "X-Forwarded-Proto: https\r\nX-Forwarded-Prefix: /x\r\nForwarded: for=6.6.6.6\r\n\r\n")
+        self.assertEqual(seen.decode().split("\r\n"), [
+            "GET /a%20b/../c?d=%2F&e HTTP/1.1", "Host: shop.example:81", "Accept: x", "X-Two: 1", "X-Two: 2",
+            "Cookie: a=b", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http",
+            "X-Forwarded-Host: shop.example:81", "", ""])
+
+    def test_telling_of_the_client(self):
+        client = ("GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\n"
+                  "X_Y: z\r\nForwarded: for=1.1.1.1\r\n\r\n")
+        for keys, expected in (
+                ("x_forwarded = add\nforwarded = add\nunderscores = on",
+                 ["X-Forwarded-Proto: https", "X_Y: z", "X-Forwarded-For: 1.1.1.1, 127.0.0.1",
+                  "X-Forwarded-Host: x", 'Forwarded: for=1.1.1.1, for=127.0.0.1;host="x";proto=http']),
+                ("x_forwarded = drop\nforwarded = set", ['Forwarded: for=127.0.0.1;host="x";proto=http']),
+                ("x_forwarded = pass\nforwarded = pass",
+                 ["X-Forwarded-For: 1.1.1.1", "X-Forwarded-Proto: https", "Forwarded: for=1.1.1.1"])):
+            with self.subTest(keys):
+                self.assertEqual(lines_of(self.relayed(client, keys)), ["Host: x", *expected])
+
+    def test_host_and_path(self):
+        for keys, first, host in (("pass_host = off", "/shop/a", None), ("host = b.example", "/shop/a", "b.example"),
+                                  ("strip_prefix = /shop", "/a", "x"), ("strip_prefix = /sh", "/shop/a", "x"),
+                                  ("strip_prefix = /shop\nadd_prefix = /v2", "/v2/a", "x"),
+                                  ("strip_prefix = /shop/a", "/", "x")):
+            with self.subTest(keys):
+                seen = self.relayed("GET /shop/a HTTP/1.1\r\nHost: x\r\n\r\n", keys + "\nmount = /shop")
+                self.assertTrue(seen.startswith(f"GET {first} HTTP/1.1\r\n".encode()), seen)
+                self.assertIn(f"Host: {host or self.name}\r\n".encode(), seen)
+
+    def test_methods(self):
+        with Upstream(echo) as upstream, gateway(upstream) as daemon, daemon.connect() as conn:
+            for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "GET"):
+                seen = request(conn, f"{method} / HTTP/1.1\r\nHost: x\r\n\r\n").body
+                self.assertTrue(seen.startswith(method.encode() + b" / HTTP/1.1\r\n"), seen)
+            self.assertEqual(upstream.connections, 1)
+
+    def test_bodies(self):
+        """Small ones with a length, large ones, and such whose length nobody knows; of any method."""
+        with Upstream(echo) as upstream, gateway(upstream, keys=ANY_SIZE) as daemon, daemon.connect() as conn:
+            for method in ("POST", "PUT", "GET", "DELETE"):
+                for size in (0, 1, 5000, 65536, 65537, 3000000):
+                    with self.subTest(f"{method} {size}"):
+                        body = os.urandom(size)
+                        seen = request(conn, f"{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n", body)
+                        head, _, got = seen.body.partition(b"\r\n\r\n")
+                        self.assertIn(b"\r\nContent-Length: %d" % size, head)
+                        self.assertEqual(got, body)
+            for pieces in ((), (b"x",), (b"a" * 70000, b"b", b"c" * 200000)):
+                chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+                seen = request(conn, "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+                               chunks + b"0\r\nA: trailer\r\n\r\n")
+                self.assertEqual(seen.body.partition(b"\r\n\r\n")[2], b"".join(pieces))
+                self.assertNotIn(b"trailer", seen.body)
+            self.assertEqual(upstream.connections, 1)
+
+    def test_expect(self):
+        with Upstream(echo) as upstream, gateway(upstream) as daemon, daemon.connect() as conn:
+            conn.send(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+            self.assertEqual(conn.response(interim=True).status, 100)
+            conn.send(b"abc")
+            seen = conn.response().body
+            self.assertNotIn(b"Expect", seen)
+            self.assertTrue(seen.endswith(b"abc"))
+
+    def test_limits_of_the_body(self):
+        with Upstream(echo) as upstream, gateway(upstream, keys="max_body_size = 100000") as daemon:
+            with daemon.connect() as conn:
+                self.assertEqual(request(conn, "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 100001\r\n\r\n").status, 413)
+            with daemon.connect() as conn:
+                chunk = b"c350\r\n" + bytes(50000) + b"\r\n"
+                conn.send(b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 3)
+                self.assertEqual(conn.response().status, 413)
+            self.assertEqual(len([r for r in upstream.requests if b"Content-Length" in r]), 0)
+
+    def test_what_could_be_smuggled(self):
+        """Framed anew: of two ways to read a request none is left, or it is refused."""
+        with Upstream(echo) as upstream, gateway(upstream) as daemon:
+            for text in ("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: xchunked\r\n",
+                         "Content-Length: 3\r\nContent-Length: 4\r\n", "Content-Length: +3\r\n",
+                         "Transfer-Encoding : chunked\r\n", "Transfer-Encoding: chunked, chunked\r\n",
+                         "X: y\nTransfer-Encoding: chunked\r\n"):
+                with self.subTest(text), daemon.connect() as conn:
+                    status = request(conn, f"POST / HTTP/1.1\r\nHost: x\r\n{text}\r\n", b"0\r\n\r\n").status
+                    self.assertIn(status, (400, 501))
+            self.assertEqual(upstream.requests, [])
+            with daemon.connect() as conn:  # what Connection names does not unframe what is behind us
+                seen = request(conn, "POST / HTTP/1.1\r\nHost: x\r\nConnection: Content-Length, Host\r\n"
+                               "Content-Length: 3\r\n\r\n", b"abc").body
+                self.assertIn(b"Content-Length: 3\r\n", seen)
+                self.assertIn(b"Host: x\r\n", seen)
+
+
+class Answers(unittest.TestCase):
+    def relayed(self, sent, text="GET / HTTP/1.1\r\nHost: x\r\n\r\n", keys=""):
+        with Upstream(says(sent)) as upstream, gateway(upstream, keys=keys) as daemon, daemon.connect() as conn:
+            conn.send(text.encode())
+            return conn.response(text.startswith("HEAD"))
+
+    def test_status_and_fields(self):
+        response = self.relayed(
+            b"HTTP/1.1 299 My Own\r\nServer: theirs\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\nEtag: \"v\"\r\nDate: then\r\n"
+            b"Connection: X-Hop, close\r\nX-Hop: 1\r\nKeep-Alive: 9\r\nX_Under: kept\r\nContent-Length: 2\r\n\r\nhi")
+        self.assertEqual((response.status, response.reason, response.body), (299, "My Own", b"hi"))
+        self.assertEqual([line for line in response.headers if line[0] != "Date"],
+                         [("Server", "theirs"), ("Set-Cookie", "a=b"), ("Set-Cookie", "c=d"), ("Etag", '"v"'),
+                          ("X_Under", "kept"), ("Content-Length", "2")])
+        self.assertNotEqual(response.header("Date"), "then")
+
+    def test_framings(self):
+        for sent, status, length, body in (
+                (answer(b"hello"), 200, "5", b"hello"), (answer(b""), 200, "0", b""),
+                (answer(bytes(3000000)), 200, "3000000", bytes(3000000)),
+                (CHUNKED + b"5\r\nhello\r\n1\r\n!\r\n0\r\nA: b\r\n\r\n", 200, "6", b"hello!"),
+                (OK + b"\r\nto the end", 200, None, b"to the end"),
+                (b"HTTP/1.0 200 OK\r\n\r\nold", 200, None, b"old"),
+                (b"HTTP/1.1 204 No Content\r\n\r\n", 204, None, b""),
+                (b"HTTP/1.1 304 Not Modified\r\nEtag: \"x\"\r\nContent-Length: 9\r\n\r\n", 304, None, b""),
+                (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + answer(), 200, "5", b"hello"),
+                (b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", 302, "0", b""),
+                (answer(b"packed", headers=b"Content-Encoding: gzip\r\n"), 200, "6", b"packed")):
+            with self.subTest(sent[:50]):
+                response = self.relayed(sent)
+                self.assertEqual((response.status, response.body), (status, body))
+                if length is not None:
+                    self.assertEqual(response.header("Content-Length"), length)
+
+    def test_head(self):
+        head = "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n"
+        self.assertEqual(self.relayed(OK + b"Content-Length: 9\r\n\r\n", head).header("Content-Length"), "9")
+        self.assertIsNone(self.relayed(CHUNKED, head).header("Content-Length"))
+
+    def test_what_comes_is_sent_at_once(self):
+        go_on = threading.Event()
+
+        def script(upstream, peer, *_):
+            peer.sendall(CHUNKED + b"3\r\none\r\n5")  # and a part of what is next
+            go_on.wait(harness.DEADLINE)
+            peer.sendall(b"\r\n, two\r\n0\r\n\r\n")
+
+        with Upstream(script) as upstream, gateway(upstream) as daemon, daemon.connect() as conn:
+            conn.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            until(conn, b"one\r\n")
+            go_on.set()
+            until(conn, b", two\r\n0\r\n\r\n")
+        go_on.clear()
+        threading.Timer(0.2, go_on.set).start()
+        with Upstream(script) as upstream, gateway(upstream, keys="response_buffer = 1k") as daemon:
+            response = daemon.get("/")  # all of it at once: its length is known
+            self.assertEqual((response.header("Content-Length"), response.body), ("8", b"one, two"))
+
+    def test_a_slow_client_slows_the_upstream(self):
+        sent = [0]
+
+        def script(upstream, peer, *_):
+            peer.sendall(OK + b"\r\n")
+            with contextlib.suppress(OSError):
+                while not upstream.over.is_set():
+                    sent[0] += peer.send(bytes(65536))
+
+        def grown():
+            before = sent[0]
+            time.sleep(0.1)
+            return sent[0] > before
+
+        with Upstream(script) as upstream, gateway(upstream) as daemon:
+            with daemon.connect() as conn:
+                conn.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                until(conn, b"\r\n\r\n")
+                harness.wait_until(lambda: not grown(), "it goes on and on")
+                with open(f"/proc/{daemon.workers()[0]}/status", encoding="ascii") as status:
+                    memory = int(re.search(r"RssAnon:\s+(\d+)", status.read())[1])
+                self.assertLess(memory, 64 << 10)  # KiB
+            harness.wait_until(lambda: upstream.closed == 1, "the upstream is not told that the client has gone")
+
+    def test_both_ways_at_once(self):
+        """A conversation: each piece of the answer comes before the next piece of the request."""
+        def script(upstream, peer, file, head):
+            peer.sendall(CHUNKED)
+            while size := int(file.readline(), 16):
+                peer.sendall(b"%x\r\n%s\r\n" % (size, file.read(size).upper()))
+                file.readline()
+            peer.sendall(b"0\r\n\r\n")
+
+        with Upstream(script) as upstream, gateway(upstream) as daemon, daemon.connect() as conn:
+            conn.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for word in (b"one", b"two", b"three"):
+                conn.send(b"%x\r\n%s\r\n" % (len(word), word))
+                until(conn, word.upper() + b"\r\n")
+            conn.send(b"0\r\n\r\n")
+            until(conn, b"0\r\n\r\n")
+
+    def test_an_early_answer_to_a_large_body(self):
+        for closes in (True, False):
+            for framing in (b"Content-Length: 100000000", b"Transfer-Encoding: chunked"):
+                with self.subTest(f"{closes} {framing}"), Upstream(early(413, closes)) as upstream, \
+                        gateway(upstream, keys=ANY_SIZE) as daemon, daemon.connect() as conn:
+                    conn.send(b"PUT / HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\nffffff\r\n" + bytes(300000))
+                    response = conn.response()  # though the client sends no more
+                    self.assertEqual((response.status, response.body), (413, b"enough"))
+
+
+class Faults(unittest.TestCase):
+    def fail(self, script, keys="timeout = 300ms", status=502, log=None, request=b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
+        with Upstream(script) as upstream, gateway(upstream, keys=keys) as daemon, daemon.connect() as conn:
+            conn.send(request)
+            self.assertEqual(conn.response().status, status)
+            daemon.wait_log(rf"{status} \w+ / .*upstream {upstream.name}: {log}")
+            with daemon.connect() as again:  # the worker is well
+                again.send(b"BAD\r\n\r\n")
+                self.assertEqual(again.response().status, 400)
+
+    def test_before_the_head(self):
+        for name, script, status, log in (
+                ("stalls", says(b"", then_waits=True), 504, "Timeout during request"),
+                ("half a head", says(OK, then_waits=True), 504, "Timeout during request"),
+                ("closes", says(b""), 502, "waiting for the response: the other side has gone"),
+                ("closes in the head", says(OK), 502, "waiting for the response: the other side has gone"),
+                ("resets", resets, 502, "waiting for the response: "),
+                ("other protocol", says(b"220 smtp\r\n"), 502, "response: status line"),
+                ("endless head", for_ever(OK, b"A: b\r\n" * 100), 502, "response: header: too"),
+                ("two lengths", says(OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n"), 502, "response: Content-Length"),
+                ("both framings", says(CHUNKED[:-2] + b"Content-Length: 2\r\n\r\n"), 502, "response: Transfer-Encoding"),
+                ("a bare LF", says(b"HTTP/1.1 200 OK\nA: b\n\n"), 502, "response: header: LF"),
+                ("101", says(b"HTTP/1.1 101 Switching\r\n\r\n"), 502, "response: 101")):
+            with self.subTest(name):
+                self.fail(script, status=status, log=log)
+
+    def test_behind_the_head(self):
+        """The client was sent the head: it can tell that the body is not complete."""
+        for name, sent in (("short", OK + b"Content-Length: 9\r\n\r\nabc"), ("chunks end", CHUNKED + b"3\r\nabc\r\n"),
+                           ("bad chunk", CHUNKED + b"11170\r\n" + bytes(70000) + b"X"), ("stalls", CHUNKED + b"3\r\nabc\r\n")):
+            with self.subTest(name), Upstream(says(sent, then_waits=name == "stalls")) as upstream, \
+                    gateway(upstream, keys="timeout = 300ms") as daemon, daemon.connect() as conn:
+                conn.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                got = conn.rest()
+                self.assertFalse(got.endswith(b"0\r\n\r\n"), got)
+                daemon.wait_log(f"upstream {upstream.name}: ")
+
+    def test_nobody_is_there(self):
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            name = "127.0.0.1:%d" % unused.getsockname()[1]
+            with gateway(name, "unix:/nowhere/at/all", keys="tries = 2") as daemon:
+                self.assertEqual(daemon.get("/").status, 502)
+                daemon.wait_log(f"upstream {name}: connecting: Connection refused; unix:/nowhere/at/all is next")
+                daemon.wait_log("upstream unix:/nowhere/at/all: connecting: No such file")
+
+    def test_too_many_wait(self):
+        with Upstream(says(b"", then_waits=True)) as upstream, \
+                gateway(upstream, keys="timeout = 500ms", tornadod="workers = 1\nmax_clients = 1") as daemon, \
+                daemon.connect() as first:
+            first.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            harness.wait_until(lambda: upstream.requests, "nothing came")
+            self.assertIn(daemon.get("/").status, (503, 504))
+            self.assertEqual(first.response().status, 504)
+
+    def test_a_client_that_breaks_off_its_body(self):
+        gone = threading.Event()
+
+        def script(upstream, peer, file, head):
+            file.read()
+            gone.set()
+
+        for close in (lambda conn: conn.close(), lambda conn: conn.send(b"no chunk")):
+            gone.clear()
+            with Upstream(script) as upstream, gateway(upstream, keys=ANY_SIZE) as daemon, daemon.connect() as conn:
+                conn.send(b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n14000\r\n" + bytes(81920) + b"\r\n")
+                harness.wait_until(lambda u=upstream: u.requests, "nothing came")
+                close(conn)
+                self.assertTrue(gone.wait(harness.DEADLINE))
+
+    def test_nothing_is_left(self):
+        def script(upstream, peer, *_):
+            peer.sendall(OK + b"Content-Length: 9\r\n\r\nx")
+            upstream.over.wait(harness.DEADLINE)
+
+        with Upstream(script) as upstream, gateway(upstream, keys=ANY_SIZE) as daemon:
+            files = len(os.listdir(f"/proc/{daemon.workers()[0]}/fd"))
+            for body in (b"\r\n", b"Content-Length: 900000\r\n\r\n" + bytes(100000)):
+                conns = [daemon.connect() for _ in range(20)]
+                for conn in conns:
+                    conn.send(b"PUT / HTTP/1.1\r\nHost: x\r\n" + body)
+                    until(conn, b"\r\n\r\n")
+                for conn in conns:
+                    conn.close()
+                harness.wait_until(lambda: len(os.listdir(f"/proc/{daemon.workers()[0]}/fd")) <= files + 1,
+                                   "descriptors are left")
+
+
+class SeveralUpstreams(unittest.TestCase):
+    GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    def bodies(self, daemon, count, text=GET, body=b""):
+        with daemon.connect() as conn:
+            return b"".join(request(conn, text, body).body for _ in range(count))
+
+    def test_in_turn(self):
+        with Upstream(named("a")) as a, Upstream(named("b")) as b, Upstream(named("c")) as c, \
+                gateway(a, b, c) as daemon:
+            self.assertEqual(self.bodies(daemon, 7), b"abcabca")
+
+    def test_least_busy(self):
+        with Upstream(says(b"", then_waits=True)) as slow, Upstream(named("b")) as b, \
+                gateway(slow, b, keys="balance = least_busy") as daemon, daemon.connect() as first:
+            first.send(self.GET.encode())
+            harness.wait_until(lambda: slow.requests, "nothing came")
+            self.assertEqual(self.bodies(daemon, 5), b"bbbbb")
+
+    def test_one_that_is_down_is_left_alone(self):
+        with socket.socket() as unused, Upstream(named("b")) as b:
+            unused.bind(("127.0.0.1", 0))
+            name = "127.0.0.1:%d" % unused.getsockname()[1]
+            with gateway(name, b, keys="fail_timeout = 400ms\nmax_fails = 2") as daemon:
+                self.assertEqual(self.bodies(daemon, 10), b"b" * 10)
+                daemon.wait_log(f"upstream {name}: left alone for 400 ms after 2 failures")
+                self.assertEqual(daemon.log.text().count("is next"), 2)
+                time.sleep(0.5)
+                with Upstream.__new__(Upstream) as back:  # it listens where nobody did
+                    unused.close()
+                    back.__init__(named("a"), port=int(name.split(":")[1]))
+                    self.assertIn(b"ab", self.bodies(daemon, 4))
+                    daemon.wait_log(f"upstream {name}: answers again")
+
+    def test_what_is_tried_again(self):
+        """The first upstream breaks each request; what does no harm twice goes to the other."""
+        for text, body, again in ((self.GET, b"", True), ("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n", b"abc", True),
+                                  ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n", b"abc", False),
+                                  ("PATCH / HTTP/1.1\r\nHost: x\r\n\r\n", b"", False),
+                                  ("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 80000\r\n\r\n", bytes(80000), False)):
+            with self.subTest(text), Upstream(says(b"")) as broken, Upstream(echo) as good, \
+                    gateway(broken, good) as daemon, daemon.connect() as conn:
+                response = request(conn, text, body)
+                self.assertEqual(response.status, 200 if again else 502)
+                self.assertEqual(len(good.requests), int(again))
+                if again:
+                    self.assertTrue(response.body.endswith(b"\r\n\r\n" + body))
+
+    def test_when_all_are_down_all_are_tried(self):
+        with Upstream(resets) as a, Upstream(resets) as b, gateway(a, b) as daemon:
+            for _ in range(3):
+                self.assertEqual(daemon.get("/").status, 502)
+            self.assertEqual((len(a.requests), len(b.requests)), (3, 3))
+
+
+class Settings(unittest.TestCase):
+    def refused(self, keys):
+        daemon = harness.Daemon(["gateway"], ini=f"[handler:gateway]\n{keys}\n")
+        try:
+            done = harness.run("-t", "-c", daemon.ini_path)
+            self.assertNotEqual(done.returncode, 0)
+            return done.stdout + done.stderr
+        finally:
+            daemon.close()
+
+    def test_bad_ones(self):
+        for keys, text in (("", "has no upstreams, which it needs"), ("upstreams = ,", "names none"),
+                           ("upstreams = example.org", "'example.org' is neither HOST:PORT nor unix:/PATH"),
+                           ("upstreams = a:0", "neither"), ("upstreams = a:1/x", "neither"),
+                           ("upstreams = a:1\nbalance = x", "neither round_robin nor least_busy"),
+                           ("upstreams = a:1\nforwarded = x", "none of set, add, drop, pass"),
+                           ("upstreams = a:1\nadd_prefix = x/", "no path that begins")):
+            with self.subTest(keys):
+                self.assertIn(text, self.refused(keys))
+
+    def test_a_file_without_a_section_serves_nothing(self):
+        with harness.Daemon(["gateway", "hello"]) as daemon:
+            self.assertEqual(daemon.get("/hello").status, 200)
+            self.assertEqual(daemon.get("/other").status, 404)
+
+
+WSGI = """
+import time
+
+def application(environ, start_response):
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("X-From", environ["HTTP_X_FORWARDED_FOR"])] +
+                   ([("Content-Length", str(len(body)))] if environ["QUERY_STRING"] == "length" else []))
+    for i in range(0, len(body) or 1, 10000):
+        yield body[i:i + 10000]
+"""
+
+TORNADO = """
+import asyncio, sys, tornado.web
+
+@tornado.web.stream_request_body
+class Echo(tornado.web.RequestHandler):
+    def prepare(self):
+        self.size = 0
+        self.request.connection.set_max_body_size(1 << 30)
+
+    def data_received(self, chunk):
+        self.size += len(chunk)
+
+    async def get(self):
+        for word in ("one ", "two ", "three"):
+            self.write(word)
+            await self.flush()
+            await asyncio.sleep(0.01)
+
+    def put(self):
+        self.write(f"{self.size} {self.request.remote_ip} {self.request.protocol}")
+
+async def main():
+    app = tornado.web.Application([("/.*", Echo)])
+    sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
+    tornado.httpserver.HTTPServer(app, xheaders=True).add_sockets(sockets)
+    print(sockets[0].getsockname()[1], flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+class RealPeers(unittest.TestCase):
+    def test_gunicorn(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)
+            path = os.path.join(folder, "app.sock")
+            with open(os.path.join(folder, "app.py"), "w", encoding="ascii") as file:
+                file.write(WSGI)
+            with program("/usr/bin/gunicorn", "-b", f"unix:{path}", "--umask", "0", "--threads", "4", "--chdir", folder, "app"):
+                harness.wait_until(lambda: os.path.exists(path), "gunicorn does not listen")
+                with gateway(f"unix:{path}", keys=ANY_SIZE) as daemon, daemon.connect() as conn:
+                    for query in ("", "?length"):
+                        for size in (0, 5, 60000, 2000000):
+                            body = os.urandom(size)
+                            response = request(conn, f"POST /{query} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n", body)
+                            self.assertEqual((response.status, response.header("X-From"), response.body), (200, "127.0.0.1", body))
+                    chunks = b"ea60\r\n" + bytes(60000) + b"\r\n"
+                    response = request(conn, "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", chunks * 3 + b"0\r\n\r\n")
+                    self.assertEqual(response.body, bytes(180000))
+
+    def test_tornado(self):
+        with program("/usr/bin/python3", "-c", TORNADO) as process:
+            port = int(process.stdout.readline())
+            with gateway(f"127.0.0.1:{port}", keys=ANY_SIZE + "x_forwarded = add") as daemon, daemon.connect() as conn:
+                for _ in range(3):
+                    self.assertEqual(request(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").body, b"one two three")
+                for size in (0, 5, 60000, 20000000):
+                    self.assertEqual(request(conn, "PUT / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 10.1.2.3\r\n"
+                                             f"X-Forwarded-Proto: https\r\nContent-Length: {size}\r\n\r\n", bytes(size)).body,
+                                     f"{size} 127.0.0.1 https".encode())
+
+
+if __name__ == "__main__":
+    unittest.main()
