@@ -254,6 +254,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/letter").body,
                          b'{"status": 400, "error": "Missing argument number"}')
         self.assertEqual(self.echoed(), b"one\ntwo\n")
+        self.assertTrue(self.daemon.get("/numbers").body.endswith(b"# EOF\n"))
         self.assertEqual(self.streamed("POST", "/sorted", b"b\na\nb\n"), b"a\nb\n")
         with self.daemon.connect("door") as conn:
             conn.send(b"Jack\n")
@@ -271,7 +272,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 24, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 25, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""
