@@ -27,9 +27,20 @@
 #define LINGER_A_TURN (1024 * 1024)
 #define LINGER_MS 2000
 #define WARM_MS 1000
+#define CACHE_LINE 64
+#define REQUEST_PREFETCHED (26 * CACHE_LINE) /* of what a plain request and its answer use */
 
 static char read_buffer[READ_SIZE];
 static uint64_t requests_total; /* of this worker */
+
+/* Let memory come while something else is done; whatever lies there is not looked at. */
+static inline __attribute__((always_inline)) void
+prefetch(const void *memory, size_t size)
+{
+#pragma GCC unroll 32
+    for (size_t i = 0; i < size; i += CACHE_LINE)
+        __builtin_prefetch((const char *)memory + i, 1);
+}
 
 /* ---- the request at hand */
 
@@ -515,11 +526,24 @@ receive_straight(td_http1connection *conn)
         serve_kept(conn);
 }
 
+/*
+ * With many connections, or large answers, nothing of this one is in the processor's caches any more.
+ * The memory of its last request, which the next one uses again, is on its way while the kernel reads.
+ */
+static inline void
+prefetch_request(const td_http1connection *conn)
+{
+    if (conn->request != NULL)
+        prefetch(conn->request, REQUEST_PREFETCHED);
+}
+
 static void
 receive(td_http1connection *conn)
 {
     bool keeps = conn->in.len > 0;
     char *to = keeps ? td_buf_reserve(&conn->in, READ_SIZE / 4) : read_buffer;
+
+    prefetch_request(conn);
     ssize_t n = conn->transport.ops->read(&conn->transport, to, keeps ? READ_SIZE / 4 : READ_SIZE);
 
     if (n == -EAGAIN)
@@ -545,6 +569,7 @@ on_event(td_transport *transport, int events)
 {
     td_http1connection *conn = TD_CONTAINER_OF(transport, td_http1connection, transport);
 
+    prefetch(conn, sizeof(*conn));
     td_http1_turn.active = conn;
     if (events & TD_WRITABLE) {
         td_http1_send(conn);
