@@ -4,6 +4,7 @@
 #   make run                   the same, then serve on 127.0.0.1:8888
 #   make test [T=name]         build and run all tests, or those whose name has T in it
 #   make SAN=address,undefined test
+#   make faults [T=word]       what it survives: every scenario, one table
 #   make fuzz [T=name] [FUZZ_SECONDS=60]
 #   make bench [T=row]         against nginx, h2o, lighttpd, Kore and Tornado
 #   make install DESTDIR= PREFIX=/usr/local
@@ -212,6 +213,10 @@ TESTS := $(UNITS:%=$B/%) $(TEST_HANDLERS:%=$B/%) $(SANITIZED:%=build/san/%) \
 .PHONY: test
 test: build/.packages-test all $(TESTS)
 	@$(PYTHON) tests/run --build=$B $T
+
+.PHONY: faults
+faults: build/.packages-test all $(TEST_HANDLERS:%=$B/%)
+	@TD_BUILD=$(abspath $B) $(PYTHON) tests/faults/run.py $T
 
 .PHONY: bench
 bench: build/.packages-bench all $B/libtornado.a $B/tests/handlers/attacks.so
