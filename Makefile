@@ -244,6 +244,7 @@ fuzz-%: build/fuzz/%
 
 # ---- installing
 
+SYSTEMD_UNITS := tornadod.service tornadod@.service tornadod.socket
 SBINDIR := $(PREFIX)/sbin
 LIBDIR := $(PREFIX)/lib
 SYSCONFDIR := $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)/tornadod
@@ -279,7 +280,9 @@ install: all
 	    $(addprefix $(DESTDIR)$(LIBDIR)/,systemd/system sysusers.d tmpfiles.d)
 	test -e $(DESTDIR)$(SYSCONFDIR)/tornadod.ini || \
 	    install -m 644 conf/tornadod.ini $(DESTDIR)$(SYSCONFDIR)
-	$(FILL_IN) systemd/tornadod.service > $(DESTDIR)$(LIBDIR)/systemd/system/tornadod.service
+	for unit in $(SYSTEMD_UNITS); do \
+	    $(FILL_IN) systemd/$$unit > $(DESTDIR)$(LIBDIR)/systemd/system/$$unit || exit 1; done
+	$(FILL_IN) systemd/tornadod.logrotate > $(DESTDIR)$(DOCDIR)/tornadod.logrotate
 	install -m 644 systemd/tornadod.sysusers $(DESTDIR)$(LIBDIR)/sysusers.d/tornadod.conf
 	install -m 644 systemd/tornadod.tmpfiles $(DESTDIR)$(LIBDIR)/tmpfiles.d/tornadod.conf
 
@@ -291,7 +294,7 @@ uninstall:
 	    $(LIBDIR)/pkgconfig/tornado-test.pc $(HANDLERS:handlers/%=$(HANDLERDIR)/%) $(LIBDIR)/pkgconfig/tornado.pc \
 	    $(GDBDIR)/libtornado.so.1-gdb.py $(patsubst %,$(MANDIR)/man5/%,$(notdir $(wildcard */*.5))) \
 	    $(patsubst %,$(MANDIR)/man8/%,$(notdir $(wildcard */*.8))) \
-	    $(LIBDIR)/systemd/system/tornadod.service \
+	    $(SYSTEMD_UNITS:%=$(LIBDIR)/systemd/system/%) \
 	    $(LIBDIR)/sysusers.d/tornadod.conf $(LIBDIR)/tmpfiles.d/tornadod.conf)
 	rm -rf $(DESTDIR)$(PREFIX)/include/tornado $(DESTDIR)$(DOCDIR)
 

@@ -17,6 +17,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/value.h"
+#include "daemon/notify.h"
+#include "daemon/passed.h"
 
 #define DEFER_ACCEPT_S 1 /* then the kernel accepts a silent connection all the same */
 
@@ -207,6 +209,27 @@ find_bound(struct listener *listener)
     listener->url = make_url(&listener->bound, listener->address);
 }
 
+/* Those of a unit or of the store; with reuseport all of them, since connections wait in each. */
+static int
+take_passed(struct listener *listener, const td_listener_settings *settings, td_err *err)
+{
+    bool is_stored;
+    int fd;
+
+    while ((listener->fds_count == 0 || listener->reuseport) &&
+           (fd = passed_take(settings->name, &listener->bound, listener->bound_len, &is_stored)) >= 0) {
+        listener->fds = td_xrealloc(listener->fds, (listener->fds_count + 1) * sizeof(int));
+        listener->fds[listener->fds_count++] = fd;
+        listener->keeps_name |= !is_stored;
+        if (listener->bound.ss_family != AF_UNIX &&
+            set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY", settings->address, err) < 0)
+            return err->code;
+        if (set_queue(fd, settings, listener->bound.ss_family, err) < 0)
+            return err->code;
+    }
+    return 0;
+}
+
 int
 listener_open(const td_listener_settings *settings, size_t workers_count, struct listener **out,
               td_err *err)
@@ -219,7 +242,11 @@ listener_open(const td_listener_settings *settings, size_t workers_count, struct
     listener->name = td_xstrdup(settings->name);
     listener->address = td_xstrdup(settings->address);
     listener->reuseport = settings->reuseport && listener->bound.ss_family != AF_UNIX;
-    if (listener->reuseport && (rc = find_free_address(listener, settings, err)) < 0)
+    rc = take_passed(listener, settings, err);
+    if (rc < 0)
+        goto fail;
+    if (listener->reuseport && listener->fds_count == 0 &&
+        (rc = find_free_address(listener, settings, err)) < 0)
         goto fail;
     rc = open_sockets(listener, settings, listener->reuseport ? workers_count : 1, err);
     if (rc < 0)
@@ -291,6 +318,21 @@ listener_is_local(const struct listener *listener)
 }
 
 void
+listener_store(struct listener *listener)
+{
+    for (; listener->stored_count < listener->fds_count; listener->stored_count++)
+        notify_store(listener->name, listener->stored_count, listener->fds[listener->stored_count]);
+}
+
+static bool leaves_stored;
+
+void
+listener_leave_stored(void)
+{
+    leaves_stored = notify_has_store();
+}
+
+void
 listener_close(struct listener **listener)
 {
     struct listener *l = *listener;
@@ -298,8 +340,10 @@ listener_close(struct listener **listener)
     if (l == NULL)
         return;
     const char *path = socket_path(&l->bound);
-    if (path != NULL && l->fds_count > 0) /* else the name is somebody else's */
-        unlink(path);
+    if (path != NULL && l->fds_count > 0 && !l->keeps_name && !leaves_stored)
+        unlink(path); /* else the name is somebody else's */
+    for (size_t i = 0; i < l->stored_count && !leaves_stored; i++)
+        notify_forget(l->name, i);
     for (size_t i = 0; i < l->fds_count; i++)
         close(l->fds[i]);
     free(l->fds);

@@ -21,7 +21,9 @@ struct listener {
     int *fds;
     size_t fds_count;
     bool reuseport;
-    unsigned users; /* generations that serve it */
+    unsigned users;      /* generations that serve it */
+    size_t stored_count; /* of its sockets that the service manager has as well */
+    bool keeps_name;     /* of a unix socket: it is a socket unit's */
 };
 
 /* Bind and listen; workers_count sockets with reuseport.  -errno with "listen ADDRESS: reason". */
@@ -44,6 +46,12 @@ int listener_give(const struct listener *listener, uid_t uid, gid_t gid, td_err 
 
 /* Only this machine reaches it: a unix socket, 127.0.0.0/8, ::1. */
 bool listener_is_local(const struct listener *listener);
+
+/* Have the service manager keep its sockets over a restart, if it does such things. */
+void listener_store(struct listener *listener);
+
+/* From now on those that close are still in the store: their names and places there stay. */
+void listener_leave_stored(void);
 
 void listener_close(struct listener **listener); /* removes the name of a unix socket */
 

@@ -17,6 +17,7 @@
 #include "daemon/controlsocket.h"
 #include "daemon/master_internal.h"
 #include "daemon/notify.h"
+#include "daemon/passed.h"
 #include "daemon/pidfile.h"
 #include "daemon/shared.h"
 #include "daemon/source.h"
@@ -171,6 +172,7 @@ master_stop(void)
     master.stopping = true;
     td_log_at(TD_LOG_INFO, "master", "stopping: work in flight has drain_timeout to end");
     notify_send("STOPPING=1\nSTATUS=draining");
+    listener_leave_stored(); /* the manager may start another one at once */
     if (master.checker.pid != 0)
         kill(master.checker.pid, SIGKILL);
     struct generation *leaving[] = {master.next, master.current};
@@ -313,6 +315,7 @@ open_master(td_err *err)
         return td_err_set(err, -ENOMEM, "no event loop");
     seat_events_set(master.loop, &seat_events);
     notify_init();
+    passed_init();
     double watchdog_s = (double)notify_watchdog_ms() / 1000. / 2;
     ev_timer_init(&master.watchdog, on_watchdog, watchdog_s, watchdog_s);
     if (watchdog_s > 0)

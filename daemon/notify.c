@@ -17,6 +17,7 @@
 static struct sockaddr_un target;
 static socklen_t target_len; /* 0: nobody listens */
 static int64_t watchdog_us;
+static bool has_store; /* systemd from 254 on says so itself, the unit does for those before */
 
 void
 notify_init(void)
@@ -26,6 +27,7 @@ notify_init(void)
 
     target_len = 0;
     watchdog_us = 0;
+    has_store = false;
     if (path == NULL || (path[0] != '/' && path[0] != '@') ||
         strlen(path) >= sizeof(target.sun_path))
         return;
@@ -34,6 +36,7 @@ notify_init(void)
     target_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
     if (path[0] == '@')
         target.sun_path[0] = '\0';
+    has_store = getenv("FDSTORE") != NULL;
     if (usec != NULL && (pid == NULL || strtol(pid, NULL, 10) == getpid()))
         watchdog_us = strtoll(usec, NULL, 10);
 }
@@ -55,6 +58,50 @@ notify_send(const char *format, ...)
     size_t len = n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1;
     sendto(fd, text, len, MSG_NOSIGNAL, (struct sockaddr *)&target, target_len);
     close(fd);
+}
+
+bool
+notify_has_store(void)
+{
+    return has_store;
+}
+
+void
+notify_store(const char *name, size_t slot, int sent)
+{
+    char text[256];
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } ancillary = {.bytes = {0}};
+
+    if (!has_store || strchr(name, ':') != NULL)
+        return;
+    int n = snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=" NOTIFY_STORED "%s-%zu", name, slot);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return;
+    struct iovec part = {text, n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1};
+    struct msghdr header = {.msg_name = &target,
+                            .msg_namelen = target_len,
+                            .msg_iov = &part,
+                            .msg_iovlen = 1,
+                            .msg_control = ancillary.bytes,
+                            .msg_controllen = sizeof(ancillary.bytes)};
+    struct cmsghdr *item = CMSG_FIRSTHDR(&header);
+    item->cmsg_level = SOL_SOCKET;
+    item->cmsg_type = SCM_RIGHTS;
+    item->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(item), &sent, sizeof(int));
+    sendmsg(fd, &header, MSG_NOSIGNAL);
+    close(fd);
+}
+
+void
+notify_forget(const char *name, size_t slot)
+{
+    if (has_store && strchr(name, ':') == NULL)
+        notify_send("FDSTOREREMOVE=1\nFDNAME=" NOTIFY_STORED "%s-%zu", name, slot);
 }
 
 void

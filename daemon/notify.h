@@ -2,6 +2,8 @@
 #ifndef DAEMON_NOTIFY_H
 #define DAEMON_NOTIFY_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <tornado/abi.h>
 
@@ -10,6 +12,16 @@ void notify_init(void);
 
 /* Lines of "KEY=value" separated by newlines.  Never blocks; a failure is nobody's business. */
 void notify_send(const char *format, ...) TD_PRINTF(1, 2);
+
+#define NOTIFY_STORED "listen-" /* what the names of stored sockets begin with */
+
+/*
+ * Put a listening socket into the manager's store under listen-NAME-SLOT, or have it forgotten; does
+ * nothing unless FDSTORE says that there is a store.
+ */
+void notify_store(const char *name, size_t slot, int fd);
+void notify_forget(const char *name, size_t slot);
+bool notify_has_store(void);
 
 void notify_reloading(void); /* RELOADING=1 with its time, as systemd 253 and later want it */
 

@@ -13,6 +13,7 @@
 #include "daemon/controlsocket.h"
 #include "daemon/master_internal.h"
 #include "daemon/notify.h"
+#include "daemon/passed.h"
 #include "daemon/pidfile.h"
 #include "daemon/requests.h"
 #include "daemon/shared.h"
@@ -92,6 +93,7 @@ rollout_fail(int status, const char *format, ...)
     } else {
         td_log_at(TD_LOG_CRITICAL, "master", "%s", text);
         notify_send("STATUS=%s", text);
+        listener_leave_stored();
         master.exit_status = status;
         master.stopping = true;
     }
@@ -329,6 +331,9 @@ complete_next(void)
     tell_who_serves(master.current, old != NULL);
     warn_of_debug(master.current);
     watch_handlers(master.current);
+    for (size_t i = 0; i < master.current->configuration->listeners_count; i++)
+        listener_store(master.current->listeners[i]);
+    passed_drop();
     scale_took_over(old);
     recycle_begin(&master.current->configuration->tornadod);
     if (old != NULL)

@@ -40,19 +40,61 @@ class Notifications(unittest.TestCase):
                 daemon.notifications.wait("WATCHDOG=1", daemon.process)
 
 
+def passing(*sockets):
+    """A wrapper that gives the daemon listening sockets, as systemd does: (name, address)."""
+    script = ("import os, socket, sys\n"
+              "for i, (name, address) in enumerate(SOCKETS):\n"
+              "    s = socket.create_server(address)\n"
+              "    os.dup2(s.fileno(), 30 + i)\n"
+              "    s.close()\n"
+              "for i in range(len(SOCKETS)): os.dup2(30 + i, 3 + i); os.close(30 + i)\n"
+              "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(SOCKETS)),\n"
+              "                  LISTEN_FDNAMES=':'.join(name for name, _ in SOCKETS))\n"
+              "os.execv(sys.argv[1], sys.argv[1:])\n")
+    return ["/usr/bin/python3", "-c", script.replace("SOCKETS", repr(sockets))]
+
+
+class Passed(unittest.TestCase):
+    def test_a_socket_unit_by_the_name_of_its_listener(self):
+        with harness.Daemon(["faults"], wrapper=passing(("default", ("127.0.0.77", 0)))) as daemon:
+            url = daemon.wait_log("listening on http://127.0.0.77:")
+            self.assertEqual(daemon.addresses, {})  # it has opened none of its own
+            daemon.addresses["default"] = ("127.0.0.77", int(url.rsplit(":", 1)[1]))
+            self.assertEqual(daemon.get("/pid").status, 200)
+            daemon.reload()
+            self.assertEqual(daemon.get("/pid").status, 200)
+
+    def test_what_no_listener_wants_is_closed_and_forgotten(self):
+        with harness.Daemon(["faults"], wrapper=passing(("listen-gone-0", ("127.0.0.78", 0)))) as daemon:
+            daemon.wait_log("the socket listen-gone-0 that was passed is no listener's")
+            self.assertIn("FDSTOREREMOVE=1\nFDNAME=listen-gone-0", daemon.notifications.seen)
+            self.assertEqual(len(harness.listening_sockets(daemon.master)), 1)
+
+    def test_listeners_are_put_into_the_store_where_there_is_one(self):
+        with harness.Daemon(["faults"], listeners={"default": "reuseport = on"}, tornadod="workers = 2",
+                            env={"FDSTORE": "16"}) as daemon:
+            stored = [message for message in daemon.notifications.seen if "FDSTORE=1" in message]
+            self.assertEqual(stored, [f"FDSTORE=1\nFDNAME=listen-default-{slot}" for slot in range(2)])
+        with harness.Daemon(["faults"]) as daemon:
+            self.assertNotIn("FDSTORE", "\n".join(daemon.notifications.seen))
+
+
 @unittest.skipIf(shutil.which("systemd-analyze") is None, "systemd-analyze is not installed")
 class Unit(unittest.TestCase):
+    template = "tornadod.service"
+    name = "tornadod-under-test.service"
+
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="tornadod-unit-")
         self.addCleanup(shutil.rmtree, self.folder)
-        with open(f"{harness.ROOT}/systemd/tornadod.service", encoding="utf-8") as file:
+        with open(f"{harness.ROOT}/systemd/{self.template}", encoding="utf-8") as file:
             text = file.read()
         # A name that no unit of this machine has, and programs that are there.
         text = text.replace("@SBINDIR@/tornadod", "/bin/true").replace("@SYSCONFDIR@", "/etc/tornadod")
-        text = text.replace("@LIBDIR@", "/usr/lib")
+        text = text.replace("@LIBDIR@", "/usr/lib").replace("@SBINDIR@", "/usr/sbin")
         text = "\n".join(line for line in text.split("\n") if not line.startswith("Documentation"))
         self.assertNotIn("@SBIN", text)
-        self.path = f"{self.folder}/tornadod-under-test.service"
+        self.path = f"{self.folder}/{self.name}"
         with open(self.path, "w", encoding="utf-8") as file:
             file.write(text)
 
@@ -70,6 +112,11 @@ class Unit(unittest.TestCase):
                           self.analyze("security", "--offline=true"))
         self.assertIsNotNone(found)
         self.assertLessEqual(float(found[1]), EXPOSURE_MAX)
+
+
+class Template(Unit):
+    template = "tornadod@.service"
+    name = "tornadod-under-test@shop.service"
 
 
 if __name__ == "__main__":
