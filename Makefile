@@ -212,7 +212,7 @@ TESTS := $(UNITS:%=$B/%) $(TEST_HANDLERS:%=$B/%) $(SANITIZED:%=build/san/%) \
 
 .PHONY: test
 test: build/.packages-test all $(TESTS)
-	@$(PYTHON) tests/run --build=$B $T
+	@TD_LIBS="$(LIBS)" $(PYTHON) tests/run --build=$B $T
 
 .PHONY: faults
 faults: build/.packages-test all $(TEST_HANDLERS:%=$B/%)
