@@ -30,7 +30,8 @@ BUILD = os.environ.get("TD_BUILD", os.path.join(ROOT, "build"))
 SANITIZED = "san" in os.path.basename(BUILD)
 DEADLINE = 60  # seconds; nothing that works gets near it
 VALGRIND = ("valgrind", "-q", "--trace-children=yes", "--leak-check=full",
-            "--errors-for-leak-kinds=definite", "--error-exitcode=99")
+            "--errors-for-leak-kinds=definite", "--error-exitcode=99",
+            "--suppressions=" + os.path.join(ROOT, "tests/integration/valgrind.supp"))
 COMPLAINTS = re.compile(r"ERROR: (Address|Leak|Thread|Memory)Sanitizer|runtime error:|"
                         r"==\d+== (Invalid|Conditional|Use of|Syscall param|.*definitely lost)")
 

@@ -6,7 +6,8 @@
 #include "tests/unit/unit.h"
 
 static struct manifest_instance instances[] = {{"hello", "hello.so", "hello", "1.0", "default"}};
-static struct manifest_route routes[] = {{1, 3, "/", ".*", "/hello/(?<name>[^/]+)", NULL}};
+static struct manifest_route routes[] = {
+    {.instance = 1, .route = 3, .mount = "/", .hosts = ".*", .pattern = "/hello/(?<name>[^/]+)"}};
 static const struct manifest manifest = {
     .instances = instances, .instances_count = 1, .routes = routes, .routes_count = 1};
 

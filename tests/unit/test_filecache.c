@@ -274,7 +274,7 @@ END_TEST
 
 START_TEST(memory_of_small_files_is_bounded)
 {
-    char command[64], name[8];
+    char command[64], name[12];
     td_cached_file *file;
 
     for (int i = 0; i < 3; i++) {
