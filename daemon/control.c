@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define TRIES_MAX 10
+
 /* What travels: descriptors go beside it, in the order of the bits of `has_fds`. */
 struct packet {
     uint32_t type;
@@ -59,6 +61,13 @@ attach_fds(struct msghdr *header, union ancillary *ancillary, const struct contr
     memcpy(CMSG_DATA(item), fds, sizeof(int) * count);
 }
 
+/* Of the system; what the other end has to say is still there. */
+static bool
+is_shortage(int error)
+{
+    return error == ENOMEM || error == ENOBUFS;
+}
+
 int
 control_send(int fd, const struct control_message *message)
 {
@@ -69,8 +78,8 @@ control_send(int fd, const struct control_message *message)
 
     memcpy(packet.text, message->text, sizeof(packet.text));
     attach_fds(&header, &ancillary, message, &packet);
-    while (sendmsg(fd, &header, MSG_NOSIGNAL) < 0) {
-        if (errno != EINTR)
+    for (int tries = 0; sendmsg(fd, &header, MSG_NOSIGNAL) < 0; tries++) {
+        if (errno != EINTR && (!is_shortage(errno) || tries == TRIES_MAX))
             return -errno;
     }
     return 0;
@@ -114,7 +123,7 @@ receive_packet(int fd, struct packet *packet, struct control_message *out)
 
     while ((n = recvmsg(fd, &header, MSG_CMSG_CLOEXEC)) < 0) {
         if (errno != EINTR)
-            return -errno;
+            return is_shortage(errno) ? -EAGAIN : -errno;
     }
     for (unsigned i = 0; i < CONTROL_FDS_MAX; i++)
         out->fds[i] = -1;

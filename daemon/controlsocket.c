@@ -15,6 +15,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "daemon/pidfile.h"
+#include "io/ioloop.h"
 
 #define ACCEPT_PAUSE_S 1 /* when descriptors are short, not to spin */
 #define GROUPS_MAX 64    /* of a stranger; one who is in more has to be root or the own user */
@@ -325,7 +326,8 @@ on_connection(struct ev_loop *loop, ev_io *io, int events)
     static td_log_gate gate;
     int fd = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-    (void)events;
+    if (events & EV_ERROR)
+        td_ioloop_watch_again(loop, io, "control");
     if (fd >= 0) {
         welcome(fd);
         return;

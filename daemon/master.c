@@ -23,6 +23,7 @@
 #include "daemon/source.h"
 #include "daemon/upgrade.h"
 #include "daemon/watch.h"
+#include "io/ioloop.h"
 
 #define DRAINING_MAX 2 /* generations; the oldest goes when there is one more */
 
@@ -266,8 +267,8 @@ on_signals(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct signalfd_siginfo info;
 
-    (void)loop;
-    (void)events;
+    if (events & EV_ERROR)
+        td_ioloop_watch_again(loop, watcher, "signals");
     while (read(watcher->fd, &info, sizeof(info)) == sizeof(info))
         on_signal((int)info.ssi_signo);
 }

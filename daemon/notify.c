@@ -4,6 +4,7 @@
  */
 #include "daemon/notify.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -13,6 +14,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/log.h"
+
+#define TRIES_MAX 3
 
 static struct sockaddr_un target;
 static socklen_t target_len; /* 0: nobody listens */
@@ -44,6 +48,7 @@ notify_init(void)
 void
 notify_send(const char *format, ...)
 {
+    static td_log_gate gate;
     char text[1024];
     va_list args;
 
@@ -56,7 +61,13 @@ notify_send(const char *format, ...)
     if (fd < 0)
         return;
     size_t len = n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1;
-    sendto(fd, text, len, MSG_NOSIGNAL, (struct sockaddr *)&target, target_len);
+    int tries = 0;
+    while (sendto(fd, text, len, MSG_NOSIGNAL, (struct sockaddr *)&target, target_len) < 0 &&
+           ++tries < TRIES_MAX)
+        continue; /* systemd gives up a start that it does not hear of */
+    if (tries == TRIES_MAX)
+        td_log_gated(&gate, TD_LOG_WARNING, "master", "%.*s could not be told: %s",
+                     (int)strcspn(text, "\n"), text, strerror(errno));
     close(fd);
 }
 

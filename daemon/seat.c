@@ -13,6 +13,7 @@
 #include "daemon/generation.h"
 #include "daemon/postmortem.h"
 #include "daemon/worker.h"
+#include "io/ioloop.h"
 
 #define LIFE_GOOD_NS TD_NS_PER_S /* ready for that long: whatever ended it was not its start */
 #define HUNG_GRACE_S 2           /* to write down where it is */
@@ -116,7 +117,8 @@ static void
 on_control(struct ev_loop *unused, ev_io *watcher, int revents)
 {
     (void)unused;
-    (void)revents;
+    if (revents & EV_ERROR)
+        td_ioloop_watch_again(loop, watcher, "a worker's control");
     seat_listen(watcher->data);
 }
 

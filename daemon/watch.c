@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <unistd.h>
+#include "io/ioloop.h"
 
 #define MOMENT_S 0.2 /* of quiet, after which what has changed is whole */
 #define EVENTS (IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
@@ -47,7 +48,8 @@ on_events(struct ev_loop *loop, ev_io *watcher, int revents)
     char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
     ssize_t len;
 
-    (void)revents;
+    if (revents & EV_ERROR)
+        td_ioloop_watch_again(loop, watcher, "handlers_watch");
     ev_now_update(loop);
     while ((len = read(watcher->fd, buffer, sizeof(buffer))) > 0) {
         for (char *at = buffer; at < buffer + len;) {

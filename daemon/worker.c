@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 #include "base/clock.h"
@@ -74,7 +75,7 @@ struct worker {
     td_err failure; /* why it cannot start; code 0: it can */
 
     ev_io control;
-    ev_signal terminate;
+    ev_io terminate; /* readable after a SIGTERM */
 };
 
 static void leave(struct worker *worker, bool take_queues, int64_t timeout_ms);
@@ -257,13 +258,13 @@ count_connections(const struct worker *worker)
     return count;
 }
 
-static void
+static int
 tell_master(const struct worker *worker, enum control_type type, const char *text)
 {
     struct control_message message = {.type = type, .fds = {-1, -1}};
 
     snprintf(message.text, sizeof(message.text), "%s", text);
-    control_send(worker->options->control, &message);
+    return control_send(worker->options->control, &message);
 }
 
 /* Not before: load hooks may take their time. */
@@ -295,7 +296,12 @@ on_started(void *arg, td_coroutine_end end)
     worker->state = SERVING;
     if (worker->configuration->tornadod.hang_timeout_ms > 0)
         on_heartbeat(worker);
-    tell_master(worker, CONTROL_READY, "");
+    const int rc = tell_master(worker, CONTROL_READY, "");
+    if (rc < 0) { /* a worker of whom nobody knows; the master starts another one */
+        td_log_at(TD_LOG_CRITICAL, "daemon", "READY could not be told: %s", strerror(-rc));
+        td_logqueue_stop();
+        exit(EX_OSERR);
+    }
 }
 
 /* ---- leaving */
@@ -498,7 +504,8 @@ on_control(struct ev_loop *ev, ev_io *watcher, int events)
     struct control_message message;
     int rc;
 
-    (void)events;
+    if (events & EV_ERROR)
+        td_ioloop_watch_again(ev, watcher, "the master's control");
     while ((rc = control_receive(watcher->fd, &message)) > 0)
         on_message(worker, &message);
     if (rc == -EAGAIN)
@@ -507,14 +514,31 @@ on_control(struct ev_loop *ev, ev_io *watcher, int events)
     leave_as_orphan(worker);
 }
 
+/* Not libev's own way, which would not tell that the system does not watch its descriptor. */
+static int terminate_fd;
+
+static void
+note_terminate(int number)
+{
+    const int saved = errno;
+    const uint64_t one = 1;
+
+    (void)number;
+    (void)!write(terminate_fd, &one, sizeof(one));
+    errno = saved;
+}
+
 /* TERM comes from an operator or, when the master has died, from the kernel. */
 static void
-on_terminate(struct ev_loop *ev, ev_signal *watcher, int events)
+on_terminate(struct ev_loop *ev, ev_io *watcher, int events)
 {
     struct worker *worker = watcher->data;
+    uint64_t count;
 
-    (void)ev;
-    (void)events;
+    if (events & EV_ERROR)
+        td_ioloop_watch_again(ev, watcher, "SIGTERM");
+    if (read(watcher->fd, &count, sizeof(count)) < 0)
+        return;
     if (getppid() != worker->options->master)
         leave_as_orphan(worker);
     else
@@ -541,21 +565,27 @@ close_unneeded(const struct worker_options *options)
 }
 
 /* What a terminal sends to the whole group of processes is for the master, which tells us. */
-static void
+static int
 set_signals(struct worker *worker)
 {
     static const int ignored[] = {SIGINT,  SIGQUIT, SIGHUP,   SIGUSR1, SIGUSR2,
                                   SIGTTIN, SIGTTOU, SIGWINCH, SIGPIPE};
+    const struct sigaction terminate = {.sa_handler = note_terminate, .sa_flags = SA_RESTART};
     sigset_t none;
 
     for (size_t i = 0; i < sizeof(ignored) / sizeof(*ignored); i++)
         signal(ignored[i], SIG_IGN);
     signal(SIGCHLD, SIG_DFL);
-    ev_signal_init(&worker->terminate, on_terminate, SIGTERM);
+    terminate_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (terminate_fd < 0)
+        return td_err_errno(&worker->failure, "eventfd");
+    ev_io_init(&worker->terminate, on_terminate, terminate_fd, EV_READ);
     worker->terminate.data = worker;
-    ev_signal_start(td_ioloop_ev(worker->loop), &worker->terminate);
+    ev_io_start(td_ioloop_ev(worker->loop), &worker->terminate);
+    sigaction(SIGTERM, &terminate, NULL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    return 0;
 }
 
 static int
@@ -644,7 +674,8 @@ become_worker(struct worker *worker)
     if (privileges_drop(options->identity, &worker->failure) < 0 ||
         td_workerloop_open(worker->configuration, &worker->loop, &worker->failure) < 0)
         return worker->failure.code;
-    set_signals(worker);
+    if (set_signals(worker) < 0)
+        return worker->failure.code;
     if (!privileges_tie_to_parent(options->master, SIGTERM))
         return td_err_set(&worker->failure, TD_ECLOSED, "the master has gone");
     init_watchers(worker);
@@ -660,7 +691,7 @@ close_worker(struct worker *worker)
     destroy_servers(worker);
     accesslog_destroy(&worker->access);
     ev_io_stop(td_ioloop_ev(worker->loop), &worker->control);
-    ev_signal_stop(td_ioloop_ev(worker->loop), &worker->terminate);
+    ev_io_stop(td_ioloop_ev(worker->loop), &worker->terminate);
     td_timer_stop(worker->loop, &worker->deadline);
     td_timer_stop(worker->loop, &worker->queues);
     td_timer_stop(worker->loop, &worker->handlers);

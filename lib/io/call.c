@@ -290,6 +290,10 @@ on_fd_ready(struct ev_loop *ev, ev_io *watcher, int events)
 {
     struct fd_handler *handler = TD_CONTAINER_OF(watcher, struct fd_handler, watcher);
 
+    if (TD_UNLIKELY(events & EV_ERROR)) {
+        td_ioloop_watch_again(ev, watcher, "td_add_handler");
+        return;
+    }
     ev_io_stop(ev, watcher);
     handler->ready = events & (TD_READ | TD_WRITE);
     handler->is_running = true;

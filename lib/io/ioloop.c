@@ -13,6 +13,9 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/clock.h"
@@ -37,7 +40,7 @@ struct td_ioloop {
     ev_idle idle;     /* active while callbacks wait, so that the poll does not */
     ev_timer alarm;   /* ends the poll for the earliest timer */
     int64_t alarm_ns; /* when it rings, at or before the earliest deadline; INT64_MAX: it is off */
-    ev_async wake;
+    ev_io wake; /* an eventfd, since libev would not tell that it cannot watch its own */
 
     td_list callbacks; /* of td_callback */
 
@@ -85,11 +88,16 @@ drop(td_callback *callback)
 static void
 post_from_thread(td_ioloop *loop, td_callback *callback)
 {
+    const uint64_t one = 1;
+    bool is_first;
+
     pthread_mutex_lock(&loop->lock);
     const bool is_closing = loop->is_closing;
     if (!is_closing && !td_list_is_linked(&callback->link)) {
+        is_first = td_list_is_empty(&loop->posted);
         td_list_append(&loop->posted, &callback->link);
-        ev_async_send(loop->ev, &loop->wake);
+        if (is_first)
+            (void)!write(loop->wake.fd, &one, sizeof(one));
     }
     pthread_mutex_unlock(&loop->lock);
     if (is_closing)
@@ -109,13 +117,16 @@ td_ioloop_post(td_ioloop *loop, td_callback *callback)
 
 /* The callbacks of other threads queue up behind those of our own. */
 static void
-on_wake(struct ev_loop *ev, ev_async *watcher, int events)
+on_wake(struct ev_loop *ev, ev_io *watcher, int events)
 {
     td_ioloop *loop = watcher->data;
     td_list posted;
+    uint64_t count;
 
-    (void)ev, (void)events;
+    if (events & EV_ERROR)
+        td_ioloop_watch_again(ev, watcher, "what threads post");
     pthread_mutex_lock(&loop->lock);
+    (void)!read(watcher->fd, &count, sizeof(count)); /* locked: what is posted later wakes again */
     td_list_take(&posted, &loop->posted);
     pthread_mutex_unlock(&loop->lock);
     while (!td_list_is_empty(&posted)) {
@@ -395,19 +406,36 @@ on_polled(struct ev_loop *ev)
     td_clock_refresh();
 }
 
+/*
+ * ev_io_set: without it libev would take the descriptor for one that it watches.  The rest: as long as the
+ * system has no memory it is told again in the next iteration.
+ */
+void
+td_ioloop_watch_again(struct ev_loop *ev, ev_io *watcher, const char *what)
+{
+    static td_log_gate gate;
+    const struct timespec rest = {.tv_nsec = TD_NS_PER_MS};
+
+    td_log_gated(&gate, TD_LOG_ERROR, "ioloop",
+                 "the system does not watch a descriptor (%s); trying again", what);
+    nanosleep(&rest, NULL);
+    ev_io_set(watcher, watcher->fd, watcher->events & (EV_READ | EV_WRITE));
+    ev_io_start(ev, watcher);
+}
+
 /* ---- life */
 
 static void
-start_watchers(td_ioloop *loop)
+start_watchers(td_ioloop *loop, int wake)
 {
     ev_prepare_init(&loop->prepare, on_prepare);
     ev_idle_init(&loop->idle, on_idle);
     ev_timer_init(&loop->alarm, on_alarm, 0.0, 0.0);
-    ev_async_init(&loop->wake, on_wake);
+    ev_io_init(&loop->wake, on_wake, wake, EV_READ);
     loop->prepare.data = loop->alarm.data = loop->wake.data = loop;
     ev_prepare_start(loop->ev, &loop->prepare);
     ev_set_loop_release_cb(loop->ev, NULL, on_polled);
-    ev_async_start(loop->ev, &loop->wake);
+    ev_io_start(loop->ev, &loop->wake);
 }
 
 int
@@ -420,6 +448,12 @@ td_ioloop_create(td_ioloop **out, td_err *err)
     struct ev_loop *ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (ev == NULL)
         return td_err_errno(err, "an epoll loop");
+    const int wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (wake < 0) {
+        td_err_errno(err, "eventfd");
+        ev_loop_destroy(ev);
+        return err->code;
+    }
 
     td_ioloop *loop = td_xcalloc(1, sizeof(*loop));
     loop->ev = ev;
@@ -427,7 +461,7 @@ td_ioloop_create(td_ioloop **out, td_err *err)
     td_list_init(&loop->callbacks);
     td_list_init(&loop->posted);
     pthread_mutex_init(&loop->lock, NULL);
-    start_watchers(loop);
+    start_watchers(loop, wake);
     td_clock_refresh();
     current = loop;
     td_coroutines_open(loop);
@@ -473,6 +507,7 @@ td_ioloop_destroy(td_ioloop **loop_address)
 
     current = NULL;
     ev_loop_destroy(loop->ev);
+    close(loop->wake.fd);
     pthread_mutex_destroy(&loop->lock);
     free(loop->heap);
     free(loop->due);

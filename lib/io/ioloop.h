@@ -34,6 +34,12 @@ TD_PRIVATE void td_ioloop_stop(td_ioloop *loop); /* the current iteration finish
 /* For watchers of our own kind (transports, listeners). */
 TD_PRIVATE struct ev_loop *td_ioloop_ev(td_ioloop *loop);
 
+/*
+ * For a watcher's function that gets EV_ERROR: the system does not watch the descriptor (epoll_ctl: no memory,
+ * or too many) and libev has stopped the watcher.  Logs that, with `what` it is of, and starts it once more.
+ */
+TD_PRIVATE void td_ioloop_watch_again(struct ev_loop *ev, ev_io *watcher, const char *what);
+
 /* ---- callbacks: run in the next iteration, FIFO; the node is the caller's */
 
 typedef struct td_callback {

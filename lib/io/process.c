@@ -116,9 +116,11 @@ on_ended(struct ev_loop *ev, ev_io *watcher, int events)
 {
     td_subprocess *process = watcher->data;
 
-    (void)ev, (void)events;
-    if (!reap(process))
+    if (!reap(process)) {
+        if (events & EV_ERROR)
+            td_ioloop_watch_again(ev, watcher, "a process");
         return;
+    }
     if (process->is_orphan)
         free_process(process);
     else

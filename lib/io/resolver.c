@@ -315,7 +315,8 @@ on_socket(struct ev_loop *ev, ev_io *io, int events)
 {
     const int fd = io->fd; /* the watch may go meanwhile */
 
-    (void)ev;
+    if (TD_UNLIKELY(events & EV_ERROR))
+        td_ioloop_watch_again(ev, io, "a name server");
     ares_process_fd(own->channel, events & EV_READ ? fd : ARES_SOCKET_BAD,
                     events & EV_WRITE ? fd : ARES_SOCKET_BAD);
     set_timer();

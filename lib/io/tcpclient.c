@@ -15,6 +15,7 @@
 #include <tornado/coroutine.h>
 #include <unistd.h>
 #include "base/arena.h"
+#include "base/assert.h"
 #include "base/clock.h"
 #include "io/call.h"
 #include "io/future_internal.h"
@@ -177,8 +178,10 @@ on_writable(struct ev_loop *ev, ev_io *watcher, int events)
     int error = 0;
     socklen_t len = sizeof(error);
 
-    (void)ev, (void)events;
+    (void)ev;
     getsockopt(watcher->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (error == 0 && (events & EV_ERROR))
+        error = ENOMEM; /* the system does not watch it, so whether it is connected is not known */
     if (error == 0)
         succeed(attempt);
     else

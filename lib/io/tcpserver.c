@@ -42,14 +42,15 @@ resume(void *arg)
     td_timer_stop(server->loop, &server->pause);
     if (server->reserve < 0)
         server->reserve = open_reserve();
+    ev_io_set(&server->watcher, server->options.fd, EV_READ); /* see on_readable */
     ev_io_start(td_ioloop_ev(server->loop), &server->watcher);
 }
 
 static void
-pause_accepting(td_tcpserver *server, int error)
+pause_accepting(td_tcpserver *server, const char *call, int error)
 {
-    td_log_gated(&server->gate, TD_LOG_WARNING, "tcpserver", "%s: accept: %s; pausing for %d ms",
-                 server->options.name, strerror(error), PAUSE_MS);
+    td_log_gated(&server->gate, TD_LOG_WARNING, "tcpserver", "%s: %s: %s; pausing for %d ms",
+                 server->options.name, call, strerror(error), PAUSE_MS);
     ev_io_stop(td_ioloop_ev(server->loop), &server->watcher);
     td_timer_start(server->loop, &server->pause, td_now_ns() + PAUSE_MS * TD_NS_PER_MS);
 }
@@ -115,17 +116,23 @@ accept_failed(td_tcpserver *server, int error)
 
     if (is_of_descriptors && make_room(server, error))
         return;
-    pause_accepting(server, error);
+    pause_accepting(server, "accept", error);
     if (is_of_descriptors)
         refuse_newest(server);
 }
 
+/*
+ * EV_ERROR: the system does not watch the socket and libev has stopped the watcher, which thinks that it is
+ * registered until it is set again.  The error's number is lost by now; this is what it mostly is.
+ */
 static void
 on_readable(struct ev_loop *ev, ev_io *watcher, int events)
 {
     td_tcpserver *server = TD_CONTAINER_OF(watcher, td_tcpserver, watcher);
 
-    (void)ev, (void)events;
+    (void)ev;
+    if (TD_UNLIKELY(events & EV_ERROR))
+        pause_accepting(server, "epoll_ctl", ENOMEM);
     for (int i = 0; i < server->options.accepts_max && ev_is_active(watcher); i++) {
         struct sockaddr_storage peer;
         socklen_t peer_len = sizeof(peer);

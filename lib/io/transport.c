@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "base/assert.h"
+#include "base/log.h"
 
 #define DISCARD_LOW_WATER (256 * 1024) /* bytes */
 
@@ -133,14 +135,30 @@ static const td_transport_ops pipes = {
 
 /* ---- events */
 
-/* EV_ERROR (no memory to watch) comes with both events; the attempts say the rest. */
+/*
+ * A socket that the system does not watch is shut down, so that the next attempt finds its end; nothing else
+ * would ever be heard of it.  What is no socket is tried again.
+ */
+void
+td_transport_lost(struct ev_loop *ev, td_transport *t)
+{
+    static td_log_gate gate;
+
+    if (shutdown(t->watcher.fd, SHUT_RDWR) < 0 && errno == ENOTSOCK)
+        td_ioloop_watch_again(ev, &t->watcher, "a pipe");
+    else
+        td_log_gated(&gate, TD_LOG_ERROR, "transport",
+                     "the system does not watch a connection; it is closed");
+}
+
 static void
 on_ready(struct ev_loop *ev, ev_io *watcher, int events)
 {
     td_transport *t = TD_CONTAINER_OF(watcher, td_transport, watcher);
 
-    (void)ev;
-    t->on_event(t, events & (TD_READABLE | TD_WRITABLE));
+    if (TD_UNLIKELY(events & EV_ERROR))
+        td_transport_lost(ev, t);
+    t->on_event(t, events & watcher->events & (TD_READABLE | TD_WRITABLE));
 }
 
 static void

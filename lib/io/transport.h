@@ -56,6 +56,9 @@ TD_PRIVATE void td_transport_open_pipe(td_transport *t, int fd, td_transport_fn 
 
 /* Watch for exactly these events (0: for none). */
 TD_PRIVATE void td_transport_watch(td_transport *t, td_ioloop *loop, int events);
+
+/* For transports: EV_ERROR has come for the watcher.  The other end is as good as gone; logged. */
+void td_transport_lost(struct ev_loop *ev, td_transport *t);
 TD_PRIVATE void td_transport_close(td_transport *t, td_ioloop *loop); /* stops watching first */
 
 /*

@@ -22,6 +22,7 @@
 #include <tornado/error.h>
 #include <unistd.h>
 #include "base/arena.h"
+#include "base/assert.h"
 #include "io/tls.h"
 
 #define RECORD_MAX ((size_t)16 * 1024) /* RFC 8446 section 5.1: 2^14 */
@@ -328,7 +329,8 @@ on_ready(struct ev_loop *ev, ev_io *watcher, int events)
     td_transport *t = TD_CONTAINER_OF(watcher, td_transport, watcher);
     const int meaning = meaning_of(td_transport_tls(t), events);
 
-    (void)ev;
+    if (TD_UNLIKELY(events & EV_ERROR))
+        td_transport_lost(ev, t);
     if (meaning != 0)
         t->on_event(t, meaning);
 }

@@ -2,6 +2,7 @@
  * Waiting for time and descriptors, and coroutines of their own.  A wait's watchers lie on the
  * stack that waits, so it allocates nothing; its undo stops them before that stack is unwound.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <tornado/coroutine.h>
 #include "base/arena.h"
@@ -75,7 +76,7 @@ fd_wait_ready(struct ev_loop *ev, ev_io *watcher, int events)
 
     (void)ev;
     fd_wait_undo(wait);
-    td_coroutine_resume(wait->co, events & (TD_READ | TD_WRITE));
+    td_coroutine_resume(wait->co, events & EV_ERROR ? -ENOMEM : events & (TD_READ | TD_WRITE));
 }
 
 static void
