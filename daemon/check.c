@@ -107,6 +107,18 @@ print_protocols(const td_configuration *configuration)
     }
 }
 
+/* "shop counts orders (counter): Orders that were taken." */
+static void
+print_metrics(const struct manifest *manifest)
+{
+    for (size_t i = 0; i < manifest->metrics_count; i++) {
+        const struct manifest_metric *metric = &manifest->metrics[i];
+
+        printf("%s counts %s (%s): %s\n", manifest->instances[metric->instance - 1].name,
+               metric->name, metric->kind == TD_METRIC_COUNTER ? "counter" : "gauge", metric->help);
+    }
+}
+
 static void
 print_failures(const struct generation *generation, const td_err *err)
 {
@@ -127,6 +139,7 @@ print_findings(const struct generation *generation, enum action action)
     else if (action == ACTION_ROUTES) {
         print_routes(generation);
         print_protocols(generation->configuration);
+        print_metrics(manifest);
     } else
         printf("settings and handlers are good: %zu handlers, %zu routes\n",
                manifest->instances_count, manifest->routes_count);

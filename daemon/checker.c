@@ -81,6 +81,12 @@ note_instance(struct check *check, const td_instance *instance)
         manifest_put_shared(&check->results, &(struct manifest_shared){.instance = instance->index,
                                                                        .name = shared->name,
                                                                        .size = shared->size});
+    for (const td_metric_info *metric = plugin->metrics; metric != NULL && metric->name != NULL;
+         metric++)
+        manifest_put_metric(&check->results, &(struct manifest_metric){.instance = instance->index,
+                                                                       .kind = metric->kind,
+                                                                       .name = metric->name,
+                                                                       .help = metric->help});
 }
 
 static void

@@ -13,6 +13,7 @@ enum record {
     RECORD_INSTANCE = 'I',
     RECORD_ROUTE = 'R',
     RECORD_SHARED = 'S',
+    RECORD_METRIC = 'M',
     RECORD_FAILURE = 'F',
     RECORD_END = 'E',
 };
@@ -75,6 +76,16 @@ manifest_put_shared(td_buf *to, const struct manifest_shared *shared)
     put_number(to, shared->instance);
     put_text(to, shared->name);
     put_number(to, shared->size);
+}
+
+void
+manifest_put_metric(td_buf *to, const struct manifest_metric *metric)
+{
+    put_record(to, RECORD_METRIC);
+    put_number(to, metric->instance);
+    put_number(to, metric->kind);
+    put_text(to, metric->name);
+    put_text(to, metric->help);
 }
 
 void
@@ -162,6 +173,7 @@ take_record(struct reader *reader, char letter, struct manifest *out)
     struct manifest_instance instance;
     struct manifest_route route;
     struct manifest_shared shared;
+    struct manifest_metric metric;
     const char *failure;
 
     switch ((enum record)letter) {
@@ -194,6 +206,15 @@ take_record(struct reader *reader, char letter, struct manifest *out)
         if (reader->arena != NULL)
             out->shared[out->shared_count] = shared;
         out->shared_count++;
+        break;
+    case RECORD_METRIC:
+        metric.instance = take_index(reader);
+        metric.kind = take_index(reader);
+        metric.name = take_text(reader);
+        metric.help = take_text(reader);
+        if (reader->arena != NULL)
+            out->metrics[out->metrics_count] = metric;
+        out->metrics_count++;
         break;
     case RECORD_FAILURE:
         failure = take_text(reader);
@@ -234,6 +255,10 @@ is_consistent(const struct manifest *manifest)
         if (manifest->shared[i].instance - 1 >= manifest->instances_count)
             return false;
     }
+    for (size_t i = 0; i < manifest->metrics_count; i++) {
+        if (manifest->metrics[i].instance - 1 >= manifest->instances_count)
+            return false;
+    }
     return true;
 }
 
@@ -249,6 +274,7 @@ manifest_read(td_arena *arena, td_str bytes, struct manifest *out)
     manifest.instances = TD_ARENA_ARRAY(arena, struct manifest_instance, counted.instances_count);
     manifest.routes = TD_ARENA_ARRAY(arena, struct manifest_route, counted.routes_count);
     manifest.shared = TD_ARENA_ARRAY(arena, struct manifest_shared, counted.shared_count);
+    manifest.metrics = TD_ARENA_ARRAY(arena, struct manifest_metric, counted.metrics_count);
     manifest.failures = TD_ARENA_ARRAY(arena, const char *, counted.failures_count);
     rc = take_all(&reader, &manifest);
     if (rc < 0)

@@ -30,18 +30,25 @@ struct manifest_shared {
     uint64_t size;
 };
 
+struct manifest_metric {
+    uint32_t instance, kind; /* td_metric_kind */
+    const char *name, *help;
+};
+
 struct manifest {
     struct manifest_instance *instances; /* in the order of the plan */
     struct manifest_route *routes;       /* of each application in matching order */
     struct manifest_shared *shared;
+    struct manifest_metric *metrics;
     const char **failures; /* what is wrong; then the rest may be missing */
-    size_t instances_count, routes_count, shared_count, failures_count;
+    size_t instances_count, routes_count, shared_count, metrics_count, failures_count;
 };
 
 /* Writing, in the checker: any number of each, then the end. */
 void manifest_put_instance(td_buf *to, const struct manifest_instance *instance);
 void manifest_put_route(td_buf *to, const struct manifest_route *route);
 void manifest_put_shared(td_buf *to, const struct manifest_shared *shared);
+void manifest_put_metric(td_buf *to, const struct manifest_metric *metric);
 void manifest_put_failure(td_buf *to, const char *text);
 void manifest_put_end(td_buf *to);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <tornado/plugin.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -58,7 +59,7 @@ metrics_create(td_err *err)
     return 0;
 }
 
-/* A block: the worker's counters, its gauges, then listeners and routes by place. */
+/* A block: the worker's counters, its gauges, then listeners, routes and handlers' own by place. */
 struct block {
     td_worker_counters counters;
     td_worker_gauges gauges;
@@ -67,9 +68,9 @@ struct block {
 static size_t
 block_size(const struct metrics_worker *worker)
 {
-    const size_t size = sizeof(struct block) +
-                        worker->listeners_count * sizeof(td_listener_counters) +
-                        worker->routes_count * sizeof(td_route_counters);
+    const size_t size =
+        sizeof(struct block) + worker->listeners_count * sizeof(td_listener_counters) +
+        worker->routes_count * sizeof(td_route_counters) + worker->own_count * sizeof(uint64_t);
 
     return (size + BLOCK_ALIGN - 1) & ~(size_t)(BLOCK_ALIGN - 1);
 }
@@ -80,16 +81,20 @@ block_at(uint64_t offset)
     return (struct block *)(blocks + offset - BLOCK_ALIGN); /* 0 stands for none */
 }
 
-static td_listener_counters *
-listeners_of(struct block *block)
+static struct metrics_block
+parts_of(struct block *block, const struct metrics_worker *worker)
 {
-    return (td_listener_counters *)(block + 1);
-}
+    td_listener_counters *listeners = (td_listener_counters *)(block + 1);
+    td_route_counters *routes = (td_route_counters *)(listeners + worker->listeners_count);
 
-static td_route_counters *
-routes_of(struct block *block, const struct metrics_worker *worker)
-{
-    return (td_route_counters *)(listeners_of(block) + worker->listeners_count);
+    return (struct metrics_block){.counters = &block->counters,
+                                  .gauges = &block->gauges,
+                                  .listeners = listeners,
+                                  .routes = routes,
+                                  .own = (uint64_t *)(routes + worker->routes_count),
+                                  .listeners_count = worker->listeners_count,
+                                  .routes_count = worker->routes_count,
+                                  .own_count = worker->own_count};
 }
 
 /* Where a block that begins at `offset` runs into another one, the end of that; else 0. */
@@ -151,19 +156,13 @@ metrics_end_look(uint32_t sequence)
 }
 
 bool
-metrics_find_block(const struct metrics_worker *worker, const td_worker_counters **counters,
-                   const td_worker_gauges **gauges, const td_listener_counters **listeners,
-                   const td_route_counters **routes)
+metrics_find_block(const struct metrics_worker *worker, struct metrics_block *out)
 {
     if (worker->offset < BLOCK_ALIGN || worker->offset > BLOCKS_SIZE ||
         worker->listeners_count > METRICS_LISTENERS || worker->routes_count > METRICS_ROUTES ||
-        worker->offset + block_size(worker) > BLOCKS_SIZE)
+        worker->own_count > METRICS_OWN || worker->offset + block_size(worker) > BLOCKS_SIZE)
         return false;
-    struct block *block = block_at(worker->offset);
-    *counters = &block->counters;
-    *gauges = &block->gauges;
-    *listeners = listeners_of(block);
-    *routes = routes_of(block, worker);
+    *out = parts_of(block_at(worker->offset), worker);
     return true;
 }
 
@@ -230,6 +229,26 @@ place_of_route(const struct metrics_route *wanted)
     return i;
 }
 
+/* METRICS_OWN: there is no room. */
+static uint32_t
+place_of_own(const struct metrics_own *wanted)
+{
+    uint32_t i = 0;
+
+    while (i < board->own_count && (strcmp(board->own[i].name, wanted->name) != 0 ||
+                                    strcmp(board->own[i].handler, wanted->handler) != 0 ||
+                                    board->own[i].kind != wanted->kind))
+        i++;
+    if (i == METRICS_OWN)
+        return i;
+    if (i == board->own_count)
+        board->own_count++;
+    const uint64_t dead = board->own[i].dead;
+    board->own[i] = *wanted;
+    board->own[i].dead = dead;
+    return i;
+}
+
 static void
 describe_listener(const td_listener_settings *settings, uint32_t generation, uint32_t *place)
 {
@@ -271,6 +290,22 @@ describe_route(const struct manifest *manifest, const struct manifest_route *fou
     *place = place_of_route(&route);
 }
 
+static void
+describe_own(const struct manifest *manifest, const struct manifest_metric *found,
+             uint32_t generation, uint32_t *place)
+{
+    struct metrics_own own = {.kind = found->kind, .generation = generation};
+
+    SET_TEXT(own.handler, manifest->instances[found->instance - 1].name);
+    SET_TEXT(own.name, found->name);
+    SET_TEXT(own.help, found->help);
+    *place = place_of_own(&own);
+    if (*place == METRICS_OWN)
+        td_log_at(TD_LOG_WARNING, "master",
+                  "handler %s: no room for its metric %s, which is not told", own.handler,
+                  own.name);
+}
+
 void
 metrics_describe(td_arena *arena, uint32_t generation, const td_configuration *configuration,
                  const struct manifest *manifest, struct metrics_places *out)
@@ -278,7 +313,8 @@ metrics_describe(td_arena *arena, uint32_t generation, const td_configuration *c
     *out = (struct metrics_places){
         .listeners = TD_ARENA_ARRAY(arena, uint32_t, configuration->listeners_count + 1),
         .handlers = TD_ARENA_ARRAY(arena, uint32_t, manifest->instances_count + 1),
-        .routes = TD_ARENA_ARRAY(arena, uint32_t, manifest->routes_count + 1)};
+        .routes = TD_ARENA_ARRAY(arena, uint32_t, manifest->routes_count + 1),
+        .own = TD_ARENA_ARRAY(arena, uint32_t, manifest->metrics_count + 1)};
     begin_writing();
     for (size_t i = 0; i < configuration->listeners_count; i++)
         describe_listener(&configuration->listeners[i], generation, &out->listeners[i]);
@@ -286,6 +322,8 @@ metrics_describe(td_arena *arena, uint32_t generation, const td_configuration *c
         describe_handler(&manifest->instances[i], generation, &out->handlers[i]);
     for (size_t i = 0; i < manifest->routes_count; i++)
         describe_route(manifest, &manifest->routes[i], generation, &out->routes[i]);
+    for (size_t i = 0; i < manifest->metrics_count; i++)
+        describe_own(manifest, &manifest->metrics[i], generation, &out->own[i]);
     end_writing();
 }
 
@@ -317,7 +355,8 @@ metrics_worker_begins(size_t place, uint32_t generation, uint32_t number)
                                     .generation = generation,
                                     .started_ns = td_clock_ns(),
                                     .listeners_count = board->listeners_count,
-                                    .routes_count = board->routes_count};
+                                    .routes_count = board->routes_count,
+                                    .own_count = board->own_count};
 
     worker.offset = find_room(block_size(&worker));
     if (worker.offset == 0)
@@ -361,15 +400,17 @@ add_up(void *to, const void *from, size_t size)
 static void
 inherit(const struct metrics_worker *worker)
 {
-    struct block *block = block_at(worker->offset);
-    const td_listener_counters *listeners = listeners_of(block);
-    const td_route_counters *routes = routes_of(block, worker);
+    const struct metrics_block block = parts_of(block_at(worker->offset), worker);
 
-    add_up(&board->dead, &block->counters, sizeof(block->counters));
+    add_up(&board->dead, block.counters, sizeof(*block.counters));
     for (uint32_t i = 0; i < worker->listeners_count; i++)
-        add_up(&board->listeners[i].dead, &listeners[i], sizeof(*listeners));
+        add_up(&board->listeners[i].dead, &block.listeners[i], sizeof(*block.listeners));
     for (uint32_t i = 0; i < worker->routes_count; i++)
-        add_up(&board->routes[i].dead, &routes[i], sizeof(*routes));
+        add_up(&board->routes[i].dead, &block.routes[i], sizeof(*block.routes));
+    for (uint32_t i = 0; i < worker->own_count; i++) {
+        if (board->own[i].kind == TD_METRIC_COUNTER)
+            add_up(&board->own[i].dead, &block.own[i], sizeof(*block.own));
+    }
 }
 
 /* What is counted where the master goes on counting after the death. */
@@ -441,11 +482,8 @@ metrics_enter(size_t place, struct metrics_block *out)
     struct block *block =
         worker->offset != 0 ? block_at(worker->offset) : td_xcalloc(1, block_size(worker));
 
-    *out = (struct metrics_block){.listeners = listeners_of(block),
-                                  .routes = routes_of(block, worker),
-                                  .listeners_count = worker->listeners_count,
-                                  .routes_count = worker->routes_count};
-    td_counters = &block->counters;
-    td_gauges = &block->gauges;
+    *out = parts_of(block, worker);
+    td_counters = out->counters;
+    td_gauges = out->gauges;
     mprotect(board, board_size(), PROT_READ);
 }

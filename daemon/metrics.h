@@ -25,9 +25,11 @@
 #define METRICS_LISTENERS 1024 /* places there are; what does not fit is counted at place 0 */
 #define METRICS_HANDLERS 1024
 #define METRICS_ROUTES 16384
+#define METRICS_OWN 4096 /* that handlers have declared; for more there is no room */
 
 #define METRICS_NAME_SIZE 64 /* longer texts are cut off */
 #define METRICS_PATTERN_SIZE 256
+#define METRICS_HELP_SIZE 256
 
 struct metrics_listener {
     char name[METRICS_NAME_SIZE], address[METRICS_NAME_SIZE];
@@ -51,6 +53,14 @@ struct metrics_route {
     td_route_counters dead;
 };
 
+/* What a handler has declared (TD_METRICS). */
+struct metrics_own {
+    char handler[METRICS_NAME_SIZE], name[METRICS_NAME_SIZE], help[METRICS_HELP_SIZE];
+    uint32_t kind; /* td_metric_kind; a name has a place for each */
+    uint32_t generation;
+    uint64_t dead; /* of a counter; of a gauge 0 */
+};
+
 enum metrics_state { METRICS_FREE, METRICS_STARTING, METRICS_SERVING, METRICS_DRAINING };
 
 struct metrics_worker {
@@ -59,7 +69,7 @@ struct metrics_worker {
     pid_t pid;
     int64_t started_ns; /* monotonic */
     uint64_t offset;    /* of its block in the memory; 0: there was no room, it counts for itself */
-    uint32_t listeners_count, routes_count; /* in its block */
+    uint32_t listeners_count, routes_count, own_count; /* in its block */
 };
 
 /* Why workers were replaced. */
@@ -86,10 +96,11 @@ struct metrics_board {
     uint64_t reloads, reloads_failed;
     uint64_t ends[METRICS_ENDS_COUNT];
     td_worker_counters dead;
-    uint32_t listeners_count, handlers_count, routes_count;
+    uint32_t listeners_count, handlers_count, routes_count, own_count;
     struct metrics_listener listeners[METRICS_LISTENERS];
     struct metrics_handler handlers[METRICS_HANDLERS];
     struct metrics_route routes[METRICS_ROUTES]; /* the first: of all that no route serves */
+    struct metrics_own own[METRICS_OWN];
     struct metrics_worker workers[SCOREBOARD_SLOTS];
 };
 
@@ -102,6 +113,7 @@ struct metrics_places {
     uint32_t *listeners; /* by configuration->listeners */
     uint32_t *handlers;  /* by manifest->instances */
     uint32_t *routes;    /* by manifest->routes */
+    uint32_t *own;       /* by manifest->metrics; METRICS_OWN: there was no room */
 };
 
 /* Take places for what it has, in the arena. */
@@ -123,9 +135,12 @@ void metrics_handler_released(uint32_t handler); /* from quarantine */
 /* ---- a worker */
 
 struct metrics_block {
+    td_worker_counters *counters;
+    td_worker_gauges *gauges;
     td_listener_counters *listeners; /* by place; of those that exceed the counts, take place 0 */
     td_route_counters *routes;
-    uint32_t listeners_count, routes_count;
+    uint64_t *own;
+    uint32_t listeners_count, routes_count, own_count;
 };
 
 /* td_counters and td_gauges are the block's from now on, and the board cannot be written any more. */
@@ -143,9 +158,7 @@ uint32_t metrics_begin_look(void);
 bool metrics_end_look(uint32_t sequence);
 
 /* The counters of a worker that lives; its block checked to lie where blocks do. */
-bool metrics_find_block(const struct metrics_worker *worker, const td_worker_counters **counters,
-                        const td_worker_gauges **gauges, const td_listener_counters **listeners,
-                        const td_route_counters **routes);
+bool metrics_find_block(const struct metrics_worker *worker, struct metrics_block *out);
 
 extern const char *const metrics_end_names[METRICS_ENDS_COUNT];
 

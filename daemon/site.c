@@ -9,6 +9,7 @@
 #include "daemon/shared.h"
 #include "daemon/source.h"
 #include "http/spill.h"
+#include "web/metrics.h"
 
 /* Keeps the first failure and tells each. */
 struct outcome {
@@ -90,6 +91,7 @@ make_instance(struct site *site, size_t i, td_err *err)
     instance->section = section;
     instance->shared = shared_addresses(site->arena, plugin, section->name);
     instance->plugin = plugin;
+    instance->metrics = td_metrics_create(site->arena, instance);
     return 0;
 }
 
@@ -195,6 +197,38 @@ check_protocol(struct site *site, const td_listener_settings *listener, td_err *
     return source_prefix(site->plan->configuration, section, key, err);
 }
 
+/* A family of metrics has one kind, whoever has some of it. */
+static int
+check_metrics(const td_instance *instance, const td_instance *other, td_err *err)
+{
+    static const char *const names[] = {"?", "counter", "gauge"};
+
+    for (const td_metric *metric = instance->metrics; metric != NULL && metric->info != NULL;
+         metric++) {
+        const td_metric *found = td_metric_find(other, metric->info->name);
+        if (found != NULL && found->info->kind != metric->info->kind)
+            return td_err_set(
+                err, TD_EPLUGIN,
+                "handler %s (%s): its metric %s is a %s, that of handler %s (%s) a %s",
+                instance->name, instance->file, metric->info->name, names[metric->info->kind],
+                other->name, other->file, names[found->info->kind]);
+    }
+    return 0;
+}
+
+static void
+compare_metrics(const struct site *site, struct outcome *outcome)
+{
+    td_err err;
+
+    for (size_t i = 0; i < site->plan->instances_count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (check_metrics(&site->instances[i], &site->instances[j], &err) < 0)
+                note(outcome, &err);
+        }
+    }
+}
+
 int
 site_mount(struct site *site, const struct site_watch *watch)
 {
@@ -202,6 +236,7 @@ site_mount(struct site *site, const struct site_watch *watch)
     td_err err;
 
     middleware_resolve(site, note, &outcome);
+    compare_metrics(site, &outcome);
 
     for (size_t i = 0; i < site->plan->instances_count; i++) {
         const td_instance *instance = &site->instances[i];

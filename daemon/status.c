@@ -44,24 +44,23 @@ static void
 take_worker(struct status *status, const struct metrics_worker *is, const struct slot *slot)
 {
     struct status_worker *worker = &status->workers[status->workers_count++];
-    const td_worker_counters *counters;
-    const td_worker_gauges *gauges;
-    const td_listener_counters *listeners;
-    const td_route_counters *routes;
+    struct metrics_block block;
 
     *worker = (struct status_worker){.is = *is};
-    if (!metrics_find_block(&worker->is, &counters, &gauges, &listeners, &routes))
+    if (!metrics_find_block(&worker->is, &block))
         return;
-    ADD_UP(&worker->counters, counters);
+    ADD_UP(&worker->counters, block.counters);
     worker->counters.log_dropped = slot->log_dropped;
     worker->counters.access_dropped = slot->access_dropped;
-    ADD_UP(&worker->gauges, gauges);
+    ADD_UP(&worker->gauges, block.gauges);
     for (size_t i = 0; i < worker->is.listeners_count && i < status->listeners_count; i++) {
-        ADD_UP(&status->listeners[i].all, &listeners[i]);
-        ADD_UP(&worker->responses, &listeners[i].responses);
+        ADD_UP(&status->listeners[i].all, &block.listeners[i]);
+        ADD_UP(&worker->responses, &block.listeners[i].responses);
     }
     for (size_t i = 0; i < worker->is.routes_count && i < status->routes_count; i++)
-        ADD_UP(&status->routes[i].all, &routes[i]);
+        ADD_UP(&status->routes[i].all, &block.routes[i]);
+    for (size_t i = 0; i < worker->is.own_count && i < status->own_count; i++)
+        ADD_UP(&status->own[i].all, &block.own[i]);
     worker->connections = status_sum(worker->gauges.connections, TD_CONNECTION_STATES_COUNT);
     ADD_UP(&status->all, &worker->counters);
     ADD_UP(&status->gauges, &worker->gauges);
@@ -89,6 +88,17 @@ take_workers(td_arena *arena, struct status *status)
 }
 
 static void
+take_own(td_arena *arena, struct status *status)
+{
+    const struct metrics_board *board = status->board;
+
+    status->own_count = board->own_count;
+    status->own = TD_ARENA_ARRAY(arena, struct status_own, status->own_count + 1);
+    for (size_t i = 0; i < status->own_count; i++)
+        status->own[i] = (struct status_own){&board->own[i], (int64_t)board->own[i].dead};
+}
+
+static void
 take_counters(td_arena *arena, struct status *status)
 {
     const struct metrics_board *board = status->board;
@@ -103,6 +113,7 @@ take_counters(td_arena *arena, struct status *status)
             (struct status_listener){&board->listeners[i], board->listeners[i].dead};
     for (size_t i = 0; i < status->routes_count; i++)
         status->routes[i] = (struct status_route){&board->routes[i], board->routes[i].dead};
+    take_own(arena, status);
     take_workers(arena, status);
     for (size_t i = 0; i < status->listeners_count; i++)
         ADD_UP(&status->responses, &status->listeners[i].all.responses);
@@ -129,6 +140,41 @@ compare_workers(const void *a_, const void *b_)
     return a->number < b->number ? -1 : a->number > b->number;
 }
 
+/* By name, then by place. */
+static int
+compare_own(const void *a_, const void *b_)
+{
+    const struct metrics_own *a = ((const struct status_own *)a_)->is;
+    const struct metrics_own *b = ((const struct status_own *)b_)->is;
+    const int order = strcmp(a->name, b->name);
+
+    return order != 0 ? order : (a > b) - (a < b);
+}
+
+/*
+ * Of those that are declared now.  What one generation called a counter the next may call a gauge:
+ * where both are known the kind is that of the first.
+ */
+static void
+choose_own(struct status *status)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < status->own_count; i++) {
+        if (status->own[i].is->generation >= status->board->generation)
+            status->own[count++] = status->own[i];
+    }
+    qsort(status->own, count, sizeof(*status->own), compare_own);
+    status->own_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct metrics_own *own = status->own[i].is;
+        const struct metrics_own *last =
+            status->own_count > 0 ? status->own[status->own_count - 1].is : NULL;
+        if (last == NULL || strcmp(last->name, own->name) != 0 || last->kind == own->kind)
+            status->own[status->own_count++] = status->own[i];
+    }
+}
+
 void
 status_take(td_arena *arena, struct status *out)
 {
@@ -143,6 +189,7 @@ status_take(td_arena *arena, struct status *out)
         take_counters(arena, out);
     } while (!metrics_end_look(sequence) && ++looks < LOOKS_MAX);
     qsort(out->workers, out->workers_count, sizeof(*out->workers), compare_workers);
+    choose_own(out);
     for (size_t i = 0; i < out->workers_count; i++)
         out->workers[i].resident_memory = resident_memory(out->workers[i].is.pid);
 }

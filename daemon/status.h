@@ -20,6 +20,11 @@ struct status_route {
     td_route_counters all;
 };
 
+struct status_own {
+    const struct metrics_own *is;
+    int64_t all;
+};
+
 struct status_worker {
     struct metrics_worker is;
     td_worker_counters counters;
@@ -34,8 +39,9 @@ struct status {
     int64_t now_ns;
     struct status_listener *listeners;
     struct status_route *routes;
+    struct status_own *own; /* of handlers that there are, by name */
     struct status_worker *workers; /* by generation and number */
-    size_t listeners_count, routes_count, workers_count;
+    size_t listeners_count, routes_count, own_count, workers_count;
     td_worker_counters all;
     td_worker_gauges gauges; /* of all workers together; of peaks the sum */
     uint64_t responses[TD_STATUS_CLASSES];

@@ -250,6 +250,25 @@ put_handlers(td_buf *to, const struct status *status)
 }
 
 static void
+put_own(td_buf *to, const struct status *status)
+{
+    if (status->own_count == 0)
+        return;
+    open_table(to, "What handlers count", "*handler,*metric,*kind,value,*help");
+    for (size_t i = 0; i < status->own_count; i++) {
+        const struct status_own *own = &status->own[i];
+        td_buf_append(to, TD_STR("<tr>"));
+        put_text_cell(to, own->is->handler);
+        put_text_cell(to, own->is->name);
+        put_text_cell(to, own->is->kind == TD_METRIC_COUNTER ? "counter" : "gauge");
+        td_buf_printf(to, "<td>%" PRId64, own->all);
+        put_text_cell(to, own->is->help);
+        td_buf_append(to, TD_STR("\n"));
+    }
+    close_table(to);
+}
+
+static void
 put_errors(td_buf *to, const struct status *status)
 {
     open_table(to, "Errors that the daemon itself has answered", "*reason,answers");
@@ -273,6 +292,7 @@ status_put_html(td_buf *to, const struct status *status)
     put_routes(to, status);
     put_listeners(to, status);
     put_handlers(to, status);
+    put_own(to, status);
     put_errors(to, status);
     td_buf_append(to, TD_STR("</body></html>\n"));
 }

@@ -26,6 +26,13 @@ put_number(td_buf *to, const char *key, uint64_t number)
 }
 
 static void
+put_signed(td_buf *to, const char *key, int64_t number)
+{
+    put_key(to, key);
+    td_buf_printf(to, "%" PRId64, number);
+}
+
+static void
 put_seconds(td_buf *to, const char *key, uint64_t ns)
 {
     put_key(to, key);
@@ -178,6 +185,18 @@ put_handler(td_buf *to, const struct metrics_handler *handler)
 }
 
 static void
+put_own(td_buf *to, const struct status_own *own)
+{
+    open_object(to, NULL);
+    put_text(to, "handler", own->is->handler);
+    put_text(to, "name", own->is->name);
+    put_text(to, "kind", own->is->kind == TD_METRIC_COUNTER ? "counter" : "gauge");
+    put_text(to, "help", own->is->help);
+    put_signed(to, "value", own->all);
+    CLOSE_OBJECT(to);
+}
+
+static void
 put_restarts(td_buf *to, const struct metrics_board *board)
 {
     open_object(to, "restarts");
@@ -239,6 +258,10 @@ status_put_json(td_buf *to, const struct status *status)
     open_array(to, "routes");
     for (size_t i = 0; i < status->routes_count; i++)
         put_route(to, &status->routes[i]);
+    CLOSE_ARRAY(to);
+    open_array(to, "handler_metrics");
+    for (size_t i = 0; i < status->own_count; i++)
+        put_own(to, &status->own[i]);
     CLOSE_ARRAY(to);
     CLOSE_OBJECT(to);
     td_buf_append(to, TD_STR("\n"));

@@ -421,6 +421,37 @@ put_routes(td_buf *to, const struct status *status)
     put_each_route(to, status, put_histogram);
 }
 
+/* ---- what handlers have declared; their names stand as they are */
+
+/* A backslash and a quote are escaped in HELP, too; a line end was refused. */
+static void
+put_own_family(td_buf *to, const struct metrics_own *own)
+{
+    td_buf_printf(to, "# TYPE %s %s\n# HELP %s ", own->name,
+                  own->kind == TD_METRIC_COUNTER ? "counter" : "gauge", own->name);
+    put_value(to, own->help);
+    td_buf_append(to, TD_STR("\n"));
+}
+
+static void
+put_own(td_buf *to, const struct status_own *own)
+{
+    td_buf_printf(to, "%s%s{", own->is->name, own->is->kind == TD_METRIC_COUNTER ? "_total" : "");
+    put_label(to, "handler", own->is->handler);
+    td_buf_printf(to, "} %" PRId64 "\n", own->all);
+}
+
+static void
+put_own_families(td_buf *to, const struct status *status)
+{
+    for (size_t i = 0; i < status->own_count; i++) {
+        const struct metrics_own *own = status->own[i].is;
+        if (i == 0 || strcmp(status->own[i - 1].is->name, own->name) != 0)
+            put_own_family(to, own);
+        put_own(to, &status->own[i]);
+    }
+}
+
 void
 status_put_openmetrics(td_buf *to, const struct status *status)
 {
@@ -429,5 +460,6 @@ status_put_openmetrics(td_buf *to, const struct status *status)
     put_listeners(to, status);
     put_handlers(to, status);
     put_routes(to, status);
+    put_own_families(to, status);
     td_buf_append(to, TD_STR("# EOF\n"));
 }

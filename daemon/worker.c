@@ -176,6 +176,22 @@ route_counters(void *arg, uint32_t instance, uint32_t route)
     return place < worker->metrics.routes_count ? &worker->metrics.routes[place] : NULL;
 }
 
+/* What the handlers count is counted where all can see it, from before their hooks on. */
+static void
+place_handlers_metrics(struct worker *worker)
+{
+    const struct manifest *manifest = worker->options->manifest;
+
+    for (size_t i = 0; i < manifest->metrics_count; i++) {
+        const struct manifest_metric *declared = &manifest->metrics[i];
+        const uint32_t place = worker->options->places->own[i];
+        td_metric *metric =
+            td_metric_find(&worker->site.instances[declared->instance - 1], declared->name);
+        if (metric != NULL && place < worker->metrics.own_count)
+            metric->number = (int64_t *)&worker->metrics.own[place];
+    }
+}
+
 static td_httpserver *
 start_http(struct served *served, const struct worker_socket *socket)
 {
@@ -639,6 +655,7 @@ open_site(struct worker *worker)
             site_quarantine(&worker->site, worker->site.instances[i].name);
     for (size_t i = 0; i < worker->configuration->applications_count; i++)
         td_application_count(worker->site.applications[i], route_counters, worker);
+    place_handlers_metrics(worker);
     modules_note(name_of_module, (void *)plan);
     for (size_t i = 0; i < plan->files_count; i++)
         close(plan->files[i].fd); /* loaded; the mapping needs no descriptor */

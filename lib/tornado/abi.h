@@ -8,7 +8,7 @@
  *         td_handler_class.get_current_user, td_handler_class.compute_etag, td_plugin.get_current_user,
  *         td_handler_class.data_received, td_plugin.middleware, td_static_options.precompressed
  *         and what follows it; td_url.urls, .methods, .headers, td_plugin.default_handler and
- *         .default_handler_arg, .check, .handle_stream and .needs_section; td_fetch_options from
+ *         .default_handler_arg, .check, .handle_stream, .needs_section and .metrics; td_fetch_options from
  *         body_producer on.
  */
 #ifndef TORNADO_ABI_H

@@ -18,6 +18,7 @@
 
 #include <tornado/abi.h>
 #include <tornado/handler.h>
+#include <tornado/plugin.h>
 #include <tornado/str.h>
 
 typedef enum td_metrics_format {
@@ -33,5 +34,39 @@ typedef enum td_metrics_format {
  * format that is none, which is misuse.
  */
 TD_API td_str td_metrics(td_handler *h, td_metrics_format format);
+
+/*
+ * A number of the author's own, declared by TD_METRICS of plugin.h and told with all others, by
+ * the label handler="INSTANCE".
+ *
+ *     static void
+ *     order(td_handler *h)
+ *     {
+ *         td_metric_add(td_get_metric(h, "orders"), 1);
+ *     }
+ *
+ * What is told is the sum over all workers.  A counter keeps what workers have counted that are
+ * gone, reloads or not; a gauge is what those say that live, so one that only some worker knows is
+ * set there alone.
+ */
+typedef struct td_metric td_metric;
+
+/*
+ * Find it by its name: in a method, and in a hook (which may keep it in the state, for timers,
+ * callbacks and threads).  Valid as long as the worker lives.  NULL, which is logged: the instance
+ * has not declared it.
+ */
+TD_API td_metric *td_get_metric(td_handler *h, const char *name);
+TD_API td_metric *td_instance_metric(const td_instance *instance, const char *name);
+
+/*
+ * From any thread, in a few ns.  A counter takes no negative number and cannot be set; that, and
+ * NULL, is logged and changes nothing.
+ */
+TD_API void td_metric_add(td_metric *metric, int64_t by);
+TD_API void td_metric_set(td_metric *metric, int64_t value);
+
+/* What this worker has counted, for tests; 0 of NULL. */
+TD_API int64_t td_metric_value(const td_metric *metric);
 
 #endif

@@ -153,6 +153,36 @@ typedef struct td_shared_memory {
 
 #define TD_SHARED(...) TD_LIST_OF(td_shared_memory, __VA_ARGS__)
 
+typedef enum td_metric_kind {
+    TD_METRIC_COUNTER = 1, /* of what has happened: never falls */
+    TD_METRIC_GAUGE,       /* of what is the case now */
+} td_metric_kind;
+
+/*
+ * A number that the daemon tells beside its own; metrics.h says how it is counted.
+ *
+ *     .metrics = TD_METRICS(TD_COUNTER("orders", "Orders that were taken."),
+ *                           TD_GAUGE("orders_open", "Orders that are being worked on.")),
+ *
+ * name     [a-zA-Z_][a-zA-Z0-9_]*, at most 63 bytes, once in a file; the name of a metric family of
+ *          OpenMetrics.  The text for Prometheus adds _total to a counter's, so neither that nor
+ *          _created, _info, _bucket, _count, _sum may end it; tornadod_ begins ours alone.  Say the
+ *          unit at its end: orders_bytes.
+ * help     a sentence: 1..255 bytes of UTF-8 without control characters.
+ *
+ * A file has at most 100.  Where several handlers have one of the same name, it is of the same kind.
+ * What breaks a rule is refused when it is loaded.
+ */
+typedef struct td_metric_info {
+    const char *name TD_ZERO; /* NULL ends the list */
+    const char *help TD_ZERO;
+    uint32_t kind TD_ZERO; /* td_metric_kind */
+} td_metric_info;
+
+#define TD_COUNTER(name_, help_) {(name_), (help_), TD_METRIC_COUNTER}
+#define TD_GAUGE(name_, help_) {(name_), (help_), TD_METRIC_GAUGE}
+#define TD_METRICS(...) TD_LIST_OF(td_metric_info, __VA_ARGS__)
+
 /*
  * Hooks run on a coroutine (td_await works) in this order, in each worker:
  *
@@ -166,7 +196,7 @@ typedef struct td_plugin {
     uint16_t abi_major TD_ZERO, abi_minor TD_ZERO;
     /* Of the structs it was built with. */
     uint16_t plugin_size TD_ZERO, url_size TD_ZERO, class_size TD_ZERO, option_size TD_ZERO;
-    uint16_t shared_size TD_ZERO, reserved TD_ZERO;
+    uint16_t shared_size TD_ZERO, metric_size TD_ZERO;
     const char *name TD_ZERO, *version TD_ZERO; /* name: 1 byte or more; version NULL: none */
     const td_url *urls TD_ZERO;
     const td_option *options TD_ZERO;
@@ -199,6 +229,7 @@ typedef struct td_plugin {
     void (*handle_stream)(td_connection *connection) TD_ZERO;
 
     bool needs_section TD_ZERO; /* a file that no [handler:NAME] mentions serves nothing */
+    const td_metric_info *metrics TD_ZERO;
 } td_plugin;
 
 #define TD_PLUGIN_OF(...)                                                                          \
@@ -209,6 +240,7 @@ typedef struct td_plugin {
      .class_size = sizeof(td_handler_class),                                                       \
      .option_size = sizeof(td_option),                                                             \
      .shared_size = sizeof(td_shared_memory),                                                      \
+     .metric_size = sizeof(td_metric_info),                                                        \
      __VA_ARGS__}
 
 /*

@@ -177,7 +177,10 @@ TD_TEST_API void td_test_set_cookie(td_test *t, const char *name, const char *va
 /* With keep_log: all that was logged so far, valid until the next call; without it "". */
 TD_TEST_API const char *td_test_log(td_test *t);
 
-/* A handler that was loaded, for td_instance_state and its kin; NULL: there is none of that name. */
+/*
+ * A handler that was loaded, for td_instance_state, td_instance_metric and their kin; NULL: there is
+ * none of that name.
+ */
 TD_TEST_API td_instance *td_test_instance(const td_test *t, const char *name);
 
 #ifndef TD_TEST_WITHOUT_PLACES /* as it is where these functions are defined */

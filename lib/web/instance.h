@@ -6,6 +6,7 @@
 #define TORNADO_WEB_INSTANCE_H
 
 #include <stdint.h>
+#include <tornado/metrics.h>
 #include <tornado/plugin.h>
 #include "base/settings.h"
 
@@ -19,6 +20,7 @@ struct td_instance {
     void *state;          /* what load made */
     void **shared;        /* one address for each of plugin->shared */
     const td_instance *const *middleware; /* of its section, NULL at the end; NULL: none */
+    td_metric *metrics;   /* one for each of plugin->metrics */
     bool quarantined;     /* none of its code is run: its routes and middleware answer 503 */
 };
 

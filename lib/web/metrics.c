@@ -1,5 +1,8 @@
 #include "web/metrics.h"
 
+#include <string.h>
+#include "base/escape.h"
+#include "base/log.h"
 #include "web/handler.h"
 
 td_metrics_fn *td_metrics_put;
@@ -22,4 +25,154 @@ td_metrics(td_handler *h, td_metrics_format format)
     copy = td_str_dup(td_handler_arena(h), td_buf_str(&text));
     td_buf_release(&text);
     return copy;
+}
+
+/* ---- of authors: what is declared */
+
+static bool
+is_of_name(char c, bool is_first)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           (!is_first && c >= '0' && c <= '9');
+}
+
+static bool
+ends_in(const char *name, const char *suffix)
+{
+    const size_t len = strlen(name), suffix_len = strlen(suffix);
+
+    return len >= suffix_len && strcmp(name + len - suffix_len, suffix) == 0;
+}
+
+/* OpenMetrics 1.0, MetricFamily: samples of one family must not look like those of another one. */
+static int
+check_name(const char *name, td_err *err)
+{
+    static const char *const suffixes[] = {"_total",  "_created", "_info",
+                                           "_bucket", "_count",   "_sum"};
+    size_t len = 0;
+
+    while (is_of_name(name[len], len == 0))
+        len++;
+    if (len == 0 || name[len] != '\0' || len > TD_METRIC_NAME_MAX)
+        return td_err_set(
+            err, TD_EPLUGIN,
+            "its metric \"%.80s\" wants a name of [a-zA-Z_][a-zA-Z0-9_]*, at most %d bytes", name,
+            TD_METRIC_NAME_MAX);
+    if (strncmp(name, "tornadod_", strlen("tornadod_")) == 0)
+        return td_err_set(err, TD_EPLUGIN, "its metric %s: tornadod_ begins our own names", name);
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
+        if (ends_in(name, suffixes[i]))
+            return td_err_set(
+                err, TD_EPLUGIN,
+                "its metric %s: the name must not end in %s, which the text adds where "
+                "it belongs",
+                name, suffixes[i]);
+    }
+    return 0;
+}
+
+static bool
+is_sentence(const char *help)
+{
+    const size_t len = help != NULL ? strnlen(help, TD_METRIC_HELP_MAX + 1) : 0;
+
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)help[i] < ' ' || help[i] == 0x7f)
+            return false;
+    }
+    return len > 0 && len <= TD_METRIC_HELP_MAX && td_utf8_is_valid(td_str_make(help, len));
+}
+
+int
+td_metric_check(const td_metric_info *info, td_err *err)
+{
+    if (check_name(info->name, err) < 0)
+        return err->code;
+    if (info->kind != TD_METRIC_COUNTER && info->kind != TD_METRIC_GAUGE)
+        return td_err_set(err, TD_EPLUGIN, "its metric %s has the unknown kind %u", info->name,
+                          (unsigned)info->kind);
+    if (!is_sentence(info->help))
+        return td_err_set(err, TD_EPLUGIN,
+                          "its metric %s wants a help of 1 to %d bytes of UTF-8 in one line",
+                          info->name, TD_METRIC_HELP_MAX);
+    return 0;
+}
+
+td_metric *
+td_metrics_create(td_arena *arena, const td_instance *instance)
+{
+    const td_metric_info *infos = instance->plugin->metrics;
+    size_t count = 0;
+
+    while (infos != NULL && infos[count].name != NULL)
+        count++;
+    td_metric *metrics = TD_ARENA_ARRAY(arena, td_metric, count + 1);
+    for (size_t i = 0; i < count; i++)
+        metrics[i] =
+            (td_metric){.info = &infos[i], .instance = instance->name, .number = &metrics[i].own};
+    return metrics;
+}
+
+td_metric *
+td_metric_find(const td_instance *instance, const char *name)
+{
+    for (td_metric *metric = instance->metrics; metric != NULL && metric->info != NULL; metric++) {
+        if (strcmp(metric->info->name, name) == 0)
+            return metric;
+    }
+    return NULL;
+}
+
+/* ---- of authors: counting */
+
+td_metric *
+td_instance_metric(const td_instance *instance, const char *name)
+{
+    if (instance == NULL || name == NULL) {
+        td_log(TD_LOG_ERROR, "td_instance_metric: NULL is not allowed");
+        return NULL;
+    }
+    td_metric *metric = td_metric_find(instance, name);
+    if (metric == NULL)
+        td_log_at(TD_LOG_ERROR, instance->name, "metric %s is not declared (TD_METRICS)", name);
+    return metric;
+}
+
+td_metric *
+td_get_metric(td_handler *h, const char *name)
+{
+    if (!td_handler_has(h, "td_get_metric", name))
+        return NULL;
+    return td_instance_metric(td_handler_instance(h), name);
+}
+
+void
+td_metric_add(td_metric *metric, int64_t by)
+{
+    if (metric == NULL)
+        td_log(TD_LOG_ERROR, "td_metric_add: NULL is not allowed");
+    else if (by < 0 && metric->info->kind == TD_METRIC_COUNTER)
+        td_log_at(TD_LOG_ERROR, metric->instance, "td_metric_add: %s is a counter and never falls",
+                  metric->info->name);
+    else
+        __atomic_add_fetch(metric->number, by, __ATOMIC_RELAXED);
+}
+
+void
+td_metric_set(td_metric *metric, int64_t value)
+{
+    if (metric == NULL)
+        td_log(TD_LOG_ERROR, "td_metric_set: NULL is not allowed");
+    else if (metric->info->kind == TD_METRIC_COUNTER)
+        td_log_at(TD_LOG_ERROR, metric->instance,
+                  "td_metric_set: %s is a counter and cannot be set", metric->info->name);
+    else
+        __atomic_store_n(metric->number, value, __ATOMIC_RELAXED);
+}
+
+int64_t
+td_metric_value(const td_metric *metric)
+{
+    return metric != NULL ? __atomic_load_n(metric->number, __ATOMIC_RELAXED) : 0;
 }

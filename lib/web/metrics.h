@@ -1,11 +1,32 @@
-/* Who writes the state of the daemon, for td_metrics: the daemon. */
+/* Who writes the state of the daemon, for td_metrics: the daemon; and the metrics of authors. */
 #ifndef TORNADO_WEB_METRICS_H
 #define TORNADO_WEB_METRICS_H
 
 #include <tornado/metrics.h>
+#include "base/arena.h"
 #include "base/buf.h"
+#include "web/instance.h"
 
 typedef void td_metrics_fn(td_buf *to, td_metrics_format format);
 TD_PRIVATE extern td_metrics_fn *td_metrics_put; /* NULL: nobody */
+
+#define TD_METRIC_NAME_MAX 63 /* bytes */
+#define TD_METRIC_HELP_MAX 255
+
+struct td_metric {
+    const td_metric_info *info; /* NULL ends the list */
+    const char *instance;
+    int64_t *number; /* where it is counted: its own, or what all workers see */
+    int64_t own;
+};
+
+/* Whether it may be declared so, the rules of TD_METRICS: TD_EPLUGIN. */
+TD_PRIVATE int td_metric_check(const td_metric_info *info, td_err *err);
+
+/* Those of instance->plugin, in the arena; each counts for itself. */
+TD_PRIVATE td_metric *td_metrics_create(td_arena *arena, const td_instance *instance);
+
+/* NULL: not declared. */
+TD_PRIVATE td_metric *td_metric_find(const td_instance *instance, const char *name);
 
 #endif

@@ -7,11 +7,13 @@
 #include <stdbool.h>
 #include <string.h>
 #include "base/settings.h"
+#include "web/metrics.h"
 
 #define URLS_MAX 100000
 #define URLS_DEPTH_MAX 16
 #define OPTIONS_MAX 1000
 #define SHARED_MAX 1000
+#define METRICS_MAX 100
 
 /* The end of each struct as it was in 1.0; smaller ones are garbage. */
 #define SIZE_UP_TO(type, field) (offsetof(type, field) + sizeof(((type *)NULL)->field))
@@ -20,6 +22,7 @@
 #define CLASS_SIZE_MIN SIZE_UP_TO(td_handler_class, request_timeout_ms)
 #define OPTION_SIZE_MIN SIZE_UP_TO(td_option, type)
 #define SHARED_SIZE_MIN SIZE_UP_TO(td_shared_memory, size)
+#define METRIC_SIZE_MIN SIZE_UP_TO(td_metric_info, kind)
 
 /* Keys of [handler:NAME] that are the daemon's. */
 static const char *const own_keys[] = {
@@ -39,7 +42,8 @@ check_descriptor(const td_plugin *plugin, td_err *err)
         plugin->url_size < URL_SIZE_MIN || plugin->url_size > sizeof(td_url) ||
         plugin->class_size < CLASS_SIZE_MIN || plugin->class_size > sizeof(td_handler_class) ||
         plugin->option_size < OPTION_SIZE_MIN || plugin->option_size > sizeof(td_option) ||
-        plugin->shared_size < SHARED_SIZE_MIN || plugin->shared_size > sizeof(td_shared_memory))
+        plugin->shared_size < SHARED_SIZE_MIN || plugin->shared_size > sizeof(td_shared_memory) ||
+        plugin->metric_size > sizeof(td_metric_info))
         return td_err_set(err, TD_EPLUGIN,
                           "its tornado_plugin is damaged: the sizes in it cannot be (write it with "
                           "TD_PLUGIN)");
@@ -196,6 +200,47 @@ translate_shared(td_arena *arena, const td_plugin *old, const td_shared_memory *
     return 0;
 }
 
+static int
+check_metric(const td_metric_info *metrics, size_t i, td_err *err)
+{
+    if (td_metric_check(&metrics[i], err) < 0)
+        return err->code;
+    for (size_t j = 0; j < i; j++) {
+        if (strcmp(metrics[i].name, metrics[j].name) == 0)
+            return td_err_set(err, TD_EPLUGIN, "it declares the metric %s twice", metrics[i].name);
+    }
+    return 0;
+}
+
+/* plugin: the copy, which is zero where the file is too old to know of metrics. */
+static int
+translate_metrics(td_arena *arena, td_plugin *plugin, td_err *err)
+{
+    size_t count = 0;
+    const char *from = (const char *)plugin->metrics;
+    const size_t size = plugin->metric_size;
+
+    if (from == NULL)
+        return 0;
+    if (size < METRIC_SIZE_MIN)
+        return td_err_set(err, TD_EPLUGIN, "its .metrics are damaged (write it with TD_PLUGIN)");
+    while (count <= METRICS_MAX &&
+           ((const td_metric_info *)(const void *)(from + count * size))->name != NULL)
+        count++;
+    if (count > METRICS_MAX)
+        return td_err_set(err, TD_EPLUGIN, "it has more than %d metrics, or they have no end",
+                          METRICS_MAX);
+
+    td_metric_info *metrics = TD_ARENA_ARRAY(arena, td_metric_info, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(&metrics[i], from + i * size, size);
+        if (check_metric(metrics, i, err) < 0)
+            return err->code;
+    }
+    plugin->metrics = metrics;
+    return 0;
+}
+
 int
 td_plugin_translate(td_arena *arena, const char *file, const td_plugin *file_plugin,
                     const td_plugin **out, td_err *err)
@@ -209,13 +254,15 @@ td_plugin_translate(td_arena *arena, const char *file, const td_plugin *file_plu
         plugin->default_handler = translate_class(&t, plugin->default_handler);
     if (translate_urls(&t, file_plugin->urls, &plugin->urls, err) < 0 ||
         translate_options(arena, file_plugin, &plugin->options, err) < 0 ||
-        translate_shared(arena, file_plugin, &plugin->shared, err) < 0)
+        translate_shared(arena, file_plugin, &plugin->shared, err) < 0 ||
+        translate_metrics(arena, plugin, err) < 0)
         return td_err_prefix(err, "%s", file);
     plugin->plugin_size = sizeof(td_plugin);
     plugin->url_size = sizeof(td_url);
     plugin->class_size = sizeof(td_handler_class);
     plugin->option_size = sizeof(td_option);
     plugin->shared_size = sizeof(td_shared_memory);
+    plugin->metric_size = sizeof(td_metric_info);
     *out = plugin;
     return 0;
 }

@@ -19,6 +19,7 @@
 #include "io/call.h"
 #include "io/executor.h"
 #include "web/application.h"
+#include "web/metrics.h"
 #include "web/pluginlayout.h"
 #include "web/workerloop.h"
 
@@ -95,6 +96,7 @@ make_instance(td_program *program, const td_plugin *site, td_err *err)
                                       .index = 1,
                                       .plugin = plugin,
                                       .section = section};
+    program->instance.metrics = td_metrics_create(&program->arena, &program->instance);
     return 0;
 }
 

@@ -100,4 +100,5 @@ TD_PLUGIN(.name = "unloadable", .version = "1.0", .urls = TD_URLS(TD_URL("/unloa
                                 TD_OPT_STRING(struct settings, drain, "well", ""),
                                 TD_OPT_STRING(struct settings, stop, "well", ""),
                                 TD_OPT_STRING(struct settings, later, "", "")),
-          .load = load, .start = start, .drain = drain, .stop = stop);
+          .load = load, .start = start, .drain = drain, .stop = stop,
+          .metrics = TD_METRICS(TD_GAUGE("calls", "A counter of the handler metrics.")));

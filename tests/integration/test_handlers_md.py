@@ -222,7 +222,7 @@ class HandlersMd(unittest.TestCase):
             "/search?q=x&images=on": b"page 1 of x by newest, with images\n",
             "/slow": b"done\n", "/render": b"rendered, at most two at a time\n", "/later": b"later\n", "/sum": b"5050\n", "/total": b"500500\n", "/rot13": b"hello", "/stream": lines,
             "/rows": rows, "/choose_theme": b"It was none.\n",
-            "/come_back": b"Hello again, stranger\n", "/count": count % 1, "/hit": b"1\n",
+            "/come_back": b"Hello again, stranger\n", "/count": count % 1, "/hit": b"1\n", "/pack": b"sent\n",
             "/results?q=%3Cb%3E": b"<p>Nothing found for &lt;b&gt;; <a href=\"/results?q=%3Cb%3E\" "
                                   b"title=\"&lt;b&gt;\">again</a>?</p>",
             "/whoami": b"127.0.0.1, at http://test/whoami\n",
@@ -255,6 +255,7 @@ class HandlersMd(unittest.TestCase):
                          b'{"status": 400, "error": "Missing argument number"}')
         self.assertEqual(self.echoed(), b"one\ntwo\n")
         self.assertTrue(self.daemon.get("/numbers").body.endswith(b"# EOF\n"))
+        self.assertIn(b'\nparcels_total{handler="parcels"} 1\n', self.daemon.get("/numbers").body)
         self.assertEqual(self.streamed("POST", "/sorted", b"b\na\nb\n"), b"a\nb\n")
         with self.daemon.connect("door") as conn:
             conn.send(b"Jack\n")

@@ -42,6 +42,12 @@ class Refused(unittest.TestCase):
                 self.refused(pattern)
                 os.unlink(f"{self.daemon.handlers}/{name}.so")
 
+    def test_metrics_of_a_name_and_two_kinds(self):
+        self.daemon.install("metrics")
+        self.daemon.install("unloadable")
+        self.refused(r"handler unloadable \(unloadable.so\): its metric calls is a gauge, that of handler metrics "
+                     r"\(metrics.so\) a counter")
+
     def write(self, name, data, mode=0o755):
         with open(f"{self.daemon.handlers}/{name}", "wb") as file:
             file.write(data)

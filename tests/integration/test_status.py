@@ -198,6 +198,58 @@ class Truth(unittest.TestCase):
                     self.assertEqual(after[reason], 1)
 
 
+class OfHandlers(unittest.TestCase):
+    """What authors have declared by TD_METRICS."""
+
+    def test_it_is_told_and_never_falls(self):
+        with harness.Daemon(["status", "metrics"], tornadod="workers = 2") as daemon:
+            pids = {daemon.get("/count").body for _ in range(10)}
+            self.assertTrue(pids)
+
+            def counted(name):
+                return scrape(daemon)[name].value("_total", handler="metrics")
+            harness.wait_until(lambda: counted("ticks") == 10, "timers are not counted")
+            self.assertEqual(counted("calls"), 30)
+            self.assertEqual(counted("jobs"), 10)
+            self.assertEqual(counted("loads"), 2)
+            families = scrape(daemon)
+            self.assertEqual(families["calls"].help, 'Calls: \\"all\\" of \\\\them.')
+            self.assertEqual(families["level"].value(handler="metrics"), -7 * len(pids))
+            daemon.reload()
+            lines = len(daemon.log.lines)
+            os.kill(daemon.workers()[0], signal.SIGKILL)
+            daemon.wait_log("was killed by SIGKILL", lines)
+            harness.wait_until(lambda: counted("loads") == 5, "it is not started anew")
+            self.assertEqual((counted("calls"), counted("jobs"), counted("ticks")), (30, 10, 10))
+            harness.wait_until(lambda: scrape(daemon)["level"].value(handler="metrics") == 0,
+                               "a gauge outlives its workers")
+            daemon.get("/count")
+            told = {own["name"]: own for own in status(daemon)["handler_metrics"]}
+            self.assertEqual(told["calls"]["value"], 33)
+            self.assertEqual((told["level"]["kind"], told["level"]["value"]), ("gauge", -7))
+            page = Page(daemon.get("/status.html").body.decode())
+            self.assertIn("Jobs of threads.", page.cells)
+            self.assertIn("-7", page.cells)
+
+    def test_instances_share_a_family(self):
+        ini = "[handler:a]\nfile = metrics.so\nmount = /a\n[handler:b]\nfile = metrics.so\nmount = /b\n"
+        with harness.Daemon(["status", "metrics"], ini=ini) as daemon:
+            daemon.get("/a/count")
+            calls = scrape(daemon)["calls"]
+            self.assertEqual(calls.value("_total", handler="a"), 3)
+            self.assertEqual(calls.value("_total", handler="b"), 0)
+
+    def test_misuse_is_told_and_harmless(self):
+        with harness.Daemon(["status", "metrics"]) as daemon:
+            daemon.get("/count")
+            self.assertEqual(daemon.get("/misuse").body, b"3 0\n")
+            for line in ("metrics\\] td_metric_add: calls is a counter and never falls",
+                         "metrics\\] td_metric_set: calls is a counter and cannot be set",
+                         r"metrics\] metric nowhere is not declared \(TD_METRICS\)",
+                         "td_metric_set: NULL is not allowed"):
+                daemon.wait_log(line)
+
+
 class Stretches(unittest.TestCase):
     def test_who_holds_the_loop_is_named(self):
         with harness.Daemon(["status", "stretches"], tornadod="workers = 1\nslow_callback = 300ms") as daemon:

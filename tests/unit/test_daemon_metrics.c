@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <tornado/plugin.h>
 #include <unistd.h>
 #include "daemon/status.h"
 #include "tests/unit/unit.h"
@@ -49,17 +50,13 @@ describe(uint32_t generation, size_t first, size_t count)
 static td_route_counters *
 begin_worker(size_t place, uint32_t generation)
 {
-    const td_worker_counters *counters;
-    const td_worker_gauges *gauges;
-    const td_listener_counters *of_listeners;
-    const td_route_counters *of_routes;
+    struct metrics_block block;
 
     metrics_worker_begins(place, generation, (uint32_t)place);
     metrics_worker_forked(place, getpid());
     metrics_worker_is(place, METRICS_SERVING);
-    ck_assert(metrics_find_block(&metrics_board()->workers[place], &counters, &gauges,
-                                 &of_listeners, &of_routes));
-    return (td_route_counters *)of_routes;
+    ck_assert(metrics_find_block(&metrics_board()->workers[place], &block));
+    return block.routes;
 }
 
 static uint64_t
@@ -160,6 +157,116 @@ START_TEST(what_has_no_place_is_counted_at_the_first)
 }
 END_TEST
 
+/* ---- of handlers */
+
+static uint32_t
+describe_own(uint32_t generation, const char *name, uint32_t kind)
+{
+    struct manifest_metric metric = {1, kind, name, "A number."};
+    const struct manifest manifest = {
+        .instances = instances, .instances_count = 1, .metrics = &metric, .metrics_count = 1};
+    struct metrics_places places;
+
+    metrics_describe(&arena, generation, &configuration, &manifest, &places);
+    metrics_generation_serves(generation, 1);
+    return places.own[0];
+}
+
+static uint64_t *
+begin_own(size_t place, uint32_t generation)
+{
+    struct metrics_block block;
+
+    begin_worker(place, generation);
+    ck_assert(metrics_find_block(&metrics_board()->workers[place], &block));
+    return block.own;
+}
+
+/* -1000: it is not told. */
+static int64_t
+own_total(const char *name)
+{
+    struct status status;
+
+    status_take(&arena, &status);
+    for (size_t i = 0; i < status.own_count; i++) {
+        if (strcmp(status.own[i].is->name, name) == 0)
+            return status.own[i].all;
+    }
+    return -1000;
+}
+
+START_TEST(a_counter_keeps_what_the_dead_counted_and_a_gauge_does_not)
+{
+    const uint32_t orders = describe_own(1, "orders", TD_METRIC_COUNTER);
+    const uint32_t level = describe_own(1, "level", TD_METRIC_GAUGE);
+    uint64_t *one = begin_own(0, 1), *two = begin_own(1, 1);
+
+    describe_own(2, "orders", TD_METRIC_COUNTER);
+    ck_assert_uint_eq(describe_own(2, "level", TD_METRIC_GAUGE), level);
+    one[orders] = 5;
+    two[orders] = 2;
+    one[level] = (uint64_t)-3;
+    two[level] = 10;
+    ck_assert_int_eq(own_total("orders"), 7);
+    ck_assert_int_eq(own_total("level"), 7);
+    metrics_worker_ended(0);
+    ck_assert_int_eq(own_total("orders"), 7);
+    ck_assert_int_eq(own_total("level"), 10);
+}
+END_TEST
+
+START_TEST(what_is_not_declared_any_more_is_not_told)
+{
+    const uint32_t orders = describe_own(1, "orders", TD_METRIC_COUNTER);
+
+    begin_own(0, 1)[orders] = 5;
+    describe_own(2, "others", TD_METRIC_COUNTER);
+    ck_assert_int_eq(own_total("orders"), -1000);
+    ck_assert_int_eq(own_total("others"), 0);
+    describe_own(3, "orders", TD_METRIC_COUNTER); /* it comes back */
+    ck_assert_int_eq(own_total("orders"), 5);
+}
+END_TEST
+
+START_TEST(a_name_is_told_of_one_kind)
+{
+    const uint32_t counter = describe_own(1, "both", TD_METRIC_COUNTER);
+    const uint32_t gauge = describe_own(1, "both", TD_METRIC_GAUGE);
+    struct status status;
+
+    ck_assert_uint_ne(counter, gauge);
+    status_take(&arena, &status);
+    ck_assert_uint_eq(status.own_count, 1);
+    ck_assert_uint_eq(status.own[0].is->kind, TD_METRIC_COUNTER);
+    describe_own(2, "both", TD_METRIC_GAUGE);
+    status_take(&arena, &status);
+    ck_assert_uint_eq(status.own_count, 1);
+    ck_assert_uint_eq(status.own[0].is->kind, TD_METRIC_GAUGE);
+}
+END_TEST
+
+START_TEST(what_has_no_place_of_its_own_is_not_told)
+{
+    static struct manifest_metric many[METRICS_OWN + 1];
+    static char names[METRICS_OWN + 1][16];
+    const struct manifest manifest = {.instances = instances,
+                                      .instances_count = 1,
+                                      .metrics = many,
+                                      .metrics_count = METRICS_OWN + 1};
+    struct metrics_places places;
+
+    for (size_t i = 0; i < METRICS_OWN + 1; i++) {
+        snprintf(names[i], sizeof(names[i]), "x%zu", i);
+        many[i] = (struct manifest_metric){1, TD_METRIC_GAUGE, names[i], "A number."};
+    }
+    metrics_describe(&arena, 1, &configuration, &manifest, &places);
+    ck_assert_uint_eq(places.own[METRICS_OWN - 1], METRICS_OWN - 1);
+    ck_assert_uint_eq(places.own[METRICS_OWN], METRICS_OWN);
+    ck_assert_uint_eq(metrics_board()->own_count, METRICS_OWN);
+}
+END_TEST
+
 /* Of a block whose description is garbage there is none. */
 START_TEST(a_block_lies_where_blocks_lie)
 {
@@ -168,15 +275,13 @@ START_TEST(a_block_lies_where_blocks_lie)
         {.offset = UINT64_MAX},
         {.offset = 4096, .routes_count = UINT32_MAX},
         {.offset = 4096, .listeners_count = UINT32_MAX},
+        {.offset = 4096, .own_count = UINT32_MAX},
         {.offset = UINT64_C(512) << 20, .routes_count = METRICS_ROUTES},
     };
-    const td_worker_counters *counters;
-    const td_worker_gauges *gauges;
-    const td_listener_counters *of_listeners;
-    const td_route_counters *of_routes;
+    struct metrics_block block;
 
     for (size_t i = 0; i < COUNT_OF(bad); i++)
-        ck_assert(!metrics_find_block(&bad[i], &counters, &gauges, &of_listeners, &of_routes));
+        ck_assert(!metrics_find_block(&bad[i], &block));
 }
 END_TEST
 
@@ -202,6 +307,10 @@ fill(TCase *tcase)
     tcase_add_test(tcase, blocks_of_different_sizes_do_not_overlap);
     tcase_add_test(tcase, numbers_that_cannot_be_are_not_kept);
     tcase_add_test(tcase, what_has_no_place_is_counted_at_the_first);
+    tcase_add_test(tcase, a_counter_keeps_what_the_dead_counted_and_a_gauge_does_not);
+    tcase_add_test(tcase, what_is_not_declared_any_more_is_not_told);
+    tcase_add_test(tcase, a_name_is_told_of_one_kind);
+    tcase_add_test(tcase, what_has_no_place_of_its_own_is_not_told);
     tcase_add_test(tcase, a_block_lies_where_blocks_lie);
     tcase_add_test(tcase, every_format_is_written_of_nothing);
 }

@@ -297,6 +297,75 @@ read_self(size_t *size_out)
     return bytes;
 }
 
+/* ---- metrics */
+
+#define NAME_63 "a23456789_123456789_123456789_123456789_123456789_123456789_123"
+
+static const struct {
+    td_metric_info metrics[3];
+    const char *error; /* NULL: they are good */
+} metrics[] = {
+    {{TD_COUNTER("orders", "Orders."), TD_GAUGE("_Open2", "\xc3\xbc.")}, NULL},
+    {{TD_COUNTER(NAME_63, "Long.")}, NULL},
+    {{TD_COUNTER(NAME_63 "4", "Longer.")}, "at most 63 bytes"},
+    {{TD_COUNTER("", "Nothing.")}, "wants a name of"},
+    {{TD_COUNTER("2nd", "A digit.")}, "wants a name of"},
+    {{TD_COUNTER("a-b", "A dash.")}, "wants a name of"},
+    {{TD_COUNTER("a:b", "A colon.")}, "wants a name of"},
+    {{TD_COUNTER("orders_total", "Orders.")}, "must not end in _total"},
+    {{TD_GAUGE("orders_count", "Orders.")}, "must not end in _count"},
+    {{TD_GAUGE("tornadod_orders", "Orders.")}, "begins our own"},
+    {{TD_GAUGE("a", "A."), TD_COUNTER("a", "A.")}, "declares the metric a twice"},
+    {{{"a", "A.", 0}}, "unknown kind 0"},
+    {{{"a", "A.", 3}}, "unknown kind 3"},
+    {{TD_GAUGE("a", NULL)}, "wants a help"},
+    {{TD_GAUGE("a", "")}, "wants a help"},
+    {{TD_GAUGE("a", "two\nlines")}, "wants a help"},
+    {{TD_GAUGE("a", "\xfc")}, "wants a help"},
+};
+
+START_TEST(metrics_have_names_and_helps_that_can_be_told)
+{
+    td_plugin plugin = good_plugin();
+    const td_plugin *copy;
+    td_err err;
+
+    plugin.metric_size = sizeof(td_metric_info);
+    plugin.metrics = metrics[_i].metrics;
+    const int rc = td_plugin_translate(&arena, "test.so", &plugin, &copy, &err);
+    if (metrics[_i].error == NULL) {
+        ck_assert_msg(rc == 0, "%s", err.text);
+        ck_assert_str_eq(copy->metrics[0].name, plugin.metrics[0].name);
+    } else {
+        ck_assert_int_eq(rc, TD_EPLUGIN);
+        ck_assert_msg(strstr(err.text, metrics[_i].error) != NULL, "%s", err.text);
+    }
+}
+END_TEST
+
+START_TEST(metrics_have_a_limit_and_a_size)
+{
+    static td_metric_info many[110];
+    static char names[110][8];
+    td_plugin plugin = good_plugin();
+    const td_plugin *copy;
+    td_err err;
+
+    for (size_t i = 0; i < 101; i++) {
+        snprintf(names[i], sizeof(names[i]), "m%zu", i);
+        many[i] = (td_metric_info){names[i], "A number.", TD_METRIC_GAUGE};
+    }
+    plugin.metrics = many;
+    ck_assert_int_eq(td_plugin_translate(&arena, "test.so", &plugin, &copy, &err), TD_EPLUGIN);
+    ck_assert_ptr_nonnull(strstr(err.text, "damaged")); /* metric_size is 0 */
+    plugin.metric_size = sizeof(td_metric_info);
+    ck_assert_int_eq(td_plugin_translate(&arena, "test.so", &plugin, &copy, &err), TD_EPLUGIN);
+    ck_assert_ptr_nonnull(strstr(err.text, "more than 100 metrics"));
+    many[100].name = NULL;
+    ck_assert_msg(td_plugin_translate(&arena, "test.so", &plugin, &copy, &err) == 0, "%s", err.text);
+}
+END_TEST
+
 START_TEST(a_shared_object_passes)
 {
     size_t size;
@@ -359,6 +428,8 @@ fill(TCase *tcase)
     tcase_add_test(tcase, an_older_file_has_no_newer_fields);
     tcase_add_test(tcase, nothing_declared_is_fine);
     ADD_TABLE(tcase, a_bad_one_is_refused_with_the_reason, bad);
+    ADD_TABLE(tcase, metrics_have_names_and_helps_that_can_be_told, metrics);
+    tcase_add_test(tcase, metrics_have_a_limit_and_a_size);
     tcase_add_test(tcase, a_shared_object_passes);
     tcase_add_test(tcase, a_file_that_is_cut_is_never_read_past_its_end);
     ADD_TABLE(tcase, what_is_no_shared_object_is_told, spoilt);

@@ -176,6 +176,7 @@ count_hit(td_handler *h)
 {
     int *hits = td_shared(h, "hits");
 
+    td_metric_add(td_get_metric(h, "hits"), 1);
     td_writef(h, "%d", ++*hits);
 }
 
@@ -210,7 +211,7 @@ static const td_plugin tested = TD_PLUGIN_OF(
                               TD_OPT_STRING(struct settings, greeting, "Hello", "what to say"),
                               TD_OPT_INT(struct settings, number, "1", 0, 0, "a number")),
         .shared = TD_SHARED({"hits", sizeof(int)}), .load = load, .start = start, .drain = drain,
-        .stop = stop);
+        .stop = stop, .metrics = TD_METRICS(TD_COUNTER("hits", "What count_hit has counted.")));
 
 static td_test *t;
 
@@ -432,6 +433,16 @@ START_TEST(shared_memory_is_there_and_zeroed)
     td_test_close(&t);
     open_tested();
     CHECK_BODY(td_test_fetch(t, "/hits", NULL), "1");
+}
+END_TEST
+
+START_TEST(metrics_can_be_read)
+{
+    const td_metric *metric = td_instance_metric(td_test_instance(t, "tested"), "hits");
+
+    td_test_fetch(t, "/hits", NULL);
+    td_test_fetch(t, "/hits", NULL);
+    ck_assert_int_eq(td_metric_value(metric), 2);
 }
 END_TEST
 
@@ -676,6 +687,7 @@ main(void)
     tcase_add_test(tcase, cookies_are_kept_when_that_is_wanted);
     tcase_add_test(tcase, cookies_are_not_kept_else);
     tcase_add_test(tcase, shared_memory_is_there_and_zeroed);
+    tcase_add_test(tcase, metrics_can_be_read);
     tcase_add_test(tcase, the_log_can_be_read);
     tcase_add_test(tcase, hooks_run_once_in_their_order);
     tcase_add_test(tcase, settings_are_those_of_an_ini);
