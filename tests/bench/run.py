@@ -35,7 +35,8 @@ WAITING = 1000
 WAIT_MS = 2000  # how long WAITING handlers wait while their memory is read
 WAIT_RUN_MS = 1000  # how long they then wait 1 ms each, again and again
 FORM_FIELDS = (100, 1000, 10000)
-ALL = tuple(servers.STARTERS)
+RELAYS = ("td_fetch", "gateway")
+ALL = tuple(name for name in servers.STARTERS if name not in RELAYS)
 
 HOST = b"Host: 127.0.0.1:8888\r\n"  # whatever the port: requests of a row are alike, byte for byte
 BROWSER = (
@@ -122,6 +123,8 @@ RATIO_ROWS = [
     echo_row("echo-1m", 1 << 20, 0.85),
 ]
 IDLE = Row("idle", f"idle keep-alive connection, memory at {IDLE_CONNECTIONS:,}", 512)
+RELAY = Row("relay", "plaintext that another server answers: CPU of the relay / of tornadod that "
+            "answers itself", 2.2, peers=(OURS, *RELAYS, "nginx", "h2o"))
 WAIT = Row("wait", f"handler that awaits a 1 ms timer, {WAITING:,} at once", 12 * 1024,
            request=get(b"/wait/1"), peers=(OURS, "Tornado"))
 FORM = Row("form", "form of 100, 1,000 and 10,000 fields, time per field", 1.3, peers=(OURS,))
@@ -133,7 +136,7 @@ MICRO = [  # of micro.c
     Row("executor", "round trip of a job", 3),
     Row("sleepers", "memory of a sleeping coroutine", 12),
 ]
-ROWS = [*RATIO_ROWS, IDLE, WAIT, FORM, *MICRO, HOSTILE]
+ROWS = [*RATIO_ROWS, RELAY, IDLE, WAIT, FORM, *MICRO, HOSTILE]
 
 
 # ---- where things run
@@ -181,8 +184,11 @@ class Field:
 
         # What the bare servers send is what ours says, so that all move about as many bytes.
         real = [name for name in row.peers if not name.startswith("bare")]
+        self.upstream = None
         for name in sorted(real, key=lambda name: name != OURS):
             answer = self.start(name)
+            if answer is not None and row is RELAY and self.upstream is None:
+                self.upstream = self.start_upstream(answer)
             if answer is not None and not os.path.exists(self.answer_file):
                 self.file("answer", answer)
         if os.path.exists(self.answer_file):
@@ -207,13 +213,23 @@ class Field:
                 name, folder, self.server_cpu, log=log, deferred=self.row.deferred,
                 closing=self.row.reconnect, request=self.row.request, answer=self.answer_file,
                 files=self.files, single=self.row.batch == 1,
-                echo=len(self.row.body) if self.row.echo else 0))
+                echo=len(self.row.body) if self.row.echo else 0,
+                upstream=self.upstream.port if self.upstream else 0))
             answer = server.wait_until_right(self.row.request, self.row.body)
         except Failed as failure:
             self.failed[name] = str(failure)
             return None
         self.running.append(server)
         return answer
+
+    def start_upstream(self, answer):
+        """The server behind the relays; its CPU counts for none of them."""
+        self.file("answer", answer)
+        folder = os.path.join(self.folder, "upstream")
+        os.mkdir(folder)
+        return self.stack.enter_context(Server(
+            "bare libev", folder, self.client_cpu, log="", deferred=False, closing=False,
+            request=b"", answer=self.answer_file, files="", single=True, echo=0, upstream=0))
 
     def drop(self, server, reason):
         self.running.remove(server)
@@ -281,6 +297,29 @@ def summarise_ratios(field, samples):
                 "p50_us": statistics.median(s["p50_us"] for s in mine),
                 "p99_us": statistics.median(s["p99_us"] for s in mine)})
     return lines
+
+
+def summarise_relays(field, samples):
+    """For each relay the median of its CPU time in that of ours answering itself, same round."""
+    cost = {(s["server"], s["round"]): s["cpu_ns"] / s["requests"] for s in samples}
+    lines = []
+    for name in (server.name for server in field.running):
+        rounds = [turn for turn in range(ROUNDS) if (name, turn) in cost and (OURS, turn) in cost]
+        ratios = [cost[name, turn] / cost[OURS, turn] for turn in rounds]
+        if ratios:
+            lines.append({
+                "row": field.row.name, "server": name, "value": statistics.median(ratios),
+                "lowest": min(ratios), "highest": max(ratios),
+                "us": statistics.median(cost[name, turn] for turn in rounds) / 1000})
+    return lines
+
+
+def print_relays(row, lines):
+    print(f"  {'server':<12}{'times':>7}  {'min - max':<13}{'µs CPU':>8}")
+    for one in lines:
+        spread = f"{one['lowest']:.2f} - {one['highest']:.2f}"
+        judged = reached(one["value"], row.target) if one["server"] in RELAYS else ""
+        print(f"  {one['server']:<12}{one['value']:>7.2f}  {spread:<13}{one['us']:>8.2f}{judged}")
 
 
 def print_ratios(row, lines):
@@ -461,6 +500,10 @@ def run_row(row, cpus):
             samples = measure_ratios(field)
             lines = summarise_ratios(field, samples)
             print_ratios(row, lines)
+        elif row is RELAY:
+            samples = measure_ratios(field)
+            lines = summarise_relays(field, samples)
+            print_relays(row, lines)
         else:
             lines = (measure_idle if row is IDLE else measure_wait)(field)
             print_memory(row, lines)

@@ -43,6 +43,7 @@ class Setup:
     files: str  # directory that is served below /files/
     single: bool  # requests come one at a time
     echo: int  # bytes of a request's body that the answer brings back; 0: it has none
+    upstream: int  # port of the server that answers /plaintext in its place; 0: it does so itself
 
     def write(self, name, text):
         path = os.path.join(self.folder, name)
@@ -75,12 +76,12 @@ def bare_libev(setup):
     return [os.path.join(OUT, "bare_libev"), str(setup.port), setup.answer, *mode]
 
 
-def tornadod(setup):
+def tornadod(setup, handlers="handlers", section=""):
     access = f"access = tornado\naccess_file = {setup.log}" if setup.log else "access = off"
     conf = setup.write("tornadod.ini", f"""
 [tornadod]
 workers = 1
-handlers = {OUT}/handlers
+handlers = {OUT}/{handlers}
 body_memory = 128m
 max_fields = 10000
 [listen:bench]
@@ -92,13 +93,28 @@ static_path = {setup.files}
 static_url_prefix = /files/
 [log]
 {access}
+{section}
 """)
     return [os.path.join(BUILD, "tornadod"), "-c", conf]
+
+
+def relay(setup):
+    return tornadod(setup, "relay", f"[handler:relay]\n"
+                    f"upstream = http://127.0.0.1:{setup.upstream}/plaintext")
+
+
+def gateway(setup):
+    return tornadod(setup, "gateway", f"[handler:gateway]\nupstreams = 127.0.0.1:{setup.upstream}")
 
 
 def nginx(setup):
     access = f"{setup.log} combined buffer=32k flush=1s" if setup.log else "off"
     user = f"user {getpass.getuser()};" if os.getuid() == 0 else ""
+    plaintext = (("proxy_pass http://upstream; proxy_http_version 1.1; "
+                  'proxy_set_header Connection "";') if setup.upstream else
+                 'return 200 "Hello, World!";')
+    upstream = (f"upstream upstream {{ server 127.0.0.1:{setup.upstream}; keepalive 128; "
+                f"keepalive_requests 1000000000; }}" if setup.upstream else "")
     scratch = "\n".join(f"    {kind}_temp_path {setup.folder}/{kind};" for kind in
                         ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     conf = setup.write("nginx.conf", f"""
@@ -117,9 +133,10 @@ http {{
     sendfile on;
     tcp_nopush on;
     open_file_cache max=100;
+    {upstream}
     server {{
         listen 127.0.0.1:{setup.port} backlog=4096{" deferred" if setup.deferred else ""};
-        location = /plaintext {{ return 200 "Hello, World!"; }}
+        location = /plaintext {{ {plaintext} }}
         location ~ ^/user/([^/]+)$ {{ return 200 $1; }}
         location /files/ {{ alias {setup.files}/; }}
     }}
@@ -131,6 +148,8 @@ http {{
 def h2o(setup):
     """A file is its cheapest fixed answer; only mruby can answer with a part of the path."""
     text = setup.write("plaintext", "Hello, World!")
+    plaintext = (f"proxy.reverse.url: http://127.0.0.1:{setup.upstream}/plaintext"
+                 if setup.upstream else f"file.file: {text}")
     user = f"user: {getpass.getuser()}" if os.getuid() == 0 else ""
     log = f"access-log: {setup.log}" if setup.log else ""
     conf = setup.write("h2o.conf", f"""
@@ -147,7 +166,7 @@ hosts:
   default:
     paths:
       /plaintext:
-        file.file: {text}
+        {plaintext}
       /files:
         file.dir: {setup.files}
       /user:
@@ -222,6 +241,8 @@ STARTERS = {
     "bare epoll": bare_epoll,
     "bare libev": bare_libev,
     "tornadod": tornadod,
+    "td_fetch": relay,
+    "gateway": gateway,
     "nginx": nginx,
     "h2o": h2o,
     "lighttpd": lighttpd,
@@ -235,15 +256,18 @@ STARTERS = {
 
 def build():
     """Compile the bare servers, the load client and the handlers into build/bench."""
-    os.makedirs(os.path.join(OUT, "handlers"), exist_ok=True)
+    for folder in ("handlers", "relay", "gateway"):
+        os.makedirs(os.path.join(OUT, folder), exist_ok=True)
+    shutil.copy(os.path.join(BUILD, "handlers", "gateway.so"), os.path.join(OUT, "gateway"))
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-D_GNU_SOURCE"]
     shared = [*flags, "-shared", "-fPIC"]
+    handler = [*shared, "-fexceptions", f"-I{ROOT}/lib", f"-L{BUILD}", "-ltornado"]
     targets = [
         ("bare_epoll", "bare_epoll.c bare.c", flags),
         ("bare_libev", "bare_libev.c bare.c", [*flags, "-lev", "-lhttp_parser"]),
         ("load", "load.c", flags),
-        ("handlers/bench.so", "handlers/bench.c",
-         [*shared, "-fexceptions", f"-I{ROOT}/lib", f"-L{BUILD}", "-ltornado"]),
+        ("handlers/bench.so", "handlers/bench.c", handler),
+        ("relay/relay.so", "handlers/relay.c", handler),
     ]
     targets.append(("micro", "micro.c", [
         *flags, "-fexceptions", f"-I{ROOT}/lib", f"{BUILD}/libtornado.a", *LIBRARIES]))
