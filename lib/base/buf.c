@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include "base/arena.h"
 #include "base/assert.h"
+#include "base/put.h"
 
 #define BUF_SIZE_MIN 256
 
@@ -58,6 +59,14 @@ td_buf_append(td_buf *buf, td_str s)
         return;
     memcpy(td_buf_reserve(buf, s.len), s.ptr, s.len);
     td_buf_added(buf, s.len);
+}
+
+void
+td_buf_decimal(td_buf *buf, uint64_t number)
+{
+    char *at = td_buf_reserve(buf, TD_DECIMAL_MAX);
+
+    td_buf_added(buf, (size_t)(td_put_decimal(at, number) - at));
 }
 
 void

@@ -6,6 +6,7 @@
 #define TORNADO_BASE_BUF_H
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <tornado/abi.h>
 #include <tornado/str.h>
 
@@ -33,6 +34,7 @@ td_buf_added(td_buf *buf, size_t n)
 }
 
 TD_PRIVATE void td_buf_append(td_buf *buf, td_str s);
+TD_PRIVATE void td_buf_decimal(td_buf *buf, uint64_t number);
 TD_PRIVATE void td_buf_printf(td_buf *buf, const char *format, ...) TD_PRINTF(2, 3);
 TD_PRIVATE void td_buf_vprintf(td_buf *buf, const char *format, va_list args) TD_PRINTF(2, 0);
 

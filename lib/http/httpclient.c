@@ -22,6 +22,7 @@
 #include "base/counters.h"
 #include "base/escape.h"
 #include "base/log.h"
+#include "base/put.h"
 #include "http/origin.h"
 #include "http/parser.h"
 #include "http/responsebody.h"
@@ -385,10 +386,15 @@ check_url(td_fetch_stream *f)
 static void
 add_header(td_fetch_stream *f, const char *name, td_str value)
 {
-    td_buf_append(&f->sent, td_str_of(name));
-    td_buf_append(&f->sent, TD_STR(": "));
-    td_buf_append(&f->sent, value);
-    td_buf_append(&f->sent, TD_STR("\r\n"));
+    const td_str name_ = td_str_of(name);
+    const size_t size = name_.len + value.len + strlen(": \r\n");
+    char *at = td_buf_reserve(&f->sent, size);
+
+    at = td_put(at, name_);
+    at = TD_PUT(at, ": ");
+    at = td_put(at, value);
+    TD_PUT(at, "\r\n");
+    td_buf_added(&f->sent, size);
 }
 
 static void
@@ -441,8 +447,10 @@ static void
 append_authority(td_fetch_stream *f)
 {
     td_buf_append(&f->sent, f->uri.host);
-    if (f->uri.has_port)
-        td_buf_printf(&f->sent, ":%u", f->uri.port);
+    if (f->uri.has_port) {
+        td_buf_append(&f->sent, TD_STR(":"));
+        td_buf_decimal(&f->sent, f->uri.port);
+    }
 }
 
 static void
@@ -465,6 +473,14 @@ add_proxy_credentials(td_fetch_stream *f)
         add_header(f, "Proxy-Authorization", credentials);
 }
 
+static void
+add_length(td_fetch_stream *f, uint64_t len)
+{
+    td_buf_append(&f->sent, TD_STR("Content-Length: "));
+    td_buf_decimal(&f->sent, len);
+    td_buf_append(&f->sent, TD_STR("\r\n"));
+}
+
 /* RFC 9112 section 6: how long the body is, or that it comes in chunks. */
 static void
 add_body_headers(td_fetch_stream *f)
@@ -476,7 +492,7 @@ add_body_headers(td_fetch_stream *f)
     if (is_streamed(f) && len == 0)
         add_header(f, "Transfer-Encoding", TD_STR("chunked"));
     else
-        td_buf_printf(&f->sent, "Content-Length: %llu\r\n", (unsigned long long)len);
+        add_length(f, len);
     f->expects_continue = f->options->expect_100_continue && (len > 0 || is_streamed(f));
     if (f->expects_continue)
         add_header(f, "Expect", TD_STR("100-continue"));
@@ -487,7 +503,8 @@ make_request(td_fetch_stream *f)
 {
     const td_fetch_options *o = f->options;
 
-    td_buf_printf(&f->sent, "%.*s ", TD_STR_FMT(f->method));
+    td_buf_append(&f->sent, f->method);
+    td_buf_append(&f->sent, TD_STR(" "));
     if (td_origin_is_relayed(&f->origin)) { /* absolute-form */
         td_buf_append(&f->sent, TD_STR("http://"));
         append_authority(f);

@@ -18,6 +18,15 @@ make_lower(char *text, size_t len)
             text[i] |= 0x20;
 }
 
+static void
+append_place(td_buf *key, td_str scheme, const char *host, uint16_t port)
+{
+    td_buf_append(key, scheme);
+    td_buf_append(key, td_str_of(host));
+    td_buf_append(key, TD_STR(":"));
+    td_buf_decimal(key, port);
+}
+
 /*
  * Scheme, host and port, the same in whatever case; then what else makes it another connection.  A
  * proxy that relays has the same connection for all.
@@ -29,13 +38,15 @@ td_origin_key(td_arena *arena, const td_origin *origin)
     td_str copy;
 
     if (td_origin_is_relayed(origin))
-        td_buf_printf(&key, "proxy://%s:%u", origin->proxy_host, origin->proxy_port);
+        append_place(&key, TD_STR("proxy://"), origin->proxy_host, origin->proxy_port);
     else if (origin->unix_socket == NULL || origin->is_https)
-        td_buf_printf(&key, "http%s://%s:%u", origin->is_https ? "s" : "", origin->host,
-                      origin->port);
+        append_place(&key, origin->is_https ? TD_STR("https://") : TD_STR("http://"), origin->host,
+                     origin->port);
     make_lower(key.base, key.len);
-    if (origin->unix_socket != NULL)
-        td_buf_printf(&key, "\nunix %s", origin->unix_socket);
+    if (origin->unix_socket != NULL) {
+        td_buf_append(&key, TD_STR("\nunix "));
+        td_buf_append(&key, td_str_of(origin->unix_socket));
+    }
     if (origin->proxy_host != NULL && origin->is_https)
         td_buf_printf(&key, "\nproxy %s:%u %s:%s", origin->proxy_host, origin->proxy_port,
                       origin->proxy_username != NULL ? origin->proxy_username : "",

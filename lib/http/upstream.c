@@ -31,6 +31,7 @@ td_upstream_destroy(td_upstream **upstream)
 static void
 take_out(td_upstream *upstream)
 {
+    td_iostream_on_input(upstream->stream, NULL, NULL);
     td_list_remove(&upstream->link);
     td_deadline_stop(&upstream->deadline);
     upstream->kept_in->count--;
@@ -38,12 +39,18 @@ take_out(td_upstream *upstream)
 }
 
 static void
-idle_expired(td_deadline *deadline)
+drop(void *arg)
 {
-    td_upstream *upstream = TD_CONTAINER_OF(deadline, td_upstream, deadline);
+    td_upstream *upstream = arg;
 
     take_out(upstream);
     td_upstream_destroy(&upstream);
+}
+
+static void
+idle_expired(td_deadline *deadline)
+{
+    drop(TD_CONTAINER_OF(deadline, td_upstream, deadline));
 }
 
 void
@@ -57,10 +64,7 @@ td_upstreams_init(td_upstreams *kept, size_t max, size_t origin_max, int64_t idl
 static void
 drop_oldest(td_upstreams *kept)
 {
-    td_upstream *oldest = TD_CONTAINER_OF(kept->idle.next, td_upstream, link);
-
-    take_out(oldest);
-    td_upstream_destroy(&oldest);
+    drop(TD_CONTAINER_OF(kept->idle.next, td_upstream, link));
 }
 
 void
@@ -86,10 +90,12 @@ td_upstreams_take(td_upstreams *kept, td_str key)
         older = link->prev;
         if (!leads_to(upstream, key))
             continue;
+        if (!td_iostream_is_quiet(upstream->stream)) {
+            drop(upstream);
+            continue;
+        }
         take_out(upstream);
-        if (td_iostream_is_quiet(upstream->stream))
-            return upstream;
-        td_upstream_destroy(&upstream);
+        return upstream;
     }
     return NULL;
 }
@@ -118,6 +124,7 @@ td_upstreams_keep(td_upstreams *kept, td_upstream *upstream)
     upstream->kept_in = kept;
     td_list_append(&kept->idle, &upstream->link);
     td_deadline_start(&kept->deadlines, &upstream->deadline, td_now_ns());
+    td_iostream_on_input(upstream->stream, drop, upstream);
     kept->count++;
     td_gauge_add(&td_gauges->client_idle, 1);
 }

@@ -20,10 +20,11 @@ take_prefix(td_str *text, td_str prefix)
 static td_str
 take_until(td_str *text, const char *bytes)
 {
-    size_t len = 0;
+    size_t len = text->len;
 
-    while (len < text->len && memchr(bytes, text->ptr[len], strlen(bytes)) == NULL)
-        len++;
+    for (const char *found; *bytes != '\0' && len > 0; bytes++)
+        if ((found = memchr(text->ptr, *bytes, len)) != NULL)
+            len = (size_t)(found - text->ptr);
 
     const td_str taken = td_str_make(text->ptr, len);
 

@@ -74,6 +74,17 @@ cancelled(void *arg)
         waiters->declined(waiters->arg);
 }
 
+void
+td_waiters_resume(td_waiters *waiters)
+{
+    struct waiter *waiter = TD_CONTAINER_OF(waiters->coming.next, struct waiter, link);
+
+    if (td_list_is_empty(&waiters->coming))
+        return;
+    td_callback_cancel(&waiter->back);
+    come_back(waiter);
+}
+
 int
 td_waiters_wait(td_waiters *waiters, void *own, int64_t timeout_ms)
 {

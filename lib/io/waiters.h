@@ -38,6 +38,12 @@ void *td_waiters_release(td_waiters *waiters, int code);
 void td_waiters_release_all(td_waiters *waiters, int code);
 
 /*
+ * The first of those let go, if any, comes back now and not in the next iteration.  On the loop's stack,
+ * as the last thing that is done there: it may end what was waited for.
+ */
+void td_waiters_resume(td_waiters *waiters);
+
+/*
  * For the public functions of whatever is made of waiters: false, and logged, when it is NULL or this
  * is no loop's thread; may_wait: also where one cannot wait and when the time is negative.
  */
