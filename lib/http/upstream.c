@@ -7,6 +7,44 @@
 #include "base/counters.h"
 #include "io/iostream_internal.h"
 
+/* Where connections lead that were kept; it lives as long as one of them, so it is not made each time. */
+struct lead {
+    td_list idle;
+    size_t idle_count, upstreams_count;
+    td_table *table;
+    td_str key; /* behind this struct */
+};
+
+/* ---- where they lead */
+
+static struct lead *
+lead_join(td_upstreams *kept, const td_upstream *upstream)
+{
+    const td_str key = td_str_make(upstream->key, upstream->key_len);
+    struct lead *lead = td_table_get(&kept->leads, key);
+
+    if (lead == NULL) {
+        lead = td_xcalloc(1, sizeof(*lead) + key.len);
+        td_list_init(&lead->idle);
+        lead->table = &kept->leads;
+        lead->key = td_str_make(memcpy(lead + 1, key.ptr, key.len), key.len);
+        td_table_set(lead->table, lead->key, lead);
+    }
+    lead->upstreams_count++;
+    return lead;
+}
+
+static void
+lead_leave(struct lead *lead)
+{
+    if (lead == NULL || --lead->upstreams_count > 0)
+        return;
+    td_table_remove(lead->table, lead->key);
+    free(lead);
+}
+
+/* ---- connections */
+
 td_upstream *
 td_upstream_create(td_iostream *stream, td_str key)
 {
@@ -24,6 +62,7 @@ td_upstream_destroy(td_upstream **upstream)
     if (*upstream == NULL)
         return;
     td_iostream_destroy(&(*upstream)->stream);
+    lead_leave((*upstream)->lead);
     free(*upstream);
     *upstream = NULL;
 }
@@ -33,6 +72,8 @@ take_out(td_upstream *upstream)
 {
     td_iostream_on_input(upstream->stream, NULL, NULL);
     td_list_remove(&upstream->link);
+    td_list_remove(&upstream->lead_link);
+    upstream->lead->idle_count--;
     td_deadline_stop(&upstream->deadline);
     upstream->kept_in->count--;
     td_gauge_add(&td_gauges->client_idle, -1);
@@ -58,6 +99,7 @@ td_upstreams_init(td_upstreams *kept, size_t max, size_t origin_max, int64_t idl
 {
     *kept = (td_upstreams){.max = max, .origin_max = origin_max};
     td_list_init(&kept->idle);
+    td_table_init(&kept->leads);
     td_deadlines_init(&kept->deadlines, td_ioloop_current(), idle_timeout_ms, idle_expired);
 }
 
@@ -73,48 +115,33 @@ td_upstreams_fini(td_upstreams *kept)
     while (kept->count > 0)
         drop_oldest(kept);
     td_deadlines_fini(&kept->deadlines);
-}
-
-static bool
-leads_to(const td_upstream *upstream, td_str key)
-{
-    return td_str_equal(td_str_make(upstream->key, upstream->key_len), key);
+    td_table_fini(&kept->leads);
 }
 
 td_upstream *
 td_upstreams_take(td_upstreams *kept, td_str key)
 {
-    for (td_list *link = kept->idle.prev, *older; link != &kept->idle; link = older) {
-        td_upstream *upstream = TD_CONTAINER_OF(link, td_upstream, link);
+    struct lead *lead = td_table_get(&kept->leads, key);
+    size_t left = lead != NULL ? lead->idle_count : 0;
 
-        older = link->prev;
-        if (!leads_to(upstream, key))
-            continue;
-        if (!td_iostream_is_quiet(upstream->stream)) {
-            drop(upstream);
-            continue;
+    while (left-- > 0) {
+        td_upstream *upstream = TD_CONTAINER_OF(lead->idle.prev, td_upstream, lead_link);
+
+        if (td_iostream_is_quiet(upstream->stream)) {
+            take_out(upstream);
+            return upstream;
         }
-        take_out(upstream);
-        return upstream;
+        drop(upstream); /* with the last one the lead may go, too */
     }
     return NULL;
-}
-
-static size_t
-count_to(const td_upstreams *kept, td_str key)
-{
-    size_t count = 0;
-
-    TD_LIST_FOREACH(link, &kept->idle)
-        count += leads_to(TD_CONTAINER_OF(link, td_upstream, link), key);
-    return count;
 }
 
 void
 td_upstreams_keep(td_upstreams *kept, td_upstream *upstream)
 {
-    if (kept->max == 0 ||
-        count_to(kept, td_str_make(upstream->key, upstream->key_len)) >= kept->origin_max) {
+    if (upstream->lead == NULL)
+        upstream->lead = lead_join(kept, upstream);
+    if (kept->max == 0 || upstream->lead->idle_count >= kept->origin_max) {
         td_upstream_destroy(&upstream);
         return;
     }
@@ -123,6 +150,8 @@ td_upstreams_keep(td_upstreams *kept, td_upstream *upstream)
     upstream->was_kept = true;
     upstream->kept_in = kept;
     td_list_append(&kept->idle, &upstream->link);
+    td_list_append(&upstream->lead->idle, &upstream->lead_link);
+    upstream->lead->idle_count++;
     td_deadline_start(&kept->deadlines, &upstream->deadline, td_now_ns());
     td_iostream_on_input(upstream->stream, drop, upstream);
     kept->count++;

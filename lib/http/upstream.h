@@ -10,20 +10,23 @@
 #include <stdbool.h>
 #include <tornado/iostream.h>
 #include "base/list.h"
+#include "base/table.h"
 #include "io/ioloop.h"
 
 #pragma GCC visibility push(hidden)
 
 typedef struct td_upstreams {
-    td_list idle; /* of td_upstream, the one used last behind the others */
+    td_list idle;   /* of td_upstream, the one used last behind the others */
+    td_table leads; /* of struct lead, by key */
     size_t count, max, origin_max;
     td_deadlines deadlines;
 } td_upstreams;
 
 typedef struct td_upstream {
-    td_list link;
+    td_list link, lead_link; /* among all that are idle, among those that lead there */
     td_deadline deadline;
     td_upstreams *kept_in;
+    struct lead *lead; /* NULL: it was never kept */
     td_iostream *stream;
     bool was_kept; /* it has served before */
     size_t key_len;
