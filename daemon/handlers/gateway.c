@@ -393,15 +393,16 @@ static void
 upload(void *arg)
 {
     struct relay *relay = arg;
+    td_fetch_stream *stream = relay->stream; /* whoever reads the answer finds it closed, and not gone */
     td_str piece = relay->body;
     int n = (int)piece.len;
 
-    while (n > 0 && td_fetch_write(relay->stream, piece) == 0)
+    while (n > 0 && td_fetch_write(stream, piece) == 0)
         n = td_read_body(relay->h, &piece);
     if (n == 0)
-        td_fetch_end(relay->stream);
+        td_fetch_end(stream);
     if (n < 0)
-        td_fetch_close(&relay->stream); /* nobody wants the answer to half a request */
+        td_fetch_close(&stream); /* nobody wants the answer to half a request */
 }
 
 static void

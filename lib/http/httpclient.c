@@ -78,6 +78,9 @@ struct td_fetch_stream {
     bool body_is_complete; /* of the request: all of it was given to the stream */
     bool expects_continue; /* the body waits for the server to say so */
     bool is_reading;       /* a coroutine waits for the answer, or has got it */
+    bool is_producing;     /* body_producer runs */
+    bool is_in_write;      /* a coroutine does, or was cancelled in the middle: half a piece is out */
+    bool is_in_read;       /* a coroutine waits for the head, or for more of the body */
 
     bool has_head; /* of the answer proper */
     int interims;  /* 1xx responses in front of it */
@@ -769,8 +772,8 @@ check_writing(td_fetch_stream *f, size_t len)
     return f->expects_continue && !f->is_reading ? await_continue(f) : 0;
 }
 
-int
-td_fetch_stream_write(td_fetch_stream *f, td_str bytes)
+static int
+write_piece(td_fetch_stream *f, td_str bytes)
 {
     int rc = check_writing(f, bytes.len);
 
@@ -784,8 +787,8 @@ td_fetch_stream_write(td_fetch_stream *f, td_str bytes)
     return rc;
 }
 
-int
-td_fetch_stream_end(td_fetch_stream *f)
+static int
+end_body(td_fetch_stream *f)
 {
     int rc = f->body_is_complete ? 0 : check_writing(f, 0);
 
@@ -798,11 +801,37 @@ td_fetch_stream_end(td_fetch_stream *f)
     return rc;
 }
 
+/* Who is cancelled meanwhile leaves is_in_write set: what would follow half a piece is no body. */
+int
+td_fetch_stream_write(td_fetch_stream *f, td_str bytes)
+{
+    int rc;
+
+    f->is_in_write = true;
+    rc = write_piece(f, bytes);
+    f->is_in_write = false;
+    return rc;
+}
+
+int
+td_fetch_stream_end(td_fetch_stream *f)
+{
+    int rc;
+
+    f->is_in_write = true;
+    rc = end_body(f);
+    f->is_in_write = false;
+    return rc;
+}
+
 static int
 produce_body(td_fetch_stream *f)
 {
-    int rc = f->options->body_producer(f, f->options->callback_arg);
+    int rc;
 
+    f->is_producing = true;
+    rc = f->options->body_producer(f, f->options->callback_arg);
+    f->is_producing = false;
     if (rc == 0)
         rc = td_fetch_stream_end(f);
     if (rc < 0 && f->out->error == 0)
@@ -945,7 +974,7 @@ next_piece(td_fetch_stream *f, td_str *out)
     while (rc == 0 && (rc = td_response_body_next(&f->body_in, &f->rest, out)) == 0 &&
            !td_response_body_is_over(&f->body_in)) {
         rc = receive(f, wait_until(f));
-        if (rc == TD_ECLOSED)
+        if (rc == TD_ECLOSED && !f->is_over) /* not by ourselves */
             rc = td_response_body_closed(&f->body_in);
         if (rc < 0)
             break;
@@ -1190,18 +1219,63 @@ td_http_client_open(td_arena *arena, const char *url, const td_fetch_options *op
     return 0;
 }
 
+/* The head was given to the caller. */
+static bool
+is_told(const td_fetch_stream *f)
+{
+    return f->out->status != 0 && f->out->error == 0;
+}
+
+static void
+leave_read(td_fetch_stream **f)
+{
+    (*f)->is_in_read = false;
+}
+
+/* Until the end of the block, however it is left. */
+#define IN_READ(f)                                                                                 \
+    td_fetch_stream *in_read_ __attribute__((cleanup(leave_read), unused)) = (f);                  \
+    (f)->is_in_read = true
+
+static int
+fail_closed(td_fetch_stream *f)
+{
+    return fail(f, TD_ECLOSED, "the stream was closed");
+}
+
+const char *
+td_fetch_stream_find_misuse(const td_fetch_stream *f, td_fetch_step step)
+{
+    if (step == TD_STEP_WRITE)
+        return f->is_in_write ? "another coroutine writes, or was cancelled while it did" : NULL;
+    if (f->is_producing)
+        return "body_producer may only write";
+    if (step == TD_STEP_CLOSE)
+        return NULL;
+    if (f->is_in_read)
+        return "another coroutine waits for the answer";
+    if (step == TD_STEP_READ && !is_told(f) && f->out->error == 0)
+        return "td_fetch_head comes first";
+    return NULL;
+}
+
 int
 td_fetch_stream_head(td_fetch_stream *f)
 {
     int rc;
 
-    if (f->is_reading || f->out->error != 0)
+    if (is_told(f) || f->out->error != 0)
         return f->out->error;
+    if (f->is_over)
+        return fail_closed(f);
+    IN_READ(f);
     f->is_reading = true;
     rc = receive_response_head(f);
     rc = repeat_if_closed(f, rc, true);
     if (rc == 0)
         rc = follow_redirects(f);
+    if (rc == 0 && f->is_over) /* while it connected */
+        rc = fail_closed(f);
     if (rc == 0)
         rc = begin_body(f, body_max(f));
     if (rc < 0)
@@ -1227,6 +1301,9 @@ td_fetch_stream_read(td_fetch_stream *f, td_str *data_out)
     int rc = f->out->error;
 
     *data_out = TD_STR("");
+    IN_READ(f);
+    if (rc == 0 && f->is_over && f->out->phase != TD_FETCH_DONE)
+        rc = fail_closed(f);
     if (rc == 0 && !f->is_over)
         rc = next_piece(f, data_out);
     if (rc < 0)
@@ -1246,6 +1323,8 @@ td_fetch_stream_read(td_fetch_stream *f, td_str *data_out)
 bool
 td_fetch_stream_is_ready(td_fetch_stream *f)
 {
+    if (f->is_producing || f->is_in_read || (!is_told(f) && f->out->error == 0))
+        return false;
     if (f->ahead_rc == 0 && !f->is_over && f->body_in.decompressor == NULL)
         f->ahead_rc = td_response_body_next(&f->body_in, &f->rest, &f->ahead);
     return f->ahead_rc != 0 || f->is_over || td_response_body_is_over(&f->body_in);

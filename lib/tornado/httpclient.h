@@ -71,8 +71,8 @@ typedef struct td_fetch_options {
      * they may wait: what they do not take stays with the server.  They hear of the last answer
      * alone, not of redirects that are followed.
      *
-     * body_producer calls td_fetch_write for each piece and returns 0, or a negative error that ends
-     * the request; a redirect that keeps the body calls it again.  header_callback gets each line of
+     * body_producer calls td_fetch_write for each piece (and nothing else of the stream, which ends with
+     * td_fetch) and returns 0, or a negative error that ends the request; a redirect that keeps the body calls it again.  header_callback gets each line of
      * the head: the status line, the fields, and the empty one, with their CRLF.  streaming_callback
      * gets the body; td_response.body is empty then.
      */
@@ -165,7 +165,8 @@ TD_API td_future *td_fetch_future(td_handler *h, const char *url, const td_fetch
  * and writing waits until the server takes it.  Here request_timeout_ms is the longest wait for the
  * server: for it to take what is written, for its head, for the next bytes; what the caller takes
  * between is not counted.  One coroutine may write while another one reads, but for the first piece
- * with expect_100_continue.
+ * with expect_100_continue; two that write, or two that read, are told TD_EINVAL.  One that is cancelled while
+ * it writes has left half a piece behind: nothing more can be written then.
  *
  * A stream belongs to the coroutine that has opened it, and is closed when that ends, however it ends.
  */
@@ -196,7 +197,7 @@ TD_API td_response *td_fetch_head(td_fetch_stream *stream);
 /*
  * The next bytes of the answer's body, inflated, at most 64 KiB, valid until the next call.  Returns how
  * many, 0 at the end and ever after, when the connection serves others already, or an error, as of
- * td_fetch: TD_ECLOSED says that it was cut off.
+ * td_fetch: TD_ECLOSED says that it was cut off, or closed by td_fetch_close.
  */
 TD_API int td_fetch_read(td_fetch_stream *stream, td_str *data_out);
 

@@ -155,13 +155,17 @@ tell_step(td_fetch_stream *stream, int rc, const char *function)
 }
 
 static bool
-may_step(const td_fetch_stream *stream, const void *out, const char *function)
+may_step(const td_fetch_stream *stream, td_fetch_step step, const void *out, const char *function)
 {
+    const char *misuse = "NULL is not allowed";
+
     if (!td_is_on_coroutine(function))
         return false;
-    if (stream == NULL || out == NULL)
-        td_misuse(function, "NULL is not allowed");
-    return stream != NULL && out != NULL;
+    if (stream != NULL && out != NULL)
+        misuse = td_fetch_stream_find_misuse(stream, step);
+    if (misuse != NULL)
+        td_misuse(function, misuse);
+    return misuse == NULL;
 }
 
 int
@@ -169,7 +173,7 @@ td_fetch_write(td_fetch_stream *stream, td_str bytes)
 {
     static const char function[] = "td_fetch_write";
 
-    if (!may_step(stream, stream, function))
+    if (!may_step(stream, TD_STEP_WRITE, stream, function))
         return TD_EINVAL;
     return tell_step(stream, td_fetch_stream_write(stream, bytes), function);
 }
@@ -179,7 +183,7 @@ td_fetch_end(td_fetch_stream *stream)
 {
     static const char function[] = "td_fetch_end";
 
-    if (!may_step(stream, stream, function))
+    if (!may_step(stream, TD_STEP_WRITE, stream, function))
         return TD_EINVAL;
     return tell_step(stream, td_fetch_stream_end(stream), function);
 }
@@ -189,7 +193,7 @@ td_fetch_head(td_fetch_stream *stream)
 {
     static const char function[] = "td_fetch_head";
 
-    if (!may_step(stream, stream, function))
+    if (!may_step(stream, TD_STEP_HEAD, stream, function))
         return NULL;
     const int64_t started_ns = td_clock_ns();
     const int rc = tell_step(stream, td_fetch_stream_head(stream), function);
@@ -202,7 +206,7 @@ td_fetch_read(td_fetch_stream *stream, td_str *data_out)
 {
     static const char function[] = "td_fetch_read";
 
-    if (!may_step(stream, data_out, function))
+    if (!may_step(stream, TD_STEP_READ, data_out, function))
         return TD_EINVAL;
     return tell_step(stream, td_fetch_stream_read(stream, data_out), function);
 }
@@ -210,14 +214,22 @@ td_fetch_read(td_fetch_stream *stream, td_str *data_out)
 bool
 td_fetch_is_ready(td_fetch_stream *stream)
 {
-    return stream != NULL && td_fetch_stream_is_ready(stream);
+    return stream != NULL && td_is_on_loop("td_fetch_is_ready") && td_fetch_stream_is_ready(stream);
 }
 
 void
 td_fetch_close(td_fetch_stream **stream)
 {
-    if (stream == NULL || *stream == NULL)
+    static const char function[] = "td_fetch_close";
+    const char *misuse;
+
+    if (stream == NULL || *stream == NULL || !td_is_on_loop(function))
         return;
+    misuse = td_fetch_stream_find_misuse(*stream, TD_STEP_CLOSE);
+    if (misuse != NULL) {
+        td_misuse(function, misuse);
+        return;
+    }
     td_fetch_stream_close(*stream);
     *stream = NULL;
 }

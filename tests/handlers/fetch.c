@@ -1,5 +1,6 @@
 /* Goal: what a server of test_fetch.py does becomes an answer, or a sentence that says why not. */
 #include <stdlib.h>
+#include <string.h>
 #include <tornado/tornado.h>
 
 static const char *
@@ -280,6 +281,132 @@ misuse(td_handler *h)
     td_writef(h, "%d", refused);
 }
 
+/* ---- a stream in hands that mean it no good: what each call has said, and the answer after all */
+
+struct pranks {
+    td_handler *h;
+    td_fetch_stream *stream;
+    const char *what;
+};
+
+static const char big[16 << 20]; /* more than the kernel takes at once */
+
+static int
+produce_and_prank(td_fetch_stream *opened, void *arg)
+{
+    struct pranks *pranks = arg;
+    td_fetch_stream *mine = opened;
+    td_str data;
+
+    if (strcmp(pranks->what, "producer closes") == 0)
+        td_fetch_close(&mine);
+    if (strcmp(pranks->what, "producer reads") == 0)
+        td_writef(pranks->h, "%d %d %d ", td_fetch_head(mine) == NULL, td_fetch_is_ready(mine),
+                  td_fetch_read(mine, &data));
+    return td_fetch_write(opened, TD_STR("produced"));
+}
+
+static void
+write_big(void *arg)
+{
+    struct pranks *pranks = arg;
+    const int rc = td_fetch_write(pranks->stream, td_str_make(big, sizeof(big)));
+
+    td_writef(pranks->h, "%d ", rc);
+}
+
+static void
+ask_for_head(void *arg)
+{
+    struct pranks *pranks = arg;
+    const td_response *answer = td_fetch_head(pranks->stream);
+
+    td_writef(pranks->h, "%d ", answer != NULL ? answer->status : 0);
+}
+
+static void
+close_it(void *arg)
+{
+    struct pranks *pranks = arg;
+    td_fetch_stream *stream = pranks->stream;
+
+    td_fetch_close(&stream);
+}
+
+static void *
+close_on_a_thread(void *arg)
+{
+    struct pranks *pranks = arg;
+
+    close_it(pranks);
+    return td_fetch_is_ready(pranks->stream) ? pranks : NULL;
+}
+
+static void
+prank_before_the_head(struct pranks *pranks)
+{
+    td_future *other = NULL;
+    td_str data;
+
+    if (strcmp(pranks->what, "two write") == 0) {
+        other = td_spawn(write_big, pranks);
+        write_big(pranks);
+    } else if (strcmp(pranks->what, "two heads") == 0) {
+        td_fetch_end(pranks->stream);
+        other = td_spawn(ask_for_head, pranks);
+        td_sleep(1);
+        td_writef(pranks->h, "%d ", td_fetch_head(pranks->stream) == NULL);
+    } else if (strcmp(pranks->what, "read first") == 0) {
+        td_writef(pranks->h, "%d ", td_fetch_read(pranks->stream, &data));
+    } else if (strcmp(pranks->what, "ready first") == 0) {
+        td_fetch_write(pranks->stream, TD_STR("x"));
+        for (int i = 0; i < 50; i++, td_sleep(1))
+            if (td_fetch_write(pranks->stream, td_str_make(big, sizeof(big))) != 0 ||
+                td_fetch_is_ready(pranks->stream))
+                break;
+    } else if (strcmp(pranks->what, "timer closes") == 0) {
+        td_call_later(td_ioloop_current(), 5, close_it, pranks);
+    } else if (strcmp(pranks->what, "thread closes") == 0) {
+        td_executor_run(NULL, close_on_a_thread, pranks, NULL);
+    } else if (strcmp(pranks->what, "closed") == 0) {
+        close_it(pranks);
+        td_writef(pranks->h, "%d %d %d ", td_fetch_write(pranks->stream, TD_STR("x")),
+                  td_fetch_is_ready(pranks->stream), td_fetch_end(pranks->stream));
+    }
+    if (other != NULL)
+        td_await(other, NULL);
+}
+
+static void
+prank(td_handler *h)
+{
+    struct pranks *pranks = td_alloc(h, sizeof(*pranks));
+    const td_response *answer;
+    td_str data;
+    int n = 0;
+
+    pranks->h = h;
+    pranks->what = td_get_argument(h, "what").ptr;
+    if (strncmp(pranks->what, "producer", 8) == 0) {
+        answer = td_fetch(h, td_get_argument(h, "url").ptr,
+                          TD_FETCH(.method = "PUT", .body_producer = produce_and_prank,
+                                   .callback_arg = pranks, .request_timeout_ms = 3000));
+    } else {
+        pranks->stream = td_fetch_open(h, td_get_argument(h, "url").ptr,
+                                       TD_FETCH(.method = "PUT", .stream_body = true,
+                                                .request_timeout_ms = 3000));
+        prank_before_the_head(pranks);
+        td_fetch_end(pranks->stream);
+        answer = td_fetch_head(pranks->stream);
+        while ((n = td_fetch_read(pranks->stream, &data)) > 0)
+            ;
+    }
+    if (answer != NULL)
+        td_writef(h, "%d %d", answer->status, n);
+    else
+        td_writef(h, "%d: %s", td_error_code(h), td_error_text(h));
+}
+
 /* As the first example of the design has it. */
 static void
 relay(td_handler *h)
@@ -322,11 +449,12 @@ static const td_handler_class Forget = {.get = forget};
 static const td_handler_class Stream = {.get = stream, .flags = TD_CANCEL_ON_CLOSE};
 static const td_handler_class Duplex = {.get = duplex};
 static const td_handler_class Callbacks = {.get = callbacks};
+static const td_handler_class Prank = {.get = prank};
 static const td_handler_class Misuse = {.get = misuse};
 
 TD_PLUGIN(.name = "fetch", .version = "1.0",
           .urls = TD_URLS(TD_URL("/fetch", &Fetch), TD_URL("/several", &Several),
                           TD_URL("/forget", &Forget), TD_URL("/misuse", &Misuse),
                           TD_URL("/stream", &Stream), TD_URL("/duplex", &Duplex),
-                          TD_URL("/callbacks", &Callbacks),
+                          TD_URL("/callbacks", &Callbacks), TD_URL("/prank", &Prank),
                           TD_URL("/relay", &Relay), TD_URL("/move", &Move), TD_URL("/leak", &Leak)));

@@ -286,6 +286,32 @@ class Answers(Fetch):
             self.assertEqual(upstream.requests, [])
 
 
+    def test_a_stream_in_hands_that_mean_it_no_good(self):
+        def patient(upstream, peer, file, _):
+            chunks_of(file)
+            time.sleep(0.02)
+            peer.sendall(answer())
+
+        def early(upstream, peer, *_):
+            peer.sendall(answer())
+            upstream.over.wait(harness.DEADLINE)
+
+        refused = "-4096"
+        for what, script, expected, log in (
+                ("producer closes", patient, "200 0", "td_fetch_close: body_producer may only write"),
+                ("producer reads", patient, f"1 0 {refused} 200 0", "td_fetch_read: body_producer may only write"),
+                ("two write", patient, f"{refused} 0 200 0", "td_fetch_write: another coroutine writes"),
+                ("two heads", patient, "1 200 200 0", "td_fetch_head: another coroutine waits"),
+                ("read first", early, f"{refused} 200 0", "td_fetch_read: td_fetch_head comes first"),
+                ("ready first", early, "200 0", ""),
+                ("timer closes", patient, f"{CLOSED}: ", ""),
+                ("thread closes", patient, "200 0", "td_fetch_is_ready: called on a thread"),
+                ("closed", patient, f"1 0 1 {CLOSED}: the stream was closed", "")):
+            with self.subTest(what), Upstream(script) as upstream:
+                self.assertIn(expected, self.ask("prank", url=upstream.url, what=what).decode())
+                self.daemon.wait_log(log)
+
+
 class Failures(Fetch):
     def test_what_servers_do(self):
         chunked = OK + b"Transfer-Encoding: chunked\r\n\r\n"
