@@ -70,16 +70,23 @@ sendfile(int out, int in, off_t *offset, size_t size)
 }
 
 static int64_t clock_ahead_ns; /* of the kernel's */
+static bool clock_stands;      /* it goes on by clock_ahead_ns alone, however busy the machine is */
 
 __attribute__((visibility("default"))) int
 clock_gettime(clockid_t id, struct timespec *now)
 {
     static int (*real)(clockid_t, struct timespec *);
+    static struct timespec stood[CLOCK_TAI + 1];
     int rc;
 
     if (real == NULL)
         *(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
     rc = real(id, now);
+    if (rc == 0 && clock_stands && id >= 0 && id <= CLOCK_TAI) {
+        if (stood[id].tv_sec == 0)
+            stood[id] = *now;
+        *now = stood[id];
+    }
     now->tv_sec += (time_t)(clock_ahead_ns / TD_NS_PER_S);
     now->tv_nsec += (long)(clock_ahead_ns % TD_NS_PER_S);
     if (now->tv_nsec >= TD_NS_PER_S) {
@@ -1051,6 +1058,7 @@ START_TEST(slow_streamed_body_is_refused)
     char got[512] = "";
     int fd;
 
+    clock_stands = true;
     start();
     fd = connect_client();
     ck_assert_int_gt(write(fd, head, strlen(head)), 0);
