@@ -35,8 +35,7 @@ struct timer_entry {
 };
 
 struct td_ioloop {
-    struct ev_loop *ev;
-    ev_prepare prepare;
+    struct ev_loop *ev; /* its userdata is the loop */
     ev_idle idle;     /* active while callbacks wait, so that the poll does not */
     ev_timer alarm;   /* ends the poll for the earliest timer */
     int64_t alarm_ns; /* when it rings, at or before the earliest deadline; INT64_MAX: it is off */
@@ -54,6 +53,7 @@ struct td_ioloop {
     td_list posted;       /* their callbacks */
     bool is_closing;      /* what they post is dropped */
 
+    bool is_unprepared; /* there was a poll, or the start, since callbacks and timers were looked at */
     bool is_running;
     bool is_stopped; /* td_ioloop_stop was called and the start that it ends has not returned yet */
 };
@@ -361,7 +361,7 @@ set_alarm(td_ioloop *loop, int64_t deadline_ns)
     loop->alarm_ns = deadline_ns;
 }
 
-/* Its only purpose is to end the poll; on_prepare looks at the heap. */
+/* Its only purpose is to end the poll; prepare looks at the heap. */
 static void
 on_alarm(struct ev_loop *ev, ev_timer *watcher, int events)
 {
@@ -378,11 +378,8 @@ on_idle(struct ev_loop *ev, ev_idle *watcher, int events)
 }
 
 static void
-on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
+prepare(td_ioloop *loop)
 {
-    td_ioloop *loop = watcher->data;
-
-    (void)events;
     if (loop->timers_count > 0)
         collect_due(loop);
     if (!td_list_is_empty(&loop->callbacks))
@@ -391,18 +388,36 @@ on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
         run_due(loop);
 
     if (!td_list_is_empty(&loop->callbacks))
-        ev_idle_start(ev, &loop->idle);
+        ev_idle_start(loop->ev, &loop->idle);
     else if (ev_is_active(&loop->idle))
-        ev_idle_stop(ev, &loop->idle);
+        ev_idle_stop(loop->ev, &loop->idle);
     if (loop->timers_count > 0 && loop->heap[1].deadline_ns < loop->alarm_ns)
         set_alarm(loop, loop->heap[1].deadline_ns);
+}
+
+/*
+ * libev calls this for what is pending, at its start and after each poll, so there is time to prepare
+ * for the next one.  An ev_prepare would be pending itself, and cost a hundred instructions more.
+ */
+static void
+on_pending(struct ev_loop *ev)
+{
+    td_ioloop *loop = ev_userdata(ev);
+
+    ev_invoke_pending(ev);
+    if (loop->is_unprepared && !loop->is_stopped) {
+        loop->is_unprepared = false;
+        prepare(loop);
+    }
 }
 
 /* libev calls this when the poll returns, before it looks at what is ready. */
 static void
 on_polled(struct ev_loop *ev)
 {
-    (void)ev;
+    td_ioloop *loop = ev_userdata(ev);
+
+    loop->is_unprepared = true;
     td_clock_refresh();
 }
 
@@ -428,12 +443,12 @@ td_ioloop_watch_again(struct ev_loop *ev, ev_io *watcher, const char *what)
 static void
 start_watchers(td_ioloop *loop, int wake)
 {
-    ev_prepare_init(&loop->prepare, on_prepare);
     ev_idle_init(&loop->idle, on_idle);
     ev_timer_init(&loop->alarm, on_alarm, 0.0, 0.0);
     ev_io_init(&loop->wake, on_wake, wake, EV_READ);
-    loop->prepare.data = loop->alarm.data = loop->wake.data = loop;
-    ev_prepare_start(loop->ev, &loop->prepare);
+    loop->alarm.data = loop->wake.data = loop;
+    ev_set_userdata(loop->ev, loop);
+    ev_set_invoke_pending_cb(loop->ev, on_pending);
     ev_set_loop_release_cb(loop->ev, NULL, on_polled);
     ev_io_start(loop->ev, &loop->wake);
 }
@@ -523,7 +538,7 @@ td_ioloop_start(td_ioloop *loop)
         return TD_EINVAL;
     }
     if (!loop->is_stopped) {
-        loop->is_running = true;
+        loop->is_running = loop->is_unprepared = true;
         ev_now_update(loop->ev);
         td_clock_refresh();
         td_coroutines_look_for_cxx();

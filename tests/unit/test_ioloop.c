@@ -412,6 +412,35 @@ START_TEST(a_stop_before_the_start_makes_the_start_return_at_once)
 END_TEST
 
 static void
+post_and_stop(struct ev_loop *ev, ev_io *watcher, int events)
+{
+    on_pipe(ev, watcher, events);
+    post(watcher->data);
+    td_ioloop_stop(loop);
+}
+
+START_TEST(what_was_posted_at_a_stop_waits_for_the_next_start)
+{
+    struct noted a = noted_of('a');
+    ev_io watcher;
+    int fds[2];
+
+    ck_assert_int_eq(pipe(fds), 0);
+    ck_assert_int_eq(write(fds[1], "x", 1), 1);
+    ev_io_init(&watcher, post_and_stop, fds[0], EV_READ);
+    watcher.data = &a;
+    ev_io_start(td_ioloop_ev(loop), &watcher);
+    run();
+    ck_assert_str_eq(notes, "d");
+    a.then = stop_too;
+    run();
+    ck_assert_str_eq(notes, "da");
+    close(fds[0]);
+    close(fds[1]);
+}
+END_TEST
+
+static void
 start_again(void *arg)
 {
     *(int *)arg = td_ioloop_start(loop);
@@ -458,6 +487,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, deadlines_expire_in_time_unless_stopped_or_moved);
     tcase_add_test(tcase, a_duration_of_nought_is_never);
     tcase_add_test(tcase, a_stop_before_the_start_makes_the_start_return_at_once);
+    tcase_add_test(tcase, what_was_posted_at_a_stop_waits_for_the_next_start);
     tcase_add_test(tcase, a_start_while_it_runs_is_refused);
     tcase_add_test(tcase, a_thread_has_one_loop);
 }
