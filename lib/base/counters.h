@@ -20,9 +20,9 @@
 typedef struct td_route_counters {
     uint64_t responses[TD_STATUS_CLASSES];
     uint64_t duration_ns;                 /* of all of them together, from the complete head on */
-    uint64_t buckets[TD_LATENCY_BUCKETS]; /* how many took how long */
-    uint64_t received, sent;              /* bytes of bodies */
+    uint64_t received, sent;              /* bytes of bodies; beside what each request adds to, too */
     uint64_t slow_callbacks;              /* stretches longer than slow_callback */
+    uint64_t buckets[TD_LATENCY_BUCKETS]; /* how many took how long */
 } td_route_counters;
 
 /* What the connection is doing when the loop leaves it. */

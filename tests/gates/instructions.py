@@ -14,7 +14,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 import harness  # noqa: E402
 
-LIMIT = 3450
+LIMIT = 3150
 REQUESTS = 2000
 REQUEST = b"GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1:8888\r\n\r\n"
 
