@@ -9,13 +9,15 @@
  * A request is straight-line code: choose an upstream, send it what the client has sent, send the
  * client what it answers.  Both ways go on at once, piece by piece, and as fast as the slower side
  * takes them.  Each message is taken apart and framed anew, so what one side could understand in two
- * ways does not reach the other: hop-by-hop fields, and those that Connection names, end here.
+ * ways does not reach the other: hop-by-hop fields, and those that Connection names, end here.  A path
+ * with a segment ".." is answered 400: it would lead out of the mount.
  *
  * An upstream that fails max_fails times in fail_timeout is left alone for fail_timeout, unless there
  * is no other; each worker counts for itself.  A request goes to the next upstream when the one it was
  * meant for has not got any of it, or when a second time does no harm: an idempotent method, all of
  * its body at hand, nothing answered.
  */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -172,6 +174,23 @@ note_success(struct upstream *upstream)
 
 /* ---- fields that are not passed on */
 
+/* To applications that make variables of them (CGI, WSGI) an underscore is a hyphen. */
+static bool
+begins_as(const char *name, const char *wanted, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (tolower((unsigned char)(name[i] == '_' ? '-' : name[i])) !=
+            tolower((unsigned char)wanted[i]))
+            return false;
+    return true;
+}
+
+static bool
+is_called(const char *name, const char *wanted)
+{
+    return begins_as(name, wanted, strlen(wanted) + 1);
+}
+
 /* RFC 9110 section 7.6.1, and how the message is framed: each connection has its own. */
 static bool
 is_hop_by_hop(const char *name)
@@ -181,7 +200,7 @@ is_hop_by_hop(const char *name)
         "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (strcasecmp(name, names[i]) == 0)
+        if (is_called(name, names[i]))
             return true;
     return false;
 }
@@ -215,8 +234,8 @@ is_named_by_connection(const td_header_line *lines, size_t count, const char *na
 static bool
 is_x_forwarded(const char *name)
 {
-    return strncasecmp(name, "X-Forwarded-", strlen("X-Forwarded-")) == 0 ||
-           strcasecmp(name, "X-Real-IP") == 0 || strcasecmp(name, "X-Scheme") == 0;
+    return begins_as(name, "X-Forwarded-", strlen("X-Forwarded-")) ||
+           is_called(name, "X-Real-IP") || is_called(name, "X-Scheme");
 }
 
 /* ---- the head of the request */
@@ -231,15 +250,15 @@ is_passed(const struct relay *relay, const td_header_line *lines, size_t count, 
     const enum telling x_forwarded = relay->gateway->x_forwarded;
     const enum telling forwarded = relay->gateway->forwarded;
 
-    if (is_hop_by_hop(name) || strcasecmp(name, "Host") == 0 || strcasecmp(name, "Expect") == 0 ||
+    if (is_hop_by_hop(name) || is_called(name, "Host") || is_called(name, "Expect") ||
         is_named_by_connection(lines, count, name))
         return false;
     if (!relay->settings->underscores && strchr(name, '_') != NULL)
         return false;
     if (is_x_forwarded(name))
         return x_forwarded == TELL_PASS ||
-               (x_forwarded == TELL_ADD && strcasecmp(name, "X-Forwarded-For") != 0);
-    return strcasecmp(name, "Forwarded") != 0 || forwarded == TELL_PASS;
+               (x_forwarded == TELL_ADD && !is_called(name, "X-Forwarded-For"));
+    return !is_called(name, "Forwarded") || forwarded == TELL_PASS;
 }
 
 struct lines {
@@ -253,13 +272,14 @@ add_line(struct lines *lines, const char *name, const char *value)
     lines->items[lines->count++] = (td_header_line){name, value};
 }
 
-/* In place of what the client may say of it where that counts. */
+/* Where what the client says of it counts, that went along; unless its Connection named that, too. */
 static void
-tell_unless_told(const struct relay *relay, struct lines *lines, const char *name, td_str value)
+tell_unless_told(struct lines *lines, const char *name, td_str value)
 {
-    if (relay->gateway->x_forwarded != TELL_ADD ||
-        td_str_is_null(td_request_header(relay->h, name)))
-        add_line(lines, name, value.ptr);
+    for (size_t i = 0; i < lines->count; i++)
+        if (is_called(lines->items[i].name, name))
+            return;
+    add_line(lines, name, value.ptr);
 }
 
 static void
@@ -273,8 +293,23 @@ add_x_forwarded(const struct relay *relay, struct lines *lines)
     add_line(lines, "X-Forwarded-For",
              is_first ? address.ptr
                       : td_sprintf(h, "%.*s, %.*s", TD_STR_FMT(before), TD_STR_FMT(address)).ptr);
-    tell_unless_told(relay, lines, "X-Forwarded-Proto", td_request_scheme(h));
-    tell_unless_told(relay, lines, "X-Forwarded-Host", td_request_host(h));
+    tell_unless_told(lines, "X-Forwarded-Proto", td_request_scheme(h));
+    tell_unless_told(lines, "X-Forwarded-Host", td_request_host(h));
+}
+
+/* RFC 9110 section 5.6.4: what is put behind a string that does not end would be inside it. */
+static bool
+ends_its_strings(td_str value)
+{
+    bool is_inside = false;
+
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.ptr[i] == '"')
+            is_inside = !is_inside;
+        else if (value.ptr[i] == '\\' && is_inside)
+            i++;
+    }
+    return !is_inside;
 }
 
 /* RFC 7239 section 4: an address of IPv6 has brackets, and with them quotes. */
@@ -289,7 +324,8 @@ add_forwarded(const struct relay *relay, struct lines *lines)
     const td_str node = is_unix ? TD_STR("unknown")
                         : is_v6 ? td_sprintf(h, "\"[%.*s]\"", TD_STR_FMT(address))
                                 : address;
-    const bool is_first = relay->gateway->forwarded == TELL_SET || td_str_is_null(before);
+    const bool is_first = relay->gateway->forwarded == TELL_SET || td_str_is_null(before) ||
+                          !ends_its_strings(before);
 
     add_line(lines, "Forwarded",
              td_sprintf(h, "%.*s%sfor=%.*s;host=\"%.*s\";proto=%.*s", TD_STR_FMT(is_first ? TD_STR("") : before),
@@ -320,6 +356,44 @@ make_headers(struct relay *relay)
         add_forwarded(relay, &lines);
     relay->headers = lines.items;
     relay->headers_count = lines.count;
+}
+
+/* The next byte, which may be written as %XX. */
+static char
+take_byte(const char **at, const char *end)
+{
+    char hex[3] = "";
+
+    if (**at != '%' || end - *at < 3)
+        return *(*at)++;
+    memcpy(hex, *at + 1, 2);
+    *at += 3;
+    return (char)strtol(hex, NULL, 16);
+}
+
+/*
+ * True when a segment is "..", which leads an upstream that resolves it out of the mount (RFC 3986
+ * section 6.2.2.3: clients do that before they ask).  Some take %2F or a backslash for a slash, and some
+ * end a segment at a semicolon.
+ */
+static bool
+climbs(td_str path)
+{
+    enum { DOTS_MAX = 3 }; /* or some other byte */
+    const char *at = path.ptr, *const end = path.ptr + path.len;
+    int dots = 0;
+
+    while (at < end) {
+        const char c = take_byte(&at, end);
+
+        if ((c == '/' || c == '\\' || c == ';') && dots == 2)
+            return true;
+        if (c == '/' || c == '\\')
+            dots = 0;
+        else
+            dots = c == '.' && dots < DOTS_MAX ? dots + 1 : DOTS_MAX;
+    }
+    return dots == 2;
 }
 
 /* The URL of the request at that upstream; its path is passed as it came. */
@@ -580,6 +654,8 @@ run(td_handler *h)
         .h = h, .settings = td_settings(h), .gateway = td_state(h)};
     td_response *answer;
 
+    if (climbs(td_request_path(h)))
+        td_raise(h, 400, "the path has a segment ..");
     find_body(&relay);
     read_small_body(&relay);
     make_headers(&relay);

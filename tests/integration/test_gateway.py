@@ -76,13 +76,13 @@ class Requests(unittest.TestCase):
 
     def test_what_is_passed_and_what_is_not(self):
         seen = self.relayed(
-            "GET /a%20b/../c?d=%2F&e HTTP/1.1\r\nHost: shop.example:81\r\nAccept: x\r\nX-Two: 1\r\nX-Two: 2\r\n"
+            "GET /a%20b/./c?d=%2F/../&e HTTP/1.1\r\nHost: shop.example:81\r\nAccept: x\r\nX-Two: 1\r\nX-Two: 2\r\n"
             "Connection: close, X-Mine, X-Two-And\r\nX-Mine: hop\r\nX-Two-And: hop\r\nKeep-Alive: 5\r\nTE: trailers\r\n"
             "Proxy-Connection: x\r\nProxy-Authorization: x\r\nTrailer: x\r\nUpgrade: h2c\r\nCookie: a=b\r\n"
             "X_Forwarded_For: 6.6.6.6\r\nX-Forwarded-For: 6.6.6.6\r\nX-Real-Ip: 6.6.6.6\r\nX-Scheme: https\r\n"
             "X-Forwarded-Proto: https\r\nX-Forwarded-Prefix: /x\r\nForwarded: for=6.6.6.6\r\n\r\n")
         self.assertEqual(seen.decode().split("\r\n"), [
-            "GET /a%20b/../c?d=%2F&e HTTP/1.1", "Host: shop.example:81", "Accept: x", "X-Two: 1", "X-Two: 2",
+            "GET /a%20b/./c?d=%2F/../&e HTTP/1.1", "Host: shop.example:81", "Accept: x", "X-Two: 1", "X-Two: 2",
             "Cookie: a=b", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http",
             "X-Forwarded-Host: shop.example:81", "", ""])
 
@@ -108,6 +108,26 @@ class Requests(unittest.TestCase):
                 seen = self.relayed("GET /shop/a HTTP/1.1\r\nHost: x\r\n\r\n", keys + "\nmount = /shop")
                 self.assertTrue(seen.startswith(f"GET {first} HTTP/1.1\r\n".encode()), seen)
                 self.assertIn(f"Host: {host or self.name}\r\n".encode(), seen)
+
+    def test_no_way_out_of_the_mount(self):
+        with Upstream(echo) as upstream, gateway(upstream, keys="mount = /shop") as daemon:
+            for path in ("..", "../x", "a/../x", ".%2e/x", "%2E%2e", "..%2fx", "a%2F..%2fx", "..%5cx", "..\\x",
+                         "..;a/x", "..%3b/x", "a/..;", "//../x"):
+                self.assertEqual(daemon.get("/shop/" + path).status, 400, path)
+            self.assertEqual(upstream.requests, [])
+            for path in ("...", "a..", "..a/x", "a;..", ".", "%252e%252e/x", "x?../..", ";../x"):
+                self.assertEqual(daemon.get("/shop/" + path).status, 200, path)
+
+    def test_what_only_looks_like_ours(self):
+        """Fields that applications take for those that we set or that end here."""
+        seen = self.relayed("GET / HTTP/1.1\r\nHost: x\r\nX_Forwarded_For: 6.6.6.6\r\nX_Real-IP: 6.6.6.6\r\nContent_Length: 9\r\n"
+                            "Transfer_Encoding: chunked\r\nX_Y: z\r\n\r\n", "underscores = on")
+        self.assertEqual(lines_of(seen), ["Host: x", "X_Y: z", "X-Forwarded-For: 127.0.0.1",
+                                          "X-Forwarded-Proto: http", "X-Forwarded-Host: x"])
+        seen = self.relayed("GET / HTTP/1.1\r\nHost: x\r\nConnection: X-Forwarded-Proto\r\nX-Forwarded-Proto: https\r\n"
+                            'Forwarded: for="\\"\r\n\r\n', "x_forwarded = add\nforwarded = add")
+        self.assertEqual(lines_of(seen), ["Host: x", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http",
+                                          "X-Forwarded-Host: x", 'Forwarded: for=127.0.0.1;host="x";proto=http'])
 
     def test_methods(self):
         with Upstream(echo) as upstream, gateway(upstream) as daemon, daemon.connect() as conn:
