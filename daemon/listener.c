@@ -183,7 +183,7 @@ open_sockets(struct listener *listener, const td_listener_settings *settings, si
 }
 
 static char *
-make_url(const struct sockaddr_storage *bound, const char *text)
+make_url(const struct sockaddr_storage *bound, const char *scheme, const char *text)
 {
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)bound;
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)bound;
@@ -193,20 +193,29 @@ make_url(const struct sockaddr_storage *bound, const char *text)
         return td_xstrdup(text);
     if (bound->ss_family == AF_INET) {
         inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
-        snprintf(url, sizeof(url), "http://%s:%u", host, ntohs(v4->sin_port));
+        snprintf(url, sizeof(url), "%s://%s:%u", scheme, host, ntohs(v4->sin_port));
     } else {
         inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
-        snprintf(url, sizeof(url), "http://[%s]:%u", host, ntohs(v6->sin6_port));
+        snprintf(url, sizeof(url), "%s://[%s]:%u", scheme, host, ntohs(v6->sin6_port));
     }
     return td_xstrdup(url);
 }
 
+/* A reload may have given it a protocol, or taken it away. */
 static void
-find_bound(struct listener *listener)
+set_url(struct listener *listener, const td_listener_settings *settings)
+{
+    free(listener->url);
+    listener->url = make_url(&listener->bound, settings->protocol != NULL ? "tcp" : "http",
+                             listener->address);
+}
+
+static void
+find_bound(struct listener *listener, const td_listener_settings *settings)
 {
     listener->bound_len = sizeof(listener->bound);
     getsockname(listener->fds[0], (struct sockaddr *)&listener->bound, &listener->bound_len);
-    listener->url = make_url(&listener->bound, listener->address);
+    set_url(listener, settings);
 }
 
 /* Those of a unit or of the store; with reuseport all of them, since connections wait in each. */
@@ -251,7 +260,7 @@ listener_open(const td_listener_settings *settings, size_t workers_count, struct
     rc = open_sockets(listener, settings, listener->reuseport ? workers_count : 1, err);
     if (rc < 0)
         goto fail;
-    find_bound(listener);
+    find_bound(listener, settings);
     *out = listener;
     return 0;
 
@@ -271,7 +280,7 @@ listener_adopt(const td_listener_settings *settings, const int *fds, size_t fds_
     listener->fds = td_xcalloc(fds_count, sizeof(*fds));
     memcpy(listener->fds, fds, fds_count * sizeof(*fds));
     listener->fds_count = fds_count;
-    find_bound(listener);
+    find_bound(listener, settings);
     return listener;
 }
 
@@ -285,6 +294,7 @@ listener_adapt(struct listener *listener, const td_listener_settings *settings,
         return td_err_set(err, TD_ECONFIG,
                           "[listen:%s]: reuseport of a listener in use changes with a restart only",
                           settings->name);
+    set_url(listener, settings);
     if (path != NULL && chmod(path, (mode_t)settings->mode) < 0)
         return td_err_errno(err, "listen %s: mode", settings->address);
     for (size_t i = 0; i < listener->fds_count; i++) {

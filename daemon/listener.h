@@ -15,7 +15,7 @@
 struct listener {
     char *name;    /* of its section when it was opened */
     char *address; /* as the setting has it: a reload that has it again keeps the socket */
-    char *url;     /* "http://127.0.0.1:8888", the port as it came out */
+    char *url;     /* "http://127.0.0.1:8888", the port as it came out; tcp: where it has a protocol */
     struct sockaddr_storage bound; /* the address that the first socket really got */
     socklen_t bound_len;
     int *fds;
