@@ -10,6 +10,7 @@
 #include "io/tls.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
@@ -146,6 +147,39 @@ fail_file(td_err *err, const char *what, const char *path)
                       reason != NULL ? reason : "it cannot be used");
 }
 
+/* Whether `openssl rehash` has been there: names of 8 hexadecimal digits, a dot and a number. */
+static bool
+is_rehashed(const char *path)
+{
+    DIR *directory = opendir(path);
+    const struct dirent *entry;
+    bool found = false;
+
+    if (directory == NULL)
+        return false;
+    while (!found && (entry = readdir(directory)) != NULL)
+        found = strspn(entry->d_name, "0123456789abcdef") == 8 && strcmp(entry->d_name + 8, ".0") == 0;
+    closedir(directory);
+    return found;
+}
+
+/*
+ * The file of all that the system trusts takes tens of milliseconds to read, in which the worker stands
+ * still; a directory gives each CA when it is asked for.  Who names a file in the environment means it.
+ */
+static void
+trust_system(SSL_CTX *ctx)
+{
+    const char *directory = getenv(X509_get_default_cert_dir_env());
+
+    if (directory == NULL)
+        directory = X509_get_default_cert_dir();
+    if (getenv(X509_get_default_cert_file_env()) == NULL && is_rehashed(directory))
+        SSL_CTX_set_default_verify_dir(ctx);
+    else
+        SSL_CTX_set_default_verify_paths(ctx);
+}
+
 static int
 trust(SSL_CTX *ctx, const char *path, td_err *err)
 {
@@ -153,7 +187,7 @@ trust(SSL_CTX *ctx, const char *path, td_err *err)
     int rc;
 
     if (path == NULL) {
-        SSL_CTX_set_default_verify_paths(ctx);
+        trust_system(ctx);
         return 0;
     }
     rc = stat(path, &status) == 0 && S_ISDIR(status.st_mode)

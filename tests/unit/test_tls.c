@@ -54,6 +54,39 @@ START_TEST(the_same_options_have_the_same_context)
 }
 END_TEST
 
+static bool
+is_trusted(SSL *ssl)
+{
+    X509_STORE *store = SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl));
+    X509_STORE_CTX *judge = X509_STORE_CTX_new();
+    const bool is_filled = sk_X509_OBJECT_num(X509_STORE_get0_objects(store)) > 0;
+
+    X509_STORE_CTX_init(judge, store, SSL_CTX_get0_certificate(tls_peer_ctx), NULL);
+    const bool is_good = X509_verify_cert(judge) == 1;
+    X509_STORE_CTX_free(judge);
+    ck_assert(!is_filled);
+    return is_good;
+}
+
+/* A context that reads all of the system's CAs would hold the loop for tens of milliseconds. */
+START_TEST(authorities_of_the_system_are_read_when_they_are_asked_for)
+{
+    char directory[] = "/tmp/test-tls-XXXXXX", link[64];
+
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    snprintf(link, sizeof(link), "%s/%08lx.0", directory,
+             X509_subject_name_hash(SSL_CTX_get0_certificate(tls_peer_ctx)));
+    ck_assert_int_eq(symlink(tls_peer_file, link), 0);
+    ck_assert_int_eq(setenv("SSL_CERT_DIR", directory, 1), 0);
+    unsetenv("SSL_CERT_FILE");
+    SSL *ssl = connect_with((td_ssl_options){0}, "localhost");
+    ck_assert(is_trusted(ssl));
+    td_tls_free(ssl);
+    unlink(link);
+    rmdir(directory);
+}
+END_TEST
+
 START_TEST(only_so_many_contexts_are_kept)
 {
     SSL *first = connect_with((td_ssl_options){.ca_certs = tls_peer_file}, "localhost"), *again;
@@ -332,6 +365,7 @@ fill_tests(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, open_pair, close_pair);
     tcase_add_test(tcase, the_same_options_have_the_same_context);
+    tcase_add_test(tcase, authorities_of_the_system_are_read_when_they_are_asked_for);
     tcase_add_test(tcase, only_so_many_contexts_are_kept);
     ADD_TABLE(tcase, names_are_asked_for_and_numbers_are_not, hosts);
     ADD_TABLE(tcase, what_cannot_be_used_is_told, unusable);
