@@ -117,6 +117,22 @@ fail(td_fetch_stream *f, int error, const char *format, ...)
     return error;
 }
 
+/* With whom: whoever reads the log may not have the source. */
+static int
+fail_connecting(td_fetch_stream *f, int error, const char *text)
+{
+    const td_origin *to = &f->origin;
+
+    if (error == TD_ENOTFOUND)
+        text = "there is no such host";
+    if (to->unix_socket != NULL)
+        return fail(f, error, "connecting to unix:%s: %s", to->unix_socket, text);
+    if (to->proxy_host != NULL)
+        return fail(f, error, "connecting to the proxy %s:%u: %s", to->proxy_host,
+                    (unsigned)to->proxy_port, text);
+    return fail(f, error, "connecting to %s:%u: %s", to->host, (unsigned)to->port, text);
+}
+
 /* A wait has ended badly; in words, when there are more than those of the number. */
 static int
 fail_saying(td_fetch_stream *f, int error, const char *text)
@@ -132,7 +148,6 @@ fail_saying(td_fetch_stream *f, int error, const char *text)
     };
     static const char *const doing[] = {
         [TD_FETCH_QUEUED] = "waiting for others",
-        [TD_FETCH_CONNECT] = "connecting",
         [TD_FETCH_PROXY] = "proxy",
         [TD_FETCH_TLS] = "TLS handshake",
         [TD_FETCH_SEND] = "sending the request",
@@ -143,6 +158,8 @@ fail_saying(td_fetch_stream *f, int error, const char *text)
 
     if (error == TD_ETIMEDOUT)
         return fail(f, error, "%s", late[phase]);
+    if (phase == TD_FETCH_CONNECT)
+        return fail_connecting(f, error, text);
     return fail(f, error, "%s: %s", doing[phase], text);
 }
 
@@ -367,7 +384,7 @@ check_url(td_fetch_stream *f)
     const td_fetch_options *o = f->options;
 
     if (!td_uri_parse(f->url, &f->uri))
-        return fail(f, TD_EINVAL, "not an http URL");
+        return fail(f, TD_EINVAL, "not an http URL: %.*s", TD_STR_FMT(f->url));
     if (o->proxy_host != NULL && (o->proxy_port == 0 || o->unix_socket != NULL))
         return fail(f, TD_EINVAL, "a proxy without a port, or for a unix socket");
     f->origin = (td_origin){.is_https = f->uri.is_https,

@@ -278,7 +278,7 @@ class Answers(Fetch):
             self.assertEqual(self.ask("relay"), b"slowly")
             self.assertIn(b"GET /slow HTTP/1.1\r\nHost: 127.0.0.1:9000\r\n", upstream.requests[0])
         self.assertEqual(self.daemon.get("/relay").status, 502)
-        self.daemon.wait_log("upstream: connecting: Connection refused")
+        self.daemon.wait_log("upstream: connecting to 127.0.0.1:[0-9]+: Connection refused")
 
     def test_misuse(self):
         with Upstream(says(answer())) as upstream:
@@ -388,7 +388,7 @@ class Failures(Fetch):
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             url = "http://127.0.0.1:%d/" % unused.getsockname()[1]
-            self.assertEqual(self.fetch(url), "-111: connecting: Connection refused")
+            self.assertEqual(self.fetch(url), f"-111: connecting to {url[7:-1]}: Connection refused")
             unused.listen(0)
             fillers = [socket.socket() for _ in range(4)]
             for filler in fillers:
@@ -398,7 +398,7 @@ class Failures(Fetch):
             self.assertEqual(self.fetch(url, ms=200), "-4100: Timeout while connecting")
             for filler in fillers:
                 filler.close()
-        self.assertIn("connecting: No such file", self.fetch("http://x/", unix="/nowhere/at/all"))
+        self.assertIn("connecting to unix:/nowhere/at/all: No such file", self.fetch("http://x/", unix="/nowhere/at/all"))
 
     def test_the_client_leaves(self):
         """A class with TD_CANCEL_ON_CLOSE: its request to the server ends with it."""

@@ -344,8 +344,8 @@ class Faults(unittest.TestCase):
             name = "127.0.0.1:%d" % unused.getsockname()[1]
             with gateway(name, "unix:/nowhere/at/all", keys="tries = 2") as daemon:
                 self.assertEqual(daemon.get("/").status, 502)
-                daemon.wait_log(f"upstream {name}: connecting: Connection refused; unix:/nowhere/at/all is next")
-                daemon.wait_log("upstream unix:/nowhere/at/all: connecting: No such file")
+                daemon.wait_log(f"connecting to {name}: Connection refused; unix:/nowhere/at/all is next")
+                daemon.wait_log("connecting to unix:/nowhere/at/all: No such file")
 
     def test_too_many_wait(self):
         with Upstream(says(b"", then_waits=True)) as upstream, \

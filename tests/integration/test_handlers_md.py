@@ -263,7 +263,7 @@ class HandlersMd(unittest.TestCase):
                 conn.received += conn.socket.recv(100)
             self.assertEqual(conn.received, b"Who are you?\nHello, Jack\n")
         self.assertEqual(self.daemon.get("/relay").status, 502)
-        self.daemon.wait_log("upstream: connecting: Connection refused")
+        self.daemon.wait_log("upstream: connecting to 127.0.0.1:[0-9]+: Connection refused")
         self.assertEqual(self.styled(), (b"p { color: red }", "max-age=315360000"))
         self.assertEqual(self.streamed("PUT", "/checksum", b"foobar"), b"85944171f73967e8\n")
         self.assertEqual(self.streamed("POST", "/lines", rows), b"100000 lines\n")
