@@ -141,8 +141,9 @@ print_findings(const struct generation *generation, enum action action)
         print_protocols(generation->configuration);
         print_metrics(manifest);
     } else
-        printf("settings and handlers are good: %zu handlers, %zu routes\n",
-               manifest->instances_count, manifest->routes_count);
+        printf("settings and handlers are good: %zu handler%s, %zu route%s\n",
+               manifest->instances_count, manifest->instances_count == 1 ? "" : "s",
+               manifest->routes_count, manifest->routes_count == 1 ? "" : "s");
 }
 
 int

@@ -150,9 +150,10 @@ load(struct examination *x)
         puts(err.text);
         return;
     }
-    printf("%s: handler %s %s, built for ABI %u.%u, %zu routes\n", x->path, plugin->name,
+    const size_t routes = count_routes(plugin->urls);
+    printf("%s: handler %s %s, built for ABI %u.%u, %zu route%s\n", x->path, plugin->name,
            plugin->version != NULL ? plugin->version : "of no version", plugin->abi_major,
-           plugin->abi_minor, count_routes(plugin->urls));
+           plugin->abi_minor, routes, routes == 1 ? "" : "s");
 }
 
 TD_NORETURN static void

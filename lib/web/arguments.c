@@ -242,7 +242,8 @@ td_path_argument(td_handler *h, const char *name)
     for (unsigned i = 0; spec->names != NULL && i < spec->groups_count; i++)
         if (strcmp(spec->names[i], name) == 0)
             return h->match->args[i];
-    td_handler_misuse(h, "td_path_argument", "the pattern has no group of that name");
+    td_handler_misuse(h, "td_path_argument",
+                      td_sprintf(h, "the pattern has no group %s", name).ptr);
     return none;
 }
 

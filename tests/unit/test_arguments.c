@@ -489,7 +489,7 @@ START_TEST(path_arguments_are_found_by_name_and_by_place)
     act = ask_path;
     x = web_get("/path/a%20b+c/7");
     ck_assert_str_eq(x->body, "a b+c|7|a b+c");
-    ck_assert(strstr(web_log(), "Act: td_path_argument: the pattern has no group of that name"));
+    ck_assert(strstr(web_log(), "Act: td_path_argument: the pattern has no group three"));
     web_done(x);
     x = web_get("/path//");
     ck_assert_str_eq(x->body, "|null|");
