@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/arena.h"
+#include "base/ini.h"
 #include "base/settings.h"
 #include "daemon/controlsocket.h"
 
@@ -16,15 +17,61 @@
 
 /* ---- the way there */
 
+/* Paths are relative to the file that they stand in. */
+static const char *
+beside_file(td_arena *arena, const td_ini_entry *entry)
+{
+    const char *file = entry->source.file, *slash = strrchr(file, '/');
+
+    if (entry->value[0] == '/' || slash == NULL || strcmp(entry->value, "off") == 0)
+        return entry->value;
+    return td_arena_sprintf(arena, "%.*s%s", (int)(slash + 1 - file), file, entry->value).ptr;
+}
+
+/*
+ * A mistake elsewhere in the settings is no reason not to ask: the daemon goes on with those that it has
+ * read.  False: they do not say where it is.
+ */
+static bool
+find_despite_mistake(td_arena *arena, const struct options *options, const char **path_out)
+{
+    static const char key[] = "tornadod.control=";
+    td_configuration configuration = {.tornadod = {.control = NULL}};
+    const char **control = &configuration.tornadod.control;
+    td_ini ini;
+    td_err mistake;
+
+    if (options->path == NULL)
+        return false;
+    td_ini_init(&ini, arena);
+    td_ini_read_file(&ini, options->path, &mistake); /* up to a line that is none */
+    const td_ini_section *section = td_ini_find_section(&ini, "tornadod");
+    const td_ini_entry *entry = section != NULL ? td_ini_find(section, "control") : NULL;
+    if (entry != NULL)
+        *control = beside_file(arena, entry);
+    for (size_t i = 0; i < options->overrides_count; i++)
+        if (strncmp(options->overrides[i], key, sizeof(key) - 1) == 0)
+            *control = options->overrides[i] + sizeof(key) - 1;
+    *path_out = controlsocket_path(arena, &configuration, options->path);
+    return *path_out != NULL;
+}
+
+/* mistake_out: what is wrong with the settings, if they tell where the daemon is and yet are wrong. */
 static int
-find_socket(td_arena *arena, const struct command_line *line, const char **path_out, td_err *err)
+find_socket(td_arena *arena, const struct command_line *line, const char **path_out,
+            td_err *mistake_out, td_err *err)
 {
     const td_configuration *configuration;
     const struct options *options = &line->options;
 
     if (td_settings_load(arena, options->path, options->overrides, options->overrides_count,
-                         &configuration, err) < 0)
+                         &configuration, err) < 0) {
+        if (err->code == TD_ECONFIG && find_despite_mistake(arena, options, path_out)) {
+            *mistake_out = *err;
+            return 0;
+        }
         return err->code = TD_ECONFIG;
+    }
     *path_out = controlsocket_path(arena, configuration, options->path);
     if (*path_out == NULL)
         return td_err_set(err, TD_ECLOSED, configuration->tornadod.control != NULL
@@ -116,15 +163,20 @@ client_ask(const struct command_line *line, const char *path, const char *reques
 {
     const char *ini_option = line->options.path;
     char *ini = path == NULL && ini_option != NULL ? realpath(ini_option, NULL) : NULL;
+    td_err mistake = {.code = 0};
     td_buf answer = {0};
     td_arena arena;
     int fd = -1, rc = 0;
 
     td_arena_init(&arena);
     if (path == NULL)
-        rc = find_socket(&arena, line, &path, err);
+        rc = find_socket(&arena, line, &path, &mistake, err);
     if (rc == 0)
         rc = connect_to(path, patience_s, &fd, err);
+    if (rc < 0 && mistake.code != 0) {
+        *err = mistake;
+        rc = err->code;
+    }
     if (rc < 0)
         goto done;
     rc = send_request(fd, request, argument != NULL ? argument : "", ini != NULL ? ini : "", err);

@@ -166,6 +166,21 @@ class Commands(unittest.TestCase):
             self.assertRegex(done.stderr, r"the daemon of \S+/tornadod\.ini and not that of \S+/other\.ini")
             self.assertEqual(daemon.get("/pid").status, 200)
 
+    def test_a_mistake_in_the_settings_does_not_hide_it(self):
+        mistakes = ("[log]\nnonsense = 1\n", "nonsense\n")
+        for mistake in mistakes:
+            with self.subTest(mistake), harness.Daemon(["faults"], tornadod="control = own.sock") as daemon:
+                daemon.write_ini(mistake, tornadod="control = own.sock")
+                done = harness.run("status", "-c", daemon.ini_path)
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                done = harness.run("reload", "-c", daemon.ini_path)
+                self.assertEqual(done.returncode, 1)
+                daemon.wait_log("reload failed: .*tornadod.ini:")
+                self.assertEqual(harness.run("stop", "-c", daemon.ini_path).returncode, 0)
+                done = harness.run("status", "-c", daemon.ini_path)  # nobody is there: then it is the mistake
+                self.assertEqual(done.returncode, 1)
+                self.assertRegex(done.stderr, r"tornadod\.ini:\d+: ")
+
     def test_off(self):
         with harness.Daemon(["faults"], tornadod="workers = 1\ncontrol = off") as daemon:
             done = harness.run("status", "-c", daemon.ini_path)
