@@ -158,6 +158,7 @@ daemon_arguments(struct run *run, const struct options *options, const char *lis
     }
     argv[n++] = "--set=tornadod.workers=1";
     argv[n++] = "--set=application.debug=on";
+    argv[n++] = "--set=tornadod.control=off"; /* that of the machine's own daemon is not for us */
     if (listen != NULL)
         argv[n++] = td_arena_sprintf(&run->arena, "--set=listen:run.address=%s", listen).ptr;
     for (size_t i = 0; i < options->overrides_count; i++)
