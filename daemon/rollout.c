@@ -70,6 +70,14 @@ note_outcome(bool is_good, const char *text)
     control_settle(CONTROL_EVENT_RELOAD, master.reloads, is_good ? NULL : text, is_good ? text : "");
 }
 
+/* Whoever has started it looks there, and so does `systemctl status`, not into the log. */
+static void
+tell_starter(const char *text)
+{
+    if (!td_log_is_stderr())
+        fprintf(stderr, "tornadod: %s\n", text);
+}
+
 void
 rollout_fail(int status, const char *format, ...)
 {
@@ -92,6 +100,7 @@ rollout_fail(int status, const char *format, ...)
             td_log_at(TD_LOG_ERROR, "master", "%s", err.text);
     } else {
         td_log_at(TD_LOG_CRITICAL, "master", "%s", text);
+        tell_starter(text);
         notify_send("STATUS=%s", text);
         listener_leave_stored();
         master.exit_status = status;

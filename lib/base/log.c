@@ -583,6 +583,12 @@ td_log_fd(void)
     return log_state.fd;
 }
 
+bool
+td_log_is_stderr(void)
+{
+    return log_state.target == TD_LOG_STDERR;
+}
+
 void
 td_log_set_fd(int fd)
 {

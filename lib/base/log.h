@@ -40,6 +40,8 @@ TD_PRIVATE int td_log_reopen(td_err *err);
 TD_PRIVATE int td_log_fd(void);
 TD_PRIVATE void td_log_set_fd(int fd); /* takes the descriptor over */
 
+TD_PRIVATE bool td_log_is_stderr(void); /* lines go to standard error */
+
 /* What stands in front of each line of this process: "master", "worker 2".  Copied. */
 TD_PRIVATE void td_log_set_role(const char *role);
 

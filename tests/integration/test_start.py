@@ -65,6 +65,16 @@ class Refused(unittest.TestCase):
         self.refused("--set: handlers = /nonexistent: No such file or directory",
                      "--set", "tornadod.handlers=/nonexistent", "--set", "listen:x.address=127.0.0.1:0")
 
+    def test_who_has_started_it_is_told_when_the_log_is_a_file(self):
+        keys = "pid_file = pid"
+        with harness.Daemon(["faults"], tornadod=keys) as holder:
+            holder.write_ini("[log]\ntarget = file\nfile = log\n", tornadod=keys)
+            done = harness.run("-c", holder.ini_path)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, r"^tornadod: \S+:3: pid_file \S+: another tornadod holds it\n$")
+            with open(f"{holder.folder}/log", encoding="utf-8") as file:
+                self.assertIn("another tornadod holds it", file.read())
+
     def test_the_command_line(self):
         for args in (["--nonsense"], ["nonsense"], ["-c"], ["--set", "nonsense"]):
             with self.subTest(args):
