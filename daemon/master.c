@@ -274,6 +274,24 @@ on_signals(struct ev_loop *loop, ev_io *watcher, int events)
 }
 
 static void
+on_nudge(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    uint64_t count;
+
+    if (events & EV_ERROR)
+        td_ioloop_watch_again(loop, watcher, "its nudge");
+    (void)!read(watcher->fd, &count, sizeof(count));
+}
+
+/* Watchers wait to be told that they are not watched: not until somebody else has something to say. */
+static void
+on_polling(struct ev_loop *loop)
+{
+    if (ev_pending_count(loop) > 0)
+        td_nudge(&master.nudge);
+}
+
+static void
 on_watchdog(struct ev_loop *loop, ev_timer *timer, int events)
 {
     (void)loop;
@@ -314,6 +332,9 @@ open_master(td_err *err)
     master.loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
     if (master.loop == NULL)
         return td_err_set(err, -ENOMEM, "no event loop");
+    if (td_nudge_open(master.loop, &master.nudge, on_nudge, err) < 0)
+        return err->code;
+    ev_set_loop_release_cb(master.loop, on_polling, NULL);
     seat_events_set(master.loop, &seat_events);
     notify_init();
     passed_init();
@@ -340,6 +361,7 @@ close_master(void)
     ev_timer_stop(master.loop, &master.watchdog);
     recycle_end();
     watch_close();
+    close(master.nudge.fd);
     ev_loop_destroy(master.loop);
 }
 

@@ -34,6 +34,7 @@ struct master {
     const char *ini; /* its absolute path; NULL: there is none */
     int64_t started_ns;
     struct ev_loop *loop;
+    ev_io nudge; /* ends a poll */
     ev_io signals;
     ev_timer watchdog;
 

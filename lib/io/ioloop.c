@@ -39,7 +39,7 @@ struct td_ioloop {
     ev_idle idle;     /* active while callbacks wait, so that the poll does not */
     ev_timer alarm;   /* ends the poll for the earliest timer */
     int64_t alarm_ns; /* when it rings, at or before the earliest deadline; INT64_MAX: it is off */
-    ev_io wake; /* an eventfd, since libev would not tell that it cannot watch its own */
+    ev_io wake; /* a nudge: libev would not tell that it cannot watch the descriptor of its own ev_async */
 
     td_list callbacks; /* of td_callback */
 
@@ -54,6 +54,7 @@ struct td_ioloop {
     bool is_closing;      /* what they post is dropped */
 
     bool is_unprepared; /* there was a poll, or the start, since callbacks and timers were looked at */
+    bool is_touched; /* on_polling is to be called: watchers were started since the last poll */
     bool is_running;
     bool is_stopped; /* td_ioloop_stop was called and the start that it ends has not returned yet */
 };
@@ -70,9 +71,22 @@ td_ioloop_current(void)
     return current;
 }
 
+static void on_polling(struct ev_loop *ev);
+static void on_polled(struct ev_loop *ev);
+
+/* Watchers are about to be started, so libev may have something to tell when it polls. */
+static void
+touch(td_ioloop *loop)
+{
+    if (!loop->is_touched)
+        ev_set_loop_release_cb(loop->ev, on_polling, on_polled);
+    loop->is_touched = true;
+}
+
 struct ev_loop *
 td_ioloop_ev(td_ioloop *loop)
 {
+    touch(loop);
     return loop->ev;
 }
 
@@ -88,7 +102,6 @@ drop(td_callback *callback)
 static void
 post_from_thread(td_ioloop *loop, td_callback *callback)
 {
-    const uint64_t one = 1;
     bool is_first;
 
     pthread_mutex_lock(&loop->lock);
@@ -97,7 +110,7 @@ post_from_thread(td_ioloop *loop, td_callback *callback)
         is_first = td_list_is_empty(&loop->posted);
         td_list_append(&loop->posted, &callback->link);
         if (is_first)
-            (void)!write(loop->wake.fd, &one, sizeof(one));
+            td_nudge(&loop->wake);
     }
     pthread_mutex_unlock(&loop->lock);
     if (is_closing)
@@ -411,6 +424,16 @@ on_pending(struct ev_loop *ev)
     }
 }
 
+/* libev calls this before it polls, once: watchers may wait to be told that they are not watched. */
+static void
+on_polling(struct ev_loop *ev)
+{
+    current->is_touched = false;
+    ev_set_loop_release_cb(ev, NULL, on_polled);
+    if (ev_pending_count(ev) > 0)
+        td_nudge(&current->wake);
+}
+
 /* libev calls this when the poll returns, before it looks at what is ready. */
 static void
 on_polled(struct ev_loop *ev)
@@ -434,23 +457,46 @@ td_ioloop_watch_again(struct ev_loop *ev, ev_io *watcher, const char *what)
     td_log_gated(&gate, TD_LOG_ERROR, "ioloop",
                  "the system does not watch a descriptor (%s); trying again", what);
     nanosleep(&rest, NULL);
+    if (current != NULL)
+        touch(current);
     ev_io_set(watcher, watcher->fd, watcher->events & (EV_READ | EV_WRITE));
     ev_io_start(ev, watcher);
+}
+
+void
+td_nudge(const ev_io *nudge)
+{
+    const uint64_t one = 1;
+
+    (void)!write(nudge->fd, &one, sizeof(one));
+}
+
+/* A refusal comes out of the first run, and so does what was refused out of the second. */
+int
+td_nudge_open(struct ev_loop *ev, ev_io *nudge, void (*fn)(struct ev_loop *, ev_io *, int), td_err *err)
+{
+    const int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+    if (fd < 0)
+        return td_err_errno(err, "eventfd");
+    ev_io_init(nudge, fn, fd, EV_READ);
+    ev_io_start(ev, nudge);
+    for (int i = 0; i < 3; i++)
+        ev_run(ev, EVRUN_NOWAIT);
+    return 0;
 }
 
 /* ---- life */
 
 static void
-start_watchers(td_ioloop *loop, int wake)
+start_watchers(td_ioloop *loop)
 {
     ev_idle_init(&loop->idle, on_idle);
     ev_timer_init(&loop->alarm, on_alarm, 0.0, 0.0);
-    ev_io_init(&loop->wake, on_wake, wake, EV_READ);
-    loop->alarm.data = loop->wake.data = loop;
+    loop->alarm.data = loop;
     ev_set_userdata(loop->ev, loop);
     ev_set_invoke_pending_cb(loop->ev, on_pending);
-    ev_set_loop_release_cb(loop->ev, NULL, on_polled);
-    ev_io_start(loop->ev, &loop->wake);
+    touch(loop);
 }
 
 int
@@ -463,12 +509,6 @@ td_ioloop_create(td_ioloop **out, td_err *err)
     struct ev_loop *ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (ev == NULL)
         return td_err_errno(err, "an epoll loop");
-    const int wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (wake < 0) {
-        td_err_errno(err, "eventfd");
-        ev_loop_destroy(ev);
-        return err->code;
-    }
 
     td_ioloop *loop = td_xcalloc(1, sizeof(*loop));
     loop->ev = ev;
@@ -476,7 +516,14 @@ td_ioloop_create(td_ioloop **out, td_err *err)
     td_list_init(&loop->callbacks);
     td_list_init(&loop->posted);
     pthread_mutex_init(&loop->lock, NULL);
-    start_watchers(loop, wake);
+    loop->wake.data = loop;
+    if (td_nudge_open(ev, &loop->wake, on_wake, err) < 0) {
+        ev_loop_destroy(ev);
+        pthread_mutex_destroy(&loop->lock);
+        free(loop);
+        return err->code;
+    }
+    start_watchers(loop);
     td_clock_refresh();
     current = loop;
     td_coroutines_open(loop);

@@ -39,6 +39,16 @@ TD_PRIVATE struct ev_loop *td_ioloop_ev(td_ioloop *loop);
  */
 TD_PRIVATE void td_ioloop_watch_again(struct ev_loop *ev, ev_io *watcher, const char *what);
 
+/*
+ * What ends a poll: libev finds out about such watchers just before it polls, and tells them afterwards, which
+ * may be never.  A td_ioloop sees to that itself; another loop opens a nudge before any other watcher, and
+ * has a release callback (ev_set_loop_release_cb) that nudges when ev_pending_count is not 0.  fn reads the
+ * descriptor, an eventfd, and on EV_ERROR watches again.
+ */
+TD_PRIVATE int td_nudge_open(struct ev_loop *ev, ev_io *nudge, void (*fn)(struct ev_loop *, ev_io *, int),
+                             td_err *err);
+TD_PRIVATE void td_nudge(const ev_io *nudge);
+
 /* ---- callbacks: run in the next iteration, FIFO; the node is the caller's */
 
 typedef struct td_callback {

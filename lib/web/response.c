@@ -38,11 +38,21 @@ td_response_init(td_handler *h)
     memcpy(h->inline_headers, app->default_headers, sizeof(app->default_headers));
 }
 
+static size_t response_memory; /* bytes of bodies on the heap in this worker */
+static size_t response_memory_max = SIZE_MAX;
+
+void
+td_response_configure(size_t memory_max)
+{
+    response_memory_max = memory_max;
+}
+
 static void
 release_body(td_handler *h)
 {
     if (!h->body_on_heap)
         return;
+    response_memory -= h->body_size;
     td_note_large(h->body_size);
     free(h->body);
     h->body = NULL;
@@ -248,6 +258,17 @@ td_clear(td_handler *h)
 
 /* ---- the body */
 
+/* The body is as large as that from now on.  Clients that do not read keep theirs, so there is a limit. */
+static void
+account_body(td_handler *h, size_t size)
+{
+    const size_t others = response_memory - (h->body_on_heap ? h->body_size : 0);
+
+    if (others > response_memory_max || size > response_memory_max - others)
+        td_raise(h, 503, "response_memory (%zu bytes) is used up", response_memory_max);
+    response_memory = others + size;
+}
+
 static char *
 grow_body(td_handler *h, size_t n)
 {
@@ -263,6 +284,8 @@ grow_body(td_handler *h, size_t n)
         size = max;
     if (size < h->body_len + n)
         size = h->body_len + n;
+    if (h->body_on_heap || size > BODY_IN_ARENA)
+        account_body(h, size);
     if (h->body_on_heap) {
         h->body = td_xrealloc(h->body, size);
     } else {

@@ -11,6 +11,7 @@
 #include "io/process.h"
 #include "io/resolver.h"
 #include "io/tls.h"
+#include "web/handler.h"
 
 #define HEAP_REST_MS 1000
 
@@ -60,6 +61,7 @@ td_workerloop_open(const td_configuration *configuration, td_ioloop **out, td_er
                                .queue_max = (size_t)settings->executor_queue});
     td_processes_configure((size_t)settings->max_subprocesses);
     td_compressor_configure((size_t)settings->max_compressors);
+    td_response_configure((size_t)settings->response_memory);
     td_tls_configure(settings->ca_certs);
     configure_resolver(settings);
     td_http_client_configure(

@@ -34,16 +34,24 @@ slow(td_handler *h)
     td_write_text(h, "slow");
 }
 
+static const char bytes[65536];
+
 static void
 big(td_handler *h)
 {
-    static const char bytes[65536];
 
     for (int i = 0; i < 160; i++) { /* 10 MiB */
         td_write(h, td_str_make(bytes, sizeof(bytes)));
         if (td_flush(h) != 0)
             return;
     }
+}
+
+static void
+lump(td_handler *h)
+{
+    for (int i = 0; i < 160; i++) /* 10 MiB, all in memory */
+        td_write(h, td_str_make(bytes, sizeof(bytes)));
 }
 
 /* The sanitizers are not to find these: a real crash is wanted. */
@@ -177,7 +185,7 @@ block(td_handler *h)
 
 TD_PLUGIN(.name = "faults", .version = "1.0",
           .urls = TD_URLS(TD_URL("/pid", CLASS(pid)), TD_URL("/slow", CLASS(slow)),
-                          TD_URL("/big", CLASS(big)), TD_URL("/segv", CLASS(segv)),
+                          TD_URL("/big", CLASS(big)), TD_URL("/lump", CLASS(lump)), TD_URL("/segv", CLASS(segv)),
                           TD_URL("/later", CLASS(later)), TD_URL("/after-wait", CLASS(after_wait)),
                           TD_URL("/abort", CLASS(call_abort)), TD_URL("/exit", CLASS(call_exit)),
                           TD_URL("/divide", CLASS(divide)), TD_URL("/overflow", CLASS(overflow)),
