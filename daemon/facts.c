@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "base/escape.h"
 #include "daemon/master_internal.h"
-#include "daemon/scoreboard.h"
 #include "daemon/status.h"
 
 /* ---- pieces of JSON: members begin with a comma, but the first one of an object */
@@ -72,20 +71,31 @@ state_of_seat(const struct seat *seat)
     return seat->ready ? "ready" : "starting";
 }
 
+/* As metrics has it: a worker that was adopted writes to no slot of ours. */
+static int64_t
+requests_of(const struct status *status, const struct seat *seat)
+{
+    for (size_t i = 0; seat->pid != 0 && i < status->workers_count; i++) {
+        if (status->workers[i].is.pid == seat->pid)
+            return (int64_t)status_sum(status->workers[i].responses, TD_STATUS_CLASSES);
+    }
+    return 0;
+}
+
 static void
-put_worker(td_buf *out, const struct seat *seat)
+put_worker(td_buf *out, const struct seat *seat, const struct status *status)
 {
     td_buf_printf(out, "{\"number\":%u", seat->number);
     put_number(out, "pid", seat->pid);
     put_next_string(out, "state", state_of_seat(seat));
     put_seconds_since(out, seat->pid != 0 ? seat->spawned_ns : td_clock_ns());
     put_number(out, "restarts", seat->lives > 0 ? seat->lives - 1 : 0);
-    put_number(out, "requests", seat->slot != NULL ? (int64_t)seat->slot->requests : 0);
+    put_number(out, "requests", requests_of(status, seat));
     td_buf_append(out, TD_STR("}"));
 }
 
 static void
-put_workers(td_buf *out, const struct generation *generation)
+put_workers(td_buf *out, const struct generation *generation, const struct status *status)
 {
     bool is_first = true;
 
@@ -93,7 +103,7 @@ put_workers(td_buf *out, const struct generation *generation)
     GENERATION_EACH(seat, generation) {
         put_comma(out, is_first);
         is_first = false;
-        put_worker(out, seat);
+        put_worker(out, seat, status);
     }
     td_buf_append(out, TD_STR("]"));
 }
@@ -136,18 +146,19 @@ put_handlers(td_buf *out, const struct generation *generation)
 /* ---- generations */
 
 static void
-put_generation(td_buf *out, const struct generation *generation, const char *state)
+put_generation(td_buf *out, const struct generation *generation, const char *state,
+               const struct status *status)
 {
     td_buf_printf(out, "{\"number\":%u", generation->number);
     put_next_string(out, "state", state);
     put_number(out, "workers_wanted", (int64_t)generation->seats_count);
-    put_workers(out, generation);
+    put_workers(out, generation, status);
     put_handlers(out, generation);
     td_buf_append(out, TD_STR("}"));
 }
 
 static void
-put_generations(td_buf *out)
+put_generations(td_buf *out, const struct status *status)
 {
     const struct generation *last = NULL;
 
@@ -155,16 +166,16 @@ put_generations(td_buf *out)
     TD_LIST_FOREACH (link, &master.draining) {
         put_comma(out, last == NULL);
         last = TD_CONTAINER_OF(link, struct generation, link);
-        put_generation(out, last, "draining");
+        put_generation(out, last, "draining", status);
     }
     if (master.current != NULL) {
         put_comma(out, last == NULL);
         last = master.current;
-        put_generation(out, last, "serving");
+        put_generation(out, last, "serving", status);
     }
     if (master.next != NULL) {
         put_comma(out, last == NULL);
-        put_generation(out, master.next, "coming");
+        put_generation(out, master.next, "coming", status);
     }
     td_buf_append(out, TD_STR("]"));
 }
@@ -219,23 +230,14 @@ state_of_master(void)
     return generation_ready(master.current) < master.current->seats_count ? "degraded" : "serving";
 }
 
-/* What is counted: status.h says what is in it. */
-static void
-put_metrics(td_buf *out)
+void
+facts_put(td_buf *out)
 {
     struct status status;
     td_arena arena;
 
     td_arena_init(&arena);
     status_take(&arena, &status);
-    td_buf_append(out, TD_STR(",\"metrics\":"));
-    status_put_json(out, &status);
-    td_arena_fini(&arena);
-}
-
-void
-facts_put(td_buf *out)
-{
     td_buf_append(out, TD_STR("{"));
     put_string(out, "version", TD_VERSION);
     put_number(out, "pid", getpid());
@@ -243,10 +245,12 @@ facts_put(td_buf *out)
     put_seconds_since(out, master.started_ns);
     put_next_string(out, "ini", master.ini);
     put_number(out, "generation", master.current != NULL ? master.current->number : 0);
-    put_number(out, "requests", (int64_t)scoreboard_requests());
+    put_number(out, "requests", (int64_t)status_sum(status.responses, TD_STATUS_CLASSES));
     put_last_reload(out);
     put_listeners(out);
-    put_generations(out);
-    put_metrics(out);
+    put_generations(out, &status);
+    td_buf_append(out, TD_STR(",\"metrics\":"));
+    status_put_json(out, &status);
     td_buf_append(out, TD_STR("}\n"));
+    td_arena_fini(&arena);
 }

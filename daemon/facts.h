@@ -1,6 +1,6 @@
 /*
  * What the master knows of itself, its generations, workers and handlers, and what is counted
- * ("metrics", of status.h): the answer to `tornadod status --json`.
+ * ("metrics", as status.h says it, the same as /status.json): the answer to `tornadod status --json`.
  */
 #ifndef DAEMON_FACTS_H
 #define DAEMON_FACTS_H
