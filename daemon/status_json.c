@@ -106,6 +106,7 @@ put_gauges(td_buf *to, const td_worker_gauges *gauges)
     put_number(to, "executor_threads", gauges->executor_threads);
     put_number(to, "client_requests", gauges->client_active);
     put_number(to, "client_connections_idle", gauges->client_idle);
+    put_number(to, "client_queue", gauges->client_queue);
 }
 
 static void

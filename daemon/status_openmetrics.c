@@ -179,6 +179,8 @@ static const struct worker_gauge worker_gauges[] = {
      GAUGE(client_active)},
     {"worker_client_connections_idle", NULL, "Connections to other servers that are kept.",
      GAUGE(client_idle)},
+    {"worker_client_queue", NULL, "Requests to other servers that wait for max_clients.",
+     GAUGE(client_queue)},
     {"worker_resident_memory_bytes", "bytes", "Memory in use.",
      offsetof(struct status_worker, resident_memory)},
 };

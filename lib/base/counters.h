@@ -33,7 +33,8 @@ typedef struct td_route_counters {
     X(HANDLING, "active") /* a handler works on the answer, or waits */                            \
     X(SENDING, "writing") /* the client is taking the answer */                                    \
     X(LINGER, "closing")  /* our last word is said */                                              \
-    X(DETACHED, "detached") /* a handler has taken it over */
+    X(DETACHED, "detached") /* a handler has taken it over */                                      \
+    X(STREAM, "stream")     /* its listener speaks a protocol of its own */
 
 typedef enum td_connection_state {
 #define X(id, name) TD_CONNECTION_##id,
@@ -70,6 +71,7 @@ typedef struct td_worker_gauges {
     uint64_t coroutines, coroutines_peak;             /* that wait */
     uint64_t executor_queue, executor_threads;
     uint64_t client_active, client_idle; /* of td_fetch: requests under way, connections kept */
+    uint64_t client_queue;               /* and requests that wait for a place among max_clients */
 } td_worker_gauges;
 
 TD_PRIVATE extern td_worker_counters *td_counters;

@@ -69,7 +69,7 @@ struct td_fetch_stream {
     td_origin origin;
 
     int64_t deadline_ns; /* INT64_MAX: none */
-    bool has_place;
+    bool has_place, awaits_place; /* among max_clients */
     td_upstream *upstream;
     bool may_keep;
     bool is_answered; /* the first byte of a response has come */
@@ -249,6 +249,13 @@ td_http_client_idle(void)
     return client.kept.count;
 }
 
+static void
+set_awaits_place(td_fetch_stream *f, bool awaits)
+{
+    td_gauge_add(&td_gauges->client_queue, awaits - f->awaits_place);
+    f->awaits_place = awaits;
+}
+
 /* A place among max_clients, first come first served. */
 static int
 take_place(td_fetch_stream *f)
@@ -264,7 +271,9 @@ take_place(td_fetch_stream *f)
         client.active++;
         td_gauge_add(&td_gauges->client_active, 1);
     } else {
+        set_awaits_place(f, true);
         rc = td_waiters_wait(&client.queue, NULL, left_ms);
+        set_awaits_place(f, false);
     }
     f->has_place = rc == 0; /* whoever lets one go has counted it */
     return rc == 0 ? 0 : fail_waiting(f, rc);
@@ -275,6 +284,7 @@ static void
 let_go(td_fetch_stream *f)
 {
     td_upstream_destroy(&f->upstream);
+    set_awaits_place(f, false); /* it was cancelled there */
     if (f->has_place)
         hand_on(NULL);
     f->has_place = false;

@@ -80,7 +80,7 @@ connection_ended(void *arg, td_coroutine_end end)
 
     (void)end; /* whatever has failed was logged, and there is nobody to tell */
     td_iostream_destroy(&connection->stream);
-    td_gauges->connections[TD_CONNECTION_DETACHED]--;
+    td_gauges->connections[TD_CONNECTION_STREAM]--;
     if (connection->server != NULL)
         one_less(connection->server, connection);
     arena = connection->arena;
@@ -116,7 +116,7 @@ make_connection(td_streamserver *server, int fd, const td_peer *peer)
     td_list_append(&server->connections, &connection->link);
     server->count++;
     server->counters->accepted++;
-    td_gauges->connections[TD_CONNECTION_DETACHED]++;
+    td_gauges->connections[TD_CONNECTION_STREAM]++;
     if (server->settings->limits.max_connections_per_address > 0)
         td_census_add(&server->addresses, address_of(peer));
     if (server->draining)

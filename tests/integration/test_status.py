@@ -4,6 +4,7 @@ import html.parser
 import json
 import os
 import signal
+import socket
 import unittest
 
 import harness
@@ -168,6 +169,26 @@ class Truth(unittest.TestCase):
                 self.assertEqual(state["coroutines"], 1)
                 self.assertGreaterEqual(state["coroutines_peak"], 1)
             harness.wait_until(lambda: states()["idle"] == 1 and states()["head"] == 0, "they stay")
+
+    def test_streams_are_told_apart(self):
+        with harness.Daemon(["status", "lines"], listeners={"default": "", "lines": "protocol = lines"}) as daemon:
+            with daemon.connect("lines") as conn:
+                conn.send(b"hello\n")
+                harness.wait_until(lambda: status(daemon)["connections_by_state"]["stream"] == 1, "it is not told")
+                self.assertEqual(status(daemon)["connections_by_state"]["detached"], 0)
+            harness.wait_until(lambda: status(daemon)["connections_by_state"]["stream"] == 0, "it stays")
+
+    def test_requests_that_wait_for_a_place_are_told(self):
+        with socket.create_server(("127.0.0.1", 0)) as silent, \
+             harness.Daemon(["status", "fetch"], tornadod="workers = 1\nmax_clients = 1") as daemon, \
+             daemon.connect() as conn:
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+            conn.send(f"GET /several?url={url}&count=3&ms=1000 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            harness.wait_until(lambda: status(daemon)["client_queue"] == 2, "nobody waits")
+            self.assertEqual(status(daemon)["client_requests"], 1)
+            conn.response()
+            state = status(daemon)
+            self.assertEqual((state["client_queue"], state["client_requests"]), (0, 0))
 
     def test_errors_are_counted_by_their_reason(self):
         requests = {
