@@ -1,11 +1,16 @@
 #include "daemon/metrics.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <tornado/plugin.h>
 #include <unistd.h>
+#include <xxhash.h>
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -15,6 +20,7 @@
 
 static struct metrics_board *board;
 static char *blocks; /* behind the board */
+static int descriptor = -1; /* of both; -1: they have none */
 
 const char *const metrics_end_names[METRICS_ENDS_COUNT] = {
 #define X(id, name) name,
@@ -39,17 +45,78 @@ board_size(void)
     return (sizeof(*board) + BLOCK_ALIGN - 1) & ~(size_t)(BLOCK_ALIGN - 1);
 }
 
+/* A block: the worker's counters, its gauges, then listeners, routes and handlers' own by place. */
+struct block {
+    td_worker_counters counters;
+    td_worker_gauges gauges;
+};
+
+#define MEMORY_SIZE (board_size() + BLOCKS_SIZE)
+
+/* Differs when anything that is counted does, as long as the rules of this file stay the same. */
+static uint64_t
+layout(void)
+{
+    td_buf text = {0};
+
+    td_buf_printf(&text, "1 %zu %zu %zu %zu %zu", board_size(), sizeof(struct block),
+                  sizeof(td_listener_counters), sizeof(td_route_counters), BLOCKS_SIZE);
+    for (unsigned i = 0; i < METRICS_ENDS_COUNT; i++)
+        td_buf_printf(&text, " %s", metrics_end_names[i]);
+    for (unsigned i = 0; i < TD_REASONS_COUNT; i++)
+        td_buf_printf(&text, " %s", td_reason_names[i]);
+    for (unsigned i = 0; i < TD_CONNECTION_STATES_COUNT; i++)
+        td_buf_printf(&text, " %s", td_connection_state_names[i]);
+    for (unsigned i = 0; i < TD_LATENCY_BOUNDS; i++)
+        td_buf_printf(&text, " %" PRIu64, td_latency_bounds[i]);
+    const uint64_t hash = XXH3_64bits(td_buf_str(&text).ptr, text.len);
+    td_buf_release(&text);
+    return hash;
+}
+
+/* Memory with a name that outlives an exec; -1 where files may not be that large (it has no blocks
+ * yet). */
+static int
+open_memory(void)
+{
+    struct rlimit limit;
+    const int fd = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur >= MEMORY_SIZE
+                       ? memfd_create("tornadod metrics", MFD_CLOEXEC)
+                       : -1;
+
+    if (fd >= 0 && ftruncate(fd, (off_t)MEMORY_SIZE) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static void *
+map(int fd)
+{
+    return mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
+}
+
+static void
+use_memory(void *memory, int fd)
+{
+    board = memory;
+    blocks = (char *)memory + board_size();
+    descriptor = fd;
+}
+
 int
 metrics_create(td_err *err)
 {
-    void *memory = mmap(NULL, board_size() + BLOCKS_SIZE, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    const int fd = open_memory();
+    void *memory = map(fd);
 
     if (memory == MAP_FAILED)
         return td_err_errno(err, "memory for metrics");
     td_latency_init();
-    board = memory;
-    blocks = (char *)memory + board_size();
+    use_memory(memory, fd);
+    board->layout = layout();
     board->master = getpid();
     board->started_ns = td_clock_ns();
     board->started_s = time(NULL);
@@ -59,11 +126,39 @@ metrics_create(td_err *err)
     return 0;
 }
 
-/* A block: the worker's counters, its gauges, then listeners, routes and handlers' own by place. */
-struct block {
-    td_worker_counters counters;
-    td_worker_gauges gauges;
-};
+int
+metrics_descriptor(void)
+{
+    return descriptor;
+}
+
+static bool
+is_ours(int fd)
+{
+    struct stat st;
+    uint64_t found;
+
+    return fstat(fd, &st) == 0 && st.st_size == (off_t)MEMORY_SIZE &&
+           pread(fd, &found, sizeof(found), offsetof(struct metrics_board, layout)) ==
+               (ssize_t)sizeof(found) &&
+           found == board->layout;
+}
+
+void
+metrics_adopt(int fd)
+{
+    void *memory = is_ours(fd) ? map(fd) : MAP_FAILED;
+
+    if (memory == MAP_FAILED) {
+        td_log_at(TD_LOG_WARNING, "master",
+                  "the binary before has counted other things: all metrics begin anew");
+        close(fd);
+        return;
+    }
+    munmap(board, MEMORY_SIZE);
+    close(descriptor);
+    use_memory(memory, fd);
+}
 
 static size_t
 block_size(const struct metrics_worker *worker)
@@ -372,6 +467,36 @@ metrics_worker_forked(size_t place, pid_t pid)
 {
     begin_writing();
     board->workers[place].pid = pid;
+    end_writing();
+}
+
+/* Where its worker is on the board of the binary before; SCOREBOARD_SLOTS: nowhere. */
+static size_t
+find_worker(pid_t pid)
+{
+    size_t i = 0;
+
+    while (i < SCOREBOARD_SLOTS &&
+           (board->workers[i].state == METRICS_FREE || board->workers[i].pid != pid))
+        i++;
+    return i;
+}
+
+void
+metrics_worker_adopted(size_t place, uint32_t generation, uint32_t number, pid_t pid)
+{
+    const size_t before = find_worker(pid);
+
+    if (before == SCOREBOARD_SLOTS) {
+        metrics_worker_begins(place, generation, number);
+        metrics_worker_forked(place, pid);
+        metrics_worker_is(place, METRICS_SERVING);
+        return;
+    }
+    begin_writing(); /* places are those of the scoreboard, which has begun anew */
+    const struct metrics_worker other = board->workers[place];
+    board->workers[place] = board->workers[before];
+    board->workers[before] = other;
     end_writing();
 }
 

@@ -88,6 +88,7 @@ enum metrics_end {
 };
 
 struct metrics_board {
+    uint64_t layout;   /* of all that is here, and of the blocks: who finds another one leaves it alone */
     uint32_t sequence; /* odd while the master writes; see metrics_begin_look */
     pid_t master;
     int64_t started_ns, started_s; /* monotonic; since 1970 */
@@ -108,6 +109,18 @@ struct metrics_board {
 
 int metrics_create(td_err *err); /* once, before the first fork */
 
+/*
+ * For the binary that takes over (upgrade.h): what is counted goes on, the workers that it finds go on
+ * counting where they did.  The descriptor is closed on exec; -1: the memory has none.
+ */
+int metrics_descriptor(void);
+
+/*
+ * In that binary, before it has a worker: go on in the memory behind fd, which is ours from here on.
+ * That of a binary that counts other things is left alone, which is logged, and all begins anew.
+ */
+void metrics_adopt(int fd);
+
 /* Where the things of one generation are on the board. */
 struct metrics_places {
     uint32_t *listeners; /* by configuration->listeners */
@@ -126,6 +139,7 @@ void metrics_reload_failed(void);
 /* place: of its slot on the scoreboard. */
 void metrics_worker_begins(size_t place, uint32_t generation, uint32_t number);
 void metrics_worker_forked(size_t place, pid_t pid);
+void metrics_worker_adopted(size_t place, uint32_t generation, uint32_t number, pid_t pid);
 void metrics_worker_is(size_t place, enum metrics_state state);
 void metrics_worker_ended(size_t place); /* its counters are added to those of the dead */
 void metrics_worker_replaced(enum metrics_end why);

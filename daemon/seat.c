@@ -307,9 +307,7 @@ seat_adopt(struct seat *seat, uint32_t number, pid_t pid, int control, bool read
     seat->lives = 1;
     seat->ready_ns = seat->spawned_ns = td_clock_ns();
     seat->slot = scoreboard_take(); /* the worker writes to another one, out of our sight */
-    metrics_worker_begins(scoreboard_place(seat->slot), seat->generation->number, number);
-    metrics_worker_forked(scoreboard_place(seat->slot), pid);
-    metrics_worker_is(scoreboard_place(seat->slot), METRICS_SERVING);
+    metrics_worker_adopted(scoreboard_place(seat->slot), seat->generation->number, number, pid);
     ev_io_set(&seat->control, control, EV_READ);
     ev_io_start(loop, &seat->control);
 }

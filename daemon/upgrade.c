@@ -2,6 +2,7 @@
  * What is handed over is text, a record a line, its fields separated by tabs:
  *
  *     master      GENERATIONS  WORKERS_CHANGE  STARTED_NS
+ *     metrics     FD                                        of metrics.h; before the workers
  *     log         TARGET  LEVEL  PATH                       as [log] has them
  *     pid_file    FD  PATH
  *     control     FD  LOCK_FD  PATH
@@ -11,7 +12,8 @@
  *     client      FD                                        who waits for the outcome
  *     end
  *
- * Workers of the old binary hear on with control.h's packets, whose shape is part of the version too.
+ * Workers of the old binary hear on with control.h's packets, whose shape is part of the version
+ * too.
  */
 #include "daemon/upgrade.h"
 
@@ -28,6 +30,7 @@
 #include "base/log.h"
 #include "daemon/controlsocket.h"
 #include "daemon/master_internal.h"
+#include "daemon/metrics.h"
 #include "daemon/notify.h"
 #include "daemon/requests.h"
 
@@ -109,6 +112,8 @@ put_state(td_buf *to)
 
     td_buf_printf(to, "master\t%u\t%d\t%lld\n", master.generations, master.workers_change,
                   (long long)master.started_ns);
+    if (metrics_descriptor() >= 0)
+        td_buf_printf(to, "metrics\t%d\n", metrics_descriptor());
     td_buf_printf(to, "log\t%d\t%d\t%s\n", log->target, log->level,
                   log->file != NULL ? log->file : "");
     if (master.pid_fd >= 0)
@@ -132,6 +137,7 @@ keep_descriptors(bool keep)
     int socket, lock;
 
     fcntl(master.pid_fd, F_SETFD, flags);
+    fcntl(metrics_descriptor(), F_SETFD, flags);
     controlsocket_descriptors(&socket, &lock);
     fcntl(socket, F_SETFD, flags);
     fcntl(lock, F_SETFD, flags);
@@ -420,6 +426,14 @@ take_master(struct taking *t, td_err *err)
 }
 
 static int
+take_metrics(struct taking *t, td_err *err)
+{
+    (void)err;
+    metrics_adopt(descriptor_of(t, 1));
+    return 0;
+}
+
+static int
 take_log(struct taking *t, td_err *err)
 {
     td_log_settings *log = &t->configuration->log;
@@ -520,10 +534,11 @@ static const struct {
     size_t fields_min;
     int (*take)(struct taking *t, td_err *err);
 } records[] = {
-    {"master", 4, take_master},         {"log", 4, take_log},
-    {"pid_file", 3, take_pid_file},     {"control", 4, take_control},
-    {"listener", 5, take_listener},     {"generation", 6, take_generation},
-    {"worker", 5, take_worker},         {"client", 2, take_client},
+    {"master", 4, take_master},     {"log", 4, take_log},
+    {"pid_file", 3, take_pid_file}, {"control", 4, take_control},
+    {"listener", 5, take_listener}, {"generation", 6, take_generation},
+    {"worker", 5, take_worker},     {"client", 2, take_client},
+    {"metrics", 2, take_metrics},
 };
 
 static int

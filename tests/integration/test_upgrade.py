@@ -1,5 +1,6 @@
 """Goal: another binary takes over in place, and nothing is lost by it; one that is no good changes nothing."""
 
+import json
 import os
 import shutil
 import signal
@@ -93,6 +94,37 @@ class Upgrade(unittest.TestCase):
             self.assertEqual(daemon.command_line("reload").stdout,
                              "generation 3 serves: 2 workers, 1 handler\n")
 
+    def test_what_is_counted_goes_on(self):
+        def counted():
+            state = json.loads(daemon.get("/status.json").body)
+            own = {own["name"]: own["value"] for own in state["handler_metrics"]}
+            route = next(route for route in state["routes"] if route["route"] == "/count")
+            return route["requests"], own["calls"], own["loads"]
+
+        def reaches(wanted):  # a worker counts what it has answered, and another one is asked
+            harness.wait_until(lambda: counted() == wanted, f"{wanted} are not counted")
+
+        with Upgrading(["status", "metrics", "faults"], tornadod="workers = 2",
+                       ini="[handler:faults]\nmount = /faults\n") as daemon:
+            for _ in range(4):
+                daemon.get("/count")
+            reaches((4, 12, 2))
+            uptime = json.loads(daemon.get("/status.json").body)["uptime_seconds"]
+            with daemon.connect() as conn:
+                conn.send(b"GET /faults/slow?ms=500 HTTP/1.1\r\nHost: x\r\n\r\n")
+                for number in range(2):
+                    self.assertEqual(daemon.command_line("upgrade").returncode, 0)
+                    daemon.get("/count")
+                    reaches((5 + number, 15 + 3 * number, 4 + 2 * number))
+                self.assertEqual(conn.response().body, b"slow")
+            harness.wait_until(lambda: len(json.loads(daemon.get("/status.json").body)["workers"]) == 2,
+                               "the old ones are told of for ever")
+            state = json.loads(daemon.get("/status.json").body)
+            self.assertGreaterEqual(state["uptime_seconds"], uptime)
+            slow = next(route for route in state["routes"] if route["route"] == "/faults/slow")
+            self.assertEqual(slow["responses"]["2xx"], 1)  # of a worker that was adopted, and has gone
+            self.assertEqual({worker["generation"] for worker in state["workers"]}, {3})
+
     def test_a_stop_at_any_time(self):
         for pause in (0, 0.005, 0.02, 0.05, 0.1):
             with self.subTest(pause), Upgrading(["faults"]) as daemon:
@@ -124,7 +156,7 @@ class FailedUpgrade(unittest.TestCase):
             os.unlink(daemon.program)
             self.fails(daemon, "No such file or directory")
             # It tests itself well, and is gone when it is to take over.
-            daemon.put_text("#!/bin/sh\nrm \"$0\"\necho tornadod understands upgrade 1\n")
+            daemon.put_text("#!/bin/sh\nrm \"$0\"\necho tornadod understands upgrade 2\n")
             self.fails(daemon, "No such file or directory")
             self.assertEqual(daemon.command_line("reload").returncode, 0)
             daemon.put(f"{harness.BUILD}/tornadod")

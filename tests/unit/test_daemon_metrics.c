@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <tornado/plugin.h>
 #include <unistd.h>
 #include "daemon/status.h"
@@ -267,6 +268,51 @@ START_TEST(what_has_no_place_of_its_own_is_not_told)
 }
 END_TEST
 
+/* ---- another binary takes over */
+
+START_TEST(a_binary_goes_on_where_the_one_before_was)
+{
+    const uint32_t hello = describe(1, 0, 2).routes[0];
+    td_err err;
+
+    begin_worker(0, 1)[hello].responses[2] = 3;
+    metrics_worker_begins(3, 1, 3);
+    metrics_worker_forked(3, 77777);
+    const int fd = dup(metrics_descriptor());
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(metrics_create(&err), 0); /* as the new binary does */
+    ck_assert_uint_eq(total_of(0), 0);
+    metrics_adopt(fd);
+    metrics_worker_adopted(0, 1, 3, 77777); /* where the other one was */
+    metrics_worker_adopted(1, 1, 0, getpid());
+    ck_assert_int_eq(metrics_board()->workers[0].pid, 77777);
+    ck_assert_int_eq(metrics_board()->workers[1].pid, getpid());
+    ck_assert_uint_eq(total_of(hello), 3);
+    metrics_worker_ended(0);
+    metrics_worker_ended(1);
+    ck_assert_uint_eq(total_of(hello), 3);
+    metrics_worker_adopted(2, 1, 9, 88888); /* of nobody that is known */
+    ck_assert_uint_eq(metrics_board()->workers[2].state, METRICS_SERVING);
+}
+END_TEST
+
+START_TEST(what_counts_other_things_is_left_alone)
+{
+    const uint64_t other = metrics_board()->layout + 1;
+    const int fd = dup(metrics_descriptor()), small = memfd_create("small", 0);
+    td_err err;
+
+    metrics_reload_failed();
+    ck_assert_int_eq(pwrite(fd, &other, sizeof(other), offsetof(struct metrics_board, layout)),
+                     sizeof(other));
+    ck_assert_int_eq(metrics_create(&err), 0);
+    metrics_adopt(fd);
+    ck_assert_uint_eq(metrics_board()->reloads_failed, 0);
+    metrics_adopt(small);
+    ck_assert_uint_eq(metrics_board()->reloads_failed, 0);
+}
+END_TEST
+
 /* Of a block whose description is garbage there is none. */
 START_TEST(a_block_lies_where_blocks_lie)
 {
@@ -311,6 +357,8 @@ fill(TCase *tcase)
     tcase_add_test(tcase, what_is_not_declared_any_more_is_not_told);
     tcase_add_test(tcase, a_name_is_told_of_one_kind);
     tcase_add_test(tcase, what_has_no_place_of_its_own_is_not_told);
+    tcase_add_test(tcase, a_binary_goes_on_where_the_one_before_was);
+    tcase_add_test(tcase, what_counts_other_things_is_left_alone);
     tcase_add_test(tcase, a_block_lies_where_blocks_lie);
     tcase_add_test(tcase, every_format_is_written_of_nothing);
 }
