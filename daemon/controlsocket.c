@@ -408,12 +408,19 @@ remove_stale(const char *path, td_err *err)
     return unlink(path) < 0 ? td_err_errno(err, "control = %s: stale", path) : 0;
 }
 
+/* Of the name itself: in a directory that is not ours alone it may be a link by now. */
+static int
+set_mode(const char *path, mode_t mode)
+{
+    return fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW);
+}
+
 static int
 give(const char *path, td_err *err)
 {
-    if (chmod(path, 0600) < 0 ||
+    if (set_mode(path, 0600) < 0 ||
         (control.has_group &&
-         (lchown(path, (uid_t)-1, control.group) < 0 || chmod(path, 0660) < 0)))
+         (lchown(path, (uid_t)-1, control.group) < 0 || set_mode(path, 0660) < 0)))
         return td_err_errno(err, "control = %s", path);
     return 0;
 }
@@ -472,7 +479,10 @@ take_lock(const char *path, const char *lock_path, int *lock_out, td_err *err)
 
     if (rc == TD_EBUSY)
         return td_err_set(err, rc, "control = %s: another tornadod holds it", path);
-    return rc < 0 ? td_err_prefix(err, "control") : 0;
+    if (rc < 0)
+        return td_err_prefix(err, "control");
+    fchmod(*lock_out, 0600); /* who can open it can lock it, too, and keep the next daemon out */
+    return 0;
 }
 
 static void

@@ -409,7 +409,7 @@ is_number(const char *host)
     return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
 }
 
-/* RFC 6066 section 3 (numbers are no server names), RFC 9525 section 6. */
+/* RFC 6066 section 3 (numbers are no server names), RFC 9525 section 6 (nor is the subject one). */
 static bool
 expect_host(SSL *ssl, const char *host, bool is_validated)
 {
@@ -417,7 +417,8 @@ expect_host(SSL *ssl, const char *host, bool is_validated)
 
     if (host[0] == '\0')
         return !is_validated;
-    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    X509_VERIFY_PARAM_set_hostflags(
+        param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     if (is_number(host))
         return X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1;
     return SSL_set_tlsext_host_name(ssl, host) == 1 &&

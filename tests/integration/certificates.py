@@ -44,8 +44,10 @@ class Certificates:
         return certificate, key
 
     def make(self, name, *, host="localhost", self_signed=False, expired=False):
-        kind = "IP" if host[0].isdigit() or ":" in host else "DNS"
-        return self._issue(name, f"/CN={name}", [f"subjectAltName={kind}:{host}"],
+        """host None: it has no names but its subject's."""
+        kind = "IP" if host and (host[0].isdigit() or ":" in host) else "DNS"
+        return self._issue(name, f"/CN={name}",
+                           [f"subjectAltName={kind}:{host}" if host else "basicConstraints=CA:FALSE"],
                            ca=not self_signed, days=("-days", "-1" if expired else "2"))
 
     def server(self, name="server", **how):

@@ -223,6 +223,21 @@ class Socket(unittest.TestCase):
             self.assertEqual(ask_as_nobody(daemon, "").stdout, "b'error you may not as'\n")
             daemon.wait_log("uid 65534 may not ask")
 
+    def test_a_lock_is_nobody_elses_to_take(self):
+        with harness.Daemon(["faults"]) as daemon:
+            self.assertEqual(stat.S_IMODE(os.stat(daemon.control + ".lock").st_mode), 0o600)
+
+    def test_what_is_there_instead_keeps_its_mode(self):
+        with harness.Daemon(["faults"]) as daemon:
+            other = daemon.control + ".other"
+            with open(other, "w", encoding="ascii"):
+                os.chmod(other, 0o644)
+            os.unlink(daemon.control)
+            os.symlink(other, daemon.control)
+            os.kill(daemon.process.pid, signal.SIGHUP)
+            daemon.wait_log("reload failed: control = ")
+            self.assertEqual(stat.S_IMODE(os.stat(other).st_mode), 0o644)
+
     def test_no_such_group(self):
         done = harness.run("--set", "tornadod.control=/tmp/none.sock", "--set",
                            "tornadod.control_group=nosuchgroup", "--set", "listen:x.address=127.0.0.1:0")

@@ -117,6 +117,18 @@ class Handshakes(Https):
         self.assertTrue(result.startswith(f"{CERTIFICATE}: "), result)
         self.assertTrue(result.endswith(": hostname mismatch"), result)
 
+    def test_names(self):
+        """RFC 9525: a wildcard is a whole label, the leftmost, and a subject is no name."""
+        for i, (host, asked, is_proven) in enumerate((
+                ("*.b.localhost", "a.b.localhost", True), ("*.b.localhost", "a.a.b.localhost", False),
+                ("*.b.localhost", "b.localhost", False), ("a*.b.localhost", "ab.b.localhost", False),
+                ("LOCALHOST", "LocalHost", True), ("localhost", "localhost.", True), (None, "localhost", False))):
+            context = self.certificates.server("localhost" if host is None else f"names{i}", host=host)
+            with self.subTest(f"{asked}, {host}"), self.upstream(context=context) as upstream:
+                result = self.fetch(upstream.url.replace("127.0.0.1", asked))
+                self.assertEqual(isinstance(result, str), not is_proven, result)
+                self.assertTrue(is_proven or result.endswith(": hostname mismatch"), result)
+
     def test_an_unknown_authority(self):
         self.assertTrue(self.failure_of(self.address, ca="").endswith(
             "unable to get local issuer certificate"))
