@@ -53,7 +53,38 @@ struct block {
 
 #define MEMORY_SIZE (board_size() + BLOCKS_SIZE)
 
-/* Differs when anything that is counted does, as long as the rules of this file stay the same. */
+#define AT(type, field) offsetof(td_##type, field)
+
+/* Where in its struct each number is; of arrays the sizes of the structs say how long they are. */
+static const size_t offsets[] = {
+    AT(route_counters, responses),
+    AT(route_counters, duration_ns),
+    AT(route_counters, buckets),
+    AT(route_counters, received),
+    AT(route_counters, sent),
+    AT(route_counters, slow_callbacks),
+    AT(listener_counters, responses),
+    AT(listener_counters, accepted),
+    AT(listener_counters, received),
+    AT(listener_counters, sent),
+    AT(worker_counters, reasons),
+    AT(worker_counters, slow_callbacks),
+    AT(worker_counters, log_dropped),
+    AT(worker_counters, access_dropped),
+    AT(worker_gauges, connections),
+    AT(worker_gauges, coroutines),
+    AT(worker_gauges, coroutines_peak),
+    AT(worker_gauges, executor_queue),
+    AT(worker_gauges, executor_threads),
+    AT(worker_gauges, client_active),
+    AT(worker_gauges, client_idle),
+    AT(worker_gauges, client_queue),
+};
+
+/*
+ * Differs when a counter or a name does.  The number in front is for what that does not see: count
+ * it up when struct metrics_board or what is in it changes at the same size.
+ */
 static uint64_t
 layout(void)
 {
@@ -61,6 +92,8 @@ layout(void)
 
     td_buf_printf(&text, "1 %zu %zu %zu %zu %zu", board_size(), sizeof(struct block),
                   sizeof(td_listener_counters), sizeof(td_route_counters), BLOCKS_SIZE);
+    for (size_t i = 0; i < sizeof(offsets) / sizeof(*offsets); i++)
+        td_buf_printf(&text, " %zu", offsets[i]);
     for (unsigned i = 0; i < METRICS_ENDS_COUNT; i++)
         td_buf_printf(&text, " %s", metrics_end_names[i]);
     for (unsigned i = 0; i < TD_REASONS_COUNT; i++)
