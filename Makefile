@@ -248,6 +248,7 @@ SYSTEMD_UNITS := tornadod.service tornadod@.service tornadod.socket
 SBINDIR := $(PREFIX)/sbin
 LIBDIR := $(PREFIX)/lib
 SYSCONFDIR := $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)/tornadod
+LOGROTATEDIR := $(dir $(SYSCONFDIR))logrotate.d
 MANDIR := $(PREFIX)/share/man
 DOCDIR := $(PREFIX)/share/doc/tornadod
 GDBDIR := $(PREFIX)/share/gdb/auto-load$(LIBDIR)
@@ -282,7 +283,9 @@ install: all
 	    install -m 644 conf/tornadod.ini $(DESTDIR)$(SYSCONFDIR)
 	for unit in $(SYSTEMD_UNITS); do \
 	    $(FILL_IN) systemd/$$unit > $(DESTDIR)$(LIBDIR)/systemd/system/$$unit || exit 1; done
-	$(FILL_IN) systemd/tornadod.logrotate > $(DESTDIR)$(DOCDIR)/tornadod.logrotate
+	install -d $(DESTDIR)$(LOGROTATEDIR)
+	test -e $(DESTDIR)$(LOGROTATEDIR)/tornadod || \
+	    $(FILL_IN) systemd/tornadod.logrotate > $(DESTDIR)$(LOGROTATEDIR)/tornadod
 	install -m 644 systemd/tornadod.sysusers $(DESTDIR)$(LIBDIR)/sysusers.d/tornadod.conf
 	install -m 644 systemd/tornadod.tmpfiles $(DESTDIR)$(LIBDIR)/tmpfiles.d/tornadod.conf
 

@@ -41,6 +41,7 @@ FILES = """
     usr/share/doc/tornadod/README.md
     usr/share/gdb/auto-load/usr/lib/libtornado.so.1-gdb.py
     etc/tornadod/tornadod.ini
+    etc/logrotate.d/tornadod
 """.split()
 
 
@@ -56,7 +57,7 @@ class Installed(unittest.TestCase):
         cls.addClassCleanup(shutil.rmtree, cls.root)
         output("make", "install", f"DESTDIR={cls.root}", f"PREFIX={PREFIX}", cwd=harness.ROOT)
         cls.binaries = [f"{cls.root}/{name}" for name in FILES
-                        if name.endswith((".so", ".so.1", "/tornadod"))]
+                        if name.endswith((".so", ".so.1", "sbin/tornadod"))]
 
     def test_every_file_is_there(self):
         missing = [name for name in FILES if not os.path.exists(f"{self.root}/{name}")]
@@ -142,7 +143,7 @@ class Installed(unittest.TestCase):
         for target in ("install", "uninstall"):
             output("make", target, f"DESTDIR={root}", f"PREFIX={PREFIX}", cwd=harness.ROOT)
         left = [name for _, _, names in os.walk(root) for name in names]
-        self.assertEqual(left, ["tornadod.ini"])
+        self.assertCountEqual(left, ["tornadod.ini", "tornadod"])  # and that of logrotate
 
 
 if __name__ == "__main__":
