@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/controlsocket.h"
@@ -25,6 +26,7 @@
 #include "daemon/watch.h"
 #include "io/ioloop.h"
 
+#define MEMORY_TRIES_MAX 1000 /* 10 s */
 #define DRAINING_MAX 2 /* generations; the oldest goes when there is one more */
 
 struct master master;
@@ -273,6 +275,16 @@ on_signals(struct ev_loop *loop, ev_io *watcher, int events)
         on_signal((int)info.ssi_signo);
 }
 
+/* libev's; without it libev would abort. */
+static void *
+allocate(void *p, long size)
+{
+    if (size > 0)
+        return td_xrealloc(p, (size_t)size);
+    free(p);
+    return NULL;
+}
+
 static void
 on_nudge(struct ev_loop *loop, ev_io *watcher, int events)
 {
@@ -327,6 +339,8 @@ open_master(td_err *err)
     static const struct seat_events seat_events = {.ready = supervise_seat_ready,
                                                    .respawn_failed = supervise_respawn_failed};
 
+    td_memory_tries_max = MEMORY_TRIES_MAX;
+    ev_set_allocator(allocate);
     td_list_init(&master.draining);
     master.pid_fd = -1;
     master.loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);

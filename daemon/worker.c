@@ -682,6 +682,7 @@ become_worker(struct worker *worker)
 
     snprintf(role, sizeof(role), "worker %u", options->number);
     td_log_set_role(role);
+    td_memory_tries_max = 0;
     close_unneeded(options);
     td_table_reseed();
     crash_install(options->slot);

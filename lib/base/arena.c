@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 #include "base/assert.h"
 #include "base/log.h"
 
@@ -16,6 +17,8 @@ _Static_assert(sizeof(td_arena_chunk) == 16, "the first allocation of a chunk is
 td_large_fn *td_large_used;
 td_chunks_fn *td_chunks_idle;
 
+unsigned td_memory_tries_max;
+
 static TD_NORETURN void
 out_of_memory(size_t size)
 {
@@ -23,13 +26,24 @@ out_of_memory(size_t size)
     abort();
 }
 
+/* Returns when the next try may have better luck. */
+static void
+wait_for_memory(size_t size, unsigned tries)
+{
+    const struct timespec moment = {.tv_nsec = 10 * 1000 * 1000};
+
+    if (tries == td_memory_tries_max)
+        out_of_memory(size);
+    nanosleep(&moment, NULL);
+}
+
 void *
 td_xmalloc(size_t size)
 {
-    void *p = malloc(size > 0 ? size : 1);
+    void *p;
 
-    if (TD_UNLIKELY(p == NULL))
-        out_of_memory(size);
+    for (unsigned tries = 0; TD_UNLIKELY((p = malloc(size > 0 ? size : 1)) == NULL); tries++)
+        wait_for_memory(size, tries);
     td_note_large(size);
     return p;
 }
@@ -37,20 +51,20 @@ td_xmalloc(size_t size)
 void *
 td_xcalloc(size_t n, size_t size)
 {
-    void *p = calloc(n > 0 ? n : 1, size > 0 ? size : 1);
+    void *p;
 
-    if (TD_UNLIKELY(p == NULL))
-        out_of_memory(n * size);
+    for (unsigned tries = 0; TD_UNLIKELY((p = calloc(n > 0 ? n : 1, size > 0 ? size : 1)) == NULL); tries++)
+        wait_for_memory(n * size, tries);
     return p;
 }
 
 void *
 td_xrealloc(void *p, size_t size)
 {
-    void *moved = realloc(p, size > 0 ? size : 1);
+    void *moved;
 
-    if (TD_UNLIKELY(moved == NULL))
-        out_of_memory(size);
+    for (unsigned tries = 0; TD_UNLIKELY((moved = realloc(p, size > 0 ? size : 1)) == NULL); tries++)
+        wait_for_memory(size, tries);
     td_note_large(size);
     return moved;
 }
@@ -112,10 +126,10 @@ make_chunks(void)
 
     if (NEW_CHUNKS == 1)
         return td_xmalloc(TD_CHUNK_SIZE);
-    slab = mmap(NULL, NEW_CHUNKS * TD_CHUNK_SIZE, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (slab == MAP_FAILED)
-        out_of_memory(NEW_CHUNKS * TD_CHUNK_SIZE);
+    for (unsigned tries = 0; (slab = mmap(NULL, NEW_CHUNKS * TD_CHUNK_SIZE, PROT_READ | PROT_WRITE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) == MAP_FAILED;
+         tries++)
+        wait_for_memory(NEW_CHUNKS * TD_CHUNK_SIZE, tries);
     for (size_t i = NEW_CHUNKS - 1; i > 0; i--)
         stack_push(&cold, slab + i * TD_CHUNK_SIZE);
     return slab;

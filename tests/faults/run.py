@@ -42,7 +42,7 @@ SCENARIOS = (
     (11, "slow bodies, slow readers", "bodies: nginx 36 %, h2o 26 %, kore 21 %; readers: nginx 37 %",
      ["test_slow.Slow.test_bodies", "test_hostile.Limits.test_slow_readers_cost_little",
       "test_hostile.Order"]),
-    (12, "more bodies than memory", "h2o: killed, gone", ["test_uploads.Budgets", "test_uploads.FullDisk"]),
+    (12, "more bodies than memory", "h2o: killed, gone", ["test_memory", "test_uploads.Budgets", "test_uploads.FullDisk"]),
     (13, "disk full under the access log", "kore: 11,757 of 13,224 lost",
      ["test_access_log.Stuck.test_a_full_disk", "test_access_log.Stuck.test_a_disk_with_room_again"]),
     (14, "log that nobody reads", "nginx, gunicorn, uWSGI, h2o, tornado, kore stop answering",
@@ -55,12 +55,14 @@ SCENARIOS = (
     (17, "handler that others may write", "nginx, kore, uWSGI do not look",
      ["test_plugins.Refused.test_those_that_others_may_write",
       "test_plugins.Refused.test_those_of_strangers"]),
-    (18, "restart and upgrade", "without help 4,545 lost in 11 restarts", ["test_upgrade"]),
+    (18, "restart and upgrade", "without help 4,545 lost in 11 restarts", ["test_upgrade", "test_systemd"]),
     (19, "start, reload or drain without end", "-",
      ["test_plugins.Refused.test_in_hooks", "test_signals.Stop.test_drain_timeout_is_an_end",
       "test_systemd.Notifications",
       "test_reload.Reload.test_the_third_generation_that_drains_makes_the_first_one_go"]),
-    (20, "hostile bytes", "h2o, lwan, haproxy fuzz as well", ["test_hostile"]),
+    (20, "hostile bytes, failing system calls, no memory", "h2o, lwan, haproxy fuzz as well",
+     ["test_hostile", "test_injection", "test_no_memory"]),
+    (21, "all at once, for long", "-", ["test_endurance"]),
 )
 
 

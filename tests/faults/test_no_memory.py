@@ -1,0 +1,132 @@
+"""Goal (FAULTS 20): malloc fails once, at this call or that, in the master or in a child of it, while the daemon
+starts, serves and reloads.  A worker without memory ends with a line of log and another one takes its place;
+a reload is refused or goes through; the master stays.
+Short in `make test`; TD_FAULTS=long tries many more places.
+"""
+
+import collections
+import mmap
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "integration"))
+import harness
+
+LONG = os.environ.get("TD_FAULTS") == "long"
+AT_START = (*range(1, 40, 3), *range(50, 1000, 50)) if LONG else (5, 60)
+AT_WORK = (*range(1, 12), 20, 40, 80, 160) if LONG else (1, 3)
+REQUESTS = ("/pid", "/lump", "/static/tornadod.ini", "/big")
+TORNADOD = "workers = 2\nquarantine_crashes = 0\n"
+MASTER, CHILDREN = 0, 1
+
+
+@unittest.skipIf(harness.SANITIZED, "the sanitizers have a malloc of their own")
+@unittest.skipUnless(shutil.which("cc"), "there is no compiler")
+class NoMemory(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="tornadod-test-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.shim = f"{cls.folder}/no_memory.so"
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-fno-builtin", "-o", cls.shim, f"{HERE}/no_memory.c"],
+                       check=True)
+
+    def setUp(self):
+        before = harness.DEADLINE
+        self.addCleanup(setattr, harness, "DEADLINE", before)
+        harness.DEADLINE = 20
+        with open(f"{self.folder}/numbers", "w+b") as file:
+            file.write(bytes(12))
+            file.flush()
+            self.numbers = mmap.mmap(file.fileno(), 12)
+        self.addCleanup(self.numbers.close)
+
+    def arm(self, who, after):
+        numbers = [0, 0, 0]
+        numbers[who] = after
+        self.numbers[:] = struct.pack("3i", *numbers)
+
+    def has_failed(self):
+        failed = struct.unpack("3i", self.numbers[:])[2]
+        self.arm(MASTER, 0)
+        return failed > 0
+
+    def daemon(self):
+        daemon = harness.Daemon(["faults"], tornadod=TORNADOD, ini="[application]\nstatic_path = .\n",
+                                env={"LD_PRELOAD": self.shim, "TD_NO_MEMORY": f"{self.folder}/numbers"})
+        self.addCleanup(daemon.close)
+        return daemon
+
+    def served(self, daemon):
+        """How many of these were; the one that a worker dies of is lost."""
+        count = 0
+        for target in REQUESTS:
+            try:
+                count += daemon.get(target).status == 200
+            except (OSError, AssertionError):
+                pass
+        return count
+
+    def probe(self, daemon, master):
+        harness.wait_until(lambda: self.served(daemon) == len(REQUESTS), "it does not serve any more")
+        self.assertEqual(daemon.master, master)
+        self.assertIsNone(daemon.process.poll())
+
+    def test_at_the_start(self):
+        outcomes = collections.Counter()
+        for who in (MASTER, CHILDREN):
+            for after in AT_START:
+                with self.subTest(who=who, after=after):
+                    daemon = self.daemon()
+                    self.arm(who, after)
+                    try:
+                        daemon.start()
+                        outcomes["survived"] += 1
+                    except AssertionError:
+                        self.assertIn(daemon.process.returncode, (1, 71, 78, 127), daemon.log.text())
+                        self.assertNotEqual(daemon.log.text(), "")
+                        outcomes["refused"] += 1
+                        continue
+                    self.arm(MASTER, 0)
+                    self.probe(daemon, daemon.master)
+                    self.assertEqual(daemon.stop(), 0, daemon.log.text())
+        print("\nINFO malloc at the start:", *(f"{count} {what}" for what, count in outcomes.items()))
+
+    def test_at_requests(self):
+        daemon, lost = self.daemon().start(), 0
+        master = daemon.master
+        for after in AT_WORK:
+            with self.subTest(after=after):
+                self.arm(CHILDREN, after)
+                lost += len(REQUESTS) - self.served(daemon)
+                self.has_failed()
+                self.probe(daemon, master)
+        self.assertEqual(daemon.stop(), 0, daemon.log.text())
+        print(f"\nINFO malloc at requests: {len(AT_WORK)} failures, {lost} of {len(AT_WORK) * len(REQUESTS)} requests lost")
+
+    def test_at_reloads(self):
+        daemon, outcomes = self.daemon().start(), collections.Counter()
+        master = daemon.master
+        for who in (MASTER, CHILDREN):
+            for after in AT_WORK:
+                with self.subTest(who=who, after=after):
+                    lines = len(daemon.log.lines)
+                    self.arm(who, after)
+                    os.kill(master, signal.SIGHUP)
+                    said = daemon.wait_log(r"generation \d+ serves|reload failed", lines)
+                    self.has_failed()
+                    outcomes["refused" if "failed" in said else "went through"] += 1
+                    self.probe(daemon, master)
+        self.assertEqual(daemon.stop(), 0, daemon.log.text())
+        print("\nINFO malloc at reloads:", *(f"{count} {what}" for what, count in outcomes.items()))
+
+
+if __name__ == "__main__":
+    unittest.main()
