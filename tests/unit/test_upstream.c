@@ -83,6 +83,40 @@ START_TEST(one_that_was_closed_or_has_spoken_is_not)
 }
 END_TEST
 
+START_TEST(one_that_speaks_while_it_is_kept_goes_at_once)
+{
+    open_kept(4, 4, 60000);
+    td_upstreams_keep(&kept, connection_to("a"));
+    td_upstreams_keep(&kept, connection_to("a"));
+    td_upstreams_keep(&kept, connection_to("b"));
+    turn();
+    ck_assert_uint_eq(kept.count, 3);
+    shutdown(peers[0], SHUT_WR);
+    ck_assert_int_eq(write(peers[2], "x", 1), 1);
+    turn();
+    ck_assert_uint_eq(kept.count, 1);
+    ck_assert(is_kept("a")); /* the loop has polled: nobody asks the kernel again */
+    ck_assert(!is_kept("a"));
+    close_kept();
+}
+END_TEST
+
+START_TEST(one_that_was_kept_again_is_watched_again)
+{
+    td_upstream *upstream;
+
+    open_kept(4, 4, 60000);
+    td_upstreams_keep(&kept, connection_to("a"));
+    turn();
+    upstream = td_upstreams_take(&kept, TD_STR("a"));
+    td_upstreams_keep(&kept, upstream);
+    ck_assert_int_eq(write(peers[0], "x", 1), 1);
+    ck_assert(!is_kept("a")); /* not polled since */
+    ck_assert_uint_eq(kept.count, 0);
+    close_kept();
+}
+END_TEST
+
 START_TEST(no_more_are_kept_than_may_be)
 {
     open_kept(3, 2, 60000);
@@ -124,6 +158,8 @@ fill(TCase *tcase)
 {
     tcase_add_test(tcase, the_one_used_last_is_found_first);
     tcase_add_test(tcase, one_that_was_closed_or_has_spoken_is_not);
+    tcase_add_test(tcase, one_that_speaks_while_it_is_kept_goes_at_once);
+    tcase_add_test(tcase, one_that_was_kept_again_is_watched_again);
     tcase_add_test(tcase, no_more_are_kept_than_may_be);
     tcase_add_test(tcase, they_are_kept_for_their_time);
 }
