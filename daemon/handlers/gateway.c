@@ -4,13 +4,16 @@
  *     [handler:shop]
  *     file = gateway.so
  *     mount = /shop
- *     upstreams = 127.0.0.1:8000, 127.0.0.1:8001, unix:/run/shop.sock
+ *     upstreams = 127.0.0.1:8000, https://shop.internal:8443, unix:/run/shop.sock
  *
  * A request is straight-line code: choose an upstream, send it what the client has sent, send the
  * client what it answers.  Both ways go on at once, piece by piece, and as fast as the slower side
  * takes them.  Each message is taken apart and framed anew, so what one side could understand in two
  * ways does not reach the other: hop-by-hop fields, and those that Connection names, end here.  A path
  * with a segment ".." is answered 400: it would lead out of the mount.
+ *
+ * A client and an upstream that agree on a protocol of `upgrades` are left alone with each other: their
+ * bytes pass, with no more of them under way than buffers hold.
  *
  * An upstream that fails max_fails times in fail_timeout is left alone for fail_timeout, unless there
  * is no other; each worker counts for itself.  A request goes to the next upstream when the one it was
@@ -29,8 +32,9 @@
 
 struct settings {
     const char *upstreams, *balance, *host, *strip_prefix, *add_prefix, *x_forwarded, *forwarded;
-    bool pass_host, underscores;
-    int64_t connect_timeout, timeout, fail_timeout; /* ms */
+    const char *upgrades, *tls_ca, *tls_certificate, *tls_key;
+    bool pass_host, underscores, tls_verify;
+    int64_t connect_timeout, timeout, fail_timeout, upgrade_timeout; /* ms */
     int64_t max_fails, tries;
     int64_t request_buffer, response_buffer; /* bytes */
 };
@@ -68,7 +72,9 @@ struct relay {
     struct upstream *upstream; /* it is with; NULL: none */
     uint64_t tried;            /* bit i: upstream i */
     td_fetch_stream *stream;
-    td_future *uploading; /* NULL: nobody is */
+    td_future *beside; /* the coroutine for the other way; NULL: there is none */
+    td_iostream *client, *server; /* once HTTP has ended */
+    int64_t moved_ms;             /* when the last bytes came on either of them */
 
     const td_header_line *headers; /* to send */
     size_t headers_count;
@@ -480,13 +486,13 @@ upload(void *arg)
 }
 
 static void
-stop_uploading(struct relay *relay)
+stop_beside(struct relay *relay)
 {
-    if (relay->uploading == NULL)
+    if (relay->beside == NULL)
         return;
-    td_future_cancel(relay->uploading);
-    td_future_unref(relay->uploading);
-    relay->uploading = NULL;
+    td_future_cancel(relay->beside);
+    td_future_unref(relay->beside);
+    relay->beside = NULL;
 }
 
 /* ---- asking */
@@ -522,6 +528,24 @@ status_of_failure(td_handler *h)
     return td_error_code(h) == TD_ETIMEDOUT ? 504 : 502;
 }
 
+/* The protocol that the client would like to go on with, if that is one of those that are passed. */
+static const char *
+find_upgrade(const struct relay *relay)
+{
+    const td_str wanted = td_request_upgrade(relay->h);
+
+    return !td_str_is_null(wanted) && !relay->has_body &&
+                   is_in_list(relay->settings->upgrades, wanted.ptr)
+               ? wanted.ptr
+               : NULL;
+}
+
+static const char *
+text_or_null(const char *text)
+{
+    return text[0] != '\0' ? text : NULL;
+}
+
 /* Ask that upstream, up to the head of its answer; NULL: td_error_text says why not. */
 static td_response *
 ask(struct relay *relay)
@@ -541,11 +565,15 @@ ask(struct relay *relay)
                  .user_agent = "",
                  .connect_timeout_ms = settings->connect_timeout,
                  .request_timeout_ms = settings->timeout,
-                 .unix_socket = relay->upstream->unix_socket));
+                 .unix_socket = relay->upstream->unix_socket,
+                 .no_validate_cert = !settings->tls_verify,
+                 .ca_certs = text_or_null(settings->tls_ca),
+                 .client_cert = text_or_null(settings->tls_certificate),
+                 .client_key = text_or_null(settings->tls_key), .upgrade = find_upgrade(relay)));
     if (relay->stream == NULL)
         return NULL;
     if (is_streamed)
-        relay->uploading = td_spawn(upload, relay);
+        relay->beside = td_spawn(upload, relay);
     return td_fetch_head(relay->stream);
 }
 
@@ -639,10 +667,65 @@ has_unknown_length(td_handler *h, const td_response *answer)
            td_str_is_null(td_fetched_header(answer, "Content-Length"));
 }
 
+/* ---- behind an upgrade */
+
+/* 1: bytes; 0: neither side has said anything for upgrade_timeout; or an error. */
+static int
+read_upgraded(struct relay *relay, td_iostream *from, td_str *piece_out)
+{
+    const int64_t timeout_ms = relay->settings->upgrade_timeout;
+    int rc;
+
+    do
+        rc = td_iostream_read_partial(from, PIECE, piece_out);
+    while (rc == TD_EDRAINING || /* only the two know how to say goodbye: they have drain_timeout */
+           (rc == TD_ETIMEDOUT && td_ioloop_time_ms() - relay->moved_ms < timeout_ms));
+    relay->moved_ms = td_ioloop_time_ms();
+    return rc == 0 ? 1 : rc == TD_ETIMEDOUT ? 0 : rc;
+}
+
+/* One way, until one of them has closed: what it has said before still arrives. */
+static void
+pump(struct relay *relay, td_iostream *from, td_iostream *to)
+{
+    td_str piece;
+
+    while (read_upgraded(relay, from, &piece) > 0 && td_iostream_write(to, piece) == 0 &&
+           td_iostream_flush(to) == 0)
+        ;
+    td_iostream_close(from);
+    td_iostream_close(to);
+}
+
+static void
+pump_down(void *arg)
+{
+    struct relay *relay = arg;
+
+    pump(relay, relay->server, relay->client);
+}
+
+static void
+relay_upgraded(struct relay *relay, const td_response *answer)
+{
+    const int64_t timeout_ms = relay->settings->upgrade_timeout;
+
+    relay->server = td_fetch_detach(relay->stream);
+    relay->client =
+        td_detach(relay->h, TD_DETACH(.upgrade = td_fetched_header(answer, "Upgrade").ptr,
+                                      .stream = TD_IOSTREAM(.timeout_ms = timeout_ms)));
+    if (relay->client == NULL)
+        return;
+    td_iostream_set_timeout(relay->server, timeout_ms);
+    relay->moved_ms = td_ioloop_time_ms();
+    relay->beside = td_spawn(pump_down, relay);
+    pump(relay, relay->client, relay->server);
+}
+
 static void
 end(struct relay *relay)
 {
-    stop_uploading(relay);
+    stop_beside(relay);
     td_fetch_close(&relay->stream);
     leave(relay);
 }
@@ -666,6 +749,10 @@ run(td_handler *h)
         td_raise(h, status_of_failure(h), "upstream %s: %s", relay.upstream->name,
                  td_error_text(h));
     relay_head(&relay, answer);
+    if (answer->status == 101) {
+        relay_upgraded(&relay, answer);
+        return;
+    }
     if (has_unknown_length(h, answer))
         td_flush(h);
     relay_body(&relay, answer);
@@ -675,11 +762,13 @@ run(td_handler *h)
 
 /* ---- the settings */
 
-/* "app.internal:8080", "[::1]:8080", "unix:/run/app.sock" */
+/* "app.internal:8080", "[::1]:8080", "https://app.internal:8443", "unix:/run/app.sock" */
 static int
 add_upstream(struct gateway *gateway, const char *text, td_err *err)
 {
     struct upstream *upstream = &gateway->upstreams[gateway->count];
+    static const char https[] = "https://";
+    const bool is_https = strncasecmp(text, https, strlen(https)) == 0;
     const char *colon = strrchr(text, ':');
     char *origin = NULL;
 
@@ -692,11 +781,14 @@ add_upstream(struct gateway *gateway, const char *text, td_err *err)
         gateway->count++;
         return 0;
     }
-    if (colon == NULL || colon == text || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
+    if (is_https)
+        text += strlen(https);
+    if (colon == NULL || colon <= text || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
         atoi(colon + 1) < 1 || atoi(colon + 1) > 65535 || strpbrk(text, "/@?#\\%") != NULL)
         return td_err_set(err, TD_ECONFIG,
-                          "upstreams: '%s' is neither HOST:PORT nor unix:/PATH", text);
-    if (asprintf(&origin, "http://%s", text) < 0)
+                          "upstreams: '%s' is none of HOST:PORT, https://HOST:PORT, unix:/PATH",
+                          upstream->name);
+    if (asprintf(&origin, "http%s://%s", is_https ? "s" : "", text) < 0)
         abort();
     upstream->origin = origin;
     gateway->count++;
@@ -815,7 +907,7 @@ TD_PLUGIN(.name = "gateway", .version = "1.0", .urls = TD_URLS(TD_URL("(?:/.*)?"
           .options = TD_OPTIONS(
               struct settings,
               OPTION(STRING, upstreams, NULL,
-                     "Where to relay to: HOST:PORT or unix:/PATH, a list."),
+                     "Where to relay to: HOST:PORT, https://HOST:PORT or unix:/PATH, a list."),
               OPTION(STRING, balance, "round_robin",
                      "Which of them is next: round_robin, or least_busy of this worker."),
               OPTION(BOOL, pass_host, "on", "Tell them the client's Host; off: their own."),
@@ -833,6 +925,16 @@ TD_PLUGIN(.name = "gateway", .version = "1.0", .urls = TD_URLS(TD_URL("(?:/.*)?"
               OPTION(TIME, timeout, "60s", 1, 86400000,
                      "The longest wait for an upstream: for its answer, for more of it, for it to "
                      "take more of a body."),
+              OPTION(STRING, upgrades, "websocket",
+                     "Protocols that a client may go on with, if the upstream will, a list: what the "
+                     "two say is passed as it is. Empty: none."),
+              OPTION(TIME, upgrade_timeout, "10m", 1, 86400000,
+                     "How long the two may then both say nothing, at least."),
+              OPTION(BOOL, tls_verify, "on",
+                     "Of https: ask for a certificate that proves the host of upstreams."),
+              OPTION(STRING, tls_ca, "", "File or directory of the CAs to trust. Unset: the system's."),
+              OPTION(STRING, tls_certificate, "", "File with the certificate that we prove ourselves by."),
+              OPTION(STRING, tls_key, "", "And with its key, if that is another one."),
               OPTION(INT, tries, "3", 1, UPSTREAMS_MAX, "Upstreams that one request may come to."),
               OPTION(INT, max_fails, "1", 0, 1000000,
                      "Failures within fail_timeout after which an upstream is left alone; 0: never."),

@@ -279,15 +279,21 @@ take_place(td_fetch_stream *f)
     return rc == 0 ? 0 : fail_waiting(f, rc);
 }
 
+static void
+leave_place(td_fetch_stream *f)
+{
+    if (f->has_place)
+        hand_on(NULL);
+    f->has_place = false;
+}
+
 /* All but what the response is made of; the connection is of no use any more unless it was kept. */
 static void
 let_go(td_fetch_stream *f)
 {
     td_upstream_destroy(&f->upstream);
     set_awaits_place(f, false); /* it was cancelled there */
-    if (f->has_place)
-        hand_on(NULL);
-    f->has_place = false;
+    leave_place(f);
     td_response_body_release(&f->body_in);
     td_buf_release(&f->sent);
     td_buf_release(&f->head);
@@ -322,6 +328,8 @@ check_headers(td_fetch_stream *f)
     for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
         if (find_asked(f->options, ours[i]) != NULL)
             return fail(f, TD_EINVAL, "%s is not for the caller to set", ours[i]);
+    if (f->options->upgrade != NULL && !td_is_token(td_str_of(f->options->upgrade)))
+        return fail(f, TD_EINVAL, "the upgrade is none");
     if (f->options->user_agent != NULL && !td_is_field_value(td_str_of(f->options->user_agent)))
         return fail(f, TD_EINVAL, "the user agent is none");
     return 0;
@@ -358,6 +366,8 @@ check_method(td_fetch_stream *f)
         return fail(f, TD_EINVAL, "the method is none");
     if (f->body.ptr != NULL && is_streamed(f))
         return fail(f, TD_EINVAL, "a body is given that is to be streamed");
+    if (f->options->upgrade != NULL && has_body)
+        return fail(f, TD_EINVAL, "an upgrade of a request with a body");
     if (f->options->allow_nonstandard_methods)
         return 0;
     if (!is_known)
@@ -554,8 +564,12 @@ make_request(td_fetch_stream *f)
                          td_str_of(o->user_agent != NULL ? o->user_agent : USER_AGENT));
     if (!o->no_decompress)
         add_unless_asked(f, "Accept-Encoding", TD_STR("gzip"));
-    if (o->no_keep_alive)
+    if (o->upgrade != NULL) {
+        add_header(f, "Connection", TD_STR("Upgrade"));
+        add_header(f, "Upgrade", td_str_of(o->upgrade));
+    } else if (o->no_keep_alive) {
         add_unless_asked(f, "Connection", TD_STR("close"));
+    }
     if (find_asked(o, "Authorization") == NULL || f->is_foreign)
         add_credentials(f);
     add_proxy_credentials(f);
@@ -669,6 +683,16 @@ receive_head(td_fetch_stream *f, int64_t begin_ns)
     return len < 0 ? fail(f, (int)len, "response: %s", what) : 0;
 }
 
+/* RFC 9110 section 7.8: the server may go on with what it was asked for, and with nothing else. */
+static bool
+is_upgraded(const td_fetch_stream *f)
+{
+    const td_header *upgrade = td_headers_find(&f->response.headers, TD_STR("Upgrade"));
+
+    return f->response.status == 101 && f->options->upgrade != NULL && upgrade != NULL &&
+           td_str_equal_nocase(upgrade->value, td_str_of(f->options->upgrade));
+}
+
 /* The next head: 1 when it is that of the answer proper, 0 when there is another one to come. */
 static int
 next_head(td_fetch_stream *f, int64_t begin_ns)
@@ -677,9 +701,9 @@ next_head(td_fetch_stream *f, int64_t begin_ns)
 
     if (rc < 0)
         return rc;
-    if (f->response.status == 101)
+    if (f->response.status == 101 && !is_upgraded(f))
         return fail(f, TD_EBADMSG, "response: 101, which nobody has asked for");
-    f->has_head = f->response.status >= 200;
+    f->has_head = f->response.status >= 200 || f->response.status == 101;
     if (!f->has_head && ++f->interims > INTERIM_MAX)
         return fail(f, TD_EBADMSG, "response: too many interim ones");
     return f->has_head;
@@ -975,7 +999,7 @@ static bool
 has_body(const td_fetch_stream *f)
 {
     return !td_str_equal(f->method, TD_STR("HEAD")) && f->response.status != 204 &&
-           f->response.status != 304;
+           f->response.status != 304 && f->response.status != 101;
 }
 
 static int
@@ -1202,8 +1226,8 @@ td_http_client_fetch(td_arena *arena, const char *url, const td_fetch_options *o
     td_fetch_stream f __attribute__((cleanup(let_go)));
     int rc = init(&f, arena, url, options, owner, out);
 
-    if (rc == 0 && options->stream_body)
-        rc = fail(&f, TD_EINVAL, "stream_body is for td_fetch_open");
+    if (rc == 0 && (options->stream_body || options->upgrade != NULL))
+        rc = fail(&f, TD_EINVAL, "stream_body and upgrade are for td_fetch_open");
     if (rc == 0)
         rc = ask(&f);
     if (rc < 0)
@@ -1286,6 +1310,18 @@ td_fetch_stream_find_misuse(const td_fetch_stream *f, td_fetch_step step)
     return NULL;
 }
 
+/* HTTP has ended, and with it what it limits. */
+static void
+end_http(td_fetch_stream *f)
+{
+    leave_place(f);
+    td_iostream_set_timeout(f->upstream->stream, 0);
+    td_iostream_push_back(f->upstream->stream, f->rest);
+    f->rest = td_str_make(NULL, 0);
+    f->is_over = true;
+    f->out->phase = TD_FETCH_DONE;
+}
+
 int
 td_fetch_stream_head(td_fetch_stream *f)
 {
@@ -1308,7 +1344,15 @@ td_fetch_stream_head(td_fetch_stream *f)
     if (rc < 0)
         return break_off(f, rc);
     take_head(f);
+    if (f->response.status == 101)
+        end_http(f);
     return 0;
+}
+
+td_iostream *
+td_fetch_stream_detach(td_fetch_stream *f)
+{
+    return f->out->status == 101 && f->upstream != NULL ? f->upstream->stream : NULL;
 }
 
 /* What was inflated lies where others inflate, too: it moves to where it can stay. */

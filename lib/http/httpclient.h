@@ -44,6 +44,7 @@ TD_PRIVATE int td_fetch_stream_end(td_fetch_stream *stream);
 TD_PRIVATE int td_fetch_stream_head(td_fetch_stream *stream);
 TD_PRIVATE int td_fetch_stream_read(td_fetch_stream *stream, td_str *data_out);
 TD_PRIVATE bool td_fetch_stream_is_ready(td_fetch_stream *stream);
+TD_PRIVATE td_iostream *td_fetch_stream_detach(td_fetch_stream *stream);
 TD_PRIVATE void td_fetch_stream_close(td_fetch_stream *stream); /* a second time does nothing */
 
 TD_PRIVATE td_response *td_fetch_stream_answer(td_fetch_stream *stream); /* *out above */

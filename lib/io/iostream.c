@@ -1156,6 +1156,17 @@ td_iostream_unsent(const td_iostream *stream)
     return stream->out.len;
 }
 
+void
+td_iostream_push_back(td_iostream *stream, td_str bytes)
+{
+    td_buf in = {0};
+
+    td_buf_append(&in, bytes);
+    td_buf_append(&in, td_buf_str(&stream->in));
+    td_buf_release(&stream->in);
+    stream->in = in;
+}
+
 int
 td_iostream_flush_or_input(td_iostream *stream)
 {

@@ -15,6 +15,9 @@ TD_PRIVATE size_t td_iostreams_count(void); /* of this thread, not destroyed yet
 size_t td_iostream_unread(const td_iostream *stream);
 size_t td_iostream_unsent(const td_iostream *stream);
 
+/* Bytes of the last read are to be read again, in front of what came behind them. */
+void td_iostream_push_back(td_iostream *stream, td_str bytes);
+
 /*
  * td_iostream_flush that ends with 1 when something has come meanwhile, be it the end: there is
  * something to read.  While another coroutine reads it is td_iostream_flush.

@@ -23,6 +23,7 @@
 #include <tornado/abi.h>
 #include <tornado/future.h>
 #include <tornado/handler.h>
+#include <tornado/iostream.h>
 #include <tornado/ssl.h>
 #include <tornado/str.h>
 
@@ -98,6 +99,9 @@ typedef struct td_fetch_options {
     const char *proxy_host TD_ZERO; /* NULL: none */
     uint16_t proxy_port TD_ZERO;
     const char *proxy_username TD_ZERO, *proxy_password TD_ZERO;
+
+    const char *upgrade TD_ZERO; /* the protocol to go on with ("websocket"), if the server will: see
+                                    td_fetch_detach; of a request without a body, by td_fetch_open */
 } td_fetch_options;
 
 #ifndef __cplusplus
@@ -200,6 +204,14 @@ TD_API td_response *td_fetch_head(td_fetch_stream *stream);
  * td_fetch: TD_ECLOSED says that it was cut off, or closed by td_fetch_close.
  */
 TD_API int td_fetch_read(td_fetch_stream *stream, td_str *data_out);
+
+/*
+ * The connection, of which HTTP has ended: behind an answer of 101 to a request with an upgrade, which is
+ * an answer only there.  What came behind its head is the first that is read.  It has no time-out, takes
+ * no place of max_clients, and belongs to the td_fetch_stream: td_fetch_close destroys it.  NULL: there
+ * is no such answer.
+ */
+TD_API td_iostream *td_fetch_detach(td_fetch_stream *stream);
 
 /* True when td_fetch_read would not wait: what was written so far need not be flushed yet. */
 TD_API bool td_fetch_is_ready(td_fetch_stream *stream);

@@ -211,6 +211,14 @@ td_fetch_read(td_fetch_stream *stream, td_str *data_out)
     return tell_step(stream, td_fetch_stream_read(stream, data_out), function);
 }
 
+td_iostream *
+td_fetch_detach(td_fetch_stream *stream)
+{
+    static const char function[] = "td_fetch_detach";
+
+    return may_step(stream, TD_STEP_READ, stream, function) ? td_fetch_stream_detach(stream) : NULL;
+}
+
 bool
 td_fetch_is_ready(td_fetch_stream *stream)
 {

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -13,10 +14,13 @@ import time
 import unittest
 
 import harness
+from certificates import Certificates
+from test_https import SecureUpstream
 from test_fetch import OK, Upstream, answer, chunks_of, early, for_ever, resets, says
 
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 ANY_SIZE = "max_body_size = 1g\n"
+GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def gateway(*upstreams, keys="", tornadod="workers = 1", ini=""):
@@ -390,7 +394,6 @@ class Faults(unittest.TestCase):
 
 
 class SeveralUpstreams(unittest.TestCase):
-    GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
     def bodies(self, daemon, count, text=GET, body=b""):
         with daemon.connect() as conn:
@@ -404,7 +407,7 @@ class SeveralUpstreams(unittest.TestCase):
     def test_least_busy(self):
         with Upstream(says(b"", then_waits=True)) as slow, Upstream(named("b")) as b, \
                 gateway(slow, b, keys="balance = least_busy") as daemon, daemon.connect() as first:
-            first.send(self.GET.encode())
+            first.send(GET.encode())
             harness.wait_until(lambda: slow.requests, "nothing came")
             self.assertEqual(self.bodies(daemon, 5), b"bbbbb")
 
@@ -425,7 +428,7 @@ class SeveralUpstreams(unittest.TestCase):
 
     def test_what_is_tried_again(self):
         """The first upstream breaks each request; what does no harm twice goes to the other."""
-        for text, body, again in ((self.GET, b"", True), ("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n", b"abc", True),
+        for text, body, again in ((GET, b"", True), ("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n", b"abc", True),
                                   ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n", b"abc", False),
                                   ("PATCH / HTTP/1.1\r\nHost: x\r\n\r\n", b"", False),
                                   ("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 80000\r\n\r\n", bytes(80000), False)):
@@ -444,6 +447,141 @@ class SeveralUpstreams(unittest.TestCase):
             self.assertEqual((len(a.requests), len(b.requests)), (3, 3))
 
 
+WANTS = "GET /chat HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: %s\r\nSec-WebSocket-Key: k\r\n\r\n"
+AGREES = (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: WebSocket\r\n"
+          b"Sec-WebSocket-Accept: a\r\n\r\n")
+
+
+def upgrades(upstream, peer, file, head):
+    """Goes on with an echo of whatever comes."""
+    peer.sendall(AGREES + b"first,")
+    while True:
+        data = file.read1(65536)
+        if not data or data == b"quit":
+            return
+        peer.sendall(data)
+
+
+class Upgrades(unittest.TestCase):
+    @contextlib.contextmanager
+    def upgraded(self, script=upgrades, keys="", **more):
+        with Upstream(script) as upstream, gateway(upstream, keys=keys, **more) as daemon, daemon.connect() as conn:
+            conn.send((WANTS % "websocket").encode())
+            until(conn, b"Sec-WebSocket-Accept: a\r\n")
+            until(conn, b"\r\n\r\n")
+            until(conn, b"first,")
+            yield upstream, daemon, conn
+
+    def test_both_ways(self):
+        with self.upgraded() as (upstream, daemon, conn):
+            self.assertIn(b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", upstream.requests[0])
+            self.assertIn(b"\r\nSec-WebSocket-Key: k\r\n", upstream.requests[0])
+            conn.send(b"one,")
+            until(conn, b"one,")
+            sent = os.urandom(8000000)
+            sender = threading.Thread(target=conn.send, args=(sent,))
+            sender.start()
+            got = bytearray(conn.received)
+            while len(got) < len(sent):
+                got += conn.socket.recv(65536)
+            sender.join()
+            self.assertEqual(bytes(got), sent)
+
+    def test_what_one_side_says_before_it_closes_arrives(self):
+        def script(upstream, peer, file, head):
+            peer.sendall(AGREES + b"first," + bytes(500000))
+
+        with self.upgraded(script) as (upstream, daemon, conn):
+            size = len(conn.received)
+            while data := conn.socket.recv(65536):
+                size += len(data)
+            self.assertEqual(size, 500000)
+
+    def test_the_client_closes(self):
+        with self.upgraded() as (upstream, daemon, conn):
+            conn.socket.close()
+            harness.wait_until(lambda: upstream.closed == 1, "the upstream is not told")
+
+    def test_silence_ends(self):
+        with self.upgraded(keys="upgrade_timeout = 200ms") as (upstream, daemon, conn):
+            self.assertEqual(conn.socket.recv(1), b"")
+            harness.wait_until(lambda: upstream.closed == 1, "the upstream is not told")
+
+    def test_one_side_that_speaks_is_enough(self):
+        def script(upstream, peer, file, head):
+            peer.sendall(AGREES + b"first,")
+            for _ in range(12):
+                time.sleep(0.05)
+                peer.sendall(b".")
+
+        with self.upgraded(script, keys="upgrade_timeout = 200ms") as (upstream, daemon, conn):
+            until(conn, b"." * 12)
+
+    def test_a_drain_leaves_it_its_time(self):
+        with self.upgraded(tornadod="workers = 1\ndrain_timeout = 1s") as (upstream, daemon, conn):
+            daemon.reload()
+            conn.send(b"still,")
+            until(conn, b"still,")
+            self.assertEqual(conn.socket.recv(1), b"")
+            daemon.wait_log("the time to drain is over: 1 connections closed")
+
+    def test_what_is_not_passed(self):
+        """What is not in upgrades, and what is no upgrade."""
+        for text in (WANTS % "h2c", (WANTS % "websocket").replace("keep-alive, Upgrade", "x"),
+                     (WANTS % "websocket").replace("1.1", "1.0")):
+            with Upstream(echo) as upstream, gateway(upstream) as daemon, daemon.connect() as conn:
+                self.assertNotIn(b"pgrade", request(conn, text).body)
+
+    def test_an_upstream_that_does_not_want(self):
+        with Upstream(named("no")) as upstream, gateway(upstream) as daemon, daemon.connect() as conn:
+            for _ in range(2):
+                self.assertEqual(request(conn, WANTS % "websocket").body, b"no")
+            self.assertEqual(upstream.connections, 1)
+
+    def test_an_upstream_that_goes_on_with_something_else(self):
+        for unasked in (AGREES.replace(b"WebSocket", b"h2c"), AGREES.replace(b"Upgrade: WebSocket\r\n", b"")):
+            with Upstream(says(unasked)) as upstream, gateway(upstream) as daemon, daemon.connect() as conn:
+                self.assertEqual(request(conn, WANTS % "websocket").status, 502)
+
+
+class Https(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.certificates = Certificates()
+        cls.addClassCleanup(cls.certificates.close)
+
+    def test_a_certificate_is_asked_for(self):
+        context = self.certificates.server("address", host="127.0.0.1")
+        for keys, status in (("", 502), (f"tls_ca = {self.certificates.ca}", 200), ("tls_verify = off", 200)):
+            with self.subTest(keys), SecureUpstream(named("secure"), context) as upstream, \
+                    gateway("https://" + upstream.name, keys=keys) as daemon, daemon.connect() as conn:
+                for _ in range(2):
+                    response = request(conn, GET)
+                    self.assertEqual(response.status, status)
+                if status == 200:
+                    self.assertEqual((response.body, upstream.connections), (b"secure", 1))
+
+    def test_ours(self):
+        context = self.certificates.server("asks", host="127.0.0.1")
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(self.certificates.ca)
+        certificate, key = self.certificates.make("jack")
+        keys = f"tls_ca = {self.certificates.ca}\ntls_certificate = {certificate}\ntls_key = {key}"
+        with SecureUpstream(named("secure"), context) as upstream, \
+                gateway("https://" + upstream.name, keys=keys) as daemon, daemon.connect() as conn:
+            self.assertEqual(request(conn, GET).body, b"secure")
+            self.assertEqual(upstream.handshakes[0][4]["commonName"], "jack")
+
+    def test_an_upgrade(self):
+        context = self.certificates.server("chat", host="127.0.0.1")
+        with SecureUpstream(upgrades, context) as upstream, \
+                gateway("https://" + upstream.name, keys="tls_verify = off") as daemon, daemon.connect() as conn:
+            conn.send((WANTS % "websocket").encode())
+            until(conn, b"first,")
+            conn.send(b"one,")
+            until(conn, b"one,")
+
+
 class Settings(unittest.TestCase):
     def refused(self, keys):
         daemon = harness.Daemon(["gateway"], ini=f"[handler:gateway]\n{keys}\n")
@@ -456,8 +594,9 @@ class Settings(unittest.TestCase):
 
     def test_bad_ones(self):
         for keys, text in (("", "has no upstreams, which it needs"), ("upstreams = ,", "names none"),
-                           ("upstreams = example.org", "'example.org' is neither HOST:PORT nor unix:/PATH"),
-                           ("upstreams = a:0", "neither"), ("upstreams = a:1/x", "neither"),
+                           ("upstreams = example.org", "'example.org' is none of HOST:PORT, https://HOST:PORT, unix:/PATH"),
+                           ("upstreams = a:0", "none of"), ("upstreams = a:1/x", "none of"),
+                           ("upstreams = https://example.org", "none of"), ("upstreams = https://:1", "none of"),
                            ("upstreams = a:1\nbalance = x", "neither round_robin nor least_busy"),
                            ("upstreams = a:1\nforwarded = x", "none of set, add, drop, pass"),
                            ("upstreams = a:1\nadd_prefix = x/", "no path that begins")):
@@ -482,7 +621,11 @@ def application(environ, start_response):
 """
 
 TORNADO = """
-import asyncio, sys, tornado.web
+import asyncio, sys, tornado.web, tornado.websocket
+
+class Chat(tornado.websocket.WebSocketHandler):
+    def on_message(self, message):
+        self.write_message(message, binary=isinstance(message, bytes))
 
 @tornado.web.stream_request_body
 class Echo(tornado.web.RequestHandler):
@@ -503,7 +646,7 @@ class Echo(tornado.web.RequestHandler):
         self.write(f"{self.size} {self.request.remote_ip} {self.request.protocol}")
 
 async def main():
-    app = tornado.web.Application([("/.*", Echo)])
+    app = tornado.web.Application([("/chat", Chat), ("/.*", Echo)])
     sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
     tornado.httpserver.HTTPServer(app, xheaders=True).add_sockets(sockets)
     print(sockets[0].getsockname()[1], flush=True)
@@ -542,6 +685,27 @@ class RealPeers(unittest.TestCase):
                     self.assertEqual(request(conn, "PUT / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 10.1.2.3\r\n"
                                              f"X-Forwarded-Proto: https\r\nContent-Length: {size}\r\n\r\n", bytes(size)).body,
                                      f"{size} 127.0.0.1 https".encode())
+
+    def test_websocket(self):
+        client = """
+import asyncio, os, sys, tornado.websocket
+
+async def main():
+    chat = await tornado.websocket.websocket_connect(sys.argv[1], compression_options={})
+    for message in ("one", os.urandom(100000), "x" * 300000, "two"):
+        await chat.write_message(message, binary=isinstance(message, bytes))
+        assert await chat.read_message() == message
+    chat.close(1000, "done")
+    assert await chat.read_message() is None
+    print(chat.close_code)
+
+asyncio.run(main())
+"""
+        with program("/usr/bin/python3", "-c", TORNADO) as process:
+            port = int(process.stdout.readline())
+            with gateway(f"127.0.0.1:{port}") as daemon, \
+                    program("/usr/bin/python3", "-c", client, f"ws://127.0.0.1:{daemon.port}/chat") as chat:
+                self.assertEqual(chat.stdout.read().strip(), b"1000")
 
 
 if __name__ == "__main__":

@@ -193,6 +193,30 @@ START_TEST(what_came_before_the_end_can_be_read_after_it)
 }
 END_TEST
 
+static void
+read_again(void *arg)
+{
+    td_str out;
+
+    (void)arg;
+    ck_assert_int_eq(td_iostream_read_partial(stream, 64, &out), 0);
+    ck_assert(td_str_equal(out, TD_STR("101\r\n\r\none")));
+    peer_sends(" two\n");
+    td_iostream_push_back(stream, td_str_make(out.ptr + 7, out.len - 7));
+    ck_assert_int_eq(td_iostream_read_bytes(stream, 2, &out), 0);
+    ck_assert(td_str_equal(out, TD_STR("on")));
+    td_iostream_push_back(stream, TD_STR("On"));
+    ck_assert_int_eq(td_iostream_read_until(stream, TD_STR("\n"), 64, &out), 0);
+    ck_assert(td_str_equal(out, TD_STR("One two\n")));
+}
+
+START_TEST(bytes_that_are_given_back_are_read_first)
+{
+    peer_sends("101\r\n\r\none");
+    ck_assert_int_eq(on_coroutine(read_again, NULL), TD_COROUTINE_RETURNED);
+}
+END_TEST
+
 /* ---- what ends a wait */
 
 static void
@@ -683,6 +707,7 @@ fill(TCase *tcase)
     ADD_TABLE(tcase, a_read_gets_the_same_of_bytes_that_come_one_by_one, reads);
     tcase_add_test(tcase, reads_follow_each_other);
     tcase_add_test(tcase, what_came_before_the_end_can_be_read_after_it);
+    tcase_add_test(tcase, bytes_that_are_given_back_are_read_first);
     tcase_add_loop_test(tcase, a_read_that_is_cancelled_or_late_leaves_its_bytes_to_the_next, 0, 2);
     tcase_add_test(tcase, a_cancelled_read_writes_no_more_into_memory);
     tcase_add_test(tcase, destroying_wakes_who_reads);
