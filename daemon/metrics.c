@@ -16,7 +16,6 @@
 
 #define BLOCKS_SIZE ((size_t)512 << 20) /* bytes of address space; what is not used takes no memory */
 #define BLOCK_ALIGN 4096
-#define COUNT_MAX (UINT64_C(1) << 60) /* no honest worker gets there */
 
 static struct metrics_board *board;
 static char *blocks; /* behind the board */
@@ -550,8 +549,8 @@ add_up(void *to, const void *from, size_t size)
     for (size_t i = 0; i < size / sizeof(uint64_t); i++) {
         uint64_t count;
         memcpy(&count, (const uint64_t *)from + i, sizeof(count));
-        if (count < COUNT_MAX && sums[i] < COUNT_MAX)
-            sums[i] += count;
+        if (sums[i] < METRICS_COUNT_MAX)
+            sums[i] += metrics_believed(count);
     }
 }
 

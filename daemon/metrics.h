@@ -171,6 +171,15 @@ const struct metrics_board *metrics_board(void); /* NULL: there is none */
 uint32_t metrics_begin_look(void);
 bool metrics_end_look(uint32_t sequence);
 
+#define METRICS_COUNT_MAX (UINT64_C(1) << 60) /* no honest worker gets there */
+
+/* A number of a worker's; 0 where it has gone mad: what is told has to be a number to those who read it. */
+static inline uint64_t
+metrics_believed(uint64_t count)
+{
+    return count < METRICS_COUNT_MAX ? count : 0;
+}
+
 /* The counters of a worker that lives; its block checked to lie where blocks do. */
 bool metrics_find_block(const struct metrics_worker *worker, struct metrics_block *out);
 

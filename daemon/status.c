@@ -16,10 +16,17 @@ add_up(void *to, const void *from, size_t size)
     const volatile uint64_t *counts = from; /* others go on writing them */
 
     for (size_t i = 0; i < size / sizeof(uint64_t); i++)
-        sums[i] += counts[i];
+        sums[i] += metrics_believed(counts[i]);
 }
 
 #define ADD_UP(to, from) add_up((to), (from), sizeof(*(to)))
+
+/* A gauge of a handler's may be negative. */
+static void
+add_own(int64_t *sum, const volatile uint64_t *count)
+{
+    *sum = (int64_t)((uint64_t)*sum + *count);
+}
 
 /* "SIZE RESIDENT ..." in pages. */
 static uint64_t
@@ -50,8 +57,8 @@ take_worker(struct status *status, const struct metrics_worker *is, const struct
     if (!metrics_find_block(&worker->is, &block))
         return;
     ADD_UP(&worker->counters, block.counters);
-    worker->counters.log_dropped = slot->log_dropped;
-    worker->counters.access_dropped = slot->access_dropped;
+    worker->counters.log_dropped = metrics_believed(slot->log_dropped);
+    worker->counters.access_dropped = metrics_believed(slot->access_dropped);
     ADD_UP(&worker->gauges, block.gauges);
     for (size_t i = 0; i < worker->is.listeners_count && i < status->listeners_count; i++) {
         ADD_UP(&status->listeners[i].all, &block.listeners[i]);
@@ -60,7 +67,7 @@ take_worker(struct status *status, const struct metrics_worker *is, const struct
     for (size_t i = 0; i < worker->is.routes_count && i < status->routes_count; i++)
         ADD_UP(&status->routes[i].all, &block.routes[i]);
     for (size_t i = 0; i < worker->is.own_count && i < status->own_count; i++)
-        ADD_UP(&status->own[i].all, &block.own[i]);
+        add_own(&status->own[i].all, &block.own[i]);
     worker->connections = status_sum(worker->gauges.connections, TD_CONNECTION_STATES_COUNT);
     ADD_UP(&status->all, &worker->counters);
     ADD_UP(&status->gauges, &worker->gauges);

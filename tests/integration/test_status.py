@@ -50,6 +50,30 @@ def errors(daemon):
     return status(daemon)["errors_by_reason"]
 
 
+class GoneMad(unittest.TestCase):
+    def test_rubbish_in_all_memory_that_a_worker_shares(self):
+        for byte in (255, 0, 127, -1):
+            for ends in ("", "1"):
+                with self.subTest(f"{byte} {ends}"), \
+                        harness.Daemon(["scribble", "status", "conformance"], tornadod="workers = 2") as daemon:
+                    with daemon.connect() as conn:
+                        conn.send(f"GET /scribble?byte={byte}&ends={ends} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                        if ends:
+                            daemon.wait_log("worker . (was ended by|exited|crashed|SIG).*|SIGABRT")
+                        else:
+                            self.assertEqual(conn.response().status, 200)
+                    scrape(daemon)
+                    self.assertLess(status(daemon)["requests"], 1 << 63)
+                    told = daemon.command_line("status")
+                    self.assertEqual(told.returncode, 0, told.stderr)
+                    before = daemon.workers()
+                    for pid in before:
+                        os.kill(pid, signal.SIGKILL)
+                    daemon.wait_replaced(before)
+                    self.assertEqual(daemon.get("/plaintext").status, 200)
+                    scrape(daemon)
+
+
 class Formats(unittest.TestCase):
     def test_each_route_is_counted_by_status_and_time(self):
         with harness.Daemon(["status", "conformance"]) as daemon:
