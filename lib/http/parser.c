@@ -819,7 +819,7 @@ judge_line_start(td_head_parser *parser, td_str bytes, const td_head_limits *lim
     if (!td_byte_is(first, TD_BYTE_TOKEN))
         return refuse(error, 400, steps[NAME].what);
     if (parser->lines++ == limits->headers_max)
-        return refuse(error, 431, "header: too many lines");
+        return refuse(error, 431, "header: more lines than max_headers");
     parser->state = NAME;
     return 0;
 }
@@ -859,8 +859,8 @@ judge(td_head_parser *parser, td_str bytes, const td_head_limits *limits, td_hea
             return 1;
         if (parser->judged >= max)
             return parser->state < REQUEST_CR && max < parser->start + limits->size_max
-                       ? refuse(error, 414, "request line: too long")
-                       : refuse(error, 431, "header: too long");
+                       ? refuse(error, 414, "request line: above max_request_line")
+                       : refuse(error, 431, "header: above max_header_size");
         if (parser->judged == bytes.len)
             return 0;
         if (parser->state == LEADING)

@@ -9,9 +9,9 @@ static const struct {
     const char *why;
     td_reason reason;
 } reasons[] = {
-    {414, "request line: too long", TD_REASON_MAX_REQUEST_LINE},
-    {431, "header: too long", TD_REASON_MAX_HEADER_SIZE},
-    {431, "header: too many lines", TD_REASON_MAX_HEADERS},
+    {414, "request line: above max_request_line", TD_REASON_MAX_REQUEST_LINE},
+    {431, "header: above max_header_size", TD_REASON_MAX_HEADER_SIZE},
+    {431, "header: more lines than max_headers", TD_REASON_MAX_HEADERS},
     {400, "header: a line begins with a blank", TD_REASON_HEADER},
     {505, "request line: not HTTP/1.x", TD_REASON_REQUEST_LINE},
     {400, "Host: missing", TD_REASON_HOST},
