@@ -36,7 +36,6 @@ struct td_connecting {
     td_list link; /* in `all` */
     td_ioloop *loop;
     td_lookup lookup;
-    bool has_name;
     td_endpoint source; /* len 0: none */
     td_addresses addresses; /* in the order of the attempts */
     size_t tried;           /* of them */
@@ -135,12 +134,6 @@ td_connectings_close(void)
         td_callback_cancel(&c->told);
         tell_dropped(c);
     }
-}
-
-bool
-td_connecting_has_name(const td_connecting *c)
-{
-    return c->has_name;
 }
 
 /* ---- attempts */
@@ -285,7 +278,6 @@ take_turns(const td_addresses *from, int source_family, td_addresses *to)
 static void
 try_addresses(td_connecting *c, const td_addresses *addresses)
 {
-    c->has_name = true;
     take_turns(addresses, c->source.len > 0 ? c->source.address.any.sa_family : 0, &c->addresses);
     c->error = -EADDRNOTAVAIL; /* when there is none to be tried from that source */
     start_next(c);
@@ -307,7 +299,6 @@ start_unix(td_connecting *c, const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-    c->has_name = true;
     if (path[0] == '\0' || strlen(path) >= sizeof(address.sun_path)) {
         end(c, -ENAMETOOLONG, -1);
         return;

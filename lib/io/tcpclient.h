@@ -30,9 +30,6 @@ td_connecting *td_connecting_start_with(const td_addresses *addresses,
 /* It is not called any more, all is closed. */
 void td_connecting_cancel(td_connecting *connecting);
 
-/* True once the name has been looked up: to say which of the two took too long. */
-bool td_connecting_has_name(const td_connecting *connecting);
-
 void td_connectings_close(void); /* for td_ioloop_destroy: those that are left are told TD_ECANCELED */
 
 #pragma GCC visibility pop
