@@ -94,9 +94,9 @@ quarantine(struct generation *generation, uint32_t index)
 
     td_log_at(TD_LOG_CRITICAL, "master",
               "handler %s (%s) is quarantined: %lld crashes within quarantine_window (%lld ms); its "
-              "routes answer 503 until the next reload, or tornadod handlers release",
+              "routes answer 503 until the next reload, or tornadod handlers release %s",
               instance->name, instance->file, (long long)settings->quarantine_crashes,
-              (long long)settings->quarantine_window_ms);
+              (long long)settings->quarantine_window_ms, instance->name);
     GENERATION_EACH(seat, generation) {
         if (seat->pid != 0)
             seat_send(seat, CONTROL_QUARANTINE, instance->name, NULL);
