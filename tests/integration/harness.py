@@ -292,6 +292,13 @@ def wait_until(condition, what):
         time.sleep(0.005)
 
 
+def cpu_seconds(pid):
+    """That it has used so far."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def percentile(seconds, percent):
     """In milliseconds."""
     return sorted(seconds)[len(seconds) * percent // 100] * 1e3

@@ -26,12 +26,6 @@ def has_ipv6():
         return False
 
 
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 class Addresses(unittest.TestCase):
     def test_unix_sockets(self):
         with harness.Daemon(["faults"], listeners={}, ini="[listen:u]\naddress = unix:sock\nmode = 0600\n"
@@ -134,7 +128,7 @@ class Descriptors(unittest.TestCase):
             worker = daemon.workers()[0]
             first = stack.enter_context(daemon.connect())
             self.assertEqual(first.request("GET", "/pid").status, 200)
-            started = cpu_seconds(worker)
+            started = harness.cpu_seconds(worker)
             lines = len(daemon.log.lines)
             crowd = [stack.enter_context(daemon.connect()) for _ in range(2 * self.LIMIT)]
             for conn in crowd:
@@ -142,7 +136,7 @@ class Descriptors(unittest.TestCase):
             daemon.wait_log("accept: Too many open files", lines)
             for _ in range(200):  # those that are there are served meanwhile
                 self.assertEqual(first.request("GET", "/slow?ms=5").status, 200)
-            self.assertLess(cpu_seconds(worker) - started, 0.5)
+            self.assertLess(harness.cpu_seconds(worker) - started, 0.5)
             told = [line for line in daemon.log.lines[lines:] if "access]" not in line]
             self.assertLess(len(told), 10, told)
             for conn in crowd:

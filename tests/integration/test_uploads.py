@@ -40,12 +40,6 @@ def anonymous(pid):
         return int(re.search(r"^RssAnon:\s+(\d+) kB", file.read(), re.M)[1]) << 10
 
 
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def temporary_sizes(pid):
     """Of the files without a name that the process has open."""
     sizes = []
@@ -276,9 +270,9 @@ class Bombs(Uploads):
 
     def cost(self, body, answer):
         """CPU seconds of the worker."""
-        before = cpu_seconds(self.worker)
+        before = harness.cpu_seconds(self.worker)
         self.assertEqual(self.post("/count", body).body, answer)
-        return cpu_seconds(self.worker) - before
+        return harness.cpu_seconds(self.worker) - before
 
     def test_time_is_linear(self):
         scale = 1 if harness.SANITIZED else 4
