@@ -66,7 +66,8 @@ RUN = $(if $V,,@echo '    $@';)
 # ---- what there is to build
 
 LIB := $(basename $(wildcard lib/*/*.c lib/*/*.S))
-DAEMON := $(basename $(wildcard daemon/*.c daemon/commands/*.[cS]))
+CHAPTERS := site status worker master commands # of the daemon
+DAEMON := $(basename $(wildcard daemon/*.c $(CHAPTERS:%=daemon/%/*.[cS])))
 TESTING := $(basename $(wildcard daemon/testing/*.c))
 HANDLERS := $(patsubst daemon/handlers/%.c,handlers/%.so,$(wildcard daemon/handlers/*.c))
 TEST_HANDLERS := $(addsuffix .so,$(basename $(wildcard tests/handlers/*.c tests/handlers/*.cc)))

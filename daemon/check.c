@@ -12,10 +12,10 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
-#include "daemon/checker.h"
-#include "daemon/generation.h"
-#include "daemon/upgrade.h"
+#include "daemon/master/generation.h"
+#include "daemon/master/upgrade.h"
 #include "daemon/privileges.h"
+#include "daemon/site/checker.h"
 
 /* Wait for the checker for as long as it may take, then end it: that returns true. */
 static bool

@@ -3,7 +3,7 @@
 #define DAEMON_CHECK_H
 
 #include "daemon/options.h"
-#include "daemon/site.h"
+#include "daemon/site/site.h"
 
 /* Returns the exit status of the program: 0, 78 for settings and handlers that are wrong, or 1. */
 int check_run(const struct options *options);

@@ -10,9 +10,9 @@
 #include <unistd.h>
 #include "daemon/check.h"
 #include "daemon/commands/commands.h"
-#include "daemon/master.h"
+#include "daemon/master/master.h"
+#include "daemon/master/upgrade.h"
 #include "daemon/options.h"
-#include "daemon/upgrade.h"
 
 #define DESCRIPTORS_MAX (1u << 20) /* some containers allow 1,073,741,816 */
 

@@ -15,9 +15,9 @@
 #include <sysexits.h>
 #include <unistd.h>
 #include "daemon/commands/commands.h"
-#include "daemon/elf.h"
-#include "daemon/elfsurvey.h"
-#include "daemon/plugin.h"
+#include "daemon/site/elf.h"
+#include "daemon/site/elfsurvey.h"
+#include "daemon/site/plugin.h"
 
 #define LOAD_SECONDS 10
 

@@ -10,7 +10,7 @@
 #include "base/arena.h"
 #include "base/ini.h"
 #include "base/settings.h"
-#include "daemon/controlsocket.h"
+#include "daemon/master/controlsocket.h"
 
 #define ANSWER_MAX (64u << 20) /* bytes */
 #define STATUS_PATIENCE_S 10

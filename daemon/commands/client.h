@@ -1,5 +1,5 @@
 /*
- * Asking the daemon that runs, over its control socket (daemon/controlsocket.h), which is found through
+ * Asking the daemon that runs, over its control socket (daemon/master/controlsocket.h), which is found through
  * the same ini that the daemon has.
  */
 #ifndef DAEMON_COMMANDS_CLIENT_H
@@ -29,7 +29,7 @@ int client_run(int argc, char **argv, const char *request, int patience_s);
 /* Say what went wrong; returns the exit status for it. */
 int client_fail(const char *command, const td_err *err);
 
-/* The daemon's status (daemon/facts.h), for json_decref; NULL and err when there is none. */
+/* The daemon's status (daemon/master/facts.h), for json_decref; NULL and err when there is none. */
 json_t *client_status(const struct command_line *line, const char *path, td_err *err);
 
 /* ---- its fields; what is not there is "" or 0 */

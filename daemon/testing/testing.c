@@ -15,9 +15,9 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
-#include "daemon/hooks.h"
-#include "daemon/plugin.h"
-#include "daemon/shared.h"
+#include "daemon/site/hooks.h"
+#include "daemon/site/plugin.h"
+#include "daemon/site/shared.h"
 #include "io/coroutine.h"
 #include "io/executor.h"
 #include "web/json.h"

@@ -6,8 +6,8 @@
 #include <tornado/testing.h>
 #include "base/list.h"
 #include "base/settings.h"
-#include "daemon/plan.h"
-#include "daemon/site.h"
+#include "daemon/site/plan.h"
+#include "daemon/site/site.h"
 #include "http/httpserver.h"
 #include "io/ioloop.h"
 

@@ -1,5 +1,5 @@
 /* Goal: a format says what stands in a line, and nothing that a client sends can break out of it. */
-#include "daemon/accessformat.h"
+#include "daemon/worker/accessformat.h"
 
 #include <stdlib.h>
 #include <string.h>

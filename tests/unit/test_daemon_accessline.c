@@ -1,6 +1,6 @@
 /* Goal: each format is what its readers expect, and nothing that a client sends can break out of
  * it. */
-#include "daemon/accessline.h"
+#include "daemon/worker/accessline.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Goal: every line is written once and whole, and a target that does not take them holds nobody up.
  */
-#include "daemon/accesslog.h"
+#include "daemon/worker/accesslog.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -2,7 +2,7 @@
  * Goal: what the tables of a handler's file tell is found, and a file that is cut off or damaged
  * anywhere is an error or says less; it never reads past its end.
  */
-#include "daemon/elfsurvey.h"
+#include "daemon/site/elfsurvey.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Goal: what others may have written is not loaded, and what was accepted stays as it was. */
-#include "daemon/handlerfile.h"
+#include "daemon/site/handlerfile.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* Goal: sockets are bound as the settings say, a dead daemon's is replaced, a living one's is not.
  */
-#include "daemon/listener.h"
+#include "daemon/master/listener.h"
 
 #include <errno.h>
 #include <netinet/in.h>

@@ -1,5 +1,5 @@
 /* Goal: a manifest reads back as it was written, and nothing else reads at all. */
-#include "daemon/manifest.h"
+#include "daemon/site/manifest.h"
 
 #include <string.h>
 #include "tests/unit/unit.h"

@@ -1,12 +1,12 @@
 /* Goal: a thing keeps its place over generations, and what dead workers counted is kept and believed in reason. */
-#include "daemon/metrics.h"
+#include "daemon/status/metrics.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <tornado/plugin.h>
 #include <unistd.h>
-#include "daemon/status.h"
+#include "daemon/status/status.h"
 #include "tests/unit/unit.h"
 
 static struct manifest_instance instances[] = {{"hello", "hello.so", "hello", "1.0", "default"}};

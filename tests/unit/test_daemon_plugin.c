@@ -3,12 +3,12 @@
  * be right is refused with the reason; a file that is no handler is told from one that is, wherever
  * it is cut.
  */
-#include "daemon/plugin.h"
+#include "daemon/site/plugin.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <tornado/tornado.h>
-#include "daemon/elf.h"
+#include "daemon/site/elf.h"
 #include "tests/unit/unit.h"
 #include "web/pluginlayout.h"
 

@@ -1,5 +1,5 @@
 /* Goal: what a dead worker left is told in one line, whatever it has written into its slot. */
-#include "daemon/postmortem.h"
+#include "daemon/master/postmortem.h"
 
 #include <signal.h>
 #include <string.h>

@@ -1,0 +1,365 @@
+/*
+ * What a socket needs is set before it listens, so that accepted ones inherit it and no worker
+ * makes a system call for it.  With reuseport the kernel spreads connections over the sockets of a
+ * group by a hash; a socket that goes away takes its queue along, hence they are the master's and
+ * only grow.
+ */
+#include "daemon/master/listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "base/value.h"
+#include "daemon/master/notify.h"
+#include "daemon/master/passed.h"
+
+#define DEFER_ACCEPT_S 1 /* then the kernel accepts a silent connection all the same */
+
+/* The path of a socket that has a name in the file system, else NULL. */
+static const char *
+socket_path(const struct sockaddr_storage *address)
+{
+    const struct sockaddr_un *path = (const struct sockaddr_un *)address;
+
+    return address->ss_family == AF_UNIX && path->sun_path[0] != '\0' ? path->sun_path : NULL;
+}
+
+static int
+set_option(int fd, int level, int name, int value, const char *text, const char *address,
+           td_err *err)
+{
+    if (setsockopt(fd, level, name, &value, sizeof(value)) == 0)
+        return 0;
+    return td_err_errno(err, "listen %s: %s", address, text);
+}
+
+static int
+set_tcp_options(int fd, const td_listener_settings *settings, int family, bool reuseport,
+                td_err *err)
+{
+    const char *address = settings->address;
+
+    if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR", address, err) < 0 ||
+        set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY", address, err) < 0)
+        return err->code;
+    /* [::]:80 beside 0.0.0.0:80 is two listeners, on every system alike. */
+    if (family == AF_INET6 &&
+        set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY", address, err) < 0)
+        return err->code;
+    if (reuseport && set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT", address, err) < 0)
+        return err->code;
+    return 0;
+}
+
+/* These may change while it listens. */
+static int
+set_queue(int fd, const td_listener_settings *settings, int family, td_err *err)
+{
+    if (family != AF_UNIX &&
+        set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT,
+                   settings->defer_accept && settings->protocol == NULL ? DEFER_ACCEPT_S : 0,
+                   "TCP_DEFER_ACCEPT", settings->address, err) < 0)
+        return err->code;
+    if (listen(fd, (int)settings->backlog) < 0)
+        return td_err_errno(err, "listen %s", settings->address);
+    return 0;
+}
+
+/* True when nobody accepts there any more: the daemon that made the socket is gone. */
+static bool
+is_stale_socket(const struct sockaddr_storage *address, socklen_t len)
+{
+    struct stat st;
+
+    if (lstat(socket_path(address), &st) < 0 || !S_ISSOCK(st.st_mode))
+        return false;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool refused = connect(fd, (const struct sockaddr *)address, len) < 0 && errno == ECONNREFUSED;
+    close(fd);
+    return refused;
+}
+
+static int
+bind_address(int fd, const struct sockaddr_storage *address, socklen_t len)
+{
+    const char *path = socket_path(address);
+
+    if (bind(fd, (const struct sockaddr *)address, len) == 0)
+        return 0;
+    if (errno != EADDRINUSE || path == NULL)
+        return -1;
+    if (!is_stale_socket(address, len)) {
+        errno = EADDRINUSE;
+        return -1;
+    }
+    return unlink(path) < 0 ? -1 : bind(fd, (const struct sockaddr *)address, len);
+}
+
+static int
+open_socket(const td_listener_settings *settings, const struct sockaddr_storage *address,
+            socklen_t len, bool reuseport, int *fd_out, td_err *err)
+{
+    int family = address->ss_family, rc;
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return td_err_errno(err, "listen %s", settings->address);
+    if (family != AF_UNIX) {
+        rc = set_tcp_options(fd, settings, family, reuseport, err);
+        if (rc < 0)
+            goto fail_close;
+    }
+    if (bind_address(fd, address, len) < 0) {
+        rc = td_err_errno(err, "listen %s", settings->address);
+        goto fail_close;
+    }
+    *fd_out = fd;
+    return 0;
+
+fail_close:
+    close(fd);
+    return rc;
+}
+
+/*
+ * Whoever runs as the same user could join our group of sockets, or we theirs.  A first bind
+ * without SO_REUSEPORT fails where another daemon sits on the address, as it does without
+ * reuseport.
+ */
+static int
+find_free_address(struct listener *listener, const td_listener_settings *settings, td_err *err)
+{
+    int fd, rc = open_socket(settings, &listener->bound, listener->bound_len, false, &fd, err);
+
+    if (rc < 0)
+        return rc;
+    getsockname(fd, (struct sockaddr *)&listener->bound, &listener->bound_len);
+    close(fd);
+    return 0;
+}
+
+static int
+add_socket(struct listener *listener, const td_listener_settings *settings, td_err *err)
+{
+    const char *path = socket_path(&listener->bound);
+    int fd, rc = open_socket(settings, &listener->bound, listener->bound_len, listener->reuseport,
+                             &fd, err);
+
+    if (rc < 0)
+        return rc;
+    if (path != NULL && chmod(path, (mode_t)settings->mode) < 0)
+        rc = td_err_errno(err, "listen %s: mode", settings->address);
+    else
+        rc = set_queue(fd, settings, listener->bound.ss_family, err);
+    if (rc < 0) {
+        if (path != NULL)
+            unlink(path);
+        close(fd);
+        return rc;
+    }
+    listener->fds = td_xrealloc(listener->fds, (listener->fds_count + 1) * sizeof(int));
+    listener->fds[listener->fds_count++] = fd;
+    return 0;
+}
+
+static int
+open_sockets(struct listener *listener, const td_listener_settings *settings, size_t count,
+             td_err *err)
+{
+    int rc = 0;
+
+    while (rc == 0 && listener->fds_count < count)
+        rc = add_socket(listener, settings, err);
+    return rc;
+}
+
+static char *
+make_url(const struct sockaddr_storage *bound, const char *scheme, const char *text)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)bound;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)bound;
+    char host[INET6_ADDRSTRLEN], url[INET6_ADDRSTRLEN + 32];
+
+    if (bound->ss_family == AF_UNIX)
+        return td_xstrdup(text);
+    if (bound->ss_family == AF_INET) {
+        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
+        snprintf(url, sizeof(url), "%s://%s:%u", scheme, host, ntohs(v4->sin_port));
+    } else {
+        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
+        snprintf(url, sizeof(url), "%s://[%s]:%u", scheme, host, ntohs(v6->sin6_port));
+    }
+    return td_xstrdup(url);
+}
+
+/* A reload may have given it a protocol, or taken it away. */
+static void
+set_url(struct listener *listener, const td_listener_settings *settings)
+{
+    free(listener->url);
+    listener->url = make_url(&listener->bound, settings->protocol != NULL ? "tcp" : "http",
+                             listener->address);
+}
+
+static void
+find_bound(struct listener *listener, const td_listener_settings *settings)
+{
+    listener->bound_len = sizeof(listener->bound);
+    getsockname(listener->fds[0], (struct sockaddr *)&listener->bound, &listener->bound_len);
+    set_url(listener, settings);
+}
+
+/* Those of a unit or of the store; with reuseport all of them, since connections wait in each. */
+static int
+take_passed(struct listener *listener, const td_listener_settings *settings, td_err *err)
+{
+    bool is_stored;
+    int fd;
+
+    while ((listener->fds_count == 0 || listener->reuseport) &&
+           (fd = passed_take(settings->name, &listener->bound, listener->bound_len, &is_stored)) >= 0) {
+        listener->fds = td_xrealloc(listener->fds, (listener->fds_count + 1) * sizeof(int));
+        listener->fds[listener->fds_count++] = fd;
+        listener->keeps_name |= !is_stored;
+        if (listener->bound.ss_family != AF_UNIX &&
+            set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY", settings->address, err) < 0)
+            return err->code;
+        if (set_queue(fd, settings, listener->bound.ss_family, err) < 0)
+            return err->code;
+    }
+    return 0;
+}
+
+int
+listener_open(const td_listener_settings *settings, size_t workers_count, struct listener **out,
+              td_err *err)
+{
+    struct listener *listener = td_xcalloc(1, sizeof(*listener));
+    int rc = td_value_parse_address(settings->address, &listener->bound, &listener->bound_len, err);
+
+    if (rc < 0)
+        goto fail;
+    listener->name = td_xstrdup(settings->name);
+    listener->address = td_xstrdup(settings->address);
+    listener->reuseport = settings->reuseport && listener->bound.ss_family != AF_UNIX;
+    rc = take_passed(listener, settings, err);
+    if (rc < 0)
+        goto fail;
+    if (listener->reuseport && listener->fds_count == 0 &&
+        (rc = find_free_address(listener, settings, err)) < 0)
+        goto fail;
+    rc = open_sockets(listener, settings, listener->reuseport ? workers_count : 1, err);
+    if (rc < 0)
+        goto fail;
+    find_bound(listener, settings);
+    *out = listener;
+    return 0;
+
+fail:
+    listener_close(&listener);
+    return rc;
+}
+
+struct listener *
+listener_adopt(const td_listener_settings *settings, const int *fds, size_t fds_count)
+{
+    struct listener *listener = td_xcalloc(1, sizeof(*listener));
+
+    listener->name = td_xstrdup(settings->name);
+    listener->address = td_xstrdup(settings->address);
+    listener->reuseport = settings->reuseport;
+    listener->fds = td_xcalloc(fds_count, sizeof(*fds));
+    memcpy(listener->fds, fds, fds_count * sizeof(*fds));
+    listener->fds_count = fds_count;
+    find_bound(listener, settings);
+    return listener;
+}
+
+int
+listener_adapt(struct listener *listener, const td_listener_settings *settings,
+               size_t workers_count, td_err *err)
+{
+    const char *path = socket_path(&listener->bound);
+
+    if (listener->bound.ss_family != AF_UNIX && settings->reuseport != listener->reuseport)
+        return td_err_set(err, TD_ECONFIG,
+                          "[listen:%s]: reuseport of a listener in use changes with a restart only",
+                          settings->name);
+    set_url(listener, settings);
+    if (path != NULL && chmod(path, (mode_t)settings->mode) < 0)
+        return td_err_errno(err, "listen %s: mode", settings->address);
+    for (size_t i = 0; i < listener->fds_count; i++) {
+        if (set_queue(listener->fds[i], settings, listener->bound.ss_family, err) < 0)
+            return err->code;
+    }
+    return open_sockets(listener, settings, listener->reuseport ? workers_count : 1, err);
+}
+
+int
+listener_give(const struct listener *listener, uid_t uid, gid_t gid, td_err *err)
+{
+    const char *path = socket_path(&listener->bound);
+
+    if (path != NULL && lchown(path, uid, gid) < 0)
+        return td_err_errno(err, "listen %s: owner", listener->address);
+    return 0;
+}
+
+bool
+listener_is_local(const struct listener *listener)
+{
+    const struct sockaddr_in *ip4 = (const struct sockaddr_in *)&listener->bound;
+    const struct sockaddr_in6 *ip6 = (const struct sockaddr_in6 *)&listener->bound;
+
+    if (listener->bound.ss_family == AF_INET)
+        return ntohl(ip4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    if (listener->bound.ss_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&ip6->sin6_addr);
+    return true;
+}
+
+void
+listener_store(struct listener *listener)
+{
+    for (; listener->stored_count < listener->fds_count; listener->stored_count++)
+        notify_store(listener->name, listener->stored_count, listener->fds[listener->stored_count]);
+}
+
+static bool leaves_stored;
+
+void
+listener_leave_stored(void)
+{
+    leaves_stored = notify_has_store();
+}
+
+void
+listener_close(struct listener **listener)
+{
+    struct listener *l = *listener;
+
+    if (l == NULL)
+        return;
+    const char *path = socket_path(&l->bound);
+    if (path != NULL && l->fds_count > 0 && !l->keeps_name && !leaves_stored)
+        unlink(path); /* else the name is somebody else's */
+    for (size_t i = 0; i < l->stored_count && !leaves_stored; i++)
+        notify_forget(l->name, i);
+    for (size_t i = 0; i < l->fds_count; i++)
+        close(l->fds[i]);
+    free(l->fds);
+    free(l->name);
+    free(l->address);
+    free(l->url);
+    free(l);
+    *listener = NULL;
+}
