@@ -97,7 +97,8 @@ options_parse(int argc, char **argv, struct options *out, td_err *err)
     while (rc == 0 && (option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1)
         rc = options_apply(&options, option, argv, err);
     if (rc == 0 && optind < argc)
-        rc = td_err_set(err, TD_EINVAL, "%s: no such argument; a command comes first, see tornadod --help",
+        rc = td_err_set(err, TD_EINVAL,
+                        "%s: no such argument; a command comes first, see tornadod --help",
                         argv[optind]);
     if (rc != 0) {
         options_fini(&options);

@@ -5,9 +5,9 @@
 #include "base/arena.h"
 
 /*
- * A build tree runs in place and an installation wherever it was put.  The directory `beside` the program
- * if there is one, else `installed` below the prefix: "handlers", "lib/tornadod/handlers".  In the
- * arena.
+ * A build tree runs in place and an installation wherever it was put.  The directory `beside` the
+ * program if there is one, else `installed` below the prefix: "handlers", "lib/tornadod/handlers".
+ * In the arena.
  */
 const char *program_find(td_arena *arena, const char *beside, const char *installed);
 

@@ -29,8 +29,8 @@ beside_file(td_arena *arena, const td_ini_entry *entry)
 }
 
 /*
- * A mistake elsewhere in the settings is no reason not to ask: the daemon goes on with those that it has
- * read.  False: they do not say where it is.
+ * A mistake elsewhere in the settings is no reason not to ask: the daemon goes on with those that
+ * it has read.  False: they do not say where it is.
  */
 static bool
 find_despite_mistake(td_arena *arena, const struct options *options, const char **path_out)
@@ -56,7 +56,8 @@ find_despite_mistake(td_arena *arena, const struct options *options, const char 
     return *path_out != NULL;
 }
 
-/* mistake_out: what is wrong with the settings, if they tell where the daemon is and yet are wrong. */
+/* mistake_out: what is wrong with the settings, if they tell where the daemon is and yet are wrong.
+ */
 static int
 find_socket(td_arena *arena, const struct command_line *line, const char **path_out,
             td_err *mistake_out, td_err *err)
@@ -74,9 +75,10 @@ find_socket(td_arena *arena, const struct command_line *line, const char **path_
     }
     *path_out = controlsocket_path(arena, configuration, options->path);
     if (*path_out == NULL)
-        return td_err_set(err, TD_ECLOSED, configuration->tornadod.control != NULL
-                                               ? "control is off in its settings"
-                                               : "there is no /run/tornadod, and no control in its settings");
+        return td_err_set(err, TD_ECLOSED,
+                          configuration->tornadod.control != NULL
+                              ? "control is off in its settings"
+                              : "there is no /run/tornadod, and no control in its settings");
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /*
- * Asking the daemon that runs, over its control socket (daemon/master/controlsocket.h), which is found through
- * the same ini that the daemon has.
+ * Asking the daemon that runs, over its control socket (daemon/master/controlsocket.h), which is
+ * found through the same ini that the daemon has.
  */
 #ifndef DAEMON_COMMANDS_CLIENT_H
 #define DAEMON_COMMANDS_CLIENT_H

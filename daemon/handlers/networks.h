@@ -1,4 +1,7 @@
-/* Addresses and networks of clients, for options that hold a list of them: "127.0.0.1, 10.0.0.0/8, fd00::/8". */
+/*
+ * Addresses and networks of clients, for options that hold a list of them: "127.0.0.1, 10.0.0.0/8,
+ * fd00::/8".
+ */
 #ifndef HANDLERS_NETWORKS_H
 #define HANDLERS_NETWORKS_H
 

@@ -70,7 +70,10 @@ void control_answer(struct control_client *client, const char *error, td_str bod
 /* Say something before that; what the client does not take at once is lost. */
 void control_say(struct control_client *client, td_str text);
 
-/* Answer later: all who wait for the same thing, a number of the caller's choice, are answered at once. */
+/*
+ * Answer later: all who wait for the same thing, a number of the caller's choice, are answered at
+ * once.
+ */
 enum control_event { CONTROL_EVENT_RELOAD = 1, CONTROL_EVENT_UPGRADE };
 
 void control_wait(struct control_client *client, enum control_event event, uint32_t number);

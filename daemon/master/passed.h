@@ -1,6 +1,6 @@
 /*
- * Listening sockets that the service manager passes (sd_listen_fds(3)): those of a socket unit, and those
- * that we have put into its store, which are there again after a restart.
+ * Listening sockets that the service manager passes (sd_listen_fds(3)): those of a socket unit, and
+ * those that we have put into its store, which are there again after a restart.
  */
 #ifndef DAEMON_MASTER_PASSED_H
 #define DAEMON_MASTER_PASSED_H

@@ -1,7 +1,8 @@
 /*
- * The generation that is to come goes through three phases: its handlers are checked in a child, its
- * first worker (the canary) loads and starts them, the others follow.  Only when all are ready does
- * the one that serves begin to drain; and one that fails on its way leaves the old one as it was.
+ * The generation that is to come goes through three phases: its handlers are checked in a child,
+ * its first worker (the canary) loads and starts them, the others follow.  Only when all are ready
+ * does the one that serves begin to drain; and one that fails on its way leaves the old one as it
+ * was.
  */
 #include <signal.h>
 #include <stdarg.h>
@@ -67,7 +68,8 @@ note_outcome(bool is_good, const char *text)
     master.last_reload.time = time(NULL);
     master.last_reload.is_good = is_good;
     snprintf(master.last_reload.text, sizeof(master.last_reload.text), "%s", text);
-    control_settle(CONTROL_EVENT_RELOAD, master.reloads, is_good ? NULL : text, is_good ? text : "");
+    control_settle(CONTROL_EVENT_RELOAD, master.reloads, is_good ? NULL : text,
+                   is_good ? text : "");
 }
 
 /* Whoever has started it looks there, and so does `systemctl status`, not into the log. */
@@ -180,8 +182,8 @@ rollout_checked(int status)
     if (rc == 0)
         rc = share_memory(generation, &err);
     if (rc == 0) {
-        metrics_describe(&generation->arena, generation->number, generation->configuration, manifest,
-                         &generation->places);
+        metrics_describe(&generation->arena, generation->number, generation->configuration,
+                         manifest, &generation->places);
         rc = seat_spawn(generation_first_seat(generation), &err);
     }
     if (rc < 0) {
@@ -307,7 +309,8 @@ watch_handlers(const struct generation *generation)
     td_err err;
 
     if (watch_directory(wanted ? generation->directory : NULL, &err) < 0)
-        td_log_at(TD_LOG_WARNING, "master", "%s; changes there are noticed at the next reload", err.text);
+        td_log_at(TD_LOG_WARNING, "master", "%s; changes there are noticed at the next reload",
+                  err.text);
 }
 
 static void

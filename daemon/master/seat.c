@@ -317,8 +317,8 @@ seat_hear_last_words(struct seat *seat)
 {
     const struct generation *generation = seat->generation;
     const struct accesslog_options access =
-        accesslog_options_of(&generation->configuration->log, generation->access_format, generation->access_fd,
-                             seat->access_ring, &seat->slot->access_dropped);
+        accesslog_options_of(&generation->configuration->log, generation->access_format,
+                             generation->access_fd, seat->access_ring, &seat->slot->access_dropped);
     char whose[32];
 
     snprintf(whose, sizeof(whose), "worker %u", seat->number);

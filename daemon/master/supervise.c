@@ -1,4 +1,5 @@
-/* Workers come and go: what ended one is told, whose code it was is noted, another takes its place. */
+/* Workers come and go: what ended one is told, whose code it was is noted, another takes its place.
+ */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,11 +93,12 @@ quarantine(struct generation *generation, uint32_t index)
     const td_tornadod_settings *settings = &generation->configuration->tornadod;
     const struct manifest_instance *instance = &generation->manifest.instances[index - 1];
 
-    td_log_at(TD_LOG_CRITICAL, "master",
-              "handler %s (%s) is quarantined: %lld crashes within quarantine_window (%lld ms); its "
-              "routes answer 503 until the next reload, or tornadod handlers release %s",
-              instance->name, instance->file, (long long)settings->quarantine_crashes,
-              (long long)settings->quarantine_window_ms, instance->name);
+    td_log_at(
+        TD_LOG_CRITICAL, "master",
+        "handler %s (%s) is quarantined: %lld crashes within quarantine_window (%lld ms); its "
+        "routes answer 503 until the next reload, or tornadod handlers release %s",
+        instance->name, instance->file, (long long)settings->quarantine_crashes,
+        (long long)settings->quarantine_window_ms, instance->name);
     GENERATION_EACH(seat, generation) {
         if (seat->pid != 0)
             seat_send(seat, CONTROL_QUARANTINE, instance->name, NULL);
@@ -189,7 +191,8 @@ supervise_release(struct generation *generation, const char *instance)
 static bool
 is_expendable(const struct seat *seat)
 {
-    return seat->generation->is_adopted || seat->is_surplus || seat->replaces != NULL || successor_of(seat) != NULL;
+    return seat->generation->is_adopted || seat->is_surplus || seat->replaces != NULL ||
+           successor_of(seat) != NULL;
 }
 
 static void

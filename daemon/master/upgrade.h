@@ -1,9 +1,10 @@
 /*
- * Another binary takes over in place.  It first tests itself (`-t`, in a child of ours) and says that it
- * understands what we will hand over; only then the master executes it: the process, its children, its
- * sockets and locks stay, and what there is to know of them passes in a memfd (UPGRADE_STATE in the
- * environment).  To the new binary the workers it finds are a generation like any other, but that it
- * cannot replace: they serve until its own first generation is ready, or for as long as none gets so far.
+ * Another binary takes over in place.  It first tests itself (`-t`, in a child of ours) and says
+ * that it understands what we will hand over; only then the master executes it: the process, its
+ * children, its sockets and locks stay, and what there is to know of them passes in a memfd
+ * (UPGRADE_STATE in the environment).  To the new binary the workers it finds are a generation like
+ * any other, but that it cannot replace: they serve until its own first generation is ready, or for
+ * as long as none gets so far.
  */
 #ifndef DAEMON_MASTER_UPGRADE_H
 #define DAEMON_MASTER_UPGRADE_H

@@ -43,10 +43,16 @@ void site_quarantine(struct site *site, const char *name);
 
 void site_close(struct site *site); /* the files stay loaded */
 
-/* Put whose failure it is in front, and the line of the ini if the text begins with one of its options. */
+/*
+ * Put whose failure it is in front, and the line of the ini if the text begins with one of its
+ * options.
+ */
 int site_blame(const struct site *site, const td_instance *instance, td_err *err);
 
-/* The instance whose protocol a listener speaks; NULL: HTTP.  That there is one was checked by site_mount. */
+/*
+ * The instance whose protocol a listener speaks; NULL: HTTP.  That there is one was checked by
+ * site_mount.
+ */
 const td_instance *site_protocol(const struct site *site, const td_listener_settings *listener);
 
 /* The settings were checked, so there is one of every name in them. */

@@ -173,7 +173,10 @@ bool metrics_end_look(uint32_t sequence);
 
 #define METRICS_COUNT_MAX (UINT64_C(1) << 60) /* no honest worker gets there */
 
-/* A number of a worker's; 0 where it has gone mad: what is told has to be a number to those who read it. */
+/*
+ * A number of a worker's; 0 where it has gone mad: what is told has to be a number to those who
+ * read it.
+ */
 static inline uint64_t
 metrics_believed(uint64_t count)
 {

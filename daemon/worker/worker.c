@@ -608,9 +608,9 @@ static int
 open_access_log(struct worker *worker, td_err *err)
 {
     const struct worker_options *options = worker->options;
-    const struct accesslog_options access =
-        accesslog_options_of(&worker->configuration->log, options->access_format, options->access_fd, options->access_ring,
-                             &options->slot->access_dropped);
+    const struct accesslog_options access = accesslog_options_of(
+        &worker->configuration->log, options->access_format, options->access_fd,
+        options->access_ring, &options->slot->access_dropped);
 
     return access.format != TD_ACCESS_OFF
                ? accesslog_create(worker->loop, &access, &worker->access, err)

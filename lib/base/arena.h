@@ -103,8 +103,8 @@ TD_PRIVATE extern td_chunks_fn *td_chunks_idle;
 TD_PRIVATE bool td_chunk_cool(void);
 
 /*
- * malloc and friends that abort with a log line when there is no memory; before that they try so often again,
- * each 10 ms: 0, but in a master, which waits rather than dies.
+ * malloc and friends that abort with a log line when there is no memory; before that they try so
+ * often again, each 10 ms: 0, but in a master, which waits rather than dies.
  */
 TD_PRIVATE extern unsigned td_memory_tries_max;
 TD_PRIVATE void *td_xmalloc(size_t size);

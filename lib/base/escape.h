@@ -1,4 +1,7 @@
-/* Turning bytes into something harmless, and back.  Nothing here fails on any input unless it says so. */
+/*
+ * Turning bytes into something harmless, and back.  Nothing here fails on any input unless it says
+ * so.
+ */
 #ifndef TORNADO_BASE_ESCAPE_H
 #define TORNADO_BASE_ESCAPE_H
 

@@ -1,10 +1,10 @@
 /*
- * A histogram of durations with buckets at preferred numbers: 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.4, 8, 10 and
- * so on, from 1.25 us to 100 s.  So a quantile is told to a quarter at worst, and what is told to
- * others (1, 2, 5 of each decade) is exact.
+ * A histogram of durations with buckets at preferred numbers: 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.4, 8,
+ * 10 and so on, from 1.25 us to 100 s.  So a quantile is told to a quarter at worst, and what is
+ * told to others (1, 2, 5 of each decade) is exact.
  *
- * Finding the bucket is a look at two tables: the leading bits of the number lead to a cell that holds at
- * most one bound.
+ * Finding the bucket is a look at two tables: the leading bits of the number lead to a cell that
+ * holds at most one bound.
  */
 #ifndef TORNADO_BASE_LATENCY_H
 #define TORNADO_BASE_LATENCY_H

@@ -34,7 +34,10 @@ TD_PRIVATE void *td_table_get(const td_table *table, td_str key); /* NULL: not t
 TD_PRIVATE void *td_table_set(td_table *table, td_str key, void *value);
 TD_PRIVATE void *td_table_remove(td_table *table, td_str key);
 
-/* Pick a new seed for the tables to come; tables made before keep working.  Called in each worker after the fork. */
+/*
+ * Pick a new seed for the tables to come; tables made before keep working.  Called in each worker
+ * after the fork.
+ */
 TD_PRIVATE void td_table_reseed(void);
 
 #endif

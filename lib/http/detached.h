@@ -1,8 +1,9 @@
 /*
  * td_detached: a connection that is HTTP no longer; its handler has taken it over as a stream.
  *
- * It counts as a connection of its listener as long as it is open, and is closed with it.  The stream is the
- * handler's to use and to destroy; what is left of it goes with the memory of the request.
+ * It counts as a connection of its listener as long as it is open, and is closed with it.  The
+ * stream is the handler's to use and to destroy; what is left of it goes with the memory of the
+ * request.
  */
 #ifndef TORNADO_HTTP_DETACHED_H
 #define TORNADO_HTTP_DETACHED_H

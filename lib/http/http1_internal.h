@@ -128,7 +128,10 @@ bool td_http1_body_begin(td_http1connection *conn);  /* one is to come; false: i
 void td_http1_body_send_continue(td_http1connection *conn); /* if that is what the client awaits */
 size_t td_http1_body_take(td_http1connection *conn, const char *bytes, size_t len); /* bytes taken */
 void td_http1_body_continue(td_http1connection *conn); /* perhaps a pause is over, or a yield */
-/* Whether it can be read to where it will lie in memory; then that: what read() returned, < 0: -errno. */
+/*
+ * Whether it can be read to where it will lie in memory; then that: what read() returned, < 0:
+ * -errno.
+ */
 bool td_http1_body_goes_straight(td_http1connection *conn);
 ssize_t td_http1_body_receive(td_http1connection *conn);
 void td_http1_body_drop_flow(td_http1connection *conn); /* there is one; its request is still there */

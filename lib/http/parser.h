@@ -29,7 +29,10 @@ typedef enum td_method {
 
 TD_PRIVATE td_str td_method_name(td_method method); /* "GET"; TD_METHOD_OTHER: "" */
 
-/* "example.org:80", "[::1]": false when it is no host, or no port; the name is the part before the port. */
+/*
+ * "example.org:80", "[::1]": false when it is no host, or no port; the name is the part before the
+ * port.
+ */
 TD_PRIVATE bool td_host_split(td_str host, td_str *name_out);
 
 /* Content-Length = 1*DIGIT (RFC 9110 section 8.6).  -1: it is not, or does not fit. */

@@ -7,7 +7,10 @@
 #include "base/counters.h"
 #include "io/iostream_internal.h"
 
-/* Where connections lead that were kept; it lives as long as one of them, so it is not made each time. */
+/*
+ * Where connections lead that were kept; it lives as long as one of them, so it is not made each
+ * time.
+ */
 struct lead {
     td_list idle;
     size_t idle_count, upstreams_count;

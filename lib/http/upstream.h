@@ -40,7 +40,10 @@ void td_upstreams_fini(td_upstreams *kept);
 /* The one that was used last of those that lead there, the caller's from now on; NULL: none. */
 td_upstream *td_upstreams_take(td_upstreams *kept, td_str key);
 
-/* Takes it over.  When there are too many to the same place it goes, when there are too many the oldest. */
+/*
+ * Takes it over.  When there are too many to the same place it goes, when there are too many the
+ * oldest.
+ */
 void td_upstreams_keep(td_upstreams *kept, td_upstream *upstream);
 
 td_upstream *td_upstream_create(td_iostream *stream, td_str key); /* takes the stream over */

@@ -445,8 +445,8 @@ on_polled(struct ev_loop *ev)
 }
 
 /*
- * ev_io_set: without it libev would take the descriptor for one that it watches.  The rest: as long as the
- * system has no memory it is told again in the next iteration.
+ * ev_io_set: without it libev would take the descriptor for one that it watches.  The rest: as long
+ * as the system has no memory it is told again in the next iteration.
  */
 void
 td_ioloop_watch_again(struct ev_loop *ev, ev_io *watcher, const char *what)

@@ -34,16 +34,17 @@ TD_PRIVATE void td_ioloop_stop(td_ioloop *loop); /* the current iteration finish
 TD_PRIVATE struct ev_loop *td_ioloop_ev(td_ioloop *loop);
 
 /*
- * For a watcher's function that gets EV_ERROR: the system does not watch the descriptor (epoll_ctl: no memory,
- * or too many) and libev has stopped the watcher.  Logs that, with `what` it is of, and starts it once more.
+ * For a watcher's function that gets EV_ERROR: the system does not watch the descriptor (epoll_ctl:
+ * no memory, or too many) and libev has stopped the watcher.  Logs that, with `what` it is of, and
+ * starts it once more.
  */
 TD_PRIVATE void td_ioloop_watch_again(struct ev_loop *ev, ev_io *watcher, const char *what);
 
 /*
- * What ends a poll: libev finds out about such watchers just before it polls, and tells them afterwards, which
- * may be never.  A td_ioloop sees to that itself; another loop opens a nudge before any other watcher, and
- * has a release callback (ev_set_loop_release_cb) that nudges when ev_pending_count is not 0.  fn reads the
- * descriptor, an eventfd, and on EV_ERROR watches again.
+ * What ends a poll: libev finds out about such watchers just before it polls, and tells them
+ * afterwards, which may be never.  A td_ioloop sees to that itself; another loop opens a nudge
+ * before any other watcher, and has a release callback (ev_set_loop_release_cb) that nudges when
+ * ev_pending_count is not 0.  fn reads the descriptor, an eventfd, and on EV_ERROR watches again.
  */
 TD_PRIVATE int td_nudge_open(struct ev_loop *ev, ev_io *nudge, void (*fn)(struct ev_loop *, ev_io *, int),
                              td_err *err);

@@ -50,7 +50,10 @@ td_iostream *td_iostream_adopt(td_transport *transport, td_buf *received, td_buf
 /* The worker begins to drain: see TD_EDRAINING in <tornado/iostream.h>. */
 void td_iostream_drain(td_iostream *stream);
 
-/* Nothing has come that was not read, not even the end; to be asked of a stream that is given up if so. */
+/*
+ * Nothing has come that was not read, not even the end; to be asked of a stream that is given up if
+ * so.
+ */
 bool td_iostream_is_quiet(td_iostream *stream);
 
 int64_t td_iostream_timeout(const td_iostream *stream); /* ms, 0: none */

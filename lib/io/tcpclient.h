@@ -10,7 +10,10 @@
 
 typedef struct td_connecting td_connecting;
 
-/* error 0 and a connected socket (non-blocking, TCP_NODELAY) of yours, or why not; `connecting` is gone. */
+/*
+ * error 0 and a connected socket (non-blocking, TCP_NODELAY) of yours, or why not; `connecting` is
+ * gone.
+ */
 typedef void td_connecting_fn(void *arg, int error, int fd);
 
 /* What TD_CONNECT says, complete; false: it is wrong, which is logged. */

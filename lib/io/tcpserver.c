@@ -122,8 +122,9 @@ accept_failed(td_tcpserver *server, int error)
 }
 
 /*
- * EV_ERROR: the system does not watch the socket and libev has stopped the watcher, which thinks that it is
- * registered until it is set again.  The error's number is lost by now; this is what it mostly is.
+ * EV_ERROR: the system does not watch the socket and libev has stopped the watcher, which thinks
+ * that it is registered until it is set again.  The error's number is lost by now; this is what it
+ * mostly is.
  */
 static void
 on_readable(struct ev_loop *ev, ev_io *watcher, int events)

@@ -141,8 +141,8 @@ static const td_transport_ops pipes = {
 /* ---- events */
 
 /*
- * A socket that the system does not watch is shut down, so that the next attempt finds its end; nothing else
- * would ever be heard of it.  What is no socket is tried again.
+ * A socket that the system does not watch is shut down, so that the next attempt finds its end;
+ * nothing else would ever be heard of it.  What is no socket is tried again.
  */
 void
 td_transport_lost(struct ev_loop *ev, td_transport *t)

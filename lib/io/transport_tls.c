@@ -268,7 +268,10 @@ tls_cork(td_transport *t, bool on)
     (void)t, (void)on;
 }
 
-/* RFC 8446 section 6.1: "shall send a close_notify alert before closing"; once, if the socket takes it. */
+/*
+ * RFC 8446 section 6.1: "shall send a close_notify alert before closing"; once, if the socket takes
+ * it.
+ */
 static void
 notify_of_end(td_tls *tls)
 {

@@ -28,9 +28,9 @@ TD_API int td_await(td_future *future, void **result_out);
 TD_API int td_sleep(int64_t duration_ms);
 
 /*
- * Wait until fd is readable or writable (events: TD_READ | TD_WRITE).  Returns what it is ready for,
- * or TD_ETIMEDOUT, or -ENOMEM when the system does not watch it; timeout_ms 0 waits for ever.  One waiter
- * a descriptor and direction.
+ * Wait until fd is readable or writable (events: TD_READ | TD_WRITE).  Returns what it is ready
+ * for, or TD_ETIMEDOUT, or -ENOMEM when the system does not watch it; timeout_ms 0 waits for ever.
+ * One waiter a descriptor and direction.
  */
 TD_API int td_wait_fd(int fd, int events, int64_t timeout_ms);
 

@@ -34,7 +34,10 @@ typedef void *td_executor_fn(void *arg);
  */
 TD_API td_executor *td_executor_create(unsigned threads_max, size_t queue_max);
 
-/* Jobs that have not begun are cancelled; those that run end in their own time, and are waited for by nobody. */
+/*
+ * Jobs that have not begun are cancelled; those that run end in their own time, and are waited for
+ * by nobody.
+ */
 TD_API void td_executor_destroy(td_executor **executor);
 
 /*

@@ -9,8 +9,8 @@
  *
  * Connections are kept and used again, for requests to the same host and port; a kept one that the
  * server has closed meanwhile is noticed, and a request that may be repeated is, once.  At most
- * max_clients requests of a worker are under way, others wait in line.  What servers answer is read as strictly
- * as what clients ask.  Cookies are not kept.
+ * max_clients requests of a worker are under way, others wait in line.  What servers answer is read
+ * as strictly as what clients ask.  Cookies are not kept.
  *
  * https asks for a certificate that proves the host of the URL, see <tornado/ssl.h>.
  */
@@ -145,14 +145,15 @@ TD_API td_response *td_fetch(td_handler *h, const char *url, const td_fetch_opti
 
 /*
  * The same without waiting; url and options are copied, but for the body and what pointers in them
- * point at, which have to live on.  The result is a td_response *, also without an answer (status 599), and
- * h is kept until it is there.
+ * point at, which have to live on.  The result is a td_response *, also without an answer (status
+ * 599), and h is kept until it is there.
  */
 TD_API td_future *td_fetch_future(td_handler *h, const char *url, const td_fetch_options *options);
 
 /* ---- piece by piece
  *
- *     td_fetch_stream *stream = td_fetch_open(h, url, TD_FETCH(.method = "PUT", .stream_body = true));
+ *     td_fetch_stream *stream = td_fetch_open(h, url, TD_FETCH(.method = "PUT", .stream_body =
+ * true));
  *
  *     while ((n = td_read_body(h, &data)) > 0 && td_fetch_write(stream, data) == 0)
  *         ;
@@ -165,14 +166,15 @@ TD_API td_future *td_fetch_future(td_handler *h, const char *url, const td_fetch
  *     }
  *     td_fetch_close(&stream);
  *
- * Bodies of any size take no more than some 200 KiB of memory: what is not read stays with the server,
- * and writing waits until the server takes it.  Here request_timeout_ms is the longest wait for the
- * server: for it to take what is written, for its head, for the next bytes; what the caller takes
- * between is not counted.  One coroutine may write while another one reads, but for the first piece
- * with expect_100_continue; two that write, or two that read, are told TD_EINVAL.  One that is cancelled while
- * it writes has left half a piece behind: nothing more can be written then.
+ * Bodies of any size take no more than some 200 KiB of memory: what is not read stays with the
+ * server, and writing waits until the server takes it.  Here request_timeout_ms is the longest wait
+ * for the server: for it to take what is written, for its head, for the next bytes; what the caller
+ * takes between is not counted.  One coroutine may write while another one reads, but for the first
+ * piece with expect_100_continue; two that write, or two that read, are told TD_EINVAL.  One that
+ * is cancelled while it writes has left half a piece behind: nothing more can be written then.
  *
- * A stream belongs to the coroutine that has opened it, and is closed when that ends, however it ends.
+ * A stream belongs to the coroutine that has opened it, and is closed when that ends, however it
+ * ends.
  */
 
 /*
@@ -206,10 +208,10 @@ TD_API td_response *td_fetch_head(td_fetch_stream *stream);
 TD_API int td_fetch_read(td_fetch_stream *stream, td_str *data_out);
 
 /*
- * The connection, of which HTTP has ended: behind an answer of 101 to a request with an upgrade, which is
- * an answer only there.  What came behind its head is the first that is read.  It has no time-out, takes
- * no place of max_clients, and belongs to the td_fetch_stream: td_fetch_close destroys it.  NULL: there
- * is no such answer.
+ * The connection, of which HTTP has ended: behind an answer of 101 to a request with an upgrade,
+ * which is an answer only there.  What came behind its head is the first that is read.  It has no
+ * time-out, takes no place of max_clients, and belongs to the td_fetch_stream: td_fetch_close
+ * destroys it.  NULL: there is no such answer.
  */
 TD_API td_iostream *td_fetch_detach(td_fetch_stream *stream);
 

@@ -65,9 +65,10 @@ typedef struct td_subprocess_options {
 #endif
 
 /*
- * Run argv[0], a path or a name that is looked for in our PATH, with argv, which ends in NULL.  Returns
- * when it runs: 0 and *out, yours unless it is tied; -errno of what could not be done (-ENOENT: there is no
- * such program or cwd, -EACCES: it may not be executed); TD_EBUSY: max_subprocesses of this worker run.
+ * Run argv[0], a path or a name that is looked for in our PATH, with argv, which ends in NULL.
+ * Returns when it runs: 0 and *out, yours unless it is tied; -errno of what could not be done
+ * (-ENOENT: there is no such program or cwd, -EACCES: it may not be executed); TD_EBUSY:
+ * max_subprocesses of this worker run.
  */
 TD_API int td_subprocess_start(const char *const *argv, const td_subprocess_options *options,
                                td_subprocess **out);
@@ -79,8 +80,8 @@ TD_API td_iostream *td_subprocess_stderr(td_subprocess *process);
 
 /*
  * Wait until it has ended.  *code_out: its exit status, or minus the signal that has ended it.  0;
- * TD_ETIMEDOUT: timeout_ms were over, so it was ended (code_out is set then, too); -ECHILD: somebody else
- * has taken its status.  As often as you like, by as many as like.
+ * TD_ETIMEDOUT: timeout_ms were over, so it was ended (code_out is set then, too); -ECHILD:
+ * somebody else has taken its status.  As often as you like, by as many as like.
  */
 TD_API int td_subprocess_wait(td_subprocess *process, int *code_out);
 
@@ -93,8 +94,8 @@ TD_API int td_subprocess_signal(td_subprocess *process, int signal_number);
 TD_API pid_t td_subprocess_pid(const td_subprocess *process);
 
 /*
- * Close its pipes, and end it if it runs: SIGTERM, after kill_after_ms SIGKILL.  Does not wait, and leaves no
- * zombie.  Who waits for it is told TD_ECLOSED.  NULL inside is harmless.
+ * Close its pipes, and end it if it runs: SIGTERM, after kill_after_ms SIGKILL.  Does not wait, and
+ * leaves no zombie.  Who waits for it is told TD_ECLOSED.  NULL inside is harmless.
  */
 TD_API void td_subprocess_destroy(td_subprocess **process);
 

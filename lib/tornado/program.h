@@ -50,11 +50,11 @@ typedef struct td_program_options {
 #endif
 
 /*
- * Read the settings, make a loop for this thread (td_ioloop_current(), so td_add_callback and its kin
- * work from here on) and the tables of the routes.  site outlives the program.  SIGPIPE is ignored.
- * Of the settings count those of [tornadod] that are about the loop, those of [application], [listen:NAME],
- * and of a [handler:NAME] with the site's name.  options NULL: all defaults.  Lines are logged to standard
- * error, one for each response too (`access` of [log]).
+ * Read the settings, make a loop for this thread (td_ioloop_current(), so td_add_callback and its
+ * kin work from here on) and the tables of the routes.  site outlives the program.  SIGPIPE is
+ * ignored. Of the settings count those of [tornadod] that are about the loop, those of
+ * [application], [listen:NAME], and of a [handler:NAME] with the site's name.  options NULL: all
+ * defaults.  Lines are logged to standard error, one for each response too (`access` of [log]).
  *
  * NULL: a setting or a route is wrong, as the daemon would say it; or the thread has a loop.
  */
@@ -62,16 +62,17 @@ TD_API td_program *td_program_create(const td_plugin *site, const td_program_opt
                                      td_err *err);
 
 /*
- * Listen on "127.0.0.1:8888", "[::1]:0" or "unix:/path", which must not be there; requests are taken from
- * td_program_run on.  Returns the port (0 of a unix socket), or -errno.  May be called again, and while it runs.
+ * Listen on "127.0.0.1:8888", "[::1]:0" or "unix:/path", which must not be there; requests are
+ * taken from td_program_run on.  Returns the port (0 of a unix socket), or -errno.  May be called
+ * again, and while it runs.
  */
 TD_API int td_program_listen(td_program *program, const char *address, td_err *err);
 
 /*
- * Call load and start of site, then serve (without a td_program_listen on the addresses of [listen:NAME],
- * or 127.0.0.1:8888).  Returns when all is over after the first SIGTERM, SIGINT or td_program_stop:
- * what has begun is answered, for drain_timeout at most; a second signal does not wait for that.  The
- * hooks drain and stop are called then.  Once in a program's life.
+ * Call load and start of site, then serve (without a td_program_listen on the addresses of
+ * [listen:NAME], or 127.0.0.1:8888).  Returns when all is over after the first SIGTERM, SIGINT or
+ * td_program_stop: what has begun is answered, for drain_timeout at most; a second signal does not
+ * wait for that.  The hooks drain and stop are called then.  Once in a program's life.
  *
  * 0, or the error of a hook or a listener.
  */

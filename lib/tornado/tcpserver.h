@@ -13,15 +13,16 @@
  *
  *     TD_PLUGIN(.name = "echo", .version = "1.0", .handle_stream = handle_stream);
  *
- * and in the ini [listen:echo] with `address = 0.0.0.0:7` and `protocol = echo`, the name of the handler
- * instance.  Each connection to that listener is one call of handle_stream, on a coroutine of its own,
- * where td_await, td_defer and all that waits works.
+ * and in the ini [listen:echo] with `address = 0.0.0.0:7` and `protocol = echo`, the name of the
+ * handler instance.  Each connection to that listener is one call of handle_stream, on a coroutine
+ * of its own, where td_await, td_defer and all that waits works.
  *
- * Returning ends the connection: what was written is sent (for idle_timeout at most), then it closes.
- * A wait in the stream longer than the listener's idle_timeout returns TD_ETIMEDOUT; see
- * td_iostream_set_timeout.  When the worker leaves, a read says TD_EDRAINING, and after drain_timeout the
- * coroutine is unwound where it waits.  max_connections, max_connections_per_address, max_accepts and
- * backlog of the listener hold; who is too many is closed at once.
+ * Returning ends the connection: what was written is sent (for idle_timeout at most), then it
+ * closes. A wait in the stream longer than the listener's idle_timeout returns TD_ETIMEDOUT; see
+ * td_iostream_set_timeout.  When the worker leaves, a read says TD_EDRAINING, and after
+ * drain_timeout the coroutine is unwound where it waits.  max_connections,
+ * max_connections_per_address, max_accepts and backlog of the listener hold; who is too many is
+ * closed at once.
  */
 #ifndef TORNADO_TCPSERVER_H
 #define TORNADO_TCPSERVER_H

@@ -62,7 +62,10 @@ TD_PRIVATE void td_sse_drain(void);
  */
 TD_PRIVATE td_str td_handler_request_line(const void *owner);
 
-/* Call fn for each route of an instance, in matching order: for `tornadod -T`, tests, and the checker's manifest. */
+/*
+ * Call fn for each route of an instance, in matching order: for `tornadod -T`, tests, and the
+ * checker's manifest.
+ */
 typedef struct td_route_info {
     const td_instance *instance;
     const char *mount, *hosts, *pattern, *name;

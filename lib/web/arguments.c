@@ -285,7 +285,10 @@ next_part(td_str *rest, char separator)
     return part;
 }
 
-/* Those that begin in the text; `before` is the byte in front of it.  Not by parts: most may be empty. */
+/*
+ * Those that begin in the text; `before` is the byte in front of it.  Not by parts: most may be
+ * empty.
+ */
 static size_t
 count_beginnings(td_str text, char before)
 {

@@ -18,7 +18,10 @@
 /* 0; or TD_ECONFIG and which rule is none. */
 TD_PRIVATE int td_cache_rules_check(td_str rules, td_err *err);
 
-/* The value for a file: a piece of `rules`; the null string: no rule is for it.  path: without a slash in front. */
+/*
+ * The value for a file: a piece of `rules`; the null string: no rule is for it.  path: without a
+ * slash in front.
+ */
 TD_PRIVATE td_str td_cache_rules_find(td_str rules, td_str path, td_str content_type);
 
 #endif

@@ -76,7 +76,10 @@ TD_PRIVATE void td_filecache_done(td_filecache *cache, td_cached_file *file);
 TD_PRIVATE unsigned td_filecache_codings(td_cached_file *file);
 TD_PRIVATE td_str td_filecache_suffix(td_coding coding);
 
-/* For listings, below the root and by its policy as above: a descriptor, the caller's; 0 and what is there. */
+/*
+ * For listings, below the root and by its policy as above: a descriptor, the caller's; 0 and what
+ * is there.
+ */
 TD_PRIVATE int td_filecache_open_directory(td_filecache *cache, const char *root,
                                            td_symlinks symlinks, td_str path);
 TD_PRIVATE int td_filecache_stat(td_filecache *cache, const char *root, td_symlinks symlinks,

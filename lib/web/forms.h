@@ -21,8 +21,8 @@ td_form_is_told(const td_head *head)
 }
 
 /*
- * Such a body is to come, buffered: have it read while it comes.  A form that is broken or beyond a limit is
- * answered as soon as that is known, 400 or 413, by the error page of the handler.
+ * Such a body is to come, buffered: have it read while it comes.  A form that is broken or beyond a
+ * limit is answered as soon as that is known, 400 or 413, by the error page of the handler.
  */
 void td_form_expect(td_application *app, td_request *request);
 

@@ -77,7 +77,10 @@ td_redirect_to_default_host(td_handler *h)
 
 /* ---- td_redirect_class */
 
-/* "https://host" of an absolute URL, "//host" of one without a scheme; empty for a path.  A '{' ends it. */
+/*
+ * "https://host" of an absolute URL, "//host" of one without a scheme; empty for a path.  A '{'
+ * ends it.
+ */
 static td_str
 host_part(td_str url)
 {

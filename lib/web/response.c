@@ -258,7 +258,10 @@ td_clear(td_handler *h)
 
 /* ---- the body */
 
-/* The body is as large as that from now on.  Clients that do not read keep theirs, so there is a limit. */
+/*
+ * The body is as large as that from now on.  Clients that do not read keep theirs, so there is a
+ * limit.
+ */
 static void
 account_body(td_handler *h, size_t size)
 {
@@ -888,7 +891,10 @@ prepare_error(td_handler *h, int status)
                        h->match->allow);
 }
 
-/* In debug, as Tornado's traceback: what was logged, and nothing that a browser would take for a page. */
+/*
+ * In debug, as Tornado's traceback: what was logged, and nothing that a browser would take for a
+ * page.
+ */
 static void
 write_reason(td_handler *h)
 {

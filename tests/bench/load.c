@@ -3,13 +3,14 @@
  *
  *     load PORT REQUEST_FILE[:OTHER_FILE] CONNECTIONS BATCH MILLISECONDS [reconnect]
  *
- * One thread, one epoll loop.  Each connection sends BATCH copies of the request in one write, or in
- * as many as the kernel makes of a large one, waits for as many complete answers and sends again; with OTHER_FILE every second batch is of that
- * one. First every connection does this once (warm-up); then "ready" goes to stdout, a line is
- * awaited on stdin (the caller notes the server's CPU time), and it runs for MILLISECONDS.  Nothing
- * new is sent after that, and what is under way is awaited, so the caller may divide by the count;
- * the connections stay open until the end of stdin.  With `reconnect` each connection carries one
- * batch; the server closes it (the request says so) and another one is opened.
+ * One thread, one epoll loop.  Each connection sends BATCH copies of the request in one write, or
+ * in as many as the kernel makes of a large one, waits for as many complete answers and sends
+ * again; with OTHER_FILE every second batch is of that one. First every connection does this once
+ * (warm-up); then "ready" goes to stdout, a line is awaited on stdin (the caller notes the server's
+ * CPU time), and it runs for MILLISECONDS.  Nothing new is sent after that, and what is under way
+ * is awaited, so the caller may divide by the count; the connections stay open until the end of
+ * stdin.  With `reconnect` each connection carries one batch; the server closes it (the request
+ * says so) and another one is opened.
  *
  * One JSON object comes out: requests answered, errors (a status other than 200, an answer without
  * Content-Length, a connection closed too early), lost (connections without an answer when nothing
@@ -152,8 +153,10 @@ note_latency(const struct connection *conn, int64_t now)
     latencies[took < LATENCY_MAX_US ? took : LATENCY_MAX_US - 1]++;
 }
 
-/* The bytes of the first answer in `input`, as its head tells them: 0 when the head is not complete,
- * -1 when it is not a right one. */
+/*
+ * The bytes of the first answer in `input`, as its head tells them: 0 when the head is not complete,
+ * -1 when it is not a right one.
+ */
 static ssize_t
 answer_length(const char *input, size_t len)
 {

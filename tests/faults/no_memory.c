@@ -1,6 +1,7 @@
 /*
- * Goal: malloc fails once when it is told to.  The file that TD_NO_MEMORY names holds three numbers: after so
- * many calls one fails in the process that has loaded this first, in its children, and how many have failed.
+ * Goal: malloc fails once when it is told to.  The file that TD_NO_MEMORY names holds three
+ * numbers: after so many calls one fails in the process that has loaded this first, in its
+ * children, and how many have failed.
  */
 #include <errno.h>
 #include <fcntl.h>

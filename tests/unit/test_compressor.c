@@ -1,7 +1,7 @@
 /*
- * Goal: what td_compress and td_compressor make is what zlib, brotli and zstd themselves decode, at every
- * level, whole or in pieces, on compressors that were used before; a flush lets all out, and what was
- * not ended is seen to be cut.
+ * Goal: what td_compress and td_compressor make is what zlib, brotli and zstd themselves decode, at
+ * every level, whole or in pieces, on compressors that were used before; a flush lets all out, and
+ * what was not ended is seen to be cut.
  */
 #include <brotli/decode.h>
 #include <string.h>

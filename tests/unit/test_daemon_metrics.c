@@ -1,4 +1,7 @@
-/* Goal: a thing keeps its place over generations, and what dead workers counted is kept and believed in reason. */
+/*
+ * Goal: a thing keeps its place over generations, and what dead workers counted is kept and
+ * believed in reason.
+ */
 #include "daemon/status/metrics.h"
 
 #include <stdio.h>

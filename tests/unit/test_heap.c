@@ -1,4 +1,7 @@
-/* Goal: large buffers stay in memory while they are used, and go back to the system when they are not. */
+/*
+ * Goal: large buffers stay in memory while they are used, and go back to the system when they are
+ * not.
+ */
 #include "io/heap.h"
 
 #include "base/arena.h"

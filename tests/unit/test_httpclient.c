@@ -1,4 +1,7 @@
-/* Goal: wherever a request to a server is cut off, nothing of it is left: no place, connection, coroutine. */
+/*
+ * Goal: wherever a request to a server is cut off, nothing of it is left: no place, connection,
+ * coroutine.
+ */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <tornado/iostream.h>

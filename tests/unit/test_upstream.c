@@ -1,4 +1,7 @@
-/* Goal: kept connections are found again while they are good for something, and no more are kept than may be. */
+/*
+ * Goal: kept connections are found again while they are good for something, and no more are kept
+ * than may be.
+ */
 #include <sys/socket.h>
 #include "http/upstream.h"
 #include "tests/unit/on_loop.h"
