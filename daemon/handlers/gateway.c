@@ -72,7 +72,9 @@ struct relay {
     struct upstream *upstream; /* it is with; NULL: none */
     uint64_t tried;            /* bit i: upstream i */
     td_fetch_stream *stream;
+    void (*other_way)(struct relay *);
     td_future *beside; /* the coroutine for the other way; NULL: there is none */
+    td_future *ended;  /* set when it has ended; NULL: it has not begun */
     td_iostream *client, *server; /* once HTTP has ended */
     int64_t moved_ms;             /* when the last bytes came on either of them */
 
@@ -470,9 +472,8 @@ read_small_body(struct relay *relay)
 
 /* A large one goes along piece by piece, on a coroutine beside that which waits for the answer. */
 static void
-upload(void *arg)
+upload(struct relay *relay)
 {
-    struct relay *relay = arg;
     td_fetch_stream *stream = relay->stream; /* whoever reads the answer finds it closed, and not gone */
     td_str piece = relay->body;
     int n = (int)piece.len;
@@ -486,6 +487,29 @@ upload(void *arg)
 }
 
 static void
+tell_ended(struct relay **relay)
+{
+    td_future_set_result((*relay)->ended, NULL);
+}
+
+static void
+run_beside(void *arg)
+{
+    struct relay *relay __attribute__((cleanup(tell_ended))) = arg;
+
+    relay->ended = td_future_create();
+    relay->other_way(relay);
+}
+
+static void
+start_beside(struct relay *relay, void (*other_way)(struct relay *))
+{
+    relay->other_way = other_way;
+    relay->beside = td_spawn(run_beside, relay);
+}
+
+/* What was just woken still has a few steps to go with what is ours. */
+static void
 stop_beside(struct relay *relay)
 {
     if (relay->beside == NULL)
@@ -493,6 +517,12 @@ stop_beside(struct relay *relay)
     td_future_cancel(relay->beside);
     td_future_unref(relay->beside);
     relay->beside = NULL;
+    if (relay->ended == NULL)
+        return;
+    td_cancel_disable();
+    td_await(relay->ended, NULL);
+    td_cancel_enable();
+    relay->ended = NULL;
 }
 
 /* ---- asking */
@@ -573,7 +603,7 @@ ask(struct relay *relay)
     if (relay->stream == NULL)
         return NULL;
     if (is_streamed)
-        relay->beside = td_spawn(upload, relay);
+        start_beside(relay, upload);
     return td_fetch_head(relay->stream);
 }
 
@@ -698,10 +728,8 @@ pump(struct relay *relay, td_iostream *from, td_iostream *to)
 }
 
 static void
-pump_down(void *arg)
+pump_down(struct relay *relay)
 {
-    struct relay *relay = arg;
-
     pump(relay, relay->server, relay->client);
 }
 
@@ -718,7 +746,7 @@ relay_upgraded(struct relay *relay, const td_response *answer)
         return;
     td_iostream_set_timeout(relay->server, timeout_ms);
     relay->moved_ms = td_ioloop_time_ms();
-    relay->beside = td_spawn(pump_down, relay);
+    start_beside(relay, pump_down);
     pump(relay, relay->client, relay->server);
 }
 
