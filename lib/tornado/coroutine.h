@@ -37,7 +37,9 @@ TD_API int td_wait_fd(int fd, int events, int64_t timeout_ms);
 /*
  * Run fn(arg) on a coroutine of its own, from the next iteration on; it may outlive the request and
  * has an arena of its own.  Returns a future that resolves with NULL when fn returns and with
- * TD_ECANCELED when it is unwound; td_future_unref it when that does not matter.
+ * TD_ECANCELED when it is unwound; td_future_unref it when that does not matter.  td_future_cancel
+ * unwinds it at its wait, at once or an iteration later; one that has just been woken goes on to its
+ * next wait.  So whoever cancels it has to keep what it uses until it has ended.
  */
 TD_API td_future *td_spawn(td_callback_fn *fn, void *arg);
 
