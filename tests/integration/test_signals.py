@@ -53,7 +53,9 @@ class Stop(unittest.TestCase):
                 self.assertRegex(daemon.log.text(), r"stopped after \d+ requests")
 
     def test_late_ones_are_refused_and_not_reset(self):
-        with harness.Daemon(["faults"], tornadod="workers = 1\ndrain_grace = 0s") as daemon:
+        """Whom the kernel holds back until it speaks (defer_accept), it resets with the socket."""
+        with harness.Daemon(["faults"], tornadod="workers = 1\ndrain_grace = 0s",
+                            listeners={"default": "defer_accept = off"}) as daemon:
             with daemon.connect() as conn:
                 conn.send(GET % b"/slow?ms=1000")
                 daemon.get("/pid")
