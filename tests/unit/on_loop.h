@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "io/coroutine.h"
 #include "io/ioloop.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static td_ioloop *loop;
 

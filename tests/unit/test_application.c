@@ -742,31 +742,25 @@ START_TEST(an_instance_in_quarantine_runs_no_code)
 }
 END_TEST
 
-#define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
-
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("application");
-    TCase *tcase = tcase_create("application");
-
     tcase_add_checked_fixture(tcase, web_setup, web_teardown);
-    tcase_add_loop_test(tcase, each_head_has_its_answer, 0, COUNT(answers));
-    tcase_add_loop_test(tcase, prepare_may_answer_for_a_method_that_there_is_not, 0,
-                        COUNT(prepared));
+    ADD_TABLE(tcase, each_head_has_its_answer, answers);
+    ADD_TABLE(tcase, prepare_may_answer_for_a_method_that_there_is_not, prepared);
     tcase_add_test(tcase, an_error_that_the_head_decides_comes_before_the_body);
     tcase_add_test(tcase, an_application_without_routes_finds_nothing);
     tcase_add_test(tcase, the_same_head_may_be_executed_again);
-    tcase_add_loop_test(tcase, in_debug_an_error_page_says_what_the_log_says, 0, COUNT(failures));
-    tcase_add_loop_test(tcase, the_same_route_twice_is_refused, 0, COUNT(twins));
+    ADD_TABLE(tcase, in_debug_an_error_page_says_what_the_log_says, failures);
+    ADD_TABLE(tcase, the_same_route_twice_is_refused, twins);
     tcase_add_test(tcase, a_bad_pattern_names_file_and_route);
-    tcase_add_loop_test(tcase, a_url_that_is_wrong_is_told, 0, COUNT(wrong_urls));
+    ADD_TABLE(tcase, a_url_that_is_wrong_is_told, wrong_urls);
     tcase_add_test(tcase, routes_that_want_the_same_are_twins_too);
-    tcase_add_loop_test(tcase, routes_of_one_path_answer_together, 0, COUNT(several));
-    tcase_add_loop_test(tcase, a_default_handler_answers_what_no_route_matches, 0, COUNT(lost));
-    tcase_add_loop_test(tcase, a_default_handler_is_one_at_most, 0, COUNT(elections));
+    ADD_TABLE(tcase, routes_of_one_path_answer_together, several);
+    ADD_TABLE(tcase, a_default_handler_answers_what_no_route_matches, lost);
+    ADD_TABLE(tcase, a_default_handler_is_one_at_most, elections);
     tcase_add_test(tcase, a_redirect_without_a_default_host_is_told);
-    tcase_add_loop_test(tcase, an_instance_in_quarantine_runs_no_code, 0, COUNT(quarantined));
+    ADD_TABLE(tcase, an_instance_in_quarantine_runs_no_code, quarantined);
     tcase_add_test(tcase, an_instance_may_be_named_with_a_name);
     tcase_add_test(tcase, routes_are_listed_in_the_order_of_matching);
     tcase_add_test(tcase, names_lead_back_to_paths_and_the_last_one_wins);
@@ -774,6 +768,10 @@ main(void)
     tcase_add_test(tcase, the_narrower_limit_wins);
     tcase_add_test(tcase, a_listener_without_narrower_limits_keeps_its_own);
     tcase_add_test(tcase, the_server_header_may_be_off);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+}
+
+int
+main(void)
+{
+    return unit_run("application", fill);
 }

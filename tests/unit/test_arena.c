@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 #include <signal.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static bool
 is_all(const char *p, size_t size, char c)

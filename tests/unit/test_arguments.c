@@ -586,33 +586,32 @@ START_TEST(a_body_is_there_as_a_whole)
 }
 END_TEST
 
-#define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
-
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("arguments");
-    TCase *tcase = tcase_create("arguments");
-
     tcase_add_checked_fixture(tcase, setup, web_teardown);
-    tcase_add_loop_test(tcase, an_argument_is_the_last_of_its_name, 0, COUNT(lookups));
+    ADD_TABLE(tcase, an_argument_is_the_last_of_its_name, lookups);
     tcase_add_test(tcase, a_missing_argument_is_named_in_the_log);
     tcase_add_test(tcase, an_argument_that_is_not_utf8_is_named_in_the_log);
     tcase_add_test(tcase, a_default_takes_the_place_of_what_is_missing);
     tcase_add_test(tcase, all_values_come_in_order);
     tcase_add_test(tcase, more_than_max_fields_is_413);
-    tcase_add_loop_test(tcase, a_field_of_a_form_is_an_argument, 0, COUNT(lookups));
-    tcase_add_loop_test(tcase, a_body_is_a_form_by_its_content_type, 0, COUNT(bodies));
+    ADD_TABLE(tcase, a_field_of_a_form_is_an_argument, lookups);
+    ADD_TABLE(tcase, a_body_is_a_form_by_its_content_type, bodies);
     tcase_add_test(tcase, the_body_comes_after_the_query);
-    tcase_add_loop_test(tcase, max_fields_counts_query_and_body, 0, COUNT(counts));
-    tcase_add_loop_test(tcase, an_integer_is_in_its_range_or_400, 0, COUNT(integers));
-    tcase_add_loop_test(tcase, a_switch_is_a_word_or_400, 0, COUNT(switches));
-    tcase_add_loop_test(tcase, a_number_is_decimal_and_finite_or_400, 0, COUNT(doubles));
+    ADD_TABLE(tcase, max_fields_counts_query_and_body, counts);
+    ADD_TABLE(tcase, an_integer_is_in_its_range_or_400, integers);
+    ADD_TABLE(tcase, a_switch_is_a_word_or_400, switches);
+    ADD_TABLE(tcase, a_number_is_decimal_and_finite_or_400, doubles);
     tcase_add_loop_test(tcase, a_missing_number_is_named_in_the_log, 0, 3);
     tcase_add_test(tcase, path_arguments_are_found_by_name_and_by_place);
-    tcase_add_loop_test(tcase, the_fields_are_as_they_were_sent, 0, COUNT(fields));
+    ADD_TABLE(tcase, the_fields_are_as_they_were_sent, fields);
     tcase_add_test(tcase, headers_of_one_name_are_joined);
     tcase_add_test(tcase, a_body_is_there_as_a_whole);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+}
+
+int
+main(void)
+{
+    return unit_run("arguments", fill);
 }

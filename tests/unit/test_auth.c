@@ -169,18 +169,17 @@ START_TEST(without_a_login_page_it_is_500)
 }
 END_TEST
 
+static void
+fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, web_setup, web_teardown);
+    ADD_TABLE(tcase, who_is_asked_and_who_is_let_in, requests);
+    ADD_TABLE(tcase, the_login_page_is_told_where_to_go_next, logins);
+    tcase_add_test(tcase, without_a_login_page_it_is_500);
+}
+
 int
 main(void)
 {
-    Suite *suite = suite_create("auth");
-    TCase *tcase = tcase_create("auth");
-
-    tcase_add_checked_fixture(tcase, web_setup, web_teardown);
-    tcase_add_loop_test(tcase, who_is_asked_and_who_is_let_in, 0,
-                        sizeof(requests) / sizeof(requests[0]));
-    tcase_add_loop_test(tcase, the_login_page_is_told_where_to_go_next, 0,
-                        sizeof(logins) / sizeof(logins[0]));
-    tcase_add_test(tcase, without_a_login_page_it_is_500);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+    return unit_run("auth", fill);
 }

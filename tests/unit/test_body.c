@@ -518,14 +518,11 @@ START_TEST(end_of_the_worker_ends_the_wait)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("body");
-    TCase *tcase = tcase_create("body");
-
     tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_loop_test(tcase, a_life_with_a_streamed_body, 0, sizeof(lives) / sizeof(lives[0]));
+    ADD_TABLE(tcase, a_life_with_a_streamed_body, lives);
     tcase_add_test(tcase, connection_is_told_whether_more_is_wanted);
     tcase_add_test(tcase, piece_stays_until_the_next_is_asked_for_and_the_end_is_for_ever);
     tcase_add_test(tcase, memory_is_that_of_two_pieces);
@@ -539,6 +536,10 @@ main(void)
     tcase_add_test(tcase, one_coroutine_reads_at_a_time);
     tcase_add_test(tcase, response_that_ends_elsewhere_ends_the_wait);
     tcase_add_test(tcase, end_of_the_worker_ends_the_wait);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+}
+
+int
+main(void)
+{
+    return unit_run("body", fill);
 }

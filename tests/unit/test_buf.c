@@ -2,7 +2,7 @@
 #include "base/buf.h"
 
 #include <stdio.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static void
 assert_holds(const td_buf *buf, const char *text)

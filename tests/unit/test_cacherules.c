@@ -1,7 +1,7 @@
 /* Goal: the first rule that is for a file says its Cache-Control, and what is no rule is refused. */
 #include "web/cacherules.h"
 
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define RULES                                                                                      \
     "text/html: no-cache | /assets/ : public, max-age=31536000, immutable|.CSS:max-age=60 |\t"     \

@@ -1,7 +1,7 @@
 /* Goal: what handlers register runs on coroutines, in order, under their name, unless removed. */
 #include <pthread.h>
 #include <sys/socket.h>
-#include "tests/unit/on_loop.h"
+#include "on_loop.h"
 
 static void
 note_arg(void *arg)

@@ -1,6 +1,6 @@
 /* Goal: addresses are counted apart, and one that has none any more takes no memory. */
 #include "base/census.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 START_TEST(each_address_has_its_own_count)
 {

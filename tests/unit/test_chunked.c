@@ -3,11 +3,9 @@
  *
  * The first column of a table is the section of RFC 9112.
  */
-#include <check.h>
 #include <tornado/error.h>
 #include "tests/fuzz/chunked_every_way.h"
-
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+#include "unit.h"
 
 static const td_chunked_limits limits = {
     .body_max = 100, .trailer_size_max = 40, .trailers_max = 3};
@@ -183,29 +181,19 @@ START_TEST(a_chunk_of_any_size_is_framed)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("chunked");
-    TCase *tcase = tcase_create("chunked");
-    const char *only = getenv("CK_RUN_SUITE");
-
-    if (only != NULL && only[0] == '\0')
-        unsetenv("CK_RUN_SUITE");
-    tcase_add_loop_test(tcase, a_good_body_gives_its_data, 0, COUNT(accepted));
-    tcase_add_loop_test(tcase, a_bad_body_is_refused_at_its_first_bad_byte, 0, COUNT(refused));
+    ADD_TABLE(tcase, a_good_body_gives_its_data, accepted);
+    ADD_TABLE(tcase, a_bad_body_is_refused_at_its_first_bad_byte, refused);
     tcase_add_test(tcase, data_before_an_error_is_handed_over);
     tcase_add_test(tcase, extensions_are_bounded);
     tcase_add_test(tcase, a_body_may_be_as_large_as_its_limit);
     tcase_add_test(tcase, a_chunk_of_any_size_is_framed);
-    suite_add_tcase(suite, tcase);
+}
 
-    SRunner *runner = srunner_create(suite);
-
-    srunner_run_all(runner, CK_NORMAL);
-
-    const int failed = srunner_ntests_failed(runner);
-
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+int
+main(void)
+{
+    return unit_run("chunked", fill);
 }

@@ -3,7 +3,7 @@
 
 #include <tornado/error.h>
 #include <stdio.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static const struct {
     time_t t;

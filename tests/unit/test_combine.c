@@ -1,5 +1,5 @@
 /* Goal: what is made of several futures ends as Tornado's does (BEHAVIOUR 19.4 and 19.5). */
-#include "tests/unit/on_loop.h"
+#include "on_loop.h"
 
 static char one = '1', two = '2', three = '3';
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include "base/clock.h"
 #include "http/request_internal.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 /* ---- lists of entity tags */
 

@@ -5,7 +5,7 @@
 #include <fenv.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include "tests/unit/on_loop.h"
+#include "on_loop.h"
 
 static void
 on_ended(void *arg, td_coroutine_end end)

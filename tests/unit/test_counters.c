@@ -2,7 +2,7 @@
 #include "base/counters.h"
 
 #include <string.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static const struct {
     int status;

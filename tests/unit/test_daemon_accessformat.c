@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define NOW 1732217035 /* 2024-11-21 19:23:55 UTC */
 #define TRACE "4bf92f3577b34da6a3ce929d0e0e4736"

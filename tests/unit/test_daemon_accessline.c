@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define NOW 1732217035 /* 2024-11-21 19:23:55 UTC */
 

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/clock.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define RING 65536
 

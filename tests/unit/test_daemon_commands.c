@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define ARGS_MAX 8
 

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static int ours, theirs;
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static const struct {
     const char *groups;      /* /proc/self/cgroup */

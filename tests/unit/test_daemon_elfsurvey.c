@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static td_arena arena;
 static char *bytes; /* malloced to its size, so that a sanitizer sees its end */

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static char folder[64], directory[80];
 static struct identity identity;

@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/value.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static char folder[64], unix_address[128];
 static td_err err;

@@ -2,7 +2,7 @@
 #include "daemon/site/manifest.h"
 
 #include <string.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static td_arena arena;
 

@@ -10,7 +10,7 @@
 #include <tornado/plugin.h>
 #include <unistd.h>
 #include "daemon/status/status.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static struct manifest_instance instances[] = {{"hello", "hello.so", "hello", "1.0", "default"}};
 static struct manifest_route routes[] = {{1, 1, "/", ".*", "/hello", NULL, NULL},

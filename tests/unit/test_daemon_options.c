@@ -2,7 +2,7 @@
 #include "daemon/options.h"
 
 #include <string.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define ARGS_MAX 8
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <tornado/tornado.h>
 #include "daemon/site/elf.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 #include "web/pluginlayout.h"
 
 static td_arena arena;

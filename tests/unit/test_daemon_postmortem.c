@@ -3,7 +3,7 @@
 
 #include <signal.h>
 #include <string.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static struct manifest_instance instances[] = {{"hello", "hello.so", "hello", "1.0", "default"}};
 static struct manifest_route routes[] = {

@@ -1,7 +1,7 @@
 /* Goal: who crashes too often in too short a time is quarantined, once, and nobody else is. */
 #include "base/clock.h"
 #include "daemon/master/quarantine.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define S TD_NS_PER_S
 

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static const struct {
     int code;

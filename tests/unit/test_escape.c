@@ -2,7 +2,7 @@
 #include "base/escape.h"
 
 #include <stdio.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static td_arena arena;
 

@@ -148,19 +148,18 @@ START_TEST(a_class_may_make_its_own)
 }
 END_TEST
 
-#define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
+static void
+fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, setup, web_teardown);
+    ADD_TABLE(tcase, an_etag_is_quoted_or_refused, forms);
+    tcase_add_test(tcase, null_means_none);
+    ADD_TABLE(tcase, preconditions_are_judged, rows);
+    tcase_add_test(tcase, a_class_may_make_its_own);
+}
 
 int
 main(void)
 {
-    Suite *suite = suite_create("etag");
-    TCase *tcase = tcase_create("etag");
-
-    tcase_add_checked_fixture(tcase, setup, web_teardown);
-    tcase_add_loop_test(tcase, an_etag_is_quoted_or_refused, 0, COUNT(forms));
-    tcase_add_test(tcase, null_means_none);
-    tcase_add_loop_test(tcase, preconditions_are_judged, 0, COUNT(rows));
-    tcase_add_test(tcase, a_class_may_make_its_own);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+    return unit_run("etag", fill);
 }

@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include "io/executor.h"
-#include "tests/unit/waiting_actors.h"
+#include "waiting_actors.h"
 
 static sem_t gate; /* jobs that are told to wait for it */
 static sem_t entered;

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define RECHECK_MS 1000
 #define MEMORY_MAX 200000

@@ -346,22 +346,21 @@ START_TEST(a_form_takes_time_in_proportion_to_its_fields)
 }
 END_TEST
 
-#define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
-
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("forms");
-    TCase *tcase = tcase_create("forms");
-
     tcase_add_checked_fixture(tcase, setup, web_teardown);
     tcase_add_test(tcase, fields_are_arguments_and_files_are_files);
     tcase_add_test(tcase, a_form_is_read_while_it_comes);
     tcase_add_test(tcase, what_is_broken_is_answered_at_once);
-    tcase_add_loop_test(tcase, a_body_that_is_no_such_form_has_neither, 0, COUNT(others));
-    tcase_add_loop_test(tcase, a_broken_form_is_one_line_and_one_page, 0, COUNT(refusals));
-    tcase_add_loop_test(tcase, a_limit_that_is_crossed_is_named, 0, COUNT(limits));
-    tcase_add_loop_test(tcase, a_form_takes_time_in_proportion_to_its_fields, 0, COUNT(large));
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+    ADD_TABLE(tcase, a_body_that_is_no_such_form_has_neither, others);
+    ADD_TABLE(tcase, a_broken_form_is_one_line_and_one_page, refusals);
+    ADD_TABLE(tcase, a_limit_that_is_crossed_is_named, limits);
+    ADD_TABLE(tcase, a_form_takes_time_in_proportion_to_its_fields, large);
+}
+
+int
+main(void)
+{
+    return unit_run("forms", fill);
 }

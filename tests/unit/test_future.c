@@ -1,5 +1,5 @@
 /* Goal: futures are set once and tell everybody in order (BEHAVIOUR 19.3). */
-#include "tests/unit/on_loop.h"
+#include "on_loop.h"
 
 static char one = '1', two = '2', three = '3';
 

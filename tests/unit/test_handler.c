@@ -1047,15 +1047,13 @@ START_TEST(a_scope_gives_memory_back_early)
 }
 END_TEST
 
-#define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
-
 static TCase *
 make_case(const char *name, void (*set_up)(void))
 {
     TCase *tcase = tcase_create(name);
 
     tcase_add_checked_fixture(tcase, set_up, teardown);
-    tcase_add_loop_test(tcase, a_life_in_one_go, 0, COUNT(lives));
+    ADD_TABLE(tcase, a_life_in_one_go, lives);
     tcase_add_test(tcase, a_client_error_is_a_warning_and_ours_an_error);
     tcase_add_test(tcase, a_failure_after_the_headers_cuts_the_response_off);
     tcase_add_loop_test(tcase, a_page_that_fails_leaves_the_status, 0, 2);
@@ -1101,5 +1099,5 @@ main(void)
     tcase_add_test(life, hooks_wait_for_a_coroutine); /* behind middleware it keeps the one it has */
     suite_add_tcase(suite, life);
     suite_add_tcase(suite, make_case("life behind middleware", setup_behind_middleware));
-    return web_main(suite);
+    return unit_run_suite(suite);
 }

@@ -4,9 +4,7 @@
  */
 #include <tornado/escape.h>
 #include "web_fixture.h"
-#include "tests/unit/unit.h"
-
-#define ROWS(array) (int)COUNT_OF(array)
+#include "unit.h"
 
 static td_method_fn *act;
 
@@ -203,20 +201,21 @@ START_TEST(a_flag_is_no_quote)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("handler_escape");
-    TCase *tcase = tcase_create("handler_escape");
-
     tcase_add_checked_fixture(tcase, setup, web_teardown);
-    tcase_add_loop_test(tcase, text_is_escaped_for_where_it_goes, 0, ROWS(texts));
+    ADD_TABLE(tcase, text_is_escaped_for_where_it_goes, texts);
     tcase_add_test(tcase, the_null_string_stays_null);
     tcase_add_test(tcase, escaping_ends_at_max_response_buffer);
     tcase_add_test(tcase, its_memory_is_taken_back_by_a_rewind);
-    tcase_add_loop_test(tcase, debug_tells_of_markup_in_arguments, 0, ROWS(formats));
+    ADD_TABLE(tcase, debug_tells_of_markup_in_arguments, formats);
     tcase_add_test(tcase, debug_tells_once_a_route);
     tcase_add_test(tcase, a_flag_is_no_quote);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+}
+
+int
+main(void)
+{
+    return unit_run("handler_escape", fill);
 }

@@ -1,11 +1,9 @@
 /* Goal: field lines keep their order and compare without case; their grammar is RFC 9110. */
-#include <check.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "http/headers.h"
-
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+#include "unit.h"
 
 static td_arena arena;
 static td_headers headers;
@@ -225,15 +223,9 @@ START_TEST(a_status_has_its_reason)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("headers");
-    TCase *tcase = tcase_create("headers");
-    const char *only = getenv("CK_RUN_SUITE");
-
-    if (only != NULL && only[0] == '\0')
-        unsetenv("CK_RUN_SUITE");
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, nothing_is_found_where_nothing_is);
     tcase_add_test(tcase, names_compare_without_case);
@@ -245,17 +237,13 @@ main(void)
     tcase_add_test(tcase, a_token_is_tchars);
     tcase_add_test(tcase, a_field_value_has_no_control_byte_but_tab);
     tcase_add_test(tcase, targets_and_hosts_have_these_bytes);
-    tcase_add_loop_test(tcase, a_list_is_its_elements, 0, COUNT(lists));
+    ADD_TABLE(tcase, a_list_is_its_elements, lists);
     tcase_add_test(tcase, a_list_has_a_token_whatever_its_case);
     tcase_add_test(tcase, a_status_has_its_reason);
-    suite_add_tcase(suite, tcase);
+}
 
-    SRunner *runner = srunner_create(suite);
-
-    srunner_run_all(runner, CK_NORMAL);
-
-    const int failed = srunner_ntests_failed(runner);
-
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+int
+main(void)
+{
+    return unit_run("headers", fill);
 }

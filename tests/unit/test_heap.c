@@ -5,7 +5,7 @@
 #include "io/heap.h"
 
 #include "base/arena.h"
-#include "tests/unit/on_loop.h"
+#include "on_loop.h"
 
 #define BUFFERS 64
 #define BUFFER_SIZE (1024 * 1024)

@@ -2,7 +2,6 @@
  * Goal: what an HTTP/1.1 connection answers, and whether it stays open, depends on the bytes alone:
  * each conversation is held in one piece and then cut at every byte.
  */
-#include <check.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +19,7 @@
 #include "base/log.h"
 #include "http/http1connection.h"
 #include "io/ioloop.h"
+#include "unit.h"
 
 /* ---- the kernel, more or less willing */
 
@@ -1782,14 +1782,9 @@ START_TEST(unread_body_is_waited_for_though_the_client_closes)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("http1connection");
-    TCase *tcase = tcase_create("http1connection");
-    SRunner *runner;
-    int failed;
-
     tcase_add_checked_fixture(tcase, setup_file, teardown_file);
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 60);
@@ -1812,11 +1807,9 @@ main(void)
     tcase_add_test(tcase, file_needs_a_length);
     tcase_add_test(tcase, streamed_body_pauses_and_resumes);
     tcase_add_test(tcase, streamed_body_waits_to_be_asked_for);
-    tcase_add_loop_test(tcase, answer_without_the_streamed_body, 0,
-                        sizeof(unasked) / sizeof(unasked[0]));
-    tcase_add_loop_test(tcase, slow_streamed_body_is_refused, 0, sizeof(rates) / sizeof(rates[0]));
-    tcase_add_loop_test(tcase, compressed_body_at_every_cut, 0,
-                        sizeof(compressed) / sizeof(compressed[0]));
+    ADD_TABLE(tcase, answer_without_the_streamed_body, unasked);
+    ADD_TABLE(tcase, slow_streamed_body_is_refused, rates);
+    ADD_TABLE(tcase, compressed_body_at_every_cut, compressed);
     tcase_add_test(tcase, bomb_goes_off_in_turns_and_not_beyond_the_limit);
     tcase_add_test(tcase, bomb_takes_no_more_body_memory_than_there_is);
     tcase_add_test(tcase, inflated_pieces_wait_while_it_is_paused);
@@ -1833,14 +1826,13 @@ main(void)
     tcase_add_test(tcase, bodies_that_come_share_the_body_memory);
     tcase_add_test(tcase, bodies_past_the_body_memory_go_to_files);
     tcase_add_test(tcase, a_body_that_turns_out_to_be_large_moves_to_a_file);
-    tcase_add_loop_test(tcase, a_file_that_cannot_be_written_is_an_answer, 0,
-                        sizeof(full) / sizeof(full[0]));
+    ADD_TABLE(tcase, a_file_that_cannot_be_written_is_an_answer, full);
     tcase_add_test(tcase, a_body_is_watched_while_it_comes);
     tcase_add_test(tcase, unread_body_is_waited_for_though_the_client_closes);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int
+main(void)
+{
+    return unit_run("http1connection", fill);
 }

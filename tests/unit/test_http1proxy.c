@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "http/http1connection.h"
 #include "io/ioloop.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 /* ---- a delegate that answers who is asking */
 

@@ -6,7 +6,7 @@
 #include <dirent.h>
 #include <tornado/iostream.h>
 #include "http/httpclient.h"
-#include "tests/unit/waiting_actors.h"
+#include "waiting_actors.h"
 
 #define RESPONSE "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n\r\n"
 

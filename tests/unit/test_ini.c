@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static td_arena arena;
 static td_ini ini;

@@ -2,7 +2,7 @@
 #include "io/ioloop.h"
 
 #include <pthread.h>
-#include "tests/unit/on_loop.h"
+#include "on_loop.h"
 
 static void
 run(void)

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
-#include "tests/unit/waiting_actors.h"
+#include "waiting_actors.h"
 
 static td_iostream *stream;
 static int peer;

@@ -4,25 +4,7 @@
  */
 #include <float.h>
 #include <math.h>
-#include "web_fixture.h"
-
-static td_method_fn *act;
-
-static void
-do_act(td_handler *h)
-{
-    act(h);
-}
-
-static const td_handler_class Act = {.get = do_act};
-static const td_url urls[] = {TD_URL("/", &Act), {.pattern = NULL}};
-
-static void
-setup(void)
-{
-    web_setup();
-    web_serve(urls);
-}
+#include "acting.h"
 
 /* From Python 3.11: json.dumps(x). */
 static const struct {
@@ -181,20 +163,19 @@ START_TEST(too_large_an_object_raises_and_leaks_nothing)
 }
 END_TEST
 
-#define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
+static void
+fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, acting_setup, web_teardown);
+    ADD_TABLE(tcase, a_double_is_written_as_python_does, doubles);
+    ADD_TABLE(tcase, a_string_is_escaped, strings);
+    tcase_add_test(tcase, an_object_has_its_members_in_order);
+    tcase_add_test(tcase, an_object_may_be_empty_but_no_key_is_null);
+    tcase_add_test(tcase, too_large_an_object_raises_and_leaks_nothing);
+}
 
 int
 main(void)
 {
-    Suite *suite = suite_create("json");
-    TCase *tcase = tcase_create("json");
-
-    tcase_add_checked_fixture(tcase, setup, web_teardown);
-    tcase_add_loop_test(tcase, a_double_is_written_as_python_does, 0, COUNT(doubles));
-    tcase_add_loop_test(tcase, a_string_is_escaped, 0, COUNT(strings));
-    tcase_add_test(tcase, an_object_has_its_members_in_order);
-    tcase_add_test(tcase, an_object_may_be_empty_but_no_key_is_null);
-    tcase_add_test(tcase, too_large_an_object_raises_and_leaks_nothing);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+    return unit_run("json", fill);
 }

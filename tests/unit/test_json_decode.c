@@ -3,25 +3,14 @@
  * too large a 413, whatever the stack and whoever else uses the same library.
  */
 #include <jansson.h>
-#include "web_fixture.h"
+#include "acting.h"
 
-static td_method_fn *act;
-
-static void
-do_act(td_handler *h)
-{
-    act(h);
-}
-
-static const td_handler_class Act = {.post = do_act, .name = "Act"};
-static const td_url urls[] = {TD_URL("/", &Act), {.pattern = NULL}};
 static td_limits narrow;
 
 static void
 setup(void)
 {
-    web_setup();
-    web_serve(urls);
+    acting_setup();
     narrow = web_configuration->listeners[0].limits;
 }
 
@@ -397,16 +386,11 @@ START_TEST(an_allocator_that_is_not_ours_is_left_alone)
 }
 END_TEST
 
-#define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
-
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("json_decode");
-    TCase *tcase = tcase_create("json_decode");
-
     tcase_add_checked_fixture(tcase, setup, web_teardown);
-    tcase_add_loop_test(tcase, a_text_is_json_or_400, 0, COUNT(texts));
+    ADD_TABLE(tcase, a_text_is_json_or_400, texts);
     tcase_add_test(tcase, values_are_found_and_iterated);
     tcase_add_test(tcase, what_is_something_else_is_the_default);
     tcase_add_test(tcase, what_is_too_deep_is_413);
@@ -414,10 +398,14 @@ main(void)
     tcase_add_test(tcase, what_takes_too_much_memory_is_413);
     tcase_add_test(tcase, others_have_their_turn_while_a_long_text_is_parsed);
     tcase_add_test(tcase, two_long_texts_are_parsed_side_by_side);
-    tcase_add_loop_test(tcase, a_long_text_is_judged_as_a_short_one, 0, COUNT(long_ends));
+    ADD_TABLE(tcase, a_long_text_is_judged_as_a_short_one, long_ends);
     tcase_add_test(tcase, who_leaves_while_it_is_parsed_is_unwound);
     tcase_add_test(tcase, a_handler_may_use_the_library_too);
     tcase_add_test(tcase, an_allocator_that_is_not_ours_is_left_alone);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+}
+
+int
+main(void)
+{
+    return unit_run("json_decode", fill);
 }

@@ -2,25 +2,7 @@
  * Goal: the JSON writer writes what was nested as it was nested, in pieces of any size, and stays
  * well-formed whatever it is asked for.
  */
-#include "web_fixture.h"
-
-static td_method_fn *act;
-
-static void
-do_act(td_handler *h)
-{
-    act(h);
-}
-
-static const td_handler_class Act = {.get = do_act, .name = "Act"};
-static const td_url urls[] = {TD_URL("/", &Act), {.pattern = NULL}};
-
-static void
-setup(void)
-{
-    web_setup();
-    web_serve(urls);
-}
+#include "acting.h"
 
 /* ---- scripts: one letter is one call */
 
@@ -176,16 +158,17 @@ START_TEST(a_writer_of_nothing_is_refused)
 }
 END_TEST
 
+static void
+fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, acting_setup, web_teardown);
+    ADD_TABLE(tcase, a_script_is_written, scripts);
+    tcase_add_test(tcase, the_depth_is_bounded);
+    tcase_add_test(tcase, a_writer_of_nothing_is_refused);
+}
+
 int
 main(void)
 {
-    Suite *suite = suite_create("json_writer");
-    TCase *tcase = tcase_create("json_writer");
-
-    tcase_add_checked_fixture(tcase, setup, web_teardown);
-    tcase_add_loop_test(tcase, a_script_is_written, 0, sizeof(scripts) / sizeof(scripts[0]));
-    tcase_add_test(tcase, the_depth_is_bounded);
-    tcase_add_test(tcase, a_writer_of_nothing_is_refused);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+    return unit_run("json_writer", fill);
 }

@@ -1,6 +1,6 @@
 /* Goal: each duration is counted in the one bucket whose bounds it lies between. */
 #include "base/latency.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static void
 check_bucket(int64_t ns)

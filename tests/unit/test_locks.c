@@ -1,6 +1,6 @@
 /* Goal: what is waited for goes to who waits, in order; time-outs and cancellation lose nothing. */
 #include <tornado/locks.h>
-#include "tests/unit/waiting_actors.h"
+#include "waiting_actors.h"
 
 static td_lock *lock;
 static td_semaphore *semaphore;

@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/clock.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define STAMP "[0-9]{6} [0-9]{2}:[0-9]{2}:[0-9]{2}"
 

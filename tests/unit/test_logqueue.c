@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define RING 65536
 

@@ -150,19 +150,18 @@ START_TEST(a_header_that_is_too_hard_is_given_up)
 }
 END_TEST
 
-#define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
+static void
+fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    ADD_TABLE(tcase, lists_of_methods_are_cut_down, lists);
+    ADD_TABLE(tcase, what_makes_no_sense_is_told, wrong);
+    ADD_TABLE(tcase, headers_have_to_match_wholly, requests);
+    tcase_add_test(tcase, a_header_that_is_too_hard_is_given_up);
+}
 
 int
 main(void)
 {
-    Suite *suite = suite_create("matchers");
-    TCase *tcase = tcase_create("matchers");
-
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_loop_test(tcase, lists_of_methods_are_cut_down, 0, COUNT(lists));
-    tcase_add_loop_test(tcase, what_makes_no_sense_is_told, 0, COUNT(wrong));
-    tcase_add_loop_test(tcase, headers_have_to_match_wholly, 0, COUNT(requests));
-    tcase_add_test(tcase, a_header_that_is_too_hard_is_given_up);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+    return unit_run("matchers", fill);
 }

@@ -803,18 +803,14 @@ START_TEST(what_runs_is_known_after_a_crash)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("middleware");
-    TCase *tcase = tcase_create("middleware");
-
     tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_loop_test(tcase, a_chain_stands_around_everything, 0,
-                        sizeof(lives) / sizeof(lives[0]));
+    ADD_TABLE(tcase, a_chain_stands_around_everything, lives);
     tcase_add_test(tcase, what_is_not_found_has_the_chain_of_its_host);
     tcase_add_test(tcase, a_link_that_is_quarantined_answers_503);
-    tcase_add_loop_test(tcase, links_and_handlers_may_wait, 0, sizeof(waits) / sizeof(waits[0]));
+    ADD_TABLE(tcase, links_and_handlers_may_wait, waits);
     tcase_add_test(tcase, td_next_waits_for_a_response_that_was_put_off);
     tcase_add_loop_test(tcase, a_callback_that_raises_ends_at_the_innermost_td_next, 0, 2);
     tcase_add_loop_test(tcase, a_handler_that_waits_too_long_ends_at_the_innermost_td_next, 0, 2);
@@ -822,7 +818,7 @@ main(void)
     tcase_add_test(tcase, a_link_that_waits_too_long_is_cancelled_and_named);
     tcase_add_test(tcase, the_end_of_the_worker_cancels_links_too);
     tcase_add_test(tcase, cancel_on_close_ends_at_the_innermost_td_next);
-    tcase_add_loop_test(tcase, misuse_of_td_next_is_told, 0, sizeof(misuses) / sizeof(misuses[0]));
+    ADD_TABLE(tcase, misuse_of_td_next_is_told, misuses);
     tcase_add_loop_test(tcase, a_link_may_answer_later, 0, 2);
     tcase_add_loop_test(tcase, before_the_head_the_last_one_registered_comes_first, 0, 7);
     tcase_add_loop_test(tcase, the_page_of_the_outermost_has_its_marks, 0, 2);
@@ -830,6 +826,10 @@ main(void)
     tcase_add_loop_test(tcase, one_that_raises_before_the_head_ends_the_connection, 0, 3);
     tcase_add_test(tcase, values_are_handed_down_and_up);
     tcase_add_test(tcase, what_runs_is_known_after_a_crash);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+}
+
+int
+main(void)
+{
+    return unit_run("middleware", fill);
 }

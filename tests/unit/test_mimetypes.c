@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static td_arena arena;
 static td_mimetypes types;

@@ -8,7 +8,7 @@
 #include <tornado/error.h>
 #include "base/arena.h"
 #include "http/multipart.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static const td_multipart_limits limits = {.parts_max = 4, .head_size_max = 200};
 

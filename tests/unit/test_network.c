@@ -2,7 +2,7 @@
 #include "base/network.h"
 
 #include <string.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static const struct {
     const char *text;

@@ -3,13 +3,12 @@
  *
  * The first column of a table is the section of RFC 9112, where no other document is named.
  */
-#include <check.h>
 #include <tornado/error.h>
 #include "tests/fuzz/head_every_way.h"
+#include "unit.h"
 
 static const td_head_limits limits = {8192, 32768, 256};
 
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define HOST "Host: a\r\n"
 #define GET "GET / HTTP/1.1\r\n" HOST
 #define POST "POST / HTTP/1.1\r\n" HOST
@@ -326,8 +325,8 @@ START_TEST(field_lines_are_kept_in_order_and_trimmed)
     for (int fast = 0; fast < 2; fast++) {
         outcome o = parse_in_steps(input, &limits, fast, input.len, 1);
 
-        ck_assert_uint_eq(o.head.headers.count, COUNT(lines));
-        for (size_t i = 0; i < COUNT(lines); i++) {
+        ck_assert_uint_eq(o.head.headers.count, COUNT_OF(lines));
+        for (size_t i = 0; i < COUNT_OF(lines); i++) {
             ck_assert(td_str_equal(o.head.headers.items[i].name, td_str_of(lines[i][0])));
             ck_assert(td_str_equal(o.head.headers.items[i].value, td_str_of(lines[i][1])));
         }
@@ -389,7 +388,7 @@ START_TEST(a_limit_is_told_as_soon_as_it_is_crossed)
         {"\r\nGET /aaaaaaaaaaaaaaaaaaa", 414, 12},
     };
 
-    for (size_t i = 0; i < COUNT(rows); i++) {
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
         outcome o = parse_in_steps(td_str_of(rows[i].input), &tight, true, 0, 1);
 
         ck_assert_int_eq(o.error.status, rows[i].status);
@@ -451,18 +450,12 @@ START_TEST(a_known_method_has_its_name)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("parser");
-    TCase *tcase = tcase_create("parser");
-    const char *only = getenv("CK_RUN_SUITE");
-
-    if (only != NULL && only[0] == '\0')
-        unsetenv("CK_RUN_SUITE");
     tcase_set_timeout(tcase, 60);
-    tcase_add_loop_test(tcase, a_good_head_says_this, 0, COUNT(accepted));
-    tcase_add_loop_test(tcase, a_bad_head_is_refused_at_its_first_bad_byte, 0, COUNT(refused));
+    ADD_TABLE(tcase, a_good_head_says_this, accepted);
+    ADD_TABLE(tcase, a_bad_head_is_refused_at_its_first_bad_byte, refused);
     tcase_add_test(tcase, a_zero_byte_is_refused_everywhere);
     tcase_add_test(tcase, field_lines_are_kept_in_order_and_trimmed);
     tcase_add_test(tcase, limits_hold_to_the_byte);
@@ -471,14 +464,10 @@ main(void)
     tcase_add_test(tcase, leading_line_ends_are_counted_but_not_part_of_the_head);
     tcase_add_test(tcase, a_head_that_is_not_complete_holds_no_memory);
     tcase_add_test(tcase, a_known_method_has_its_name);
-    suite_add_tcase(suite, tcase);
+}
 
-    SRunner *runner = srunner_create(suite);
-
-    srunner_run_all(runner, CK_NORMAL);
-
-    const int failed = srunner_ntests_failed(runner);
-
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+int
+main(void)
+{
+    return unit_run("parser", fill);
 }

@@ -3,8 +3,8 @@
  *
  * The mutations are the same in every run.  tests/fuzz/fuzz_head.c asks the same of other inputs.
  */
-#include <check.h>
 #include "tests/fuzz/head_every_way.h"
+#include "unit.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #define MUTATIONS 100000
@@ -134,26 +134,16 @@ START_TEST(all_ways_agree_on_mutated_heads)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("parser_differential");
-    TCase *tcase = tcase_create("parser_differential");
-    const char *only = getenv("CK_RUN_SUITE");
-
-    if (only != NULL && only[0] == '\0')
-        unsetenv("CK_RUN_SUITE");
     tcase_set_timeout(tcase, 120);
     tcase_add_loop_test(tcase, all_ways_agree_on_the_seeds, 0, sizeof seeds / sizeof seeds[0]);
     tcase_add_loop_test(tcase, all_ways_agree_on_mutated_heads, 0, 4);
-    suite_add_tcase(suite, tcase);
+}
 
-    SRunner *runner = srunner_create(suite);
-
-    srunner_run_all(runner, CK_NORMAL);
-
-    const int failed = srunner_ntests_failed(runner);
-
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+int
+main(void)
+{
+    return unit_run("parser_differential", fill);
 }

@@ -1,5 +1,5 @@
 /* Goal: a periodic callback keeps its schedule, skips what it missed, and stops when told. */
-#include "tests/unit/on_loop.h"
+#include "on_loop.h"
 
 static struct {
     td_periodic *periodic;

@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
-#include "tests/unit/waiting_actors.h"
+#include "waiting_actors.h"
 
 #define SH(script) ((const char *const[]){"sh", "-c", script, NULL})
 

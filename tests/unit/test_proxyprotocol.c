@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
 #define TCP4 "\xc0\x00\x02\x01" "\xc0\x00\x02\x02" "\xdc\x04" "\x01\xbb" /* 192.0.2.1:56324 */

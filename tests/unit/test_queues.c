@@ -1,6 +1,6 @@
 /* Goal: items come out once each, in order, whoever waits, gives up or is cancelled meanwhile. */
 #include <tornado/queues.h>
-#include "tests/unit/waiting_actors.h"
+#include "waiting_actors.h"
 
 static td_queue *queue;
 

@@ -271,21 +271,20 @@ START_TEST(clients_are_sent_to_the_default_host)
 }
 END_TEST
 
-#define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
+static void
+fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, web_setup, web_teardown);
+    ADD_TABLE(tcase, each_path_leads_where_it_should, answers);
+    tcase_add_test(tcase, one_that_would_leave_is_logged);
+    tcase_add_test(tcase, an_error_route_wants_no_body_and_no_token);
+    ADD_TABLE(tcase, options_that_make_no_sense_are_told, wrong);
+    tcase_add_test(tcase, copies_of_the_classes_are_known_too);
+    tcase_add_test(tcase, clients_are_sent_to_the_default_host);
+}
 
 int
 main(void)
 {
-    Suite *suite = suite_create("redirect");
-    TCase *tcase = tcase_create("redirect");
-
-    tcase_add_checked_fixture(tcase, web_setup, web_teardown);
-    tcase_add_loop_test(tcase, each_path_leads_where_it_should, 0, COUNT(answers));
-    tcase_add_test(tcase, one_that_would_leave_is_logged);
-    tcase_add_test(tcase, an_error_route_wants_no_body_and_no_token);
-    tcase_add_loop_test(tcase, options_that_make_no_sense_are_told, 0, COUNT(wrong));
-    tcase_add_test(tcase, copies_of_the_classes_are_known_too);
-    tcase_add_test(tcase, clients_are_sent_to_the_default_host);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+    return unit_run("redirect", fill);
 }

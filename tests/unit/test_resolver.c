@@ -4,7 +4,7 @@
 #include <semaphore.h>
 #include <stdint.h>
 #include "io/resolver.h"
-#include "tests/unit/waiting_actors.h"
+#include "waiting_actors.h"
 
 /* ---- a name server in the same loop, which knows what its names tell it */
 

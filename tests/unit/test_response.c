@@ -3,32 +3,7 @@
  * and what is too late, too much or malformed is refused with the handler's name.
  */
 #include <xxhash.h>
-#include "web_fixture.h"
-
-static td_method_fn *act;
-
-static void
-do_act(td_handler *h)
-{
-    act(h);
-}
-
-static const td_handler_class Act = {.get = do_act, .post = do_act, .name = "Act"};
-static const td_url urls[] = {TD_URL("/", &Act), {.pattern = NULL}};
-
-static web_exchange *
-request(const char *method, const char *lines, td_method_fn *fn)
-{
-    act = fn;
-    return web_request(method, "/", lines);
-}
-
-static void
-setup(void)
-{
-    web_setup();
-    web_serve(urls);
-}
+#include "acting.h"
 
 /* ---- status and headers */
 
@@ -556,30 +531,29 @@ START_TEST(clear_begins_anew)
 }
 END_TEST
 
-#define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
-
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("response");
-    TCase *tcase = tcase_create("response");
-
-    tcase_add_checked_fixture(tcase, setup, web_teardown);
+    tcase_add_checked_fixture(tcase, acting_setup, web_teardown);
     tcase_add_test(tcase, a_status_is_200_to_999);
     tcase_add_test(tcase, a_reason_that_could_do_harm_is_unknown);
     tcase_add_test(tcase, headers_are_set_added_cleared_and_checked);
     tcase_add_test(tcase, what_is_too_late_is_refused);
     tcase_add_test(tcase, without_a_handler_nothing_happens);
-    tcase_add_loop_test(tcase, the_framing_is_decided_at_the_first_flush, 0, COUNT(framings));
+    ADD_TABLE(tcase, the_framing_is_decided_at_the_first_flush, framings);
     tcase_add_test(tcase, a_length_that_is_wrong_names_the_handler);
-    tcase_add_loop_test(tcase, a_body_is_the_sum_of_what_was_written, 0, COUNT(sizes));
+    ADD_TABLE(tcase, a_body_is_the_sum_of_what_was_written, sizes);
     tcase_add_test(tcase, formats_of_any_length_are_written);
     tcase_add_test(tcase, past_max_response_buffer_the_request_fails);
     tcase_add_test(tcase, an_etag_is_the_xxh3_of_the_body);
-    tcase_add_loop_test(tcase, a_client_that_knows_it_gets_304, 0, COUNT(conditions));
-    tcase_add_loop_test(tcase, a_redirect_has_its_location_as_given, 0, COUNT(redirects));
+    ADD_TABLE(tcase, a_client_that_knows_it_gets_304, conditions);
+    ADD_TABLE(tcase, a_redirect_has_its_location_as_given, redirects);
     tcase_add_test(tcase, a_redirect_ends_the_response);
     tcase_add_test(tcase, clear_begins_anew);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+}
+
+int
+main(void)
+{
+    return unit_run("response", fill);
 }

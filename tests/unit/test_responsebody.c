@@ -4,7 +4,7 @@
 #include <tornado/error.h>
 #include "base/buf.h"
 #include "http/responsebody.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define CHUNKED "Transfer-Encoding: chunked\r\n"
 #define GZIP "Content-Encoding: gzip\r\n"

@@ -2,7 +2,7 @@
 #include "http/responsehead.h"
 #include <string.h>
 #include <tornado/error.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define OK "HTTP/1.1 200 OK\r\n"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define SIZE 4096
 

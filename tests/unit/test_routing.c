@@ -552,32 +552,31 @@ START_TEST(a_wrong_host_pattern_is_told)
 }
 END_TEST
 
-#define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
-
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("routing");
-    TCase *tcase = tcase_create("routes");
-
     tcase_add_checked_fixture(tcase, web_setup, web_teardown);
-    tcase_add_loop_test(tcase, a_path_finds_its_route_and_arguments, 0, COUNT(lookups));
+    ADD_TABLE(tcase, a_path_finds_its_route_and_arguments, lookups);
     tcase_add_test(tcase, a_route_behind_another_is_told);
     tcase_add_test(tcase, the_only_pattern_is_matched_behind_its_mount);
     tcase_add_test(tcase, many_patterns_are_more_than_one_expression);
     tcase_add_test(tcase, a_match_that_takes_too_long_is_given_up);
-    tcase_add_loop_test(tcase, methods_and_headers_choose_between_routes, 0, COUNT(choices));
-    tcase_add_loop_test(tcase, they_choose_between_routes_that_are_matched_alone, 0, COUNT(choices));
+    ADD_TABLE(tcase, methods_and_headers_choose_between_routes, choices);
+    ADD_TABLE(tcase, they_choose_between_routes_that_are_matched_alone, choices);
     tcase_add_test(tcase, a_header_that_is_too_hard_is_given_up);
     tcase_add_test(tcase, a_route_that_is_left_nothing_is_told);
-    tcase_add_loop_test(tcase, nested_urls_go_on_where_those_around_them_end, 0, COUNT(nestings));
+    ADD_TABLE(tcase, nested_urls_go_on_where_those_around_them_end, nestings);
     tcase_add_test(tcase, what_is_around_a_url_is_its_own_too);
     tcase_add_test(tcase, the_longest_mount_is_asked_first_then_order_then_name);
     tcase_add_test(tcase, host_groups_come_before_the_rest_and_fall_through);
     tcase_add_test(tcase, default_host_serves_hosts_that_nobody_names);
     tcase_add_test(tcase, default_host_may_be_where_clients_are_sent);
-    tcase_add_loop_test(tcase, a_default_host_that_is_none_is_told, 0, COUNT(no_hosts));
+    ADD_TABLE(tcase, a_default_host_that_is_none_is_told, no_hosts);
     tcase_add_test(tcase, a_wrong_host_pattern_is_told);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+}
+
+int
+main(void)
+{
+    return unit_run("routing", fill);
 }

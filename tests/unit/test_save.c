@@ -246,12 +246,10 @@ START_TEST(a_callback_may_save_too)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
     const int ways_count = (int)(sizeof(ways) / sizeof(ways[0]));
-    Suite *suite = suite_create("save");
-    TCase *tcase = tcase_create("save");
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, a_body_is_saved_as_it_is, 0, ways_count);
@@ -260,6 +258,10 @@ main(void)
     tcase_add_test(tcase, what_goes_wrong_is_returned_and_leaves_nothing);
     tcase_add_loop_test(tcase, who_is_cancelled_leaves_nothing, 0, ways_count);
     tcase_add_test(tcase, a_callback_may_save_too);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+}
+
+int
+main(void)
+{
+    return unit_run("save", fill);
 }

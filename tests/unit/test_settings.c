@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include "base/log.h"
 #include "base/settings_rows.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static td_arena arena;
 static const td_configuration *c;

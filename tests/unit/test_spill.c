@@ -6,7 +6,7 @@
 
 #include <string.h>
 #include "io/ioloop.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define MIB (1024 * 1024)
 #define LARGEST (13 * MIB)

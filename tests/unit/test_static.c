@@ -9,8 +9,6 @@
 #define HELLO_VERSION "e353667619ec664b49655fc9692165fb"
 #define ZEROS_VERSION "c0b66d2c29af5d09a16251685b6b78c4"
 
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-
 static char folder[32], root[40];
 
 static void
@@ -1151,28 +1149,25 @@ START_TEST(prefix_may_be_the_root)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("static");
-    TCase *tcase = tcase_create("static");
-
     tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_loop_test(tcase, path_names_a_file_or_an_error, 0, COUNT(paths));
+    ADD_TABLE(tcase, path_names_a_file_or_an_error, paths);
     tcase_add_test(tcase, too_long_a_path_is_not_there);
     tcase_add_test(tcase, redirect_never_leads_to_another_host);
     tcase_add_test(tcase, file_has_its_headers);
-    tcase_add_loop_test(tcase, versioned_url_lasts, 0, COUNT(versions));
-    tcase_add_loop_test(tcase, condition_decides_what_is_sent, 0, COUNT(conditions));
+    ADD_TABLE(tcase, versioned_url_lasts, versions);
+    ADD_TABLE(tcase, condition_decides_what_is_sent, conditions);
     tcase_add_test(tcase, piece_of_a_large_file_is_sent_from_it);
     tcase_add_test(tcase, unmet_precondition_is_412);
     tcase_add_test(tcase, other_methods_are_refused);
     tcase_add_test(tcase, several_ranges_are_parts);
     tcase_add_test(tcase, too_many_ranges_are_told_and_the_file_is_sent);
-    tcase_add_loop_test(tcase, neighbour_that_is_liked_better_is_sent, 0, COUNT(negotiations));
+    ADD_TABLE(tcase, neighbour_that_is_liked_better_is_sent, negotiations);
     tcase_add_test(tcase, each_representation_has_its_own_etag);
     tcase_add_test(tcase, neighbour_that_goes_is_not_missed);
-    tcase_add_loop_test(tcase, page_that_is_not_there_is_the_fallback, 0, COUNT(fallbacks));
+    ADD_TABLE(tcase, page_that_is_not_there_is_the_fallback, fallbacks);
     tcase_add_test(tcase, root_prefix_leaves_routes_to_handlers);
     tcase_add_test(tcase, first_default_file_that_is_there_is_served);
     tcase_add_test(tcase, rules_say_how_long_a_file_is_good);
@@ -1184,14 +1179,18 @@ main(void)
     tcase_add_test(tcase, url_changes_when_the_content_does);
     tcase_add_test(tcase, large_file_is_hashed_in_slices);
     tcase_add_test(tcase, url_without_a_static_path_is_told);
-    tcase_add_loop_test(tcase, author_may_set_more_headers, 0, COUNT(extras));
+    ADD_TABLE(tcase, author_may_set_more_headers, extras);
     tcase_add_test(tcase, handler_may_serve_a_file);
     tcase_add_test(tcase, misuse_is_told);
     tcase_add_test(tcase, root_that_is_missing_is_404);
     tcase_add_test(tcase, client_that_has_left_is_told);
-    tcase_add_loop_test(tcase, bad_setting_is_told, 0, COUNT(bad));
+    ADD_TABLE(tcase, bad_setting_is_told, bad);
     tcase_add_test(tcase, prefix_may_be_any_path);
     tcase_add_test(tcase, prefix_may_be_the_root);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+}
+
+int
+main(void)
+{
+    return unit_run("static", fill);
 }

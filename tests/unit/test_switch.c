@@ -1,6 +1,6 @@
 /* Goal: nothing is lost from one stack to another, and unwinding ends where a stack ends. */
-#include "tests/unit/switch_cases.h"
-#include "tests/unit/unit.h"
+#include "switch_cases.h"
+#include "unit.h"
 
 START_TEST(switching)
 {

@@ -2,7 +2,7 @@
 #include "base/table.h"
 
 #include <stdio.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 #define KEYS 2000
 

@@ -7,7 +7,7 @@
 #include <sys/un.h>
 #include "io/resolver.h"
 #include "io/tcpclient.h"
-#include "tests/unit/waiting_actors.h"
+#include "waiting_actors.h"
 
 static int listener;
 static uint16_t port;

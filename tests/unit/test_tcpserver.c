@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
-#include "tests/unit/on_loop.h"
+#include "on_loop.h"
 
 static td_tcpserver *server;
 static int listener;

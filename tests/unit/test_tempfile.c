@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 /* ---- a file system that has no O_TMPFILE */
 

@@ -3,7 +3,6 @@
  * get is what the test gets, hooks run, waits wait, cookies are kept, and what hangs fails with a
  * sentence.  This file is built as an author's would be: public headers, shared libraries.
  */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include <tornado/testing.h>
 #include <tornado/tornado.h>
 #include <unistd.h>
+#include "unit.h"
 
 /* ---- a handler that is linked in */
 
@@ -656,27 +656,17 @@ START_TEST(what_hangs_fails_with_a_sentence)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    const char *selected = getenv("CK_RUN_SUITE");
-    Suite *suite = suite_create("testing");
-    TCase *tcase = tcase_create("testing");
-
-    if (selected != NULL && selected[0] == '\0')
-        unsetenv("CK_RUN_SUITE"); /* empty, it would select nothing and call that 100 % */
-    if (chdir(getenv("TD_BUILD") != NULL ? getenv("TD_BUILD") : "build") < 0)
-        return EXIT_FAILURE;
     tcase_add_checked_fixture(tcase, open_tested, close_tested);
     tcase_add_test(tcase, a_request_goes_in_and_a_response_comes_out);
     tcase_add_test(tcase, requests_follow_one_another);
     tcase_add_test(tcase, handlers_may_wait);
-    tcase_add_loop_test(tcase, what_no_handler_answers_is_answered, 0,
-                        (int)(sizeof(pages) / sizeof(pages[0])));
+    ADD_TABLE(tcase, what_no_handler_answers_is_answered, pages);
     tcase_add_test(tcase, bodies_and_headers_arrive);
     tcase_add_test(tcase, a_post_is_a_form_unless_it_says_what_it_is);
-    tcase_add_loop_test(tcase, large_and_chunked_and_expected_bodies_arrive, 0,
-                        (int)(sizeof(bodies) / sizeof(bodies[0])));
+    ADD_TABLE(tcase, large_and_chunked_and_expected_bodies_arrive, bodies);
     tcase_add_test(tcase, a_body_that_is_too_large_is_refused);
     tcase_add_test(tcase, json_is_parsed);
     tcase_add_test(tcase, streams_are_joined_and_what_is_cut_off_is_599);
@@ -693,15 +683,14 @@ main(void)
     tcase_add_test(tcase, settings_are_those_of_an_ini);
     tcase_add_test(tcase, classes_alone_are_enough);
     tcase_add_test(tcase, shared_objects_are_loaded_as_a_worker_does);
-    tcase_add_loop_test(tcase, what_refuses_to_load_says_why, 0,
-                        (int)(sizeof(refused) / sizeof(refused[0])));
-    tcase_add_loop_test(tcase, what_hangs_fails_with_a_sentence, 0,
-                        (int)(sizeof(failing) / sizeof(failing[0])));
-    suite_add_tcase(suite, tcase);
+    ADD_TABLE(tcase, what_refuses_to_load_says_why, refused);
+    ADD_TABLE(tcase, what_hangs_fails_with_a_sentence, failing);
+}
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+int
+main(void)
+{
+    if (chdir(getenv("TD_BUILD") != NULL ? getenv("TD_BUILD") : "build") < 0)
+        return EXIT_FAILURE;
+    return unit_run("testing", fill);
 }

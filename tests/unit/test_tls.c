@@ -8,8 +8,8 @@
 #include <tornado/iostream.h>
 #include <tornado/tcpclient.h>
 #include "io/transport_tls.h"
-#include "tests/unit/on_loop.h"
-#include "tests/unit/tls_peer.h"
+#include "on_loop.h"
+#include "tls_peer.h"
 
 static int fds[2];
 

@@ -336,7 +336,7 @@ main(void)
     TCase *compressing = tcase_create("compression"), *plain = tcase_create("transforms");
 
     tcase_add_checked_fixture(compressing, setup_compressing, web_teardown);
-    tcase_add_loop_test(compressing, what_suits_is_compressed, 0, sizeof(rows) / sizeof(rows[0]));
+    ADD_TABLE(compressing, what_suits_is_compressed, rows);
     tcase_add_test(compressing, a_stream_is_flushed_through);
     suite_add_tcase(suite, compressing);
     tcase_add_checked_fixture(plain, setup, web_teardown);
@@ -346,5 +346,5 @@ main(void)
     tcase_add_test(plain, one_that_makes_too_much_is_answered_500);
     tcase_add_test(plain, error_pages_pass_through);
     suite_add_tcase(suite, plain);
-    return web_main(suite);
+    return unit_run_suite(suite);
 }

@@ -9,7 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include "tests/unit/on_loop.h"
+#include "on_loop.h"
 
 static td_transport transport;
 static int peer;

@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 #include "base/arena.h"
 #include "io/tls.h"
-#include "tests/unit/on_loop.h"
-#include "tests/unit/tls_peer.h"
+#include "on_loop.h"
+#include "tls_peer.h"
 
 static td_transport client, server;
 

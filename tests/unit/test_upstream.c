@@ -4,7 +4,7 @@
  */
 #include <sys/socket.h>
 #include "http/upstream.h"
-#include "tests/unit/on_loop.h"
+#include "on_loop.h"
 
 static td_upstreams kept;
 static int peers[16];

@@ -1,6 +1,6 @@
 /* Goal: URIs are taken apart and put together as RFC 3986 says, and what is none is refused. */
 #include "http/uri.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static const struct uri_case {
     const char *text;

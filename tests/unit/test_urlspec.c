@@ -254,23 +254,21 @@ START_TEST(groups_have_the_names_of_both_spellings)
 }
 END_TEST
 
-#define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
+static void
+fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    ADD_TABLE(tcase, a_pattern_is_taken_apart, patterns);
+    ADD_TABLE(tcase, a_joinable_pattern_has_the_groups_of_its_original, patterns);
+    ADD_TABLE(tcase, what_is_wrong_is_told, refused);
+    ADD_TABLE(tcase, arguments_make_a_path, reversals);
+    ADD_TABLE(tcase, patterns_stand_behind_one_another, joins);
+    ADD_TABLE(tcase, what_cannot_be_joined_is_told, no_joins);
+    tcase_add_test(tcase, groups_have_the_names_of_both_spellings);
+}
 
 int
 main(void)
 {
-    Suite *suite = suite_create("urlspec");
-    TCase *tcase = tcase_create("patterns");
-
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_loop_test(tcase, a_pattern_is_taken_apart, 0, COUNT(patterns));
-    tcase_add_loop_test(tcase, a_joinable_pattern_has_the_groups_of_its_original, 0,
-                        COUNT(patterns));
-    tcase_add_loop_test(tcase, what_is_wrong_is_told, 0, COUNT(refused));
-    tcase_add_loop_test(tcase, arguments_make_a_path, 0, COUNT(reversals));
-    tcase_add_loop_test(tcase, patterns_stand_behind_one_another, 0, COUNT(joins));
-    tcase_add_loop_test(tcase, what_cannot_be_joined_is_told, 0, COUNT(no_joins));
-    tcase_add_test(tcase, groups_have_the_names_of_both_spellings);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+    return unit_run("urlspec", fill);
 }

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 typedef int parse_fn(const char *text, int64_t min, int64_t max, int64_t *out, td_err *err);
 

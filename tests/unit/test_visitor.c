@@ -4,32 +4,7 @@
  * late.
  */
 #include "web/visitor.h"
-#include "web_fixture.h"
-
-static td_method_fn *act;
-
-static void
-do_act(td_handler *h)
-{
-    act(h);
-}
-
-static const td_handler_class Act = {.get = do_act, .post = do_act, .name = "Act"};
-static const td_url urls[] = {TD_URL("/", &Act), {.pattern = NULL}};
-
-static web_exchange *
-request(const char *method, const char *lines, td_method_fn *fn)
-{
-    act = fn;
-    return web_request(method, "/", lines);
-}
-
-static void
-setup(void)
-{
-    web_setup();
-    web_serve(urls);
-}
+#include "acting.h"
 
 #define DEFAULT_LINES "Server: x\nContent-Type: text/html; charset=UTF-8\n"
 
@@ -423,19 +398,13 @@ START_TEST(without_a_secret_it_is_500)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("visitor");
-    TCase *tcase = tcase_create("visitor");
-
-    tcase_add_checked_fixture(tcase, setup, web_teardown);
-    tcase_add_loop_test(tcase, cookies_of_all_lines_are_read, 0,
-                        sizeof(requests) / sizeof(requests[0]));
-    tcase_add_loop_test(tcase, more_than_max_cookie_size_is_431, 0,
-                        sizeof(sizes) / sizeof(sizes[0]));
-    tcase_add_loop_test(tcase, all_cookies_that_the_client_has_sent_are_cleared, 0,
-                        (int)(sizeof(all) / sizeof(all[0])));
+    tcase_add_checked_fixture(tcase, acting_setup, web_teardown);
+    ADD_TABLE(tcase, cookies_of_all_lines_are_read, requests);
+    ADD_TABLE(tcase, more_than_max_cookie_size_is_431, sizes);
+    ADD_TABLE(tcase, all_cookies_that_the_client_has_sent_are_cleared, all);
     tcase_add_test(tcase, what_cannot_clear_them_is_refused);
     tcase_add_test(tcase, of_many_names_each_is_cleared_once);
     tcase_add_test(tcase, a_later_cookie_replaces_one_of_the_same_name);
@@ -447,6 +416,10 @@ main(void)
     tcase_add_test(tcase, what_is_signed_is_read_under_its_name_and_in_its_time);
     tcase_add_test(tcase, a_signed_cookie_lasts_30_days_unless_told_otherwise);
     tcase_add_loop_test(tcase, without_a_secret_it_is_500, 0, 2);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+}
+
+int
+main(void)
+{
+    return unit_run("visitor", fill);
 }

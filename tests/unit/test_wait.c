@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
-#include "tests/unit/on_loop.h"
+#include "on_loop.h"
 
 /* ---- td_sleep */
 

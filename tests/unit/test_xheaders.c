@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "http/request_internal.h"
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 enum {
     ON = TD_XHEADERS_ON,

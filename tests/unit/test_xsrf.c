@@ -264,24 +264,23 @@ START_TEST(without_the_setting_only_a_class_that_says_so_checks)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("xsrf");
-    TCase *tcase = tcase_create("xsrf");
-
     tcase_add_checked_fixture(tcase, web_setup, web_teardown);
-    tcase_add_loop_test(tcase, a_text_is_a_token_or_none, 0, sizeof(tokens) / sizeof(tokens[0]));
+    ADD_TABLE(tcase, a_text_is_a_token_or_none, tokens);
     tcase_add_test(tcase, a_token_is_masked_and_comes_back);
     tcase_add_loop_test(tcase, the_first_token_of_a_client_is_its_cookie, 0, 2);
     tcase_add_test(tcase, a_prefix_of_its_name_makes_it_secure);
     tcase_add_test(tcase, a_client_that_has_one_keeps_it);
     tcase_add_test(tcase, a_token_that_comes_too_late_is_told);
-    tcase_add_loop_test(tcase, of_a_streamed_body_the_head_has_to_have_it, 0,
-                        (int)(sizeof(streams) / sizeof(streams[0])));
-    tcase_add_loop_test(tcase, a_post_wants_the_token_of_its_cookie, 0,
-                        sizeof(posts) / sizeof(posts[0]));
+    ADD_TABLE(tcase, of_a_streamed_body_the_head_has_to_have_it, streams);
+    ADD_TABLE(tcase, a_post_wants_the_token_of_its_cookie, posts);
     tcase_add_test(tcase, without_the_setting_only_a_class_that_says_so_checks);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+}
+
+int
+main(void)
+{
+    return unit_run("xsrf", fill);
 }

@@ -7,7 +7,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <unistd.h>
-#include "tests/unit/unit.h"
+#include "unit.h"
 
 static char tls_peer_file[] = "/tmp/test-tls-XXXXXX"; /* its certificate: who trusts it, trusts it */
 static SSL_CTX *tls_peer_ctx;

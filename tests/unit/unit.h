@@ -12,16 +12,12 @@
     tcase_add_loop_test(tcase, name, 0, (int)COUNT_OF(table))
 
 static inline int
-unit_run(const char *name, void (*fill)(TCase *tcase))
+unit_run_suite(Suite *suite)
 {
     const char *selected = getenv("CK_RUN_SUITE");
-    Suite *suite = suite_create(name);
-    TCase *tcase = tcase_create(name);
 
     if (selected != NULL && selected[0] == '\0')
         unsetenv("CK_RUN_SUITE"); /* empty, it would select nothing and call that 100 % */
-    fill(tcase);
-    suite_add_tcase(suite, tcase);
 
     SRunner *runner = srunner_create(suite);
 
@@ -32,6 +28,18 @@ unit_run(const char *name, void (*fill)(TCase *tcase))
 
     srunner_free(runner);
     return failed == 0 && run > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* A suite of one case, which `fill` gives its tests. */
+static inline int
+unit_run(const char *name, void (*fill)(TCase *tcase))
+{
+    Suite *suite = suite_create(name);
+    TCase *tcase = tcase_create(name);
+
+    fill(tcase);
+    suite_add_tcase(suite, tcase);
+    return unit_run_suite(suite);
 }
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef TESTS_UNIT_WAITING_ACTORS_H
 #define TESTS_UNIT_WAITING_ACTORS_H
 
-#include "tests/unit/on_loop.h"
+#include "on_loop.h"
 
 /* Start one that runs fn(arg) until it waits; NULL: it has ended. */
 static inline td_coroutine *

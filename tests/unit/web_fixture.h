@@ -5,7 +5,6 @@
 #ifndef TESTS_UNIT_WEB_FIXTURE_H
 #define TESTS_UNIT_WEB_FIXTURE_H
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "http/request_internal.h"
 #include "io/coroutine.h"
 #include "io/ioloop.h"
+#include "unit.h"
 #include "web/application.h"
 
 /* One request and what was answered to it. */
@@ -328,19 +328,5 @@ web_turn(void)
             web_turn();                                                                            \
         ck_assert(condition);                                                                      \
     } while (0)
-
-static inline int
-web_main(Suite *suite)
-{
-    SRunner *runner = srunner_create(suite);
-    int failed;
-
-    if (getenv("CK_RUN_SUITE") != NULL && getenv("CK_RUN_SUITE")[0] == '\0')
-        unsetenv("CK_RUN_SUITE");
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner) + (srunner_ntests_run(runner) == 0);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
 
 #endif
