@@ -26,7 +26,7 @@ BUILD_PACKAGES := gcc libc6-dev libcrypt-dev pkg-config libev-dev libhttp-parser
                   libpcre2-dev libxxhash-dev libjansson-dev libssl-dev zlib1g-dev libbrotli-dev libzstd-dev \
                   libc-ares-dev
 TEST_PACKAGES := check libsubunit-dev python3 python3-tornado g++ curl gdb strace valgrind \
-                 nginx-light libnginx-mod-stream haproxy brotli zstd openssl gunicorn
+                 nginx-light libnginx-mod-stream haproxy brotli zstd openssl gunicorn systemd logrotate
 FUZZ_PACKAGES := clang
 BENCH_PACKAGES := python3 nginx-light h2o lighttpd kore python3-tornado librsvg2-bin
 

@@ -55,7 +55,7 @@ SCENARIOS = (
     (17, "handler that others may write", "nginx, kore, uWSGI do not look",
      ["test_plugins.Refused.test_those_that_others_may_write",
       "test_plugins.Refused.test_those_of_strangers"]),
-    (18, "restart and upgrade", "without help 4,545 lost in 11 restarts", ["test_upgrade", "test_systemd"]),
+    (18, "restart and upgrade", "without help 4,545 lost in 11 restarts", ["test_upgrade", "test_systemd", "test_booted"]),
     (19, "start, reload or drain without end", "-",
      ["test_plugins.Refused.test_in_hooks", "test_signals.Stop.test_drain_timeout_is_an_end",
       "test_systemd.Notifications",

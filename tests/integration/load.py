@@ -41,13 +41,21 @@ class Load:
         while self.complete < wanted and any(thread.is_alive() for thread in self.threads):
             time.sleep(0.001)
 
+    def _connect(self):
+        if not isinstance(self.address, str):
+            return socket.create_connection(self.address, 30)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(30)
+        connection.connect(self.address)
+        return connection
+
     def _run(self, keep):
         connection = None
         while not self.stopping.is_set():
             is_new = connection is None
             try:
                 if is_new:
-                    connection = socket.create_connection(self.address, 30)
+                    connection = self._connect()
                 goes_on = self._ask(connection)
             except ConnectionResetError as e:
                 goes_on = False
