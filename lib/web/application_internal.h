@@ -66,6 +66,10 @@ struct td_application {
     const struct td_compression *compression; /* NULL: compress_response is off; made when sealed */
 };
 
+/* What a route is beside where it lies: all but spec and matchers. */
+void td_route_fill(td_application *app, td_route *route, const td_instance *instance,
+                   const td_handler_class *class);
+
 /* Those that a class sets; the others TD_UNSET. */
 void td_limits_of_class(const td_handler_class *class, td_limits *out);
 
