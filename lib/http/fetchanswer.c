@@ -1,0 +1,227 @@
+/*
+ * The answer: heads, of which those of interim responses are passed over, and the body, as it is
+ * framed and packed (responsebody.h).  Waits for more bytes where they are needed; nothing else
+ * does.
+ */
+#include "http/fetch_internal.h"
+
+#include <string.h>
+#include <tornado/iostream.h>
+#include "base/escape.h"
+
+#define BODY_MAX_DEFAULT (INT64_C(16) << 20)
+#define INTERIM_MAX 16 /* 1xx responses in front of one */
+
+/* ---- its head */
+
+/* More bytes in f->rest.  TD_ECLOSED: there is no more; for the caller to say what that means. */
+static int
+receive(td_fetch_stream *f, int64_t deadline_ns)
+{
+    const int rc = td_fetch_limit_wait(f, deadline_ns);
+
+    if (rc < 0)
+        return rc;
+    return td_iostream_read_partial(f->upstream->stream, TD_FETCH_PIECE, &f->rest);
+}
+
+/* A NUL behind each name and value: what stood there has been looked at. */
+static void
+terminate(td_str s)
+{
+    ((char *)(uintptr_t)s.ptr)[s.len] = '\0';
+}
+
+static int
+read_head(td_fetch_stream *f, size_t len, const char **what)
+{
+    const td_str head = td_str_dup(f->arena, td_str_make(td_buf_str(&f->head).ptr, len));
+    const int rc = td_response_head_read(head, f->arena, &f->response, what);
+
+    if (rc < 0)
+        return rc;
+    terminate(f->response.reason);
+    for (size_t i = 0; i < f->response.headers.count; i++) {
+        terminate(f->response.headers.items[i].name);
+        terminate(f->response.headers.items[i].value);
+    }
+    return 0;
+}
+
+/* One head, of an interim response too, that begins by then; what is behind it is in f->rest. */
+static int
+receive_one_head(td_fetch_stream *f, int64_t begin_ns)
+{
+    const int64_t end_ns = td_fetch_wait_until(f);
+    td_response_scan scan = {0};
+    const char *what = NULL;
+    ssize_t len = 0;
+    int rc;
+
+    f->out->phase = TD_FETCH_HEAD;
+    f->head.start = f->head.len = 0;
+    while (len == 0) {
+        const size_t had = f->head.len;
+
+        if (f->rest.len == 0 && (rc = receive(f, had == 0 ? begin_ns : end_ns)) < 0)
+            return rc;
+        f->is_answered = true;
+        td_buf_append(&f->head, f->rest);
+        len = td_response_head_scan(&scan, td_buf_str(&f->head), &what);
+        if (len > 0)
+            f->rest =
+                td_str_make(f->rest.ptr + ((size_t)len - had), f->rest.len - ((size_t)len - had));
+        else
+            f->rest = td_str_make(NULL, 0);
+    }
+    if (len > 0)
+        len = read_head(f, (size_t)len, &what) < 0 ? TD_EBADMSG : len;
+    return len < 0 ? td_fetch_fail(f, (int)len, "response: %s", what) : 0;
+}
+
+/* RFC 9110 section 7.8: the server may go on with what it was asked for, and with nothing else. */
+static bool
+is_upgraded(const td_fetch_stream *f)
+{
+    const td_header *upgrade = td_headers_find(&f->response.headers, TD_STR("Upgrade"));
+
+    return f->response.status == 101 && f->options->upgrade != NULL && upgrade != NULL &&
+           td_str_equal_nocase(upgrade->value, td_str_of(f->options->upgrade));
+}
+
+int
+td_fetch_next_head(td_fetch_stream *f, int64_t begin_ns)
+{
+    const int rc = receive_one_head(f, begin_ns);
+
+    if (rc < 0)
+        return rc;
+    if (f->response.status == 101 && !is_upgraded(f))
+        return td_fetch_fail(f, TD_EBADMSG, "response: 101, which nobody has asked for");
+    f->has_head = f->response.status >= 200 || f->response.status == 101;
+    if (!f->has_head && ++f->interims > INTERIM_MAX)
+        return td_fetch_fail(f, TD_EBADMSG, "response: too many interim ones");
+    return f->has_head;
+}
+
+int
+td_fetch_receive_head(td_fetch_stream *f)
+{
+    int rc = f->has_head;
+
+    while (rc == 0)
+        rc = td_fetch_next_head(f, td_fetch_wait_until(f));
+    return rc < 0 ? td_fetch_end_wait(f, rc) : 0;
+}
+
+void
+td_fetch_tell_headers(const td_fetch_stream *f)
+{
+    const td_str head = td_buf_str(&f->head);
+    const char *line = head.ptr, *lf;
+
+    while ((lf = memchr(line, '\n', (size_t)(head.ptr + head.len - line))) != NULL) {
+        f->options->header_callback(td_str_make(line, (size_t)(lf + 1 - line)),
+                                    f->options->callback_arg);
+        if (lf - line == 1)
+            return;
+        line = lf + 1;
+    }
+}
+
+void
+td_fetch_take_head(td_fetch_stream *f)
+{
+    const td_headers *from = &f->response.headers;
+    td_fetch_header *headers = td_arena_alloc(f->arena, (from->count + 1) * sizeof(*headers));
+
+    for (size_t i = 0; i < from->count; i++)
+        headers[i] = (td_fetch_header){from->items[i].name.ptr, from->items[i].value.ptr};
+    f->out->status = f->response.status;
+    f->out->reason = f->response.reason;
+    f->out->headers = headers;
+    f->out->headers_count = from->count;
+    f->out->body = TD_STR("");
+    f->out->effective_url = f->url;
+}
+
+/* ---- its body */
+
+static int64_t
+body_max(const td_fetch_stream *f, bool is_wanted)
+{
+    if (!is_wanted)
+        return BODY_MAX_DEFAULT;
+    if (f->options->max_body_size > 0)
+        return f->options->max_body_size;
+    return f->is_pulled || f->options->streaming_callback != NULL ? INT64_MAX : BODY_MAX_DEFAULT;
+}
+
+static int
+fail_body(td_fetch_stream *f, int error)
+{
+    const td_response_body *body = &f->body_in;
+
+    if (error == TD_ETOOBIG && body->chunks.what != NULL && body->chunks.status == 431)
+        return td_fetch_fail(f, error, "response: %s", body->chunks.what);
+    if (error == TD_ETOOBIG)
+        return td_fetch_fail(f, error, "the body is larger than %lld bytes", (long long)body->max);
+    if (error == TD_EBADMSG)
+        return td_fetch_fail(f, error, "response: %s", body->what);
+    return td_fetch_fail_waiting(f, error);
+}
+
+static bool
+has_body(const td_fetch_stream *f)
+{
+    return !td_str_equal(f->method, TD_STR("HEAD")) && f->response.status != 204 &&
+           f->response.status != 304 && f->response.status != 101;
+}
+
+int
+td_fetch_begin_body(td_fetch_stream *f, bool is_wanted)
+{
+    int rc;
+
+    f->out->phase = TD_FETCH_BODY;
+    rc = td_response_body_begin(&f->body_in, &f->response, f->arena, has_body(f),
+                                !f->options->no_decompress, body_max(f, is_wanted));
+    f->may_keep &= f->body_in.framing != TD_BODY_UNTIL_CLOSE;
+    return rc < 0 ? fail_body(f, rc) : 0;
+}
+
+int
+td_fetch_next_piece(td_fetch_stream *f, td_str *out)
+{
+    int rc = f->ahead_rc;
+
+    *out = f->ahead;
+    f->ahead_rc = 0;
+    while (rc == 0 && (rc = td_response_body_next(&f->body_in, &f->rest, out)) == 0 &&
+           !td_response_body_is_over(&f->body_in)) {
+        rc = receive(f, td_fetch_wait_until(f));
+        if (rc == TD_ECLOSED && !f->is_over) /* not by ourselves */
+            rc = td_response_body_closed(&f->body_in);
+        if (rc < 0)
+            break;
+    }
+    if (rc == 0)
+        rc = td_response_body_check(&f->body_in);
+    return rc < 0 ? fail_body(f, rc) : rc;
+}
+
+int
+td_fetch_receive_body(td_fetch_stream *f, bool is_wanted)
+{
+    td_str piece;
+    int rc = td_fetch_begin_body(f, is_wanted);
+
+    while (rc == 0 && (rc = td_fetch_next_piece(f, &piece)) > 0) {
+        rc = 0;
+        if (is_wanted && f->options->streaming_callback != NULL)
+            f->options->streaming_callback(piece, f->options->callback_arg);
+        else if (is_wanted)
+            td_buf_append(&f->received, piece);
+    }
+    return rc;
+}

@@ -1,0 +1,123 @@
+/*
+ * How a request fails, in words that name the phase, and how late it is.  Two texts for each phase:
+ * one for a wait that took too long, and one in front of what the system or TLS says.
+ */
+#include "http/fetch_internal.h"
+
+#include <stdarg.h>
+#include "base/clock.h"
+#include "io/call.h"
+
+#define TIMEOUT_DEFAULT_MS 20000
+
+int
+td_fetch_fail(td_fetch_stream *f, int error, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    f->out->reason = td_arena_vsprintf(f->arena, format, args);
+    va_end(args);
+    f->out->error = error;
+    return error;
+}
+
+/* With whom: whoever reads the log may not have the source. */
+static int
+fail_connecting(td_fetch_stream *f, int error, const char *text)
+{
+    const td_origin *to = &f->origin;
+
+    if (error == TD_ENOTFOUND)
+        text = "there is no such host";
+    if (to->unix_socket != NULL)
+        return td_fetch_fail(f, error, "connecting to unix:%s: %s", to->unix_socket, text);
+    if (to->proxy_host != NULL)
+        return td_fetch_fail(f, error, "connecting to the proxy %s:%u: %s", to->proxy_host,
+                             (unsigned)to->proxy_port, text);
+    return td_fetch_fail(f, error, "connecting to %s:%u: %s", to->host, (unsigned)to->port, text);
+}
+
+int
+td_fetch_fail_saying(td_fetch_stream *f, int error, const char *text)
+{
+    static const char *const late[] = {
+        [TD_FETCH_QUEUED] = "Timeout in request queue",
+        [TD_FETCH_CONNECT] = "Timeout while connecting",
+        [TD_FETCH_PROXY] = "Timeout while connecting through the proxy",
+        [TD_FETCH_TLS] = "Timeout during TLS handshake",
+        [TD_FETCH_SEND] = "Timeout during request",
+        [TD_FETCH_HEAD] = "Timeout during request",
+        [TD_FETCH_BODY] = "Timeout during request",
+    };
+    static const char *const doing[] = {
+        [TD_FETCH_QUEUED] = "waiting for others",
+        [TD_FETCH_PROXY] = "proxy",
+        [TD_FETCH_TLS] = "TLS handshake",
+        [TD_FETCH_SEND] = "sending the request",
+        [TD_FETCH_HEAD] = "waiting for the response",
+        [TD_FETCH_BODY] = "receiving the body",
+    };
+    const td_fetch_phase phase = f->out->phase;
+
+    if (error == TD_ETIMEDOUT)
+        return td_fetch_fail(f, error, "%s", late[phase]);
+    if (phase == TD_FETCH_CONNECT)
+        return fail_connecting(f, error, text);
+    return td_fetch_fail(f, error, "%s: %s", doing[phase], text);
+}
+
+int
+td_fetch_fail_waiting(td_fetch_stream *f, int error)
+{
+    const td_iostream *stream = f->upstream != NULL ? f->upstream->stream : NULL;
+
+    return td_fetch_fail_saying(f, error,
+                                td_iostream_error(stream) == error ? td_iostream_error_text(stream)
+                                                                   : td_strerror(error));
+}
+
+int
+td_fetch_end_wait(td_fetch_stream *f, int rc)
+{
+    return rc < 0 && f->out->error == 0 ? td_fetch_fail_waiting(f, rc) : rc;
+}
+
+/* ---- time */
+
+int64_t
+td_fetch_deadline_in(int64_t timeout_ms)
+{
+    const int64_t now_ns = td_clock_ns();
+
+    if (timeout_ms == 0)
+        timeout_ms = TIMEOUT_DEFAULT_MS;
+    return timeout_ms < 0 || timeout_ms > (INT64_MAX - now_ns) / TD_NS_PER_MS
+               ? INT64_MAX
+               : now_ns + timeout_ms * TD_NS_PER_MS;
+}
+
+int64_t
+td_fetch_connect_deadline(const td_fetch_stream *f)
+{
+    const int64_t connect_ns = td_fetch_deadline_in(f->options->connect_timeout_ms);
+
+    return connect_ns < f->deadline_ns ? connect_ns : f->deadline_ns;
+}
+
+int64_t
+td_fetch_wait_until(const td_fetch_stream *f)
+{
+    return f->is_pulled ? td_fetch_deadline_in(f->options->request_timeout_ms) : f->deadline_ns;
+}
+
+int
+td_fetch_limit_wait(td_fetch_stream *f, int64_t deadline_ns)
+{
+    const int64_t left_ms = td_time_left_ms(deadline_ns);
+
+    if (left_ms < 0)
+        return (int)left_ms;
+    td_iostream_set_timeout(f->upstream->stream, left_ms);
+    return 0;
+}

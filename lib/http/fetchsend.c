@@ -1,0 +1,232 @@
+/*
+ * The request goes out: head and body, with an eye on what comes back.  A server may answer before
+ * it has all of the body, and close: then the rest is not sent, and its answer is as good as any.
+ * All here return 0, 1 when the server has answered already, or an error.
+ *
+ * While another coroutine reads (is_reading) what comes is its business.
+ */
+#include "http/fetch_internal.h"
+
+#include <tornado/iostream.h>
+#include "io/iostream_internal.h"
+
+#define CONTINUE_WAIT_MS 1000 /* not for ever */
+
+/*
+ * RFC 9110 section 10.1.1: until the server wants the body, or says nothing for a while.  0, or 1
+ * when it has answered instead, or an error.
+ */
+static int
+await_continue(td_fetch_stream *f)
+{
+    const int64_t soon_ns = td_fetch_deadline_in(CONTINUE_WAIT_MS), end_ns = td_fetch_wait_until(f);
+    int rc;
+
+    f->expects_continue = false;
+    do
+        rc = td_fetch_next_head(f, soon_ns < end_ns ? soon_ns : end_ns);
+    while (rc == 0 && f->response.status != 100);
+    if (rc == TD_ETIMEDOUT && soon_ns < end_ns && f->head.len == 0)
+        return 0;
+    return td_fetch_end_wait(f, rc);
+}
+
+/* Something has come while we send: the answer, or an interim one. */
+static int
+look_at_input(td_fetch_stream *f)
+{
+    const int rc = td_fetch_next_head(f, td_fetch_wait_until(f));
+
+    f->out->phase = TD_FETCH_SEND;
+    return td_fetch_end_wait(f, rc);
+}
+
+/* Wait until the kernel has it all. */
+static int
+flush_sent(td_fetch_stream *f)
+{
+    int rc = 0;
+
+    while (rc == 0 && td_iostream_unsent(f->upstream->stream) > 0) {
+        rc = td_fetch_limit_wait(f, td_fetch_wait_until(f));
+        if (rc == 0)
+            rc = td_iostream_flush_or_input(f->upstream->stream);
+        if (rc == 1)
+            rc = f->is_reading ? 0 : look_at_input(f);
+    }
+    return rc;
+}
+
+/*
+ * A server that has closed, or reset the connection, may have said why before: it does not want all
+ * of the body.
+ */
+static int
+fail_sending(td_fetch_stream *f, int error)
+{
+    if (f->out->error != 0)
+        return error;
+    if (f->upstream == NULL) /* by whoever reads */
+        return 1;
+    if (error != TD_ETIMEDOUT && !f->is_reading && td_iostream_unread(f->upstream->stream) > 0)
+        return look_at_input(f);
+    return td_fetch_fail_waiting(f, error);
+}
+
+static int
+send_bytes(td_fetch_stream *f, td_str bytes)
+{
+    int rc = 0;
+
+    f->out->phase = TD_FETCH_SEND;
+    while (rc == 0 && bytes.len > 0) {
+        const size_t n = bytes.len < TD_FETCH_PIECE ? bytes.len : TD_FETCH_PIECE;
+
+        rc = td_iostream_write(f->upstream->stream, td_str_make(bytes.ptr, n));
+        if (rc == 0)
+            rc = flush_sent(f);
+        bytes = td_str_make(bytes.ptr + n, bytes.len - n);
+    }
+    return rc < 0 ? fail_sending(f, rc) : rc;
+}
+
+/* RFC 9112 section 7.1: chunk = chunk-size CRLF chunk-data CRLF */
+static int
+send_chunk(td_fetch_stream *f, td_str bytes)
+{
+    int rc = 0;
+
+    while (rc == 0 && bytes.len > 0) {
+        const size_t n = bytes.len < TD_FETCH_PIECE ? bytes.len : TD_FETCH_PIECE;
+
+        f->sent.start = f->sent.len = 0;
+        td_buf_printf(&f->sent, "%zx\r\n", n);
+        td_buf_append(&f->sent, td_str_make(bytes.ptr, n));
+        td_buf_append(&f->sent, TD_STR("\r\n"));
+        rc = send_bytes(f, td_buf_str(&f->sent));
+        bytes = td_str_make(bytes.ptr + n, bytes.len - n);
+    }
+    return rc;
+}
+
+/* ---- a body that is written piece by piece */
+
+/* What the state of the request says of more of its body: 0, 1, or an error. */
+static int
+check_writing(td_fetch_stream *f, size_t len)
+{
+    if (f->out->error != 0)
+        return f->out->error;
+    if (!td_fetch_is_streamed(f) || f->body_is_complete)
+        return td_fetch_fail(f, TD_EINVAL, "the request has no body, or it is complete");
+    if (f->options->content_length > 0 && len > f->unwritten)
+        return td_fetch_fail(f, TD_EINVAL, "the body is longer than content_length");
+    if (f->is_over || (f->has_head && !f->is_reading))
+        return 1;
+    return f->expects_continue && !f->is_reading ? await_continue(f) : 0;
+}
+
+static int
+write_piece(td_fetch_stream *f, td_str bytes)
+{
+    int rc = check_writing(f, bytes.len);
+
+    if (rc != 0 || bytes.len == 0)
+        return rc;
+    if (f->options->content_length == 0)
+        return send_chunk(f, bytes);
+    rc = send_bytes(f, bytes);
+    f->unwritten -= bytes.len;
+    f->body_is_complete = rc == 0 && f->unwritten == 0;
+    return rc;
+}
+
+static int
+end_body(td_fetch_stream *f)
+{
+    int rc = f->body_is_complete ? 0 : check_writing(f, 0);
+
+    if (rc != 0 || f->body_is_complete)
+        return rc;
+    if (f->unwritten > 0)
+        return td_fetch_fail(f, TD_EINVAL, "the body is shorter than content_length");
+    rc = send_bytes(f, TD_STR("0\r\n\r\n"));
+    f->body_is_complete = rc == 0;
+    return rc;
+}
+
+/* Who is cancelled meanwhile leaves is_in_write set: what would follow half a piece is no body. */
+int
+td_fetch_stream_write(td_fetch_stream *f, td_str bytes)
+{
+    int rc;
+
+    f->is_in_write = true;
+    rc = write_piece(f, bytes);
+    f->is_in_write = false;
+    return rc;
+}
+
+int
+td_fetch_stream_end(td_fetch_stream *f)
+{
+    int rc;
+
+    f->is_in_write = true;
+    rc = end_body(f);
+    f->is_in_write = false;
+    return rc;
+}
+
+/* ---- the request */
+
+static int
+produce_body(td_fetch_stream *f)
+{
+    int rc;
+
+    f->is_producing = true;
+    rc = f->options->body_producer(f, f->options->callback_arg);
+    f->is_producing = false;
+    if (rc == 0)
+        rc = td_fetch_stream_end(f);
+    if (rc < 0 && f->out->error == 0)
+        return td_fetch_fail(f, rc, "the body was not produced: %s", td_strerror(rc));
+    return rc;
+}
+
+static int
+send_body(td_fetch_stream *f)
+{
+    int rc = 0;
+
+    if (f->expects_continue)
+        rc = await_continue(f);
+    if (rc == 0)
+        rc = send_bytes(f, f->body);
+    f->body_is_complete = rc == 0;
+    return rc;
+}
+
+/* Small bodies go along with their head; one that is written by the caller comes later. */
+int
+td_fetch_send_request(td_fetch_stream *f)
+{
+    bool is_whole = false;
+    int rc;
+
+    f->sent.start = f->sent.len = 0;
+    f->unwritten = (uint64_t)f->options->content_length;
+    f->expects_continue = false;
+    td_fetch_make_head(f);
+    f->body_is_complete = f->body.ptr == NULL && !td_fetch_is_streamed(f);
+    if (f->body.ptr != NULL && f->body.len < TD_FETCH_PIECE / 2 && !f->expects_continue) {
+        td_buf_append(&f->sent, f->body);
+        is_whole = true;
+    }
+    rc = send_bytes(f, td_buf_str(&f->sent));
+    f->body_is_complete |= is_whole;
+    if (rc != 0 || f->body_is_complete || f->options->stream_body)
+        return rc;
+    return td_fetch_is_streamed(f) ? produce_body(f) : send_body(f);
+}

@@ -1,0 +1,192 @@
+/*
+ * A request step by step, by a caller who waits between them for others: what td_fetch_open gives.
+ * A step that fails lets go of all, and says the same again; two coroutines may take steps at the
+ * same time, one that writes and one that reads.
+ */
+#include "http/fetch_internal.h"
+
+#include <tornado/coroutine.h>
+#include <tornado/iostream.h>
+#include "io/iostream_internal.h"
+
+/* It has failed: nothing of it is of use any more. */
+static int
+break_off(td_fetch_stream *f, int error)
+{
+    td_fetch_let_go(f);
+    f->is_over = true;
+    return td_fetch_tell_failure(f, error);
+}
+
+static void
+close_when_done(void *arg)
+{
+    td_fetch_stream_close(arg);
+}
+
+int
+td_http_client_open(td_arena *arena, const char *url, const td_fetch_options *options, void *owner,
+                    td_response *out, td_fetch_stream **stream_out)
+{
+    td_fetch_stream *f = TD_ARENA_NEW(arena, td_fetch_stream);
+    int rc = td_fetch_init(f, arena, url, options, owner, out);
+
+    f->is_pulled = true;
+    td_defer(close_when_done, f);
+    if (rc == 0)
+        rc = td_fetch_begin(f, false);
+    if (rc < 0)
+        return break_off(f, rc);
+    *stream_out = f;
+    return 0;
+}
+
+/* The head was given to the caller. */
+static bool
+is_told(const td_fetch_stream *f)
+{
+    return f->out->status != 0 && f->out->error == 0;
+}
+
+static void
+leave_read(td_fetch_stream **f)
+{
+    (*f)->is_in_read = false;
+}
+
+/* Until the end of the block, however it is left. */
+#define IN_READ(f)                                                                \
+    td_fetch_stream *in_read_ __attribute__((cleanup(leave_read), unused)) = (f); \
+    (f)->is_in_read = true
+
+static int
+fail_closed(td_fetch_stream *f)
+{
+    return td_fetch_fail(f, TD_ECLOSED, "the stream was closed");
+}
+
+const char *
+td_fetch_stream_find_misuse(const td_fetch_stream *f, td_fetch_step step)
+{
+    if (step == TD_STEP_WRITE)
+        return f->is_in_write ? "another coroutine writes, or was cancelled while it did" : NULL;
+    if (f->is_producing)
+        return "body_producer may only write";
+    if (step == TD_STEP_CLOSE)
+        return NULL;
+    if (f->is_in_read)
+        return "another coroutine waits for the answer";
+    if (step == TD_STEP_READ && !is_told(f) && f->out->error == 0)
+        return "td_fetch_head comes first";
+    return NULL;
+}
+
+/* HTTP has ended, and with it what it limits. */
+static void
+end_http(td_fetch_stream *f)
+{
+    td_fetch_leave_place(f);
+    td_iostream_set_timeout(f->upstream->stream, 0);
+    td_iostream_push_back(f->upstream->stream, f->rest);
+    f->rest = td_str_make(NULL, 0);
+    f->is_over = true;
+    f->out->phase = TD_FETCH_DONE;
+}
+
+int
+td_fetch_stream_head(td_fetch_stream *f)
+{
+    int rc;
+
+    if (is_told(f) || f->out->error != 0)
+        return f->out->error;
+    if (f->is_over)
+        return fail_closed(f);
+    IN_READ(f);
+    f->is_reading = true;
+    rc = td_fetch_receive_head(f);
+    rc = td_fetch_repeat_if_closed(f, rc, true);
+    if (rc == 0)
+        rc = td_fetch_follow_redirects(f);
+    if (rc == 0 && f->is_over) /* while it connected */
+        rc = fail_closed(f);
+    if (rc == 0)
+        rc = td_fetch_begin_body(f, true);
+    if (rc < 0)
+        return break_off(f, rc);
+    td_fetch_take_head(f);
+    if (f->response.status == 101)
+        end_http(f);
+    return 0;
+}
+
+td_iostream *
+td_fetch_stream_detach(td_fetch_stream *f)
+{
+    return f->out->status == 101 && f->upstream != NULL ? f->upstream->stream : NULL;
+}
+
+/* What was inflated lies where others inflate, too: it moves to where it can stay. */
+static void
+keep_piece(td_fetch_stream *f, td_str *piece)
+{
+    if (f->body_in.decompressor == NULL)
+        return;
+    f->received.start = f->received.len = 0;
+    td_buf_append(&f->received, *piece);
+    *piece = td_buf_str(&f->received);
+}
+
+int
+td_fetch_stream_read(td_fetch_stream *f, td_str *data_out)
+{
+    int rc = f->out->error;
+
+    *data_out = TD_STR("");
+    IN_READ(f);
+    if (rc == 0 && f->is_over && f->out->phase != TD_FETCH_DONE)
+        rc = fail_closed(f);
+    if (rc == 0 && !f->is_over)
+        rc = td_fetch_next_piece(f, data_out);
+    if (rc < 0)
+        return f->is_over ? rc : break_off(f, rc);
+    if (rc > 0) {
+        keep_piece(f, data_out);
+        return (int)data_out->len;
+    }
+    if (!f->is_over)
+        td_fetch_give_back(f);
+    f->is_over = true;
+    f->out->phase = TD_FETCH_DONE;
+    return 0;
+}
+
+/* What was inflated could not stay until it is asked for, so of that we do not know. */
+bool
+td_fetch_stream_is_ready(td_fetch_stream *f)
+{
+    if (f->is_producing || f->is_in_read || (!is_told(f) && f->out->error == 0))
+        return false;
+    if (f->ahead_rc == 0 && !f->is_over && f->body_in.decompressor == NULL)
+        f->ahead_rc = td_response_body_next(&f->body_in, &f->rest, &f->ahead);
+    return f->ahead_rc != 0 || f->is_over || td_response_body_is_over(&f->body_in);
+}
+
+void
+td_fetch_stream_close(td_fetch_stream *f)
+{
+    td_fetch_let_go(f);
+    f->is_over = true;
+}
+
+td_response *
+td_fetch_stream_answer(td_fetch_stream *f)
+{
+    return f->out;
+}
+
+void *
+td_fetch_stream_owner(td_fetch_stream *f)
+{
+    return f->owner;
+}
