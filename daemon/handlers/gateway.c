@@ -32,7 +32,7 @@
 
 struct settings {
     const char *upstreams, *balance, *host, *strip_prefix, *add_prefix, *x_forwarded, *forwarded;
-    const char *upgrades, *tls_ca, *tls_certificate, *tls_key;
+    const char *via, *upgrades, *tls_ca, *tls_certificate, *tls_key;
     bool pass_host, underscores, tls_verify;
     int64_t connect_timeout, timeout, fail_timeout, upgrade_timeout; /* ms */
     int64_t max_fails, tries;
@@ -78,6 +78,7 @@ struct relay {
     td_iostream *client, *server; /* once HTTP has ended */
     int64_t moved_ms;             /* when the last bytes came on either of them */
 
+    int64_t hops;                  /* of Max-Forwards; -1: it is none of ours */
     const td_header_line *headers; /* to send */
     size_t headers_count;
     bool has_body;
@@ -259,6 +260,7 @@ is_passed(const struct relay *relay, const td_header_line *lines, size_t count, 
     const enum telling forwarded = relay->gateway->forwarded;
 
     if (is_hop_by_hop(name) || is_called(name, "Host") || is_called(name, "Expect") ||
+        (relay->hops > 0 && is_called(name, "Max-Forwards")) ||
         is_named_by_connection(lines, count, name))
         return false;
     if (!relay->settings->underscores && strchr(name, '_') != NULL)
@@ -342,6 +344,16 @@ add_forwarded(const struct relay *relay, struct lines *lines)
                  .ptr);
 }
 
+/* RFC 9110 section 7.6.3: the protocol as it came, and who we are; behind those before us. */
+static void
+add_via(const struct relay *relay, struct lines *lines)
+{
+    const td_str version = td_request_version(relay->h); /* "HTTP/1.1" */
+
+    add_line(lines, "Via",
+             td_sprintf(relay->h, "%s %s", version.ptr + strlen("HTTP/"), relay->settings->via).ptr);
+}
+
 static void
 make_headers(struct relay *relay)
 {
@@ -358,12 +370,38 @@ make_headers(struct relay *relay)
     for (size_t i = 0; i < count; i++)
         if (is_passed(relay, from, count, i))
             add_line(&lines, from[i].name, from[i].value);
+    if (relay->hops > 0)
+        add_line(&lines, "Max-Forwards", td_sprintf(relay->h, "%lld", (long long)relay->hops - 1).ptr);
+    if (settings->via[0] != '\0')
+        add_via(relay, &lines);
     if (gateway->x_forwarded == TELL_SET || gateway->x_forwarded == TELL_ADD)
         add_x_forwarded(relay, &lines);
     if (gateway->forwarded == TELL_SET || gateway->forwarded == TELL_ADD)
         add_forwarded(relay, &lines);
     relay->headers = lines.items;
     relay->headers_count = lines.count;
+}
+
+/* RFC 9110 section 7.6.2: how many may still pass it on; -1: any number. */
+static int64_t
+find_hops(td_handler *h)
+{
+    const td_str method = td_request_method(h), hops = td_request_header(h, "Max-Forwards");
+
+    if (hops.len == 0 || strspn(hops.ptr, "0123456789") != hops.len ||
+        !(td_str_equal(method, TD_STR("OPTIONS")) || td_str_equal(method, TD_STR("TRACE"))))
+        return -1;
+    return strtoll(hops.ptr, NULL, 10);
+}
+
+/* It was asked how far it gets, and this is the end of its way. */
+static void
+answer_as_last(td_handler *h)
+{
+    if (td_str_equal(td_request_method(h), TD_STR("TRACE")))
+        td_raise(h, 501, "Max-Forwards: 0, and here nobody is shown what he has sent");
+    td_set_status(h, 204, NULL);
+    td_finish(h);
 }
 
 /* The next byte, which may be written as %XX. */
@@ -404,6 +442,15 @@ climbs(td_str path)
     return dots == 2;
 }
 
+/* One that is empty is another one than none (RFC 3986 section 6.2.3). */
+static bool
+has_query(td_handler *h, td_str query)
+{
+    const td_str target = query.len > 0 ? query : td_request_uri(h);
+
+    return query.len > 0 || (target.len > 0 && target.ptr[target.len - 1] == '?');
+}
+
 /* The URL of the request at that upstream; its path is passed as it came. */
 static const char *
 make_url(const struct relay *relay)
@@ -417,7 +464,7 @@ make_url(const struct relay *relay)
         (path.len == stripped || path.ptr[stripped] == '/'))
         path = td_str_make(path.ptr + stripped, path.len - stripped);
     return td_sprintf(h, "%s%s%s%.*s%s%.*s", relay->upstream->origin, settings->add_prefix,
-                      path.len == 0 ? "/" : "", TD_STR_FMT(path), query.len > 0 ? "?" : "",
+                      path.len == 0 ? "/" : "", TD_STR_FMT(path), has_query(h, query) ? "?" : "",
                       TD_STR_FMT(query))
         .ptr;
 }
@@ -767,6 +814,11 @@ run(td_handler *h)
 
     if (climbs(td_request_path(h)))
         td_raise(h, 400, "the path has a segment ..");
+    relay.hops = find_hops(h);
+    if (relay.hops == 0) {
+        answer_as_last(h);
+        return;
+    }
     find_body(&relay);
     read_small_body(&relay);
     make_headers(&relay);
@@ -924,7 +976,7 @@ stop(td_instance *instance)
 /* Any method: prepare answers. */
 static const td_handler_class Gateway = {
     .prepare = run,
-    .flags = TD_STREAM_BODY | TD_CANCEL_ON_CLOSE | TD_SKIP_XSRF,
+    .flags = TD_ANY_METHOD | TD_STREAM_BODY | TD_CANCEL_ON_CLOSE | TD_SKIP_XSRF,
     .request_timeout_ms = -1,
     .name = "gateway"};
 
@@ -946,6 +998,8 @@ TD_PLUGIN(.name = "gateway", .version = "1.0", .urls = TD_URLS(TD_URL("(?:/.*)?"
                      "X-Forwarded-For, -Proto and -Host: set (what the client sends of the kind is "
                      "dropped), add (behind what the client sends), drop or pass."),
               OPTION(STRING, forwarded, "drop", "Forwarded (RFC 7239): set, add, drop or pass."),
+              OPTION(STRING, via, "tornadod",
+                     "What we are called in Via (RFC 9110 section 7.6.3). Empty: not sent."),
               OPTION(BOOL, underscores, "off",
                      "Pass headers with an underscore in their name, which some applications cannot "
                      "tell from those with a hyphen."),

@@ -33,6 +33,8 @@ typedef void td_method_fn(td_handler *h);
 #define TD_ADD_SLASH 512u     /* a path that does not */
 #define TD_NO_AUTO_HEAD 1024u    /* HEAD is 405 without a head of its own */
 #define TD_NO_AUTO_OPTIONS 2048u /* OPTIONS is 405 without an options of its own */
+#define TD_ANY_METHOD 4096u /* prepare answers methods that there is no entry for, PROPFIND, too; not
+                               where the td_url has a list of methods */
 
 /*
  * TD_REMOVE_SLASH and TD_ADD_SLASH (Tornado's removeslash and addslash): the methods are called for

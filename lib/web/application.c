@@ -190,7 +190,7 @@ put_into_quarantine(td_route *route)
 {
     route->class = &no_class;
     route->checks_xsrf = route->wants_user = route->streams_body = false;
-    for (int method = 0; method < TD_METHODS_COUNT; method++)
+    for (int method = 0; method <= TD_METHOD_OTHER; method++)
         if (route->methods[method] != NULL)
             route->methods[method] = answer_quarantined;
 }
@@ -318,7 +318,7 @@ application_route(void *arg, td_request *request)
     const td_head *head = &request->head;
 
     /* RFC 9110 section 9.1: 501 is for what nothing here would understand. */
-    if (head->method == TD_METHOD_OTHER || !(app->understood_mask & 1u << head->method))
+    if (!(app->understood_mask & 1u << head->method))
         make_match(request, td_chains_nobody(app, head->host_name, head->path), 501);
     else if (head->method == TD_METHOD_OPTIONS && td_str_equal(head->path, TD_STR("*")))
         make_match(request, &app->everything, 0);

@@ -24,6 +24,7 @@ static const td_str none = {NULL, 0};
 /* ---- fields of the request */
 
 enum text {
+    TEXT_METHOD, /* that has no name of ours */
     TEXT_URI,
     TEXT_PATH,
     TEXT_QUERY,
@@ -56,8 +57,11 @@ copied(td_handler *h, enum text which, td_str s)
 td_str
 td_request_method(td_handler *h)
 {
-    return td_handler_usable(h, "td_request_method") ? td_method_name(h->request->head.method)
-                                                     : none;
+    if (!td_handler_usable(h, "td_request_method"))
+        return none;
+    return h->request->head.method == TD_METHOD_OTHER
+               ? copied(h, TEXT_METHOD, h->request->head.method_name)
+               : td_method_name(h->request->head.method);
 }
 
 td_str

@@ -71,6 +71,10 @@ fill_methods(td_route *route, td_arena *arena)
             route->methods_mask |= 1u << method;
         else if (class->prepare != NULL && (route->matchers.methods & 1u << method))
             route->methods[method] = refuse_method;
+    if ((class->flags & TD_ANY_METHOD) && route->matchers.methods == TD_ALL_METHODS) {
+        route->matchers.methods |= 1u << TD_METHOD_OTHER;
+        route->methods[TD_METHOD_OTHER] = refuse_method;
+    }
     route->allow = td_methods_join(arena, route->methods_mask);
 }
 

@@ -30,7 +30,7 @@ typedef struct td_route {
     const td_handler_class *class;
     uint32_t number;             /* 1-based in its instance: td_activity.route */
     uint32_t methods_mask;       /* 1 << td_method of those that are answered */
-    td_method_fn *methods[TD_METHODS_COUNT]; /* NULL: see refusal */
+    td_method_fn *methods[TD_METHODS_COUNT + 1]; /* the last: TD_METHOD_OTHER; NULL: see refusal */
     int refusal;                 /* status for methods that it has not: 405, if it is a usual one */
     td_str allow;                /* "GET, HEAD, OPTIONS" */
     td_route_counters *counters; /* NULL: it is none of those that are counted */

@@ -70,7 +70,7 @@ def program(*command, **more):
 
 
 class Requests(unittest.TestCase):
-    def relayed(self, text, keys="", ini="", body=b""):
+    def relayed(self, text, keys="via =", ini="", body=b""):
         """The request as the upstream has seen it."""
         with Upstream(echo) as upstream, gateway(upstream, keys=keys, ini=ini) as daemon:
             self.name = upstream.name
@@ -84,10 +84,10 @@ class Requests(unittest.TestCase):
             "Connection: close, X-Mine, X-Two-And\r\nX-Mine: hop\r\nX-Two-And: hop\r\nKeep-Alive: 5\r\nTE: trailers\r\n"
             "Proxy-Connection: x\r\nProxy-Authorization: x\r\nTrailer: x\r\nUpgrade: h2c\r\nCookie: a=b\r\n"
             "X_Forwarded_For: 6.6.6.6\r\nX-Forwarded-For: 6.6.6.6\r\nX-Real-Ip: 6.6.6.6\r\nX-Scheme: https\r\n"
-            "X-Forwarded-Proto: https\r\nX-Forwarded-Prefix: /x\r\nForwarded: for=6.6.6.6\r\n\r\n")
+            "X-Forwarded-Proto: https\r\nX-Forwarded-Prefix: /x\r\nForwarded: for=6.6.6.6\r\n\r\n", "")
         self.assertEqual(seen.decode().split("\r\n"), [
             "GET /a%20b/./c?d=%2F/../&e HTTP/1.1", "Host: shop.example:81", "Accept: x", "X-Two: 1", "X-Two: 2",
-            "Cookie: a=b", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http",
+            "Cookie: a=b", "Via: 1.1 tornadod", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http",
             "X-Forwarded-Host: shop.example:81", "", ""])
 
     def test_telling_of_the_client(self):
@@ -101,7 +101,7 @@ class Requests(unittest.TestCase):
                 ("x_forwarded = pass\nforwarded = pass",
                  ["X-Forwarded-For: 1.1.1.1", "X-Forwarded-Proto: https", "Forwarded: for=1.1.1.1"])):
             with self.subTest(keys):
-                self.assertEqual(lines_of(self.relayed(client, keys)), ["Host: x", *expected])
+                self.assertEqual(lines_of(self.relayed(client, keys + "\nvia =")), ["Host: x", *expected])
 
     def test_host_and_path(self):
         for keys, first, host in (("pass_host = off", "/shop/a", None), ("host = b.example", "/shop/a", "b.example"),
@@ -125,17 +125,45 @@ class Requests(unittest.TestCase):
     def test_what_only_looks_like_ours(self):
         """Fields that applications take for those that we set or that end here."""
         seen = self.relayed("GET / HTTP/1.1\r\nHost: x\r\nX_Forwarded_For: 6.6.6.6\r\nX_Real-IP: 6.6.6.6\r\nContent_Length: 9\r\n"
-                            "Transfer_Encoding: chunked\r\nX_Y: z\r\n\r\n", "underscores = on")
+                            "Transfer_Encoding: chunked\r\nX_Y: z\r\n\r\n", "underscores = on\nvia =")
         self.assertEqual(lines_of(seen), ["Host: x", "X_Y: z", "X-Forwarded-For: 127.0.0.1",
                                           "X-Forwarded-Proto: http", "X-Forwarded-Host: x"])
         seen = self.relayed("GET / HTTP/1.1\r\nHost: x\r\nConnection: X-Forwarded-Proto\r\nX-Forwarded-Proto: https\r\n"
-                            'Forwarded: for="\\"\r\n\r\n', "x_forwarded = add\nforwarded = add")
+                            'Forwarded: for="\\"\r\n\r\n', "x_forwarded = add\nforwarded = add\nvia =")
         self.assertEqual(lines_of(seen), ["Host: x", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http",
                                           "X-Forwarded-Host: x", 'Forwarded: for=127.0.0.1;host="x";proto=http'])
 
+    def test_via(self):
+        """RFC 9110 section 7.6.3: with the version that the client speaks, behind those before us."""
+        get = "GET / HTTP/%s\r\nHost: x\r\nVia: 1.0 fred, 1.1 p.example\r\n\r\n"
+        for version, keys, expected in (("1.1", "", "1.1 tornadod"), ("1.0", "", "1.0 tornadod"),
+                                        ("1.1", "via = shop.example", "1.1 shop.example")):
+            self.assertEqual(lines_of(self.relayed(get % version, keys))[1:3],
+                             ["Via: 1.0 fred, 1.1 p.example", "Via: " + expected])
+
+    def test_max_forwards(self):
+        """RFC 9110 section 7.6.2: of OPTIONS and TRACE it counts; at 0 the way ends here."""
+        ask = "{} / HTTP/1.1\r\nHost: x\r\nMax-Forwards: {}\r\n\r\n"
+        with Upstream(echo) as upstream, gateway(upstream) as daemon, daemon.connect() as conn:
+            for method, hops, passed in (("OPTIONS", "3", "2"), ("TRACE", "1", "0"), ("OPTIONS", "x", "x"),
+                                         ("OPTIONS", "99999999999999999999", str((1 << 63) - 2)), ("GET", "0", "0")):
+                self.assertIn(b"\r\nMax-Forwards: %s\r\n" % passed.encode(),
+                              request(conn, ask.format(method, hops)).body, method)
+            self.assertEqual(len(upstream.requests), 5)
+            self.assertEqual(request(conn, ask.format("OPTIONS", "0")).status, 204)
+            self.assertEqual(request(conn, ask.format("TRACE", "0")).status, 501)
+            self.assertEqual(len(upstream.requests), 5)
+
+    def test_the_query_is_passed_as_it_came(self):
+        with Upstream(echo) as upstream, gateway(upstream) as daemon, daemon.connect() as conn:
+            for target, passed in (("/a?", "/a?"), ("/a", "/a"), ("/a??", "/a??"), ("http://y?", "/?"), ("http://y", "/"),
+                                   ("/a?%zz&=\\", "/a?%zz&=\\")):
+                seen = request(conn, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").body
+                self.assertTrue(seen.startswith(f"GET {passed} HTTP/1.1\r\n".encode()), seen)
+
     def test_methods(self):
         with Upstream(echo) as upstream, gateway(upstream) as daemon, daemon.connect() as conn:
-            for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "GET"):
+            for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "GET", "PROPFIND", "M-SEARCH", "get"):
                 seen = request(conn, f"{method} / HTTP/1.1\r\nHost: x\r\n\r\n").body
                 self.assertTrue(seen.startswith(method.encode() + b" / HTTP/1.1\r\n"), seen)
             self.assertEqual(upstream.connections, 1)

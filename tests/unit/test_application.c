@@ -91,6 +91,48 @@ admit(td_handler *h)
 
 static const td_handler_class Prepared = {.get = say, .prepare = admit};
 
+static void
+say_and_finish(td_handler *h)
+{
+    say(h);
+    td_finish(h);
+}
+
+static const td_handler_class Whatever = {.prepare = say_and_finish, .flags = TD_ANY_METHOD};
+
+static const td_handler_class Listed = {.get = say, .prepare = say_and_finish, .flags = TD_ANY_METHOD};
+
+static const td_url any_urls[] = {
+    TD_URL("/any", &Whatever),
+    TD_URL("/listed", &Listed, .methods = "GET"),
+    TD_URL("/get", &Get),
+    {.pattern = NULL},
+};
+
+static const struct {
+    const char *method, *target;
+    int status;
+    const char *body; /* NULL: a page */
+} any_methods[] = {
+    {"GET", "/any", 200, "GET"},     {"FROB", "/any", 200, "FROB"},   {"get", "/any", 200, "get"},
+    {"TRACE", "/any", 200, "TRACE"}, {"FROB", "/listed", 405, NULL}, {"FROB", "/get", 405, NULL},
+    {"FROB", "/none", 404, NULL},
+};
+
+START_TEST(a_class_for_any_method_gets_those_that_have_no_entry)
+{
+    web_exchange *x;
+
+    web_serve(any_urls);
+    x = web_request(any_methods[_i].method, any_methods[_i].target, "");
+    ck_assert_int_eq(x->status, any_methods[_i].status);
+    if (any_methods[_i].body != NULL)
+        ck_assert_str_eq(x->body, any_methods[_i].body);
+    ck_assert(any_methods[_i].status != 405 || strstr(x->headers, "Allow: ") != NULL);
+    web_done(x);
+}
+END_TEST
+
 static const td_url prepared_urls[] = {
     TD_URL("/prepared", &Prepared),
     {.pattern = NULL},
@@ -700,7 +742,7 @@ static const td_handler_class Crashing = {.prepare = crash, .get = crash,
                                           .post = crash, .on_finish = crash,
                                           .write_error = crash_with, .flags = TD_AUTHENTICATED};
 static const td_handler_class CrashingStream = {.post = crash, .prepare = crash,
-                                                .flags = TD_STREAM_BODY};
+                                                .flags = TD_STREAM_BODY | TD_ANY_METHOD};
 
 static const td_url crashing_urls[] = {
     TD_URL("/crash", &Crashing),
@@ -717,6 +759,7 @@ static const struct {
     {"POST", "/crash", "", 503},
     {"PUT", "/crash", "", 503}, /* its prepare would come before 405 */
     {"POST", "/stream", "Content-Length: 5\r\n", 503},
+    {"FROB", "/stream", "", 503},
     {"GET", "/nothing", "", 503}, /* it has the default handler, too */
 };
 
@@ -760,6 +803,7 @@ fill(TCase *tcase)
     ADD_TABLE(tcase, a_default_handler_answers_what_no_route_matches, lost);
     ADD_TABLE(tcase, a_default_handler_is_one_at_most, elections);
     tcase_add_test(tcase, a_redirect_without_a_default_host_is_told);
+    ADD_TABLE(tcase, a_class_for_any_method_gets_those_that_have_no_entry, any_methods);
     ADD_TABLE(tcase, an_instance_in_quarantine_runs_no_code, quarantined);
     tcase_add_test(tcase, an_instance_may_be_named_with_a_name);
     tcase_add_test(tcase, routes_are_listed_in_the_order_of_matching);
