@@ -69,7 +69,9 @@ LIB := $(basename $(wildcard lib/*/*.c lib/*/*.S))
 CHAPTERS := site status worker master commands # of the daemon
 DAEMON := $(basename $(wildcard daemon/*.c $(CHAPTERS:%=daemon/%/*.[cS])))
 TESTING := $(basename $(wildcard daemon/testing/*.c))
-HANDLERS := $(patsubst daemon/handlers/%.c,handlers/%.so,$(wildcard daemon/handlers/*.c))
+HANDLER_FOLDERS := $(notdir $(patsubst %/,%,$(wildcard daemon/handlers/*/))) # of several files
+HANDLERS := $(patsubst daemon/handlers/%.c,handlers/%.so,$(wildcard daemon/handlers/*.c)) \
+            $(HANDLER_FOLDERS:%=handlers/%.so)
 TEST_HANDLERS := $(addsuffix .so,$(basename $(wildcard tests/handlers/*.c tests/handlers/*.cc)))
 # By the last word of T, which may name a suite as its results do: san/unit/headers.
 word_of_T := $(notdir $(T:%/=%))
@@ -85,6 +87,16 @@ build/.packages-%: .ci/packages Makefile
 	@mkdir -p build
 	@flock build .ci/packages $($(shell echo $* | tr a-z A-Z)_PACKAGES)
 	@touch $@
+
+# A bundled handler that has a folder is all that lies there.
+define FOLDER_HANDLER
+$1/handlers/$4.so: $(patsubst %.c,$1/obj/%.o,$(wildcard daemon/handlers/$4/*.c)) $1/libtornado.so
+	@mkdir -p $$(@D)
+	$$(RUN)$2 -shared $$(LDFLAGS_ALL) $3 -o $$@ $$(filter %.o,$$^) -L$1 -ltornado $$(HANDLER_LIBS)
+endef
+
+# One that has moved there is still named by what an earlier build has noted.
+daemon/handlers/%.c: ;
 
 # The rules of one flavour: all under the directory $1, made by the compiler $2 with the flags $3.
 define FLAVOUR
@@ -117,6 +129,7 @@ $1/tornadod: $$(DAEMON:%=$1/obj/%.o) $1/libtornado.so
 $1/handlers/%.so: daemon/handlers/%.c Makefile $1/libtornado.so
 	@mkdir -p $$(@D)
 	$$(RUN)$2 -shared $$(HANDLER_C) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado $$(HANDLER_LIBS)
+$(foreach folder,$(HANDLER_FOLDERS),$(eval $(call FOLDER_HANDLER,$1,$2,$3,$(folder))))
 $1/tests/handlers/%.so: tests/handlers/%.c Makefile $1/libtornado.so
 	@mkdir -p $$(@D)
 	$$(RUN)$2 -shared $$(HANDLER_C) $$(LDFLAGS_ALL) $3 -o $$@ $$< -L$1 -ltornado

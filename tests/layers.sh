@@ -36,7 +36,9 @@ for folder in daemon daemon/site daemon/status daemon/worker daemon/master daemo
     folder_includes $folder 'tornado|base|io|http|web|daemon'
 done
 folder_includes daemon/testing 'tornado|base|io|http|web|daemon'
-folder_includes daemon/handlers 'tornado'
+for folder in daemon/handlers daemon/handlers/*/; do
+    folder_includes "$folder" 'tornado'
+done
 chapter_includes site 'site'
 chapter_includes status 'site|status'
 chapter_includes worker 'site|status|worker'
