@@ -10,7 +10,7 @@
 
 #include "base/list.h"
 #include "http/request.h"
-#include "io/iostream_internal.h"
+#include "io/iostream.h"
 
 typedef struct td_http1context td_http1context;
 

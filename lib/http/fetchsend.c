@@ -8,7 +8,7 @@
 #include "http/fetch_internal.h"
 
 #include <tornado/iostream.h>
-#include "io/iostream_internal.h"
+#include "io/iostream.h"
 
 #define CONTINUE_WAIT_MS 1000 /* not for ever */
 

@@ -7,7 +7,7 @@
 
 #include <tornado/coroutine.h>
 #include <tornado/iostream.h>
-#include "io/iostream_internal.h"
+#include "io/iostream.h"
 
 /* It has failed: nothing of it is of use any more. */
 static int

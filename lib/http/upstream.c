@@ -5,7 +5,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/counters.h"
-#include "io/iostream_internal.h"
+#include "io/iostream.h"
 
 /*
  * Where connections lead that were kept; it lives as long as one of them, so it is not made each

@@ -1,62 +1,113 @@
-/* What the HTTP layers know of a td_iostream beside <tornado/iostream.h>. */
+/*
+ * The inside of a td_iostream, shared by its chapters: iostream.c is its life and its events,
+ * iostreamopen.c connects it and starts TLS, iostreamread.c and iostreamregex.c read,
+ * iostreamwrite.c writes, iostreamclose.c ends it.
+ */
 #ifndef TORNADO_IO_IOSTREAM_INTERNAL_H
 #define TORNADO_IO_IOSTREAM_INTERNAL_H
 
-#include <tornado/iostream.h>
-#include "base/buf.h"
-#include "io/ioloop.h"
-#include "io/transport.h"
+#include "io/coroutine.h"
+#include "io/iostream.h"
+#include "io/waiters.h"
 
-TD_PRIVATE size_t td_iostreams_count(void); /* of this thread, not destroyed yet */
+#define TD_STREAM_MARKER_MAX 16
+#define TD_STREAM_RELEASE_ABOVE ((size_t)64 * 1024) /* an empty buffer that is larger is freed */
+
+struct stream_read {
+    int until; /* td_iostream_until, or one of the stream's own */
+    size_t count;
+    char marker[TD_STREAM_MARKER_MAX];
+    size_t marker_len;
+    size_t searched; /* bytes of the buffer in which no match begins */
+    char *to;        /* NULL: not straight into memory of the caller's; has `done` bytes */
+    size_t done;
+};
+
+struct td_iostream {
+    td_transport transport;
+    td_ioloop *loop;
+    size_t max_buffer, max_write_buffer;
+    int64_t timeout_ms;
+    td_buf in, out; /* received and not read, written and not sent */
+
+    struct stream_read reading; /* means something while td_iostream_is_reading() */
+    td_waiters readers;         /* one at most */
+    td_future *future;          /* or this one wants the read; NULL: none does */
+    td_buf result;              /* what the last read gave */
+    td_str data;                /* of it; the result of td_iostream_read_future */
+    struct stream_regex *regex; /* of the last read that had one; NULL: none had */
+
+    td_waiters flushers, connectors;
+    bool is_connecting, is_closed;
+    bool is_shaking; /* hands, of TLS */
+    bool has_ended;  /* the other side sends no more */
+    bool is_drained; /* the kernel had no more at the last attempt, and has not said otherwise */
+    bool flush_ends_at_input;
+    int error;
+    char *error_text;     /* NULL: that of the number */
+    td_loop_fn *on_input; /* NULL: nobody is told */
+    void *on_input_arg;
+    unsigned on_input_since; /* iteration of the loop */
+
+    td_callback closed;          /* starts the close callback */
+    td_coroutine_job *close_job; /* NULL: none is wanted */
+    td_iostream_observer observer;
+    bool owes_drain; /* the worker drains, and no read has been told */
+};
 
 #pragma GCC visibility push(hidden)
 
-/* Bytes received and not read, written and not sent. */
-size_t td_iostream_unread(const td_iostream *stream);
-size_t td_iostream_unsent(const td_iostream *stream);
+static inline bool
+td_iostream_is_reading(const td_iostream *stream)
+{
+    return stream->future != NULL || td_waiters_any(&stream->readers);
+}
 
-/* Bytes of the last read are to be read again, in front of what came behind them. */
-void td_iostream_push_back(td_iostream *stream, td_str bytes);
+/* Nothing can be sent or received yet. */
+static inline bool
+td_iostream_is_opening(const td_iostream *stream)
+{
+    return stream->is_connecting || stream->is_shaking;
+}
 
-/*
- * td_iostream_flush that ends with 1 when something has come meanwhile, be it the end: there is
- * something to read.  While another coroutine reads it is td_iostream_flush.
- */
-int td_iostream_flush_or_input(td_iostream *stream);
+/* ---- iostream.c */
 
-/*
- * Call fn(arg), once, on the loop's stack, when something has come, be it the end; it may destroy the
- * stream.  NULL: no more.  Not while somebody reads.
- */
-void td_iostream_on_input(td_iostream *stream, td_loop_fn *fn, void *arg);
+/* Of the transport, what the state of the stream asks for. */
+void td_iostream_watch(td_iostream *stream);
 
-/* ---- streams of servers */
+/* ---- iostreamopen.c */
 
-/* Each once, if set; neither may wait, nor use the stream.  destroyed is the last. */
-typedef struct td_iostream_observer {
-    void (*closed)(void *arg); /* the descriptor is closed */
-    void (*destroyed)(void *arg);
-    void *arg;
-} td_iostream_observer;
+void td_iostream_end_connect(td_iostream *stream);   /* the connection is there, or has failed */
+bool td_iostream_go_on_shaking(td_iostream *stream); /* false: it is not over, or has failed */
 
-/*
- * Make a stream of what is no longer somebody else's: the transport (moved), what was received and not
- * read, what was written and not sent (both emptied).  options as of td_iostream_create.
- */
-td_iostream *td_iostream_adopt(td_transport *transport, td_buf *received, td_buf *unsent,
-                               const td_iostream_options *options,
-                               const td_iostream_observer *observer);
+/* ---- iostreamread.c */
 
-/* The worker begins to drain: see TD_EDRAINING in <tornado/iostream.h>. */
-void td_iostream_drain(td_iostream *stream);
+size_t td_iostream_room(const td_iostream *stream); /* bytes that may be received at once */
+ssize_t td_iostream_receive(td_iostream *stream);   /* so many, 0 at the end, or an error */
+void td_iostream_go_on_reading(td_iostream *stream);
+void td_iostream_read_last(td_iostream *stream); /* no more is received: what is there may do */
+void td_iostream_end_read(td_iostream *stream, int code); /* tells whoever reads, if anybody does */
+int td_iostream_take(td_iostream *stream, size_t n);      /* that many are the result; returns 1 */
 
-/*
- * Nothing has come that was not read, not even the end; to be asked of a stream that is given up if
- * so.
- */
-bool td_iostream_is_quiet(td_iostream *stream);
+/* ---- iostreamregex.c: the one that is looked for */
 
-int64_t td_iostream_timeout(const td_iostream *stream); /* ms, 0: none */
+/* False, and logged: it is none. */
+bool td_iostream_set_regex(td_iostream *stream, const char *text, const char *function);
+int td_iostream_find_regex(td_iostream *stream); /* 1: the result is taken; 0; TD_ETOOBIG */
+void td_iostream_free_regex(td_iostream *stream);
+
+/* ---- iostreamwrite.c */
+
+void td_iostream_send_out(td_iostream *stream);
+void td_iostream_end_flush_at_input(td_iostream *stream); /* something has come, be it the end */
+
+/* ---- iostreamclose.c */
+
+void td_iostream_close_with(td_iostream *stream, int error);
+int td_iostream_closed_code(const td_iostream *stream); /* what it answers since */
+void td_iostream_set_error_text(td_iostream *stream, const char *reason);
+void td_iostream_start_close_job(void *stream); /* there is one; of the loop */
+void td_iostream_drop_close_job(td_iostream *stream);
 
 #pragma GCC visibility pop
 

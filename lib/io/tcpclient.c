@@ -19,7 +19,7 @@
 #include "base/clock.h"
 #include "io/call.h"
 #include "io/future_internal.h"
-#include "io/iostream_internal.h"
+#include "io/iostream.h"
 #include "io/resolver.h"
 #include "io/tls.h"
 

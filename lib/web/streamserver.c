@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "http/request_internal.h"
 #include "io/call.h"
-#include "io/iostream_internal.h"
+#include "io/iostream.h"
 #include "io/tcpserver.h"
 #include "io/waiters.h"
 

@@ -7,7 +7,7 @@
 #include "io/executor.h"
 #include "io/future_internal.h"
 #include "io/heap.h"
-#include "io/iostream_internal.h"
+#include "io/iostream.h"
 #include "io/process.h"
 #include "io/resolver.h"
 #include "io/tls.h"

@@ -1,5 +1,5 @@
 /* Goal: a stream gives the bytes that were asked for, however they come, and ends well. */
-#include "io/iostream_internal.h"
+#include "io/iostream.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,0 +1,63 @@
+/* td_iostream, as the layers above see it beside <tornado/iostream.h>. */
+#ifndef TORNADO_IO_IOSTREAM_H
+#define TORNADO_IO_IOSTREAM_H
+
+#include <tornado/iostream.h>
+#include "base/buf.h"
+#include "io/ioloop.h"
+#include "io/transport.h"
+
+TD_PRIVATE size_t td_iostreams_count(void); /* of this thread, not destroyed yet */
+
+#pragma GCC visibility push(hidden)
+
+/* Bytes received and not read, written and not sent. */
+size_t td_iostream_unread(const td_iostream *stream);
+size_t td_iostream_unsent(const td_iostream *stream);
+
+/* Bytes of the last read are to be read again, in front of what came behind them. */
+void td_iostream_push_back(td_iostream *stream, td_str bytes);
+
+/*
+ * td_iostream_flush that ends with 1 when something has come meanwhile, be it the end: there is
+ * something to read.  While another coroutine reads it is td_iostream_flush.
+ */
+int td_iostream_flush_or_input(td_iostream *stream);
+
+/*
+ * Call fn(arg), once, on the loop's stack, when something has come, be it the end; it may destroy the
+ * stream.  NULL: no more.  Not while somebody reads.
+ */
+void td_iostream_on_input(td_iostream *stream, td_loop_fn *fn, void *arg);
+
+/* ---- streams of servers */
+
+/* Each once, if set; neither may wait, nor use the stream.  destroyed is the last. */
+typedef struct td_iostream_observer {
+    void (*closed)(void *arg); /* the descriptor is closed */
+    void (*destroyed)(void *arg);
+    void *arg;
+} td_iostream_observer;
+
+/*
+ * Make a stream of what is no longer somebody else's: the transport (moved), what was received and not
+ * read, what was written and not sent (both emptied).  options as of td_iostream_create.
+ */
+td_iostream *td_iostream_adopt(td_transport *transport, td_buf *received, td_buf *unsent,
+                               const td_iostream_options *options,
+                               const td_iostream_observer *observer);
+
+/* The worker begins to drain: see TD_EDRAINING in <tornado/iostream.h>. */
+void td_iostream_drain(td_iostream *stream);
+
+/*
+ * Nothing has come that was not read, not even the end; to be asked of a stream that is given up if
+ * so.
+ */
+bool td_iostream_is_quiet(td_iostream *stream);
+
+int64_t td_iostream_timeout(const td_iostream *stream); /* ms, 0: none */
+
+#pragma GCC visibility pop
+
+#endif
