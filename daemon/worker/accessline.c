@@ -94,8 +94,10 @@ accessline_put_fraction(char *at, int64_t ns, int digits)
 td_str
 accessline_handler(const td_request *request)
 {
-    return request->handler != NULL ? td_str_of(td_handler_route(request->handler)->instance->name)
-                                    : td_str_make(NULL, 0);
+    const td_handler *h = request->handler; /* an answer that was prepared needs none */
+    const td_route_match *match = h != NULL ? h->match : request->route_data;
+
+    return match != NULL ? td_str_of(match->route->instance->name) : td_str_make(NULL, 0);
 }
 
 static char *

@@ -24,7 +24,7 @@ char *accessline_put_escaped(char *at, td_str s, size_t max); /* at most max byt
 /* "." and the first 1..9 digits of so many ns. */
 char *accessline_put_fraction(char *at, int64_t ns, int digits);
 
-/* Whose routes have answered it; the null string: nobody's. */
+/* To whose routes it was led; the null string: to nobody's. */
 td_str accessline_handler(const td_request *request);
 
 /* Of a Tornado line, what the log itself puts in front: "[I 241121 19:42:50 access] ". */

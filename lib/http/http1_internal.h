@@ -109,6 +109,7 @@ typedef struct http1_turn {
     td_http1connection *active; /* whose turn it is; NULL between turns */
     td_http1connection *owner;  /* whose bytes are in out; NULL implies it is empty */
     td_buf out;
+    td_str prepared; /* the owner's, behind out, which is empty; not ours */
 } http1_turn;
 
 extern http1_turn td_http1_turn;
@@ -141,6 +142,7 @@ extern const td_message_writer td_http1_writer;
 void td_http1_send(td_http1connection *conn); /* try to send all there is; may set broken */
 size_t td_http1_unsent(const td_http1connection *conn); /* bytes in memory */
 void td_http1_count_sent(td_http1connection *conn, size_t n);
+void td_http1_leave_prepared(td_http1connection *conn); /* whose it is may do with it as he likes */
 
 /* Of http1file.c. */
 void td_http1_file_add(td_http1connection *conn, td_file *file, uint64_t offset, uint64_t length);

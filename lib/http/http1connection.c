@@ -344,6 +344,11 @@ serve(td_http1connection *conn, const char *bytes, size_t len)
             return len; /* nothing that comes after is served */
         if (used == len || conn->phase >= HTTP1_HANDLING || conn->body_paused)
             return used;
+        if (TD_UNLIKELY(td_http1_turn.prepared.len > 0)) {
+            td_http1_leave_prepared(conn);
+            if (conn->broken || http1_is_waiting(conn))
+                return used; /* what comes later is answered later */
+        }
 
         size_t n = conn->phase == HTTP1_BODY ? td_http1_body_take(conn, bytes + used, len - used)
                                              : take_head(conn, bytes + used, len - used);
@@ -354,10 +359,15 @@ serve(td_http1connection *conn, const char *bytes, size_t len)
     return len;
 }
 
-/* Serve from what was kept. */
+/*
+ * Serve from what was kept.  While answers wait for the client nothing new is begun: there would be
+ * one more of them each time that the kernel takes some bytes.
+ */
 static void
 serve_kept(td_http1connection *conn)
 {
+    if (conn->phase == HTTP1_IDLE && http1_is_waiting(conn))
+        return;
     size_t used = serve(conn, td_buf_str(&conn->in).ptr, conn->in.len);
 
     td_buf_consume(&conn->in, used);
@@ -447,7 +457,8 @@ settle(td_http1connection *conn)
     }
     waiting = http1_is_waiting(conn);
     conn->sliced = false;
-    if (!waiting && (conn->phase == HTTP1_SENDING || conn->above_high_water)) /* left just now */
+    if (!waiting && (conn->phase == HTTP1_SENDING || conn->above_high_water || /* left just now */
+                     (conn->phase == HTTP1_IDLE && conn->in.len > 0)))
         td_ioloop_post(conn->context->loop, &conn->resume);
     if (conn->closing != HTTP1_STAY && conn->phase == HTTP1_IDLE && !waiting) {
         conn->transport.ops->shutdown(&conn->transport);

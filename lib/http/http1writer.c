@@ -26,7 +26,7 @@ td_http1_unsent(const td_http1connection *conn)
 {
     size_t n = conn->out.len + conn->stable.len;
 
-    return td_http1_turn.owner == conn ? n + td_http1_turn.out.len : n;
+    return td_http1_turn.owner == conn ? n + td_http1_turn.out.len + td_http1_turn.prepared.len : n;
 }
 
 static void
@@ -88,6 +88,7 @@ static void
 turn_buffer_clear(void)
 {
     td_buf_consume(&td_http1_turn.out, td_http1_turn.out.len);
+    td_http1_turn.prepared = td_str_make(NULL, 0);
     td_http1_turn.owner = NULL;
 }
 
@@ -102,6 +103,17 @@ send_turn(td_http1connection *conn, td_str bytes, bool stable)
 
     if (write_parts(conn, parts, count))
         keep_unsent(conn, parts, count, stable && bytes.len > 0);
+    turn_buffer_clear();
+}
+
+/* Send what was prepared; nothing is in front of it. */
+static void
+send_prepared(td_http1connection *conn)
+{
+    struct iovec part = {(void *)(uintptr_t)td_http1_turn.prepared.ptr, td_http1_turn.prepared.len};
+
+    if (write_parts(conn, &part, 1))
+        keep_unsent(conn, &part, 1, false);
     turn_buffer_clear();
 }
 
@@ -126,7 +138,10 @@ td_http1_send(td_http1connection *conn)
         if (conn->out.len == 0)
             td_buf_release(&conn->out);
     } else if (td_http1_turn.owner == conn) {
-        send_turn(conn, td_str_make(NULL, 0), false);
+        if (td_http1_turn.prepared.len > 0)
+            send_prepared(conn);
+        else
+            send_turn(conn, td_str_make(NULL, 0), false);
     }
     if (conn->range != NULL && !conn->broken && conn->out.len == 0 && conn->stable.len == 0)
         td_http1_file_send(conn);
@@ -158,6 +173,19 @@ emit_body(td_http1connection *conn, td_str bytes, bool stable)
         conn->stable = bytes;
     else
         td_buf_append(output(conn), bytes);
+}
+
+void
+td_http1_leave_prepared(td_http1connection *conn)
+{
+    const td_str bytes = td_http1_turn.prepared;
+
+    if (bytes.len > COPY_MAX) {
+        send_prepared(conn);
+    } else {
+        td_buf_append(&td_http1_turn.out, bytes);
+        td_http1_turn.prepared = td_str_make(NULL, 0);
+    }
 }
 
 /* Out of turn nobody else will send: do it now, and see that the rest is waited for. */
@@ -340,6 +368,55 @@ http1_head(td_request *request, int status, td_str reason, const td_headers *hea
     at = TD_PUT(at, "\r\n");
     td_buf_added(out, (size_t)(at - start));
     return 0;
+}
+
+/* ---- what is prepared */
+
+static bool
+http1_prepare(td_request *request, td_prepared *prepared, const td_headers *headers)
+{
+    char head[TD_PREPARED_ROOM], *at = head, *date;
+
+    if (STATUS_LINE_MAX + headers_size(headers) + 160 > sizeof(head))
+        return false;
+    at = put_status_line(at, 200, td_str_make(NULL, 0));
+    at = put_headers(at, request->connection, headers);
+    date = at + sizeof("Date: ") - 1;
+    at = put_date(at);
+    at = TD_PUT(at, "Content-Length: ");
+    at = td_put_decimal(at, prepared->body.len);
+    at = TD_PUT(at, "\r\n\r\n");
+    prepared->head_len = (size_t)(at - head);
+    prepared->date = (char *)(uintptr_t)prepared->body.ptr - (at - date);
+    prepared->dated = td_clock_cached_wall;
+    memcpy((char *)(uintptr_t)prepared->body.ptr - prepared->head_len, head, prepared->head_len);
+    return true;
+}
+
+static bool
+http1_send_prepared(td_request *request, td_prepared *prepared)
+{
+    td_http1connection *conn = request->connection;
+
+    if (request->head.minor == 0 || !may_keep(conn) || http1_is_waiting(conn) ||
+        td_http1_turn.active != conn)
+        return false; /* its head says more of the connection, or it cannot leave in this turn */
+    if (TD_UNLIKELY(prepared->dated != td_clock_cached_wall)) {
+        prepared->dated = td_clock_cached_wall;
+        memcpy(prepared->date, td_http_date_now().ptr, TD_HTTP_DATE_LEN);
+    }
+    const td_str bytes = {prepared->body.ptr - prepared->head_len,
+                          prepared->head_len + prepared->body.len};
+    request->status = 200;
+    request->body_sent = prepared->body.len;
+    conn->head_sent = conn->answered = conn->keep = true;
+    if (td_http1_turn.owner == NULL) {
+        td_http1_turn.owner = conn;
+        td_http1_turn.prepared = bytes;
+    } else {
+        emit_body(conn, bytes, false);
+    }
+    return true;
 }
 
 static int
@@ -540,6 +617,8 @@ const td_message_writer td_http1_writer = {
     .finish = http1_finish,
     .detach = http1_detach,
     .abort = http1_abort,
+    .prepare = http1_prepare,
+    .send_prepared = http1_send_prepared,
 };
 
 /* ---- refusals */

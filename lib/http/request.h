@@ -18,6 +18,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 #include <tornado/abi.h>
 #include <tornado/str.h>
 #include "base/arena.h"
@@ -71,6 +72,20 @@ typedef struct td_message_delegate {
     void (*detached)(void *arg, td_request *request); /* the same; request->detached has a stream */
 } td_message_delegate;
 
+/*
+ * An answer of status 200 that is the same for whoever asks for it in the same way, and stands in
+ * memory as it is sent.  Its owner zeroes it, sets body and keeps the bytes: they may not go before
+ * the turn in which it was sent is over.
+ */
+#define TD_PREPARED_ROOM 512 /* bytes in front of body that are ours, for the head */
+
+typedef struct td_prepared {
+    td_str body;      /* with that room in front of it */
+    size_t head_len;  /* 0: not prepared */
+    char *date;       /* in the head; the second that it says is */
+    time_t dated;
+} td_prepared;
+
 /* All return 0, TD_ECLOSED when the client has gone, or TD_EINVAL when called out of order. */
 typedef struct td_message_writer {
     int (*inform)(td_request *request, int status, const td_headers *headers); /* 1xx */
@@ -109,6 +124,15 @@ typedef struct td_message_writer {
     int (*detach)(td_request *request, td_detached *detached, int status,
                   const td_headers *headers);
     void (*abort)(td_request *request); /* close so that the client can tell it is truncated */
+
+    /* Write the head of an answer with these headers that is not prepared; false: it has no room. */
+    bool (*prepare)(td_request *request, td_prepared *prepared, const td_headers *headers);
+
+    /*
+     * The whole of a prepared answer, in place of head, body and finish, before anything was answered.
+     * False: this client is to get another head, or waits; nothing was done.
+     */
+    bool (*send_prepared)(td_request *request, td_prepared *prepared);
 } td_message_writer;
 
 /*

@@ -312,6 +312,14 @@ match_path(td_application *app, td_request *request)
 }
 
 static void
+note_what_is_due(td_request *request)
+{
+    td_route_match *match = request->route_data;
+
+    match->is_due = match->status != 0 || request->body_mode == TD_BODY_STREAMED || match->is_form;
+}
+
+static void
 application_route(void *arg, td_request *request)
 {
     td_application *app = arg;
@@ -327,6 +335,7 @@ application_route(void *arg, td_request *request)
     if (app->compression != NULL)
         ((td_route_match *)request->route_data)->coding =
             td_compression_wish(app->compression, request);
+    note_what_is_due(request);
 }
 
 static void
@@ -334,12 +343,16 @@ application_headers_received(void *arg, td_request *request)
 {
     const td_route_match *match = request->route_data;
 
-    if (TD_UNLIKELY(match->status != 0))
+    if (TD_LIKELY(!match->is_due))
+        return;
+    if (match->file != NULL)
+        td_static_repeat(arg, request);
+    else if (match->status != 0)
         td_handler_refuse(arg, request, match->status,
                           match->status == 400 ? "a path argument is not UTF-8" : NULL);
-    else if (TD_UNLIKELY(request->body_mode == TD_BODY_STREAMED))
+    else if (request->body_mode == TD_BODY_STREAMED)
         td_handler_execute(arg, request);
-    else if (TD_UNLIKELY(match->is_form))
+    else
         td_form_expect(arg, request);
 }
 

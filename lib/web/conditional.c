@@ -239,8 +239,8 @@ static const td_str names[] = {
 #define FIELDS_COUNT (sizeof(names) / sizeof(names[0]))
 
 /* Most requests have none of them: one look at all lines says so. */
-static bool
-is_conditional(const td_headers *headers)
+bool
+td_is_conditional(const td_headers *headers)
 {
     for (size_t i = 0; i < headers->count; i++) {
         const td_str name = headers->items[i].name;
@@ -318,7 +318,7 @@ td_precondition_status(td_request *request, td_str etag, time_t modified)
 {
     td_str values[FIELDS_COUNT];
 
-    if (!is_conditional(&request->head.headers))
+    if (!td_is_conditional(&request->head.headers))
         return 200;
     collect(request, values);
     return judge((td_method)request->head.method, etag, modified, values);
@@ -333,7 +333,7 @@ td_conditional_status(td_request *request, const td_validators *validators, size
 
     ranges_out->too_many = false;
 
-    if (!is_conditional(&request->head.headers))
+    if (!td_is_conditional(&request->head.headers))
         return 200;
     collect(request, values);
     status = judge((td_method)request->head.method, validators->etag, validators->modified, values);

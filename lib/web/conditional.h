@@ -50,6 +50,9 @@ typedef struct td_validators {
     uint64_t size;   /* bytes */
 } td_validators;
 
+/* True when there is a precondition or a range among them, perhaps; false: surely not. */
+TD_PRIVATE bool td_is_conditional(const td_headers *headers);
+
 /*
  * The status of the answer to a GET or HEAD that has such a file: 200, 206 (and the pieces), 304, 412
  * or 416, in the order of RFC 9110 section 13.2.2.

@@ -35,6 +35,7 @@ struct td_filecache {
     size_t count, files_max;
     size_t memory, memory_max; /* bytes of small files, those that are in use included */
     int64_t recheck_ns;
+    uint64_t era; /* how often something that was known has ceased to be so */
     td_arena arena;
     td_mimetypes types;
 };
@@ -46,17 +47,22 @@ let_go(td_filecache *cache, td_cached_file *file)
 {
     if (file->file != NULL)
         td_file_unref(file->file);
-    if (file->bytes != NULL)
-        cache->memory -= file->size;
-    free(file->bytes);
+    if (file->bytes != NULL) {
+        cache->era++;
+        cache->memory -= TD_PREPARED_ROOM + file->size;
+        free(file->bytes - TD_PREPARED_ROOM);
+    }
     file->file = NULL;
     file->bytes = NULL;
+    file->prepared = (td_prepared){0};
+    file->prepared_for = NULL;
 }
 
 /* Who is using it goes on doing so. */
 static void
 forget(td_filecache *cache, td_cached_file *file)
 {
+    cache->era++;
     if (td_list_is_linked(&file->link)) {
         td_list_remove(&file->link);
         td_table_remove(&file->root->files, file->path);
@@ -128,17 +134,20 @@ is_same(const td_cached_file *file, const struct stat *st)
 static void
 take_bytes(td_filecache *cache, td_cached_file *file, int fd)
 {
-    char *bytes;
+    const size_t left = cache->memory_max - cache->memory;
 
-    if (file->size <= TD_FILECACHE_SMALL && file->size <= cache->memory_max - cache->memory) {
-        bytes = td_xmalloc(file->size + 1);
+    if (file->size <= TD_FILECACHE_SMALL && TD_PREPARED_ROOM + file->size <= left) {
+        char *const room = td_xmalloc(TD_PREPARED_ROOM + file->size + 1);
+        char *const bytes = room + TD_PREPARED_ROOM;
+
         if (pread(fd, bytes, file->size + 1, 0) == (ssize_t)file->size) {
             file->bytes = bytes;
-            cache->memory += file->size;
+            file->prepared.body = td_str_make(bytes, file->size);
+            cache->memory += TD_PREPARED_ROOM + file->size;
             close(fd);
             return;
         }
-        free(bytes);
+        free(room);
     }
     file->file = td_file_create(fd);
 }
@@ -219,6 +228,7 @@ look(td_filecache *cache, struct td_root *root, td_str path, td_cached_file *fil
     if (is_new)
         keep(cache, file);
     file->checked_ns = root->opened_ns; /* what it was found below is no younger */
+    cache->era += file->codings_known;
     file->codings_known = false;
     *out = file;
     return 0;
@@ -311,6 +321,19 @@ open_root(td_filecache *cache, struct td_root *root)
 
 /* ---- the whole */
 
+static bool
+is_fresh(const td_filecache *cache, const td_cached_file *file)
+{
+    return td_now_ns() - file->checked_ns < cache->recheck_ns;
+}
+
+static void
+note_use(td_filecache *cache, td_cached_file *file)
+{
+    td_list_remove(&file->link);
+    td_list_append(&cache->files, &file->link);
+}
+
 int
 td_filecache_open(td_filecache *cache, const char *root_name, td_symlinks symlinks, td_str path,
                   td_cached_file **out)
@@ -319,9 +342,8 @@ td_filecache_open(td_filecache *cache, const char *root_name, td_symlinks symlin
     td_cached_file *file = td_table_get(&root->files, path);
     int rc;
 
-    if (file != NULL && td_now_ns() - file->checked_ns < cache->recheck_ns) {
-        td_list_remove(&file->link);
-        td_list_append(&cache->files, &file->link);
+    if (file != NULL && is_fresh(cache, file)) {
+        note_use(cache, file);
         file->users++;
         *out = file;
         return 0;
@@ -334,6 +356,21 @@ td_filecache_open(td_filecache *cache, const char *root_name, td_symlinks symlin
     if (rc == 0)
         (*out)->users++;
     return rc;
+}
+
+uint64_t
+td_filecache_era(const td_filecache *cache)
+{
+    return cache->era;
+}
+
+bool
+td_filecache_again(td_filecache *cache, td_cached_file *file, uint64_t era)
+{
+    if (era != cache->era || !is_fresh(cache, file))
+        return false;
+    note_use(cache, file);
+    return true;
 }
 
 void

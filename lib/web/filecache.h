@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "base/list.h"
 #include "http/accept.h"
+#include "http/request.h"
 #include "web/mimetypes.h"
 
 #define TD_FILECACHE_SMALL (128 * 1024) /* bytes of a file that is kept in memory: cheaper than sendfile */
@@ -35,6 +36,8 @@ typedef struct td_cached_file {
     char etag[34];     /* quoted; of time, size and inode */
     char last_modified[TD_HTTP_DATE_LEN + 1];
     char version[33];     /* of the content, for td_static_url; empty: nobody has asked */
+    td_prepared prepared; /* around `bytes`, by and for those who have set prepared_for */
+    const void *prepared_for; /* constant while the cache lives */
 
     /* The cache's own. */
     td_list link;         /* in the order of use; unlinked: the cache does not know it */
@@ -67,6 +70,14 @@ TD_PRIVATE void td_filecache_destroy(td_filecache **cache);
 TD_PRIVATE int td_filecache_open(td_filecache *cache, const char *root, td_symlinks symlinks,
                                  td_str path, td_cached_file **out);
 TD_PRIVATE void td_filecache_done(td_filecache *cache, td_cached_file *file);
+
+/*
+ * To come back to a file without its path: td_filecache_again with what td_filecache_era said when the
+ * file was open is as good as td_filecache_open when it returns true, but nobody calls done, and the
+ * file stays as it is only until the cache is used again.  False: open it, perhaps to find the same.
+ */
+TD_PRIVATE uint64_t td_filecache_era(const td_filecache *cache);
+TD_PRIVATE bool td_filecache_again(td_filecache *cache, td_cached_file *file, uint64_t era);
 
 /*
  * The codings in which the file lies beside it under its own name with ".zst", ".br" or ".gz" behind:

@@ -21,10 +21,13 @@ typedef struct td_route_match {
     const td_route *route; /* never NULL: td_application.none stands for what no route serves */
     int status;            /* not 0: the head alone decides that the answer is this error page */
     bool is_form;          /* what its Content-Type says of the body; see forms.h */
+    bool is_due;           /* there is something to do before the message is complete */
     td_str allow;          /* methods that the path answers, for OPTIONS and 405 */
     td_str vary;           /* headers that route has looked at; the null string: none */
     td_coding coding;      /* that the client would like; means something if the application compresses */
     td_str if_none_match;  /* of a GET or HEAD; the null string: none */
+    struct td_cached_file *file; /* whose prepared answer is the right one; NULL: there is none */
+    uint64_t file_era;     /* what that depends on */
     td_str args[];         /* of the path, decoded: route->spec.groups_count of them */
 } td_route_match;
 

@@ -298,6 +298,60 @@ tell_of_ranges(td_handler *h, size_t ranges_max)
                  TD_STR_FMT(h->request->head.path));
 }
 
+/* ---- what is the same for whoever asks for it so */
+
+static void get(td_handler *h);
+
+/*
+ * The answer depends on nothing but the file and the head that asks for it, and nobody else's code has
+ * a say in it.
+ */
+static bool
+is_for_all(const td_handler *h, const td_static_options *options, const struct found *found)
+{
+    const td_route *route = td_handler_route(h);
+    const td_handler_class *class = route->class;
+
+    return found->file->bytes != NULL && found->coding == TD_CODING_IDENTITY &&
+           !found->is_negotiated && !found->is_fallback && options == route->initialize_arg &&
+           options->set_extra_headers == NULL && class->get == get && class->prepare == NULL &&
+           class->initialize == NULL && class->on_finish == NULL && route->chain == NULL &&
+           !route->checks_xsrf && !route->wants_user && h->request->head.method == TD_METHOD_GET &&
+           h->app->compression == NULL && h->filters == NULL && h->on_head == NULL &&
+           h->visitor == NULL && h->wait == NULL && h->match->vary.len == 0 &&
+           !is_versioned(h->request->head.query) && !td_is_conditional(&h->request->head.headers);
+}
+
+/* The next time that this head comes on its connection, td_static_repeat is enough. */
+static void
+prepare(td_handler *h, const td_static_options *options, td_cached_file *file)
+{
+    td_request *request = h->request;
+    td_route_match *match = request->route_data;
+
+    if (file->prepared_for == NULL &&
+        request->writer->prepare(request, &file->prepared, &h->headers))
+        file->prepared_for = options;
+    if (file->prepared_for == options) {
+        match->is_due = true;
+        match->file = file;
+        match->file_era = td_filecache_era(h->app->files);
+    }
+}
+
+void
+td_static_repeat(td_application *app, td_request *request)
+{
+    td_route_match *match = request->route_data;
+
+    if (td_filecache_again(app->files, match->file, match->file_era)) {
+        request->writer->send_prepared(request, &match->file->prepared);
+        return;
+    }
+    match->file = NULL;
+    match->is_due = false;
+}
+
 static int
 send_found(td_handler *h, const td_static_options *options, const struct found *found)
 {
@@ -329,6 +383,8 @@ send_found(td_handler *h, const td_static_options *options, const struct found *
         return send_ranges(h, file, &ranges);
     if (status == 416)
         return send_unsatisfiable(h, file);
+    if (status == 200 && is_for_all(h, options, found))
+        prepare(h, options, found->file);
     return send_piece(h, file, (td_byte_range){0, file->size});
 }
 

@@ -17,6 +17,12 @@ int td_static_mount(td_application *app, td_err *err);
  */
 int td_static_prepare(td_route *route, td_err *err);
 
+/*
+ * The head that has come before has come again, and match->file is what was found for it.  Answers if
+ * that is still right.
+ */
+void td_static_repeat(td_application *app, td_request *request);
+
 /* Every segment of the path is one: not empty, not "." nor "..". */
 bool td_static_is_normal(td_str path);
 

@@ -99,6 +99,67 @@ class Files(unittest.TestCase):
             while daemon.get("/static/file").body != b"new one":
                 self.assertLess(time.monotonic(), deadline)
 
+    def test_the_same_again_is_the_same_answer(self):
+        """What is prepared once for all is byte for byte what is made for each."""
+        bodies = {"small.html": os.urandom(1000), "large.bin": os.urandom(100_000)}
+        for name, body in bodies.items():
+            self.put(name, body)
+        with harness.Daemon(ini=settings(self.root, "static_cache_time = 1h\n")) as daemon:
+            for name, body in bodies.items():
+                with daemon.connect() as conn:
+                    first = conn.request("GET", f"/static/{name}")
+                    for method, headers, status in (
+                            ("GET", "", 200), ("GET", "", 200), ("HEAD", "", 200), ("GET", "", 200),
+                            ("GET", "Range: bytes=1-2\r\n", 206), ("GET", "", 200),
+                            ("GET", f"If-None-Match: {first.header('Etag')}\r\n", 304), ("GET", "", 200),
+                            ("GET", "Connection: close\r\n", 200)):
+                        conn.send(f"{method} /static/{name} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
+                        again = conn.response(head=method == "HEAD")
+                        self.assertEqual(again.status, status)
+                        if status == 200:
+                            self.assertEqual(self.undated(again, headers), self.undated(first))
+                            self.assertEqual(again.body, body if method == "GET" else b"")
+                    conn.expect_end()
+
+    @staticmethod
+    def undated(response, but=""):
+        return [line for line in response.headers if line[0] != "Date" and line[0] + ": " not in but]
+
+    def test_pipelined_files_that_push_each_other_out(self):
+        bodies = {f"{size}": os.urandom(size) for size in (1, 8000, 20_000, 100_000)}
+        for name, body in bodies.items():
+            self.put(name, body)
+        names = [*bodies, *bodies, "1", "1", "100000", "100000", "8000", "8000", "1"] * 5
+        for files in (1, 100):
+            with harness.Daemon(ini=settings(self.root, f"static_cache = {files}\n")) as daemon:
+                with daemon.connect() as conn:
+                    for name in names:
+                        conn.send(b"GET /static/%s HTTP/1.1\r\nHost: x\r\n\r\n" % name.encode())
+                    for name in names:
+                        self.assertEqual(conn.response().body, bodies[name])
+
+    def test_who_asks_for_the_same_all_the_time_sees_a_new_file(self):
+        self.put("file", b"old")
+        with harness.Daemon(ini=settings(self.root)) as daemon, daemon.connect() as conn:
+            for body in (b"new one", b"x" * 200_000, b"short"):  # in memory, open, in memory
+                self.put("new", body)
+                os.rename(os.path.join(self.root, "new"), os.path.join(self.root, "file"))
+                deadline = time.monotonic() + harness.DEADLINE
+                while conn.request("GET", "/static/file").body != body:
+                    self.assertLess(time.monotonic(), deadline)
+
+    def test_the_same_again_is_logged_as_any(self):
+        self.put("file", b"0123456789")
+        ini = settings(self.root).replace("access = off", "access_file = access.log\n"
+                                          "access_format = $status $body_bytes_sent $handler $uri")
+        with harness.Daemon(ini=ini) as daemon:
+            with daemon.connect() as conn:
+                for _ in range(5):
+                    conn.request("GET", "/static/file")
+            self.assertEqual(daemon.stop(), 0)
+            with open(f"{daemon.folder}/access.log", encoding="ascii") as log:
+                self.assertEqual(log.read(), "200 10 static /static/file\n" * 5)
+
     def test_a_file_that_shrinks_closes_the_connection(self):
         self.put("file", bytes(50_000_000))
         with harness.Daemon(ini=settings(self.root)) as daemon:

@@ -220,6 +220,61 @@ START_TEST(file_that_stays_is_not_read_again)
 }
 END_TEST
 
+/* It is the same as to open it, or it is refused. */
+START_TEST(coming_back_is_as_good_as_opening)
+{
+    td_cached_file *file = open_file("a.txt");
+    const uint64_t era = td_filecache_era(cache);
+
+    ck_assert(td_filecache_again(cache, file, era));
+    open_file("empty");
+    ck_assert(td_filecache_again(cache, file, era)); /* others come */
+    pass(RECHECK_MS);
+    ck_assert(!td_filecache_again(cache, file, era)); /* it may have changed */
+    open_file("a.txt");
+    ck_assert(td_filecache_again(cache, file, era)); /* it has not */
+    put("root/a.txt", "world!");
+    pass(RECHECK_MS);
+    open_file("a.txt");
+    ck_assert(!td_filecache_again(cache, file, era)); /* the memory may be another one's */
+    ck_assert(td_filecache_again(cache, open_file("a.txt"), td_filecache_era(cache)));
+}
+END_TEST
+
+START_TEST(nobody_comes_back_to_what_was_let_go)
+{
+    td_cached_file *file, *kept;
+    uint64_t era;
+
+    td_filecache_destroy(&cache);
+    ck_assert_int_eq(td_filecache_create(&cache, 1, MEMORY_MAX, RECHECK_MS, NULL, NULL), 0);
+    file = open_file("a.txt");
+    era = td_filecache_era(cache);
+    open_file("empty"); /* there is room for one */
+    ck_assert(!td_filecache_again(cache, file, era));
+
+    kept = take_file("empty");
+    era = td_filecache_era(cache);
+    open_file("a.txt");
+    ck_assert(!td_filecache_again(cache, kept, era)); /* it is there, but the cache knows it no more */
+    td_filecache_done(cache, kept);
+}
+END_TEST
+
+START_TEST(neighbours_are_looked_for_again)
+{
+    td_cached_file *file = open_file("a.txt");
+    uint64_t era;
+
+    td_filecache_codings(file);
+    era = td_filecache_era(cache);
+    ck_assert(td_filecache_again(cache, file, era));
+    pass(RECHECK_MS);
+    open_file("a.txt"); /* by somebody who asks for no neighbours */
+    ck_assert(!td_filecache_again(cache, file, era));
+}
+END_TEST
+
 START_TEST(removal_and_a_link_in_its_place_are_seen)
 {
     td_cached_file *file;
@@ -409,6 +464,9 @@ fill(TCase *tcase)
     tcase_add_test(tcase, small_file_is_in_memory_and_a_large_one_open);
     tcase_add_test(tcase, change_is_seen_after_the_time);
     tcase_add_test(tcase, file_that_stays_is_not_read_again);
+    tcase_add_test(tcase, coming_back_is_as_good_as_opening);
+    tcase_add_test(tcase, nobody_comes_back_to_what_was_let_go);
+    tcase_add_test(tcase, neighbours_are_looked_for_again);
     tcase_add_test(tcase, removal_and_a_link_in_its_place_are_seen);
     tcase_add_test(tcase, root_that_is_replaced_is_seen);
     tcase_add_test(tcase, cache_is_bounded_and_keeps_what_is_used);

@@ -162,6 +162,27 @@ answer_pieces(td_request *request, uint64_t length)
     ck_assert_int_eq(writer->finish(request), 0);
 }
 
+/* An answer of "ok" or of 'p's; prepared when it is first asked for. */
+static struct {
+    char room[TD_PREPARED_ROOM + 100000];
+    td_prepared prepared;
+    int sent; /* times that it was good as it is */
+} prepared_ok, prepared_large;
+
+static void
+answer_prepared(td_request *request, char *room, td_prepared *prepared, int *sent)
+{
+    td_header fields[] = {{TD_STR("Server"), TD_STR("x")}};
+    const td_headers headers = {fields, 1, 1};
+
+    if (prepared->head_len == 0) {
+        prepared->body.ptr = room + TD_PREPARED_ROOM;
+        ck_assert(request->writer->prepare(request, prepared, &headers));
+    }
+    if (request->writer->send_prepared(request, prepared))
+        ++*sent;
+}
+
 static void
 route(void *arg, td_request *request)
 {
@@ -181,6 +202,10 @@ headers_received(void *arg, td_request *request)
         answer(request, 404, TD_STR("no"), true);
     else if (td_str_equal(request->head.path, TD_STR("/early/7000")))
         answer(request, 404, td_str_make(big, 7000), true);
+    else if (td_str_equal(request->head.path, TD_STR("/prepared")))
+        answer_prepared(request, prepared_ok.room, &prepared_ok.prepared, &prepared_ok.sent);
+    else if (td_str_equal(request->head.path, TD_STR("/prepared-large")))
+        answer_prepared(request, prepared_large.room, &prepared_large.prepared, &prepared_large.sent);
     else if (request->body_mode == TD_BODY_STREAMED) {
         seen.streamed = request;
         if (td_str_is_null(request->head.query))
@@ -294,6 +319,11 @@ setup(void)
     td_err err;
 
     memset(&seen, 0, sizeof(seen));
+    prepared_ok.sent = prepared_large.sent = 0;
+    prepared_ok.prepared = (td_prepared){.body.len = 2};
+    prepared_large.prepared = (td_prepared){.body.len = sizeof(prepared_large.room) - TD_PREPARED_ROOM};
+    memcpy(prepared_ok.room + TD_PREPARED_ROOM, "ok", 2);
+    memset(prepared_large.room + TD_PREPARED_ROOM, 'p', prepared_large.prepared.body.len);
     memset(&kernel, 0, sizeof(kernel));
     signal(SIGPIPE, SIG_IGN);
     send_buffer = 0;
@@ -435,6 +465,17 @@ static const struct conversation {
      FILE_OK("Content-Length: 1800004\r\n\r\n") OK2, 0, true},
     {"more of a file than was told, 9112 6.2",
      "GET /file-excess HTTP/1.1\r\n" HOST "\r\n", FILE_OK("Content-Length: 1\r\n\r\n"), 0, false},
+    {"prepared", "GET /prepared HTTP/1.1\r\n" HOST "\r\n", OK2, 0, true},
+    {"prepared among others", "GET /prepared HTTP/1.1\r\n" HOST "\r\nGET / HTTP/1.1\r\n" HOST "\r\n"
+     "GET /prepared HTTP/1.1\r\n" HOST "\r\nGET /prepared HTTP/1.1\r\n" HOST "\r\n", OK2 OK2 OK2 OK2, 0, true},
+    {"prepared, but the last one", "GET /prepared HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
+     OK("Content-Length: 2\r\nConnection: close\r\n\r\nok"), 0, false},
+    {"prepared, to 1.0", "GET /prepared HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+     OK("Content-Length: 2\r\nConnection: Keep-Alive\r\n\r\nok"), 0, true},
+    {"a bad head behind a prepared answer", "GET /prepared HTTP/1.1\r\n" HOST "\r\n\tx\r\n\r\n",
+     OK2 "HTTP/1.1 400 Bad Request\r\nServer: tornadod/" TD_VERSION "\r\nContent-Type: text/html; charset=UTF-8"
+     "\r\nDate: -\r\nContent-Length: 73\r\nConnection: close\r\n\r\n"
+     "<html><title>400: Bad Request</title><body>400: Bad Request</body></html>", 0, false},
     {"100 for a streamed body", "POST /stream HTTP/1.1\r\n" HOST "Content-Length: 1\r\nExpect: 100-Continue\r\n\r\na",
      "HTTP/1.1 100 Continue\r\n\r\n" OK2, 0, true},
     {"a streamed body, then another request",
@@ -549,6 +590,87 @@ START_TEST(same_head_is_routed_once)
     }
     ck_assert_int_eq(seen.routed, 1);
     ck_assert_int_eq(seen.done, 5);
+    close(fd);
+    turn();
+}
+END_TEST
+
+START_TEST(prepared_answer_says_what_time_it_is)
+{
+    const char *head = "GET /prepared HTTP/1.1\r\n" HOST "\r\n";
+    char got[512];
+    int fd;
+
+    start();
+    fd = connect_client();
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_gt(write(fd, head, strlen(head)), 0);
+        turn();
+        ck_assert_int_gt(read(fd, got, sizeof(got)), 0);
+
+        const char *date = strstr(got, "Date: ") + 6;
+        ck_assert_int_eq(memcmp(date, td_http_date_now().ptr, TD_HTTP_DATE_LEN), 0);
+        memset(prepared_ok.prepared.date, 'x', TD_HTTP_DATE_LEN); /* as if it were that of long ago */
+        prepared_ok.prepared.dated--;
+    }
+    ck_assert_int_eq(prepared_ok.sent, 3);
+    close(fd);
+    turn();
+}
+END_TEST
+
+/* What the kernel does not take is kept, once, and later requests wait until it has left. */
+START_TEST(prepared_answers_that_are_not_read_take_no_memory)
+{
+    enum { COUNT = 20 };
+    const char *head = "GET /prepared-large HTTP/1.1\r\n" HOST "\r\n";
+    static char got[COUNT * 110000];
+    int fd;
+
+    send_buffer = 4096;
+    start();
+    fd = connect_client();
+    for (int i = 0; i < COUNT; i++)
+        ck_assert_int_gt(write(fd, head, strlen(head)), 0);
+    turn();
+    ck_assert_int_le(seen.begun, 2);
+    memset(got, 0, sizeof(got));
+    receive_all(fd, got, sizeof(got));
+    ck_assert_int_eq(seen.done, COUNT);
+    ck_assert_int_gt(prepared_large.sent, 0);
+
+    static const char answered[] = OK("Content-Length: 100000\r\n\r\n");
+    const char *at = got;
+    for (int i = 0; i < COUNT; i++, at += 100000) {
+        ck_assert_msg(strncmp(at, answered, sizeof(answered) - 1) == 0, "answer %d: %.80s", i, at);
+        at += sizeof(answered) - 1;
+        ck_assert_uint_eq(strspn(at, "p"), 100000);
+    }
+    ck_assert_uint_eq(strlen(at), 0);
+    close(fd);
+    turn();
+}
+END_TEST
+
+START_TEST(head_that_has_no_room_is_not_prepared)
+{
+    char room[TD_PREPARED_ROOM + 1], long_value[TD_PREPARED_ROOM];
+    td_prepared prepared = {.body = {room + TD_PREPARED_ROOM, 1}};
+    td_header fields[] = {{TD_STR("Server"), {long_value, sizeof(long_value)}}};
+    const td_headers headers = {fields, 1, 1};
+    const char *head = "GET /later HTTP/1.1\r\n" HOST "\r\n";
+    int fd;
+
+    start();
+    fd = connect_client();
+    ck_assert_int_gt(write(fd, head, strlen(head)), 0);
+    turn();
+    ck_assert(!seen.later->writer->prepare(seen.later, &prepared, &headers));
+    ck_assert_uint_eq(prepared.head_len, 0);
+    fields[0].value.len = 100;
+    memset(long_value, 'v', 100);
+    ck_assert(seen.later->writer->prepare(seen.later, &prepared, &headers));
+    ck_assert(!seen.later->writer->send_prepared(seen.later, &prepared)); /* out of turn */
     close(fd);
     turn();
 }
@@ -1791,6 +1913,9 @@ fill(TCase *tcase)
     tcase_add_loop_test(tcase, conversation_does_not_depend_on_cuts, 0, 2 * CONVERSATIONS);
     tcase_add_loop_test(tcase, bytes_one_by_one, 0, 2 * CONVERSATIONS);
     tcase_add_test(tcase, same_head_is_routed_once);
+    tcase_add_test(tcase, prepared_answer_says_what_time_it_is);
+    tcase_add_test(tcase, prepared_answers_that_are_not_read_take_no_memory);
+    tcase_add_test(tcase, head_that_has_no_room_is_not_prepared);
     tcase_add_test(tcase, pipeline_is_in_order_and_bounded);
     tcase_add_test(tcase, client_that_leaves_is_told_once);
     tcase_add_test(tcase, later_answer_goes_out_and_the_next_request_is_served);

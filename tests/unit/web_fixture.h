@@ -126,6 +126,14 @@ web_abort(td_request *request)
     web_exchange_of(request)->aborts++;
 }
 
+/* What is prepared is the connection's affair: see test_http1connection.c. */
+static bool
+web_prepare(td_request *request, td_prepared *prepared, const td_headers *headers)
+{
+    (void)request, (void)prepared, (void)headers;
+    return false;
+}
+
 static const td_message_writer web_writer = {
     .head = web_head,
     .body = web_body,
@@ -133,6 +141,7 @@ static const td_message_writer web_writer = {
     .flush = web_flush,
     .finish = web_finish,
     .abort = web_abort,
+    .prepare = web_prepare,
 };
 
 /* ---- the log */
