@@ -22,7 +22,7 @@ BODY = b"Hello, World!"
 FILE = b"0123456789abcdef" * 64
 GATES = (  # path, body, instructions
     ("/plaintext", BODY, 3150),
-    ("/static/file.html", FILE, 1600),
+    ("/static/file.html", FILE, 1500),
 )
 
 
