@@ -11,6 +11,7 @@
 #include "web/filecache.h"
 #include "web/forms.h"
 #include "web/handler.h"
+#include "web/static.h"
 #include "web/redirect.h"
 
 static const td_handler_class no_class;
