@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/arena.h"
+#include "base/escape.h"
 #include "base/ini.h"
 #include "base/settings.h"
 #include "daemon/master/controlsocket.h"
@@ -281,8 +282,15 @@ client_serving(const json_t *status)
 void
 client_print(const char *text)
 {
-    for (; *text != '\0'; text++)
-        putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+    const size_t len = strlen(text);
+
+    for (size_t i = 0, plain; i < len; i += plain > 0 ? plain : 1) {
+        plain = td_text_plain(td_str_make(text + i, len - i));
+        if (plain > 0)
+            fwrite(text + i, 1, plain, stdout);
+        else
+            putchar('?');
+    }
 }
 
 void

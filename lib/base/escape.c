@@ -64,71 +64,6 @@ td_html_escape(td_arena *arena, td_str s)
     return td_str_make(text, len);
 }
 
-/* ---- log lines */
-
-static bool
-is_plain_in_log(char c)
-{
-    const unsigned char byte = (unsigned char)c;
-
-    return byte >= 0x20 && byte != 0x7f && byte != '"' && byte != '\\';
-}
-
-static size_t
-plain_run(td_str s, size_t from, bool (*is_plain)(char))
-{
-    size_t to = from;
-
-    while (to < s.len && is_plain(s.ptr[to]))
-        to++;
-    return to - from;
-}
-
-static void
-hex_escape(char out[4], char c)
-{
-    const unsigned char byte = (unsigned char)c;
-
-    out[0] = '\\';
-    out[1] = 'x';
-    out[2] = hex_digits[byte >> 4];
-    out[3] = hex_digits[byte & 15];
-}
-
-void
-td_log_escape(td_buf *out, td_str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        const size_t run = plain_run(s, i, is_plain_in_log);
-
-        td_buf_append(out, td_str_make(s.ptr + i, run));
-        i += run;
-        if (i == s.len)
-            return;
-        hex_escape(td_buf_reserve(out, 4), s.ptr[i]);
-        td_buf_added(out, 4);
-    }
-}
-
-size_t
-td_log_escape_into(char *out, size_t size, td_str s)
-{
-    size_t len = 0;
-
-    for (size_t i = 0; i < s.len; i++) {
-        const size_t needed = is_plain_in_log(s.ptr[i]) ? 1 : 4;
-
-        if (size - len < needed)
-            break;
-        if (needed == 1)
-            out[len] = s.ptr[i];
-        else
-            hex_escape(out + len, s.ptr[i]);
-        len += needed;
-    }
-    return len;
-}
-
 /* ---- UTF-8 */
 
 static bool
@@ -188,6 +123,95 @@ td_utf8_is_valid(td_str s)
     return true;
 }
 
+/* ---- log lines */
+
+/* U+0080 to U+009F: terminals obey them as they do the C0 ones. */
+static bool
+is_c1(td_str s, size_t at, size_t sequence_len)
+{
+    return sequence_len == 2 && s.ptr[at] == '\xc2' && (unsigned char)s.ptr[at + 1] < 0xa0;
+}
+
+/* Beyond ASCII, which needs no call. */
+static size_t
+plain_beyond_ascii(td_str s, size_t at)
+{
+    const size_t len = utf8_sequence_len(s, at);
+
+    if (len == 0)
+        return (unsigned char)s.ptr[at] < 0xa0 ? 0 : 1; /* Latin-1, or half a character */
+    return is_c1(s, at, len) ? 0 : len;
+}
+
+static size_t
+plain_text(td_str s, size_t at)
+{
+    const unsigned char byte = (unsigned char)s.ptr[at];
+
+    if (byte < 0x80)
+        return byte >= 0x20 && byte != 0x7f;
+    return plain_beyond_ascii(s, at);
+}
+
+size_t
+td_text_plain(td_str s)
+{
+    return s.len > 0 ? plain_text(s, 0) : 0;
+}
+
+static size_t
+plain_in_log(td_str s, size_t at)
+{
+    return s.ptr[at] == '"' || s.ptr[at] == '\\' ? 0 : plain_text(s, at);
+}
+
+static void
+hex_escape(char out[4], char c)
+{
+    const unsigned char byte = (unsigned char)c;
+
+    out[0] = '\\';
+    out[1] = 'x';
+    out[2] = hex_digits[byte >> 4];
+    out[3] = hex_digits[byte & 15];
+}
+
+void
+td_log_escape(td_buf *out, td_str s)
+{
+    size_t plain;
+
+    for (size_t i = 0; i < s.len; i++) {
+        const size_t from = i;
+
+        while (i < s.len && (plain = plain_in_log(s, i)) > 0)
+            i += plain;
+        td_buf_append(out, td_str_make(s.ptr + from, i - from));
+        if (i == s.len)
+            return;
+        hex_escape(td_buf_reserve(out, 4), s.ptr[i]);
+        td_buf_added(out, 4);
+    }
+}
+
+size_t
+td_log_escape_into(char *out, size_t size, td_str s)
+{
+    size_t len = 0;
+
+    for (size_t i = 0, plain; i < s.len; i += plain > 0 ? plain : 1) {
+        plain = plain_in_log(s, i);
+        if (size - len < (plain > 0 ? plain : 4))
+            break;
+        if (plain > 0)
+            memcpy(out + len, s.ptr + i, plain);
+        else
+            hex_escape(out + len, s.ptr[i]);
+        len += plain > 0 ? plain : 4;
+    }
+    return len;
+}
+
 /* ---- JSON */
 
 static bool
@@ -215,10 +239,11 @@ void
 td_json_escape(td_buf *out, td_str s)
 {
     for (size_t i = 0; i < s.len;) {
-        const size_t run = plain_run(s, i, is_plain_in_json);
+        const size_t from = i;
 
-        td_buf_append(out, td_str_make(s.ptr + i, run));
-        i += run;
+        while (i < s.len && is_plain_in_json(s.ptr[i]))
+            i++;
+        td_buf_append(out, td_str_make(s.ptr + from, i - from));
         if (i == s.len)
             return;
 
@@ -228,6 +253,8 @@ td_json_escape(td_buf *out, td_str s)
             td_buf_append(out, TD_STR("\xef\xbf\xbd")); /* U+FFFD for each byte that is wrong */
         else if (len == 1)
             json_escape_ascii(out, s.ptr[i]);
+        else if (is_c1(s, i, len))
+            td_buf_printf(out, "\\u%04x", (unsigned char)s.ptr[i + 1]);
         else
             td_buf_append(out, td_str_make(s.ptr + i, len));
         i += len > 0 ? len : 1;

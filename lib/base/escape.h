@@ -18,7 +18,13 @@ TD_PRIVATE td_str td_html_escape(td_arena *arena, td_str s);
 TD_PRIVATE size_t td_html_plain(td_str s);
 TD_PRIVATE td_str td_html_entity(char c);
 
-/* Bytes < 0x20, 0x7f, '"' and '\' as \xNN (BEHAVIOUR section 23).  Appends to out. */
+/*
+ * How many bytes in front are one character that does nothing to a terminal or to a reader of lines;
+ * 0: the first byte is of a control (C0, DEL, C1 in UTF-8 or as a byte alone), or there is none.
+ */
+TD_PRIVATE size_t td_text_plain(td_str s);
+
+/* Bytes of controls, '"' and '\' as \xNN (BEHAVIOUR section 23).  Appends to out. */
 TD_PRIVATE void td_log_escape(td_buf *out, td_str s);
 
 /*
@@ -27,7 +33,7 @@ TD_PRIVATE void td_log_escape(td_buf *out, td_str s);
  */
 TD_PRIVATE size_t td_log_escape_into(char *out, size_t size, td_str s);
 
-/* JSON string without the quotes: control bytes, '"', '\' escaped; invalid UTF-8 becomes U+FFFD. */
+/* JSON string without the quotes: controls, C1 too, '"', '\' escaped; invalid UTF-8 becomes U+FFFD. */
 TD_PRIVATE void td_json_escape(td_buf *out, td_str s);
 
 /* The value of a hexadecimal digit in either case; -1: it is none. */

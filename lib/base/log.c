@@ -30,6 +30,7 @@
 #include <unistd.h>
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/escape.h"
 
 #define LINE_SIZE TD_LOG_LINE_MAX
 _Static_assert(LINE_SIZE <= PIPE_BUF, "a pipe takes a line whole");
@@ -103,23 +104,24 @@ put(struct line *line, const char *format, ...)
         line->len += (size_t)len < room ? (size_t)len : room - 1;
 }
 
-/* The text with control bytes as \xNN and a newline; what does not fit is cut and "..." says so. */
+/* The text with bytes of controls as \xNN and a newline; what does not fit is cut and "..." says so. */
 static void
 put_text(struct line *line, const char *text)
 {
     const size_t end = sizeof(line->bytes) - sizeof("...\n");
 
-    for (; *text != '\0'; text++) {
-        const unsigned char byte = (unsigned char)*text;
+    const size_t len = strlen(text);
 
+    for (size_t i = 0, plain; i < len; i += plain > 0 ? plain : 1) {
+        plain = td_text_plain(td_str_make(text + i, len - i));
         if (line->len + 4 > end) {
             put(line, "...");
             break;
         }
-        if (byte < 0x20 || byte == 0x7f)
-            put(line, "\\x%02x", byte);
-        else
-            line->bytes[line->len++] = (char)byte;
+        if (plain == 0)
+            put(line, "\\x%02x", (unsigned char)text[i]);
+        memcpy(line->bytes + line->len, text + i, plain);
+        line->len += plain;
     }
     put(line, "\n");
 }

@@ -109,7 +109,8 @@ START_TEST(every_byte_is_escaped_wherever_it_stands)
             target[at] = (char)byte;
             request.head.target = td_str_make(target, 16);
             const char *uri = strstr(line_of(TD_ACCESS_TORNADO, &request, 0), " GET ") + 5;
-            bool is_escaped = byte < 0x20 || byte == 0x7f || byte == '"' || byte == '\\';
+            bool is_escaped = byte < 0x20 || byte == '"' || byte == '\\' ||
+                              (byte >= 0x7f && byte < 0xa0); /* no character of UTF-8 begins so */
             int len = is_escaped ? snprintf(expected, sizeof(expected), "%.*s\\x%02x%.*s (",
                                             (int)at, target, byte, 15 - (int)at, target + at + 1)
                                  : snprintf(expected, sizeof(expected), "%.16s (", target);
@@ -117,6 +118,22 @@ START_TEST(every_byte_is_escaped_wherever_it_stands)
                           uri);
         }
     }
+}
+END_TEST
+
+START_TEST(c1_controls_are_escaped_in_every_format)
+{
+    static const struct {
+        td_access_format format;
+        const char *expected;
+    } cases[] = {{TD_ACCESS_TORNADO, " /caf\xc3\xa9\\xc2\\x9b2J "},
+                 {TD_ACCESS_COMBINED, " /caf\xc3\xa9\\xc2\\x9b2J "},
+                 {TD_ACCESS_JSON, "\"/caf\xc3\xa9\\u009b2J\""}};
+    td_request request = plain_request();
+
+    request.head.target = TD_STR("/caf\xc3\xa9\xc2\x9b" "2J");
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        ck_assert_ptr_nonnull(strstr(line_of(cases[i].format, &request, 0), cases[i].expected));
 }
 END_TEST
 
@@ -148,6 +165,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, headers_are_escaped);
     tcase_add_test(tcase, a_refused_head_has_dashes);
     tcase_add_test(tcase, every_byte_is_escaped_wherever_it_stands);
+    tcase_add_test(tcase, c1_controls_are_escaped_in_every_format);
     ADD_TABLE(tcase, long_and_hostile_fields_are_cut, formats);
 }
 
