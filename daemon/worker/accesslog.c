@@ -100,8 +100,8 @@ choose_chunk(const struct sink *sink, td_str lines)
     return newline != NULL ? (size_t)(newline + 1 - lines.ptr) : lines.len;
 }
 
-/* The log puts its own date in front, so ours is left out.  True: it took the line. */
-static bool
+/* The log puts its own date in front, so ours is left out. */
+static size_t
 pass_line(const struct sink *sink, td_str lines)
 {
     const char *newline = memchr(lines.ptr, '\n', lines.len);
@@ -112,23 +112,23 @@ pass_line(const struct sink *sink, td_str lines)
 
     snprintf(text, sizeof(text), "%.*s", (int)(len - skip), lines.ptr + skip);
     if (!td_log_pass(TD_LOG_INFO, "access", text))
-        return false;
+        return 0;
     td_ring_consume(sink->ring, len + (newline != NULL));
-    return true;
+    return len + (newline != NULL);
 }
 
-/* One write of what waits, which is not nothing.  False: it failed, errno says why. */
-static bool
+/* One write of what waits, which is not nothing: how many bytes of it; 0: it failed, errno says why. */
+static size_t
 write_some(struct sink *sink, td_str lines)
 {
     if (sink->fd < 0)
         return pass_line(sink, lines);
     const ssize_t n = write(sink->fd, lines.ptr, choose_chunk(sink, lines));
     if (n <= 0)
-        return false;
+        return 0;
     sink->in_line = lines.ptr[n - 1] != '\n';
     td_ring_consume(sink->ring, (size_t)n);
-    return true;
+    return (size_t)n;
 }
 
 /* ---- the thread */
@@ -171,7 +171,7 @@ write_out(accesslog *log)
         const td_str lines = td_ring_peek(log->ring);
         if (lines.len == 0)
             return;
-        if (!write_some(&log->sink, lines))
+        if (write_some(&log->sink, lines) == 0)
             wait_after(log, errno);
         else
             atomic_store_explicit(&log->error, 0, memory_order_relaxed);
@@ -392,16 +392,19 @@ void
 accesslog_inherit(const struct accesslog_options *options, const char *whose)
 {
     struct sink sink = {.ring = options->ring, .format = options->format, .fd = -1};
-    td_str lines;
+    td_str lines = td_ring_peek(sink.ring); /* one that it has forked may live, and write on */
     int error = 0;
 
     if (options->fd >= 0)
         sink_open(&sink, options->fd);
-    while ((lines = td_ring_peek(sink.ring)).len > 0 && takes_some(&sink, lines)) {
-        if (!write_some(&sink, lines) && errno != EINTR) {
+    while (lines.len > 0 && takes_some(&sink, lines)) {
+        const size_t n = write_some(&sink, lines);
+        if (n == 0 && errno != EINTR) {
             error = errno != EAGAIN ? errno : 0;
             break;
         }
+        const td_str all = td_ring_peek(sink.ring);
+        lines = td_str_make(all.ptr, all.len < lines.len - n ? all.len : lines.len - n);
     }
     const uint64_t left = count_lines(lines);
     if (left == 0)

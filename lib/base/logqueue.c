@@ -72,18 +72,24 @@ first_line(const td_ring *ring)
 }
 
 static void
-forget_first(td_ring *ring, td_str line)
+forget_first(td_ring *ring, td_str line, size_t *bytes)
 {
-    td_ring_consume(ring, sizeof(line_len) + line.len);
+    const size_t size = sizeof(line_len) + line.len;
+
+    td_ring_consume(ring, size);
+    *bytes -= size < *bytes ? size : *bytes;
 }
 
-/* True when none is left; false: the target does not take them now, errno says why. */
+/*
+ * Those within the next *bytes of the ring, which become fewer.  True when none is left; false: the
+ * target does not take them now, errno says why.
+ */
 static bool
-write_lines(td_ring *ring, size_t *given)
+write_lines(td_ring *ring, size_t *bytes, size_t *given)
 {
     td_str line;
 
-    while ((line = first_line(ring)).len > 0) {
+    while (*bytes > 0 && (line = first_line(ring)).len > 0) {
         const ssize_t n = td_log_give(line.ptr + *given, line.len - *given);
 
         if (n < 0 && errno == EMSGSIZE)
@@ -92,7 +98,7 @@ write_lines(td_ring *ring, size_t *given)
             return false;
         else if ((*given += (size_t)n) < line.len)
             continue;
-        forget_first(ring, line);
+        forget_first(ring, line, bytes);
         *given = 0;
     }
     return true;
@@ -140,7 +146,8 @@ run(void *arg)
     (void)arg;
     for (int64_t pause_ms = RETRY_FIRST_MS;;) {
         const bool ending = is_ending();
-        const bool is_written = write_lines(queue.ring, &queue.given);
+        size_t all = SIZE_MAX;
+        const bool is_written = write_lines(queue.ring, &all, &queue.given);
 
         if (is_written)
             tell_lost(ending);
@@ -204,16 +211,17 @@ td_logqueue_stop(void)
     queue.ring = NULL;
 }
 
+/* Who was forked by the dead may live, and write on: there is no waiting for its end. */
 void
 td_logqueue_inherit(td_ring *ring)
 {
-    size_t given = 0;
+    size_t bytes = td_ring_peek(ring).len, given = 0;
     uint64_t left = 0;
     td_str line;
 
-    if (!write_lines(ring, &given)) {
-        for (; (line = first_line(ring)).len > 0; left++)
-            forget_first(ring, line);
-        td_log_lose(left);
-    }
+    if (write_lines(ring, &bytes, &given))
+        return;
+    for (; bytes > 0 && (line = first_line(ring)).len > 0; left++)
+        forget_first(ring, line, &bytes);
+    td_log_lose(left);
 }

@@ -20,7 +20,7 @@ TD_PRIVATE void td_logqueue_stop(void);
 
 /*
  * What a dead process left in its ring, without waiting; what the target does not take is lost, and
- * counted.
+ * counted.  What is added meanwhile, by one that it has forked, is left alone.
  */
 TD_PRIVATE void td_logqueue_inherit(td_ring *ring);
 

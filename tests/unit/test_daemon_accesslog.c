@@ -4,7 +4,10 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -285,6 +288,42 @@ START_TEST(a_ring_gone_mad_harms_nobody)
 }
 END_TEST
 
+static _Atomic bool has_inherited;
+
+/* As a process that the dead one has forked: faster than anybody writes out. */
+static void *
+write_on(void *arg)
+{
+    char *at;
+
+    (void)arg;
+    while (!has_inherited) {
+        if ((at = td_ring_reserve(ring, 2)) != NULL) {
+            memcpy(at, "x\n", 2);
+            td_ring_commit(ring, 2);
+        }
+    }
+    return NULL;
+}
+
+/* Its end is not waited for. */
+START_TEST(a_writer_that_outlives_its_worker_holds_nobody_up)
+{
+    pthread_t thread;
+    const struct accesslog_options options = options_for(open_file("access.log"));
+    struct stat st;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, write_on, NULL), 0);
+    while (td_ring_used(ring) < RING / 2)
+        sched_yield();
+    accesslog_inherit(&options, "worker 0");
+    has_inherited = true;
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(fstat(options.fd, &st), 0);
+    ck_assert_int_le(st.st_size, RING);
+}
+END_TEST
+
 static void
 fill(TCase *tcase)
 {
@@ -297,6 +336,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, one_in_so_many_and_every_error);
     tcase_add_test(tcase, what_a_killed_worker_left_is_written);
     tcase_add_loop_test(tcase, what_nobody_takes_then_is_counted, 0, 2);
+    tcase_add_test(tcase, a_writer_that_outlives_its_worker_holds_nobody_up);
     tcase_add_loop_test(tcase, a_ring_gone_mad_harms_nobody, 0, 2);
 }
 
