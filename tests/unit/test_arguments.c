@@ -194,26 +194,13 @@ END_TEST
 
 static const char urlencoded[] = "Content-Type: application/x-www-form-urlencoded\r\n";
 
-static web_exchange *
-post(const char *target, const char *lines, td_str body)
-{
-    char more[512];
-    web_exchange *x;
-
-    snprintf(more, sizeof(more), "%sContent-Length: %zu\r\n", lines, body.len);
-    x = web_route_to("POST", target, more);
-    x->request->body = body;
-    web_execute(x);
-    return x;
-}
-
 START_TEST(a_field_of_a_form_is_an_argument)
 {
     web_exchange *x;
 
     asked = lookups[_i].name;
     act = ask;
-    x = post("/", urlencoded, td_str_of(lookups[_i].query));
+    x = web_post("/", urlencoded, td_str_of(lookups[_i].query));
     ck_assert_int_eq(x->status, lookups[_i].value != NULL ? 200 : 400);
     ck_assert_str_eq(got.ptr, lookups[_i].value != NULL ? lookups[_i].value : "raised");
     web_done(x);
@@ -251,7 +238,7 @@ START_TEST(a_body_is_a_form_by_its_content_type)
 
     got = TD_STR("raised");
     act = ask_body_argument;
-    x = post("/", bodies[_i].lines, td_str_of(bodies[_i].body));
+    x = web_post("/", bodies[_i].lines, td_str_of(bodies[_i].body));
     ck_assert_int_eq(x->status, bodies[_i].status);
     ck_assert_str_eq(got.ptr, bodies[_i].seen);
     if (bodies[_i].status == 400)
@@ -287,7 +274,7 @@ START_TEST(the_body_comes_after_the_query)
     web_exchange *x;
 
     act = ask_sources;
-    x = post("/?a=query&q=1", urlencoded, TD_STR("a=first&b=2&a=body"));
+    x = web_post("/?a=query&q=1", urlencoded, TD_STR("a=first&b=2&a=body"));
     ck_assert_int_eq(x->status, 400);
     ck_assert(strstr(web_log(), "Missing argument q"));
     web_done(x);
@@ -327,7 +314,7 @@ START_TEST(max_fields_counts_query_and_body)
     web_exchange *x;
 
     act = ask_both;
-    x = post(counts[_i].target, urlencoded, form_of(counts[_i].in_body));
+    x = web_post(counts[_i].target, urlencoded, form_of(counts[_i].in_body));
     ck_assert_int_eq(x->status, counts[_i].status);
     ck_assert(strstr(web_log(), counts[_i].log));
     web_done(x);

@@ -5,18 +5,9 @@
 #include "web_fixture.h"
 
 /* What happened, in words; each test function has a process of its own. */
-static char trace[512];
 static int rc[12];
 static td_handler *kept;
 static td_str got;
-
-static void
-note(const char *word)
-{
-    if (trace[0] != '\0')
-        strcat(trace, " ");
-    strcat(trace, word);
-}
 
 static td_method_fn *prepare, *post;
 

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "unit.h"
+#include "files.h"
 
 #define RECHECK_MS 1000
 #define MEMORY_MAX 200000
@@ -51,22 +51,13 @@ put_socket(const char *name)
 }
 
 static void
-run(const char *command)
-{
-    char line[256];
-
-    snprintf(line, sizeof(line), "cd %s && %s", folder, command);
-    ck_assert_int_eq(system(line), 0);
-}
-
-static void
 setup(void)
 {
     td_clock_refresh();
     snprintf(folder, sizeof(folder), "/tmp/test-files-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
     snprintf(root, sizeof(root), "%s/root", folder);
-    run("mkdir -p root/sub root-beside && mkfifo root/fifo");
+    run_in(folder, "mkdir -p root/sub root-beside && mkfifo root/fifo");
     put("secret", "secret");
     put("root-beside/secret", "secret");
     put("root/a.txt", "hello");
@@ -89,7 +80,7 @@ static void
 teardown(void)
 {
     td_filecache_destroy(&cache);
-    run("rm -r root root-beside secret");
+    run_in(folder, "rm -r root root-beside secret");
     ck_assert_int_eq(rmdir(folder), 0);
     td_chunk_trim(0);
 }
@@ -203,7 +194,7 @@ START_TEST(change_is_seen_after_the_time)
     ck_assert_mem_eq(open_file("a.txt")->bytes, "world!", 6);
     ck_assert_mem_ne(open_file("a.txt")->etag, before, 34);
 
-    run("echo other > root/new && mv root/new root/a.txt"); /* as deployments do */
+    run_in(folder, "echo other > root/new && mv root/new root/a.txt"); /* as deployments do */
     pass(RECHECK_MS);
     ck_assert_mem_eq(open_file("a.txt")->bytes, "other\n", 6);
 }
@@ -280,11 +271,11 @@ START_TEST(removal_and_a_link_in_its_place_are_seen)
     td_cached_file *file;
 
     open_file("a.txt");
-    run("ln -sf ../secret root/a.txt");
+    run_in(folder, "ln -sf ../secret root/a.txt");
     pass(RECHECK_MS);
     ck_assert_int_eq(td_filecache_open(cache, root, TD_SYMLINKS_INSIDE, TD_STR("a.txt"), &file),
                      -EXDEV);
-    run("rm root/a.txt");
+    run_in(folder, "rm root/a.txt");
     ck_assert_int_eq(td_filecache_open(cache, root, TD_SYMLINKS_INSIDE, TD_STR("a.txt"), &file),
                      -ENOENT);
     ck_assert_uint_eq(td_filecache_count(cache), 0);
@@ -296,14 +287,14 @@ START_TEST(root_that_is_replaced_is_seen)
     td_cached_file *file;
 
     open_file("a.txt");
-    run("mv root old && mkdir root && echo new > root/a.txt");
+    run_in(folder, "mv root old && mkdir root && echo new > root/a.txt");
     pass(RECHECK_MS);
     ck_assert_mem_eq(open_file("a.txt")->bytes, "new\n", 4);
-    run("rm -r root && mv old root.old");
+    run_in(folder, "rm -r root && mv old root.old");
     pass(RECHECK_MS);
     ck_assert_int_eq(td_filecache_open(cache, root, TD_SYMLINKS_INSIDE, TD_STR("a.txt"), &file),
                      -ENOENT);
-    run("mv root.old root");
+    run_in(folder, "mv root.old root");
     ck_assert_mem_eq(open_file("a.txt")->bytes, "hello", 5);
 }
 END_TEST
@@ -334,14 +325,14 @@ START_TEST(memory_of_small_files_is_bounded)
 
     for (int i = 0; i < 3; i++) {
         snprintf(command, sizeof(command), "head -c 90000 /dev/zero > root/%d", i);
-        run(command);
+        run_in(folder, command);
         snprintf(name, sizeof(name), "%d", i);
         file = open_file(name);
         ck_assert_uint_eq(file->size, 90000);
         ck_assert_int_eq(file->bytes != NULL, i < 2); /* MEMORY_MAX */
         ck_assert_int_eq(file->file != NULL, i == 2);
     }
-    run("head -c 90001 /dev/zero > root/0 && echo > root/1");
+    run_in(folder, "head -c 90001 /dev/zero > root/0 && echo > root/1");
     pass(RECHECK_MS);
     ck_assert_ptr_nonnull(open_file("1")->bytes);
     ck_assert_ptr_nonnull(open_file("0")->bytes); /* what it had was given back */
@@ -368,9 +359,9 @@ START_TEST(file_outlives_its_place_in_the_cache)
     td_file *file;
     char byte;
 
-    run("head -c 150000 /dev/zero > root/large");
+    run_in(folder, "head -c 150000 /dev/zero > root/large");
     file = td_file_ref(open_file("large")->file);
-    run("rm root/large");
+    run_in(folder, "rm root/large");
     td_filecache_destroy(&cache);
     ck_assert_int_eq(pread(file->fd, &byte, 1, 149999), 1);
     td_file_unref(file);
@@ -402,17 +393,17 @@ END_TEST
 /* A deployment that switches the link to the current release. */
 START_TEST(new_root_is_served_within_the_time)
 {
-    run("mkdir -p r1 r2 && echo 1 > r1/a && cp r1/a r1/b && echo 2 > r2/a && cp r2/a r2/b");
-    run("ln -s r1 current");
+    run_in(folder, "mkdir -p r1 r2 && echo 1 > r1/a && cp r1/a r1/b && echo 2 > r2/a && cp r2/a r2/b");
+    run_in(folder, "ln -s r1 current");
     strcat(strcpy(root, folder), "/current");
     ck_assert_mem_eq(open_file("a")->bytes, "1", 1); /* the root is opened */
     pass(RECHECK_MS - 1);
     ck_assert_mem_eq(open_file("b")->bytes, "1", 1); /* below the one that was opened then */
-    run("ln -s r2 next && mv -T next current");
+    run_in(folder, "ln -s r2 next && mv -T next current");
     pass(RECHECK_MS - 1); /* of the switch */
     ck_assert_mem_eq(open_file("a")->bytes, "2", 1);
     ck_assert_mem_eq(open_file("b")->bytes, "2", 1);
-    run("rm -r r1 r2 current");
+    run_in(folder, "rm -r r1 r2 current");
 }
 END_TEST
 
@@ -438,7 +429,7 @@ START_TEST(neighbours_are_found)
     char line[256];
 
     snprintf(line, sizeof(line), "cd root && %s", neighbours[_i].command);
-    run(line);
+    run_in(folder, line);
     ck_assert_uint_eq(td_filecache_codings(open_file("a.txt")), neighbours[_i].codings);
 }
 END_TEST
@@ -446,11 +437,11 @@ END_TEST
 START_TEST(neighbours_that_come_and_go_are_seen)
 {
     ck_assert_uint_eq(td_filecache_codings(open_file("a.txt")), 0);
-    run("touch root/a.txt.br");
+    run_in(folder, "touch root/a.txt.br");
     ck_assert_uint_eq(td_filecache_codings(open_file("a.txt")), 0); /* within the time */
     pass(RECHECK_MS);
     ck_assert_uint_eq(td_filecache_codings(open_file("a.txt")), TD_CODING_BIT(TD_CODING_BR));
-    run("rm root/a.txt.br");
+    run_in(folder, "rm root/a.txt.br");
     pass(RECHECK_MS);
     ck_assert_uint_eq(td_filecache_codings(open_file("a.txt")), 0);
 }

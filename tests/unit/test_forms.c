@@ -46,19 +46,6 @@ setup(void)
     "\r\n" body "\r\n"
 #define END "--B--\r\n"
 
-static web_exchange *
-post(const char *target, const char *lines, td_str body)
-{
-    char more[512];
-    web_exchange *x;
-
-    snprintf(more, sizeof(more), "%sContent-Length: %zu\r\n", lines, body.len);
-    x = web_route_to("POST", target, more);
-    x->request->body = body;
-    web_execute(x);
-    return x;
-}
-
 static void
 ask(td_handler *h)
 {
@@ -101,7 +88,7 @@ START_TEST(fields_are_arguments_and_files_are_files)
     web_exchange *x;
 
     act = ask;
-    x = post("/?a=query", TYPE, td_str_make(body, sizeof(body) - 1));
+    x = web_post("/?a=query", TYPE, td_str_make(body, sizeof(body) - 1));
     ck_assert_str_eq(x->body, "asked");
     ck_assert_int_eq(prepared, 1);
     web_done(x);
@@ -186,7 +173,7 @@ START_TEST(a_body_that_is_no_such_form_has_neither)
     web_exchange *x;
 
     act = ask_nothing;
-    x = post("/", others[_i].lines, td_str_of(others[_i].body));
+    x = web_post("/", others[_i].lines, td_str_of(others[_i].body));
     ck_assert_str_eq(x->body, "asked");
     web_done(x);
 }
@@ -221,7 +208,7 @@ START_TEST(a_broken_form_is_one_line_and_one_page)
     web_exchange *x;
 
     act = ask_nothing;
-    x = post("/", refusals[_i].lines, td_str_of(refusals[_i].body));
+    x = web_post("/", refusals[_i].lines, td_str_of(refusals[_i].body));
     ck_assert_int_eq(x->status, refusals[_i].status);
     ck_assert_int_eq(prepared, 0);
     ck_assert_str_eq(x->body, refusals[_i].status == 400 ? "own 400" : "own 413");

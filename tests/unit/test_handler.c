@@ -10,25 +10,8 @@
 #include "http/http1connection.h"
 #include "web_fixture.h"
 
-/* What happened, in words; each test function has a process of its own. */
-static char trace[512];
 static int rc[8];
 static td_handler *kept;
-static td_future *gate; /* what waiting handlers wait for */
-
-static void
-note(const char *word)
-{
-    if (trace[0] != '\0')
-        strcat(trace, " ");
-    strcat(trace, word);
-}
-
-static void
-wait_at_gate(void)
-{
-    td_await(td_future_ref(gate), NULL);
-}
 
 static td_method_fn *get, *prepare, *on_finish;
 static void (*write_error)(td_handler *h, int status);
@@ -105,23 +88,6 @@ setup_behind_middleware(void)
     td_application_set_middleware(web_app, chain);
     web_serve(urls);
     gate = td_future_create();
-}
-
-/* Nothing may be left: no handler, no coroutine. */
-static void
-teardown(void)
-{
-    ck_assert_uint_eq(td_handlers_running(), 0);
-    ck_assert_uint_eq(td_coroutines_count(), 0);
-    td_future_unref(gate);
-    web_teardown();
-}
-
-static void
-open_gate(void)
-{
-    td_future_set_result(gate, NULL);
-    web_turn();
 }
 
 static void say_hello(td_handler *h) { td_write(h, TD_STR("Hello")); }
@@ -1052,7 +1018,7 @@ make_case(const char *name, void (*set_up)(void))
 {
     TCase *tcase = tcase_create(name);
 
-    tcase_add_checked_fixture(tcase, set_up, teardown);
+    tcase_add_checked_fixture(tcase, set_up, web_teardown_gate);
     ADD_TABLE(tcase, a_life_in_one_go, lives);
     tcase_add_test(tcase, a_client_error_is_a_warning_and_ours_an_error);
     tcase_add_test(tcase, a_failure_after_the_headers_cuts_the_response_off);

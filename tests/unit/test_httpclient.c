@@ -3,9 +3,9 @@
  * coroutine.
  */
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <tornado/iostream.h>
 #include "http/httpclient.h"
+#include "files.h"
 #include "waiting_actors.h"
 
 #define RESPONSE "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n\r\n"
@@ -40,18 +40,6 @@ on_connection(int fd, int events, void *arg)
     (void)events, (void)arg;
     connections++;
     td_future_unref(td_spawn(serve, td_iostream_create(peer, NULL)));
-}
-
-static int
-open_files(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int count = 0;
-
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
 }
 
 static void

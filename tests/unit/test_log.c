@@ -14,12 +14,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/clock.h"
-#include "unit.h"
+#include "files.h"
 
 #define STAMP "[0-9]{6} [0-9]{2}:[0-9]{2}:[0-9]{2}"
 
 static char folder[64], path[96];
-static char got[1 << 20];
 static td_err err;
 
 static void
@@ -50,31 +49,6 @@ open_log(td_log_target target, td_log_level level, const char *where)
     ck_assert_int_eq(td_log_open(&options, &err), 0);
 }
 
-/* All of a file, or what is in a pipe or socket now. */
-static const char *
-drain(int fd)
-{
-    size_t len = 0;
-    ssize_t n;
-
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    while ((n = read(fd, got + len, sizeof(got) - 1 - len)) > 0)
-        len += (size_t)n;
-    got[len] = '\0';
-    return got;
-}
-
-static const char *
-content(const char *file)
-{
-    const int fd = open(file, O_RDONLY);
-
-    ck_assert_int_ge(fd, 0);
-    drain(fd);
-    close(fd);
-    return got;
-}
-
 static void
 assert_matches(const char *text, const char *pattern)
 {
@@ -95,6 +69,8 @@ static const struct {
     {TD_LOG_WARNING, "", "^\\[W " STAMP " http\\] \n$"},
     {TD_LOG_ERROR, "a\nb\r\x1b[0m\x7f",
      "^\\[E " STAMP " http\\] a\\\\x0ab\\\\x0d\\\\x1b\\[0m\\\\x7f\n$"},
+    {TD_LOG_ERROR, "\xc2\x9b" "2J\x9b\xc2\xa0",
+     "^\\[E " STAMP " http\\] \\\\xc2\\\\x9b2J\\\\x9b\xc2\xa0\n$"},
     {TD_LOG_CRITICAL, "\"caf\xc3\xa9\" \\", "^\\[C " STAMP " http\\] \"caf\xc3\xa9\" \\\\\n$"},
 };
 

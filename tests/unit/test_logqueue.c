@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,14 +15,13 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
-#include "unit.h"
+#include "files.h"
 
 #define RING 65536
 
 static td_ring *ring;
 static uint64_t dropped;
 static char folder[64], path[96];
-static char got[1 << 22];
 
 static void
 setup(void)
@@ -76,29 +77,6 @@ count_numbers(const char *text, int first)
     return count;
 }
 
-static const char *
-drain(int fd)
-{
-    size_t len = 0;
-    ssize_t n;
-
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    while ((n = read(fd, got + len, sizeof(got) - 1 - len)) > 0)
-        len += (size_t)n;
-    got[len] = '\0';
-    return got;
-}
-
-static const char *
-content(void)
-{
-    const int fd = open(path, O_RDONLY);
-
-    drain(fd);
-    close(fd);
-    return got;
-}
-
 /* Our stderr becomes one end; returns the other. */
 static int
 replace_stderr(void)
@@ -123,7 +101,7 @@ START_TEST(lines_arrive_in_order)
     }
     td_logqueue_stop();
     log_numbers(10000, 10000); /* without the thread, again */
-    ck_assert_int_eq(count_numbers(content(), 0), 10001);
+    ck_assert_int_eq(count_numbers(content(path), 0), 10001);
     ck_assert_uint_eq(dropped, 0);
 }
 END_TEST
@@ -134,7 +112,7 @@ START_TEST(a_line_is_written_without_being_asked_for)
     start();
     for (int i = 0; i < 100; i++) {
         log_numbers(i, i);
-        while (count_numbers(content(), 0) <= i)
+        while (count_numbers(content(path), 0) <= i)
             poll(NULL, 0, 1);
     }
 }
@@ -233,7 +211,7 @@ START_TEST(what_a_killed_process_left_is_written)
     }
     ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
     td_logqueue_inherit(ring);
-    ck_assert_int_eq(count_numbers(content(), 0), 100);
+    ck_assert_int_eq(count_numbers(content(path), 0), 100);
 }
 END_TEST
 
@@ -245,7 +223,7 @@ START_TEST(a_ring_gone_mad_harms_nobody)
     memcpy(ring->bytes, &mad_lengths[_i], sizeof(uint32_t));
     ring->shared->written = 500;
     td_logqueue_inherit(ring);
-    ck_assert_str_eq(content(), "");
+    ck_assert_str_eq(content(path), "");
 }
 END_TEST
 
@@ -273,13 +251,48 @@ START_TEST(threads_do_not_mix_their_lines)
     for (int i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
     td_logqueue_stop();
-    content();
+    content(path);
     for (char *line = strtok(got, "\n"); line != NULL; line = strtok(NULL, "\n"), count++) {
         const char *text = strstr(line, "] ") + 2;
         ck_assert(strspn(text, text[0] == 'a' ? "a" : text[0] == 'b' ? "b" : text[0] == 'c' ? "c" : "d") ==
                   strlen(text));
     }
     ck_assert_int_eq(count, 4000);
+}
+END_TEST
+
+static _Atomic bool has_inherited;
+
+/* As a process that the dead one has forked: faster than anybody writes out. */
+static void *
+write_on(void *arg)
+{
+    static const char line[] = {1, 0, 0, 0, 'x'};
+    char *at;
+
+    (void)arg;
+    while (!has_inherited) {
+        if ((at = td_ring_reserve(ring, sizeof(line))) != NULL) {
+            memcpy(at, line, sizeof(line));
+            td_ring_commit(ring, sizeof(line));
+        }
+    }
+    return NULL;
+}
+
+/* Its end is not waited for. */
+START_TEST(a_writer_that_outlives_its_worker_holds_nobody_up)
+{
+    pthread_t thread;
+
+    open_log(TD_LOG_FILE, path);
+    ck_assert_int_eq(pthread_create(&thread, NULL, write_on, NULL), 0);
+    while (td_ring_used(ring) < RING / 2)
+        sched_yield();
+    td_logqueue_inherit(ring);
+    has_inherited = true;
+    pthread_join(thread, NULL);
+    ck_assert_uint_le(strlen(content(path)), RING / 5);
 }
 END_TEST
 
@@ -294,6 +307,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, the_end_does_not_wait_for_who_has_gone);
     tcase_add_test(tcase, a_log_daemon_that_is_restarted_gets_what_waits);
     tcase_add_test(tcase, what_a_killed_process_left_is_written);
+    tcase_add_test(tcase, a_writer_that_outlives_its_worker_holds_nobody_up);
     tcase_add_loop_test(tcase, a_ring_gone_mad_harms_nobody, 0, 4);
     tcase_add_test(tcase, threads_do_not_mix_their_lines);
 }

@@ -6,25 +6,8 @@
 #include "web_fixture.h"
 #include "web/handler.h"
 
-/* What happened, in words; each test function has a process of its own. */
-static char trace[512];
 static int rc[8];
 static td_handler *kept;
-static td_future *gate; /* what waits, waits for it */
-
-static void
-note(const char *word)
-{
-    if (trace[0] != '\0')
-        strcat(trace, " ");
-    strcat(trace, word);
-}
-
-static void
-wait_at_gate(void)
-{
-    td_await(td_future_ref(gate), NULL);
-}
 
 /* ---- links: each test says what they do */
 
@@ -120,22 +103,6 @@ setup(void)
     mount("admin", admin_urls, (td_handler_settings){.mount = "/admin"}, around_admin);
     mount("vhost", admin_urls, (td_handler_settings){.hosts = "a\\.example"}, around_admin);
     ck_assert_msg(td_application_seal(web_app, &err) == 0, "%s", err.text);
-}
-
-static void
-teardown(void)
-{
-    ck_assert_uint_eq(td_handlers_running(), 0);
-    ck_assert_uint_eq(td_coroutines_count(), 0);
-    td_future_unref(gate);
-    web_teardown();
-}
-
-static void
-open_gate(void)
-{
-    td_future_set_result(gate, NULL);
-    web_turn();
 }
 
 /* ---- what they do */
@@ -806,7 +773,7 @@ END_TEST
 static void
 fill(TCase *tcase)
 {
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, setup, web_teardown_gate);
     ADD_TABLE(tcase, a_chain_stands_around_everything, lives);
     tcase_add_test(tcase, what_is_not_found_has_the_chain_of_its_host);
     tcase_add_test(tcase, a_link_that_is_quarantined_answers_503);

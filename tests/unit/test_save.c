@@ -3,10 +3,10 @@
  * saved as a whole is not there.
  */
 #include "web_fixture.h"
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include "files.h"
 
 #define SIZE (1024 * 1024 + 7)
 
@@ -104,18 +104,6 @@ teardown(void)
     web_teardown();
 }
 
-static size_t
-names_count(void)
-{
-    DIR *dir = opendir(folder);
-    size_t count = 0;
-
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count - 2; /* without "." and ".." */
-}
-
 static void
 check_saved(td_str bytes)
 {
@@ -126,7 +114,7 @@ check_saved(td_str bytes)
     ck_assert_int_eq(read(fd, back, sizeof(back)), (ssize_t)bytes.len);
     ck_assert_int_eq(memcmp(back, bytes.ptr, bytes.len), 0);
     close(fd);
-    ck_assert_uint_eq(names_count(), 1);
+    ck_assert_uint_eq(names_count(folder), 1);
 }
 
 /* A request whose body has come, to memory or to a file; it is handled. */
@@ -179,7 +167,7 @@ START_TEST(others_are_served_in_between)
 
     kernel.copy_error = ways[_i].copy_error;
     ck_assert_int_eq(outcome, 1); /* it has waited, after 256 KiB */
-    ck_assert_uint_eq(names_count(), 0);
+    ck_assert_uint_eq(names_count(folder), 0);
     WEB_UNTIL(x->finishes == 1);
     WEB_UNTIL(outcome != 1);
     ck_assert_int_eq(outcome, 0);
@@ -211,7 +199,7 @@ START_TEST(what_goes_wrong_is_returned_and_leaves_nothing)
     x = put("/", td_str_make(data, SIZE), false);
     WEB_UNTIL(x->finishes == 1);
     ck_assert_int_eq(outcome, -ENOSPC);
-    ck_assert_uint_eq(names_count(), 0);
+    ck_assert_uint_eq(names_count(folder), 0);
     web_done(x);
 
     snprintf(path, sizeof(path), "%s/nowhere/saved", folder);
@@ -229,7 +217,7 @@ START_TEST(who_is_cancelled_leaves_nothing)
     web_client_leaves(x);
     web_turn();
     ck_assert_int_eq(outcome, 1);
-    ck_assert_uint_eq(names_count(), 0);
+    ck_assert_uint_eq(names_count(folder), 0);
     web_done(x);
 }
 END_TEST

@@ -3,6 +3,7 @@
  * headers are those of BEHAVIOUR section 13, and no spelling of a path leaves the root.
  */
 #include <sys/stat.h>
+#include "files.h"
 #include "web_fixture.h"
 
 /* As xxhsum -H2 says it, of "0123456789" and of 3,000,000 zero bytes. */
@@ -24,15 +25,6 @@ put(const char *name, const char *text, size_t len)
     fclose(file);
 }
 
-static void
-run(const char *command)
-{
-    char line[256];
-
-    snprintf(line, sizeof(line), "cd %s && %s", folder, command);
-    ck_assert_int_eq(system(line), 0);
-}
-
 static char large[50000];
 
 static void
@@ -43,7 +35,7 @@ make_files(void)
     snprintf(root, sizeof(root), "%s/root", folder);
     for (size_t i = 0; i < sizeof(large); i++)
         large[i] = (char)('a' + i % 26);
-    run("mkdir -p root/dir/sub root/bare 'root/a b' root-beside && mkfifo root/fifo");
+    run_in(folder, "mkdir -p root/dir/sub root/bare 'root/a b' root-beside && mkfifo root/fifo");
     put("secret", "secret", 6);
     put("root-beside/secret", "secret", 6);
     put("root/hello.txt", "0123456789", 10);
@@ -52,8 +44,8 @@ make_files(void)
     put("root/favicon.ico", "icon", 4);
     put("root/dir/index.html", "<b>", 3);
     put("root/large.bin", large, sizeof(large));
-    run("ln -s ../secret root/out && ln -s hello.txt root/in && ln -s .. root/up");
-    run("touch -d '1994-11-06 08:49:37.5 UTC' root/hello.txt root/large.bin");
+    run_in(folder, "ln -s ../secret root/out && ln -s hello.txt root/in && ln -s .. root/up");
+    run_in(folder, "touch -d '1994-11-06 08:49:37.5 UTC' root/hello.txt root/large.bin");
 }
 
 static void
@@ -78,7 +70,7 @@ static void
 teardown(void)
 {
     web_teardown();
-    run("rm -r root root-beside secret");
+    run_in(folder, "rm -r root root-beside secret");
     ck_assert_int_eq(rmdir(folder), 0);
 }
 
@@ -462,7 +454,7 @@ serve_neighbours(void)
     put("root/app.js.br", "BR", 2);
     put("root/app.js.gz", "GZIP!", 5);
     put("root/old.js.gz", "OLD", 3);
-    run("touch -d '1 hour ago' root/old.js.gz");
+    run_in(folder, "touch -d '1 hour ago' root/old.js.gz");
     put("root/old.js", "new", 3);
     web_app_settings.static_precompressed = true;
     serve();
@@ -529,7 +521,7 @@ START_TEST(neighbour_that_goes_is_not_missed)
     x = web_request("GET", "/static/app.js", "Accept-Encoding: br\r\n");
     ck_assert_mem_eq(x->body, "BR", 2);
     web_done(x);
-    run("rm root/app.js.br");
+    run_in(folder, "rm root/app.js.br");
     td_clock_cached_ns += 1000 * TD_NS_PER_MS;
     x = web_request("GET", "/static/app.js", "Accept-Encoding: br\r\n");
     ck_assert_int_eq(x->status, 200);
@@ -676,9 +668,9 @@ serve_listing(void)
     put("root/dir/<i>&\"'.txt", "12345", 5);
     put("root/dir/.hidden", "x", 1);
     put("root/dir/\xff", "x", 1);
-    run("touch -d '1994-11-06 08:49:37 UTC' root/dir/* && mkfifo root/dir/fifo");
-    run("ln -s ../../secret root/dir/out && ln -s index.html root/dir/in");
-    run("touch -h -d '1994-11-06 08:49:37 UTC' root/dir/in");
+    run_in(folder, "touch -d '1994-11-06 08:49:37 UTC' root/dir/* && mkfifo root/dir/fifo");
+    run_in(folder, "ln -s ../../secret root/dir/out && ln -s index.html root/dir/in");
+    run_in(folder, "touch -h -d '1994-11-06 08:49:37 UTC' root/dir/in");
     web_app_settings.static_path = root;
     web_app_settings.static_listing = true;
     web_serve(urls);
@@ -854,12 +846,12 @@ START_TEST(url_changes_when_the_content_does)
         strcpy(before, urls_made[0]);
         ck_assert_uint_eq(strlen(strchr(before, '=')), 33);
         snprintf(command, sizeof(command), "touch root/%s", name);
-        run(command);
+        run_in(folder, command);
         td_clock_cached_ns += 1000 * TD_NS_PER_MS;
         ask_for_url(name);
         ck_assert_str_eq(urls_made[0], before);
         snprintf(command, sizeof(command), "printf x | dd of=root/%s conv=notrunc 2>/dev/null", name);
-        run(command);
+        run_in(folder, command);
         td_clock_cached_ns += 1000 * TD_NS_PER_MS;
         ask_for_url(name);
         ck_assert_str_ne(urls_made[0], before);
@@ -1013,7 +1005,7 @@ set_extra(td_handler *h, td_str path)
     if (strcmp(extra, "answer") == 0)
         td_redirect(h, "/elsewhere", false);
     if (strcmp(extra, "wait") == 0) {
-        run("rm root/hello.txt");
+        run_in(folder, "rm root/hello.txt");
         td_clock_cached_ns += 2000 * TD_NS_PER_MS;
         td_sleep(0);
     }

@@ -1,28 +1,16 @@
 /* Goal: of several addresses the first that answers wins, in its time, and nothing else stays open. */
 #include <tornado/tcpclient.h>
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/un.h>
 #include "io/resolver.h"
 #include "io/tcpclient.h"
+#include "files.h"
 #include "waiting_actors.h"
 
 static int listener;
 static uint16_t port;
-
-static int
-open_files(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int count = 0;
-
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
-}
 
 static int
 listen_on(const char *address, uint16_t *port_out, int backlog)

@@ -4,7 +4,6 @@
  */
 #include "base/tempfile.h"
 
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "unit.h"
+#include "files.h"
 
 /* ---- a file system that has no O_TMPFILE */
 
@@ -70,31 +69,6 @@ teardown(void)
     ck_assert_int_eq(system(line), 0);
 }
 
-static size_t
-names_count(void)
-{
-    DIR *dir = opendir(folder);
-    size_t count = 0;
-
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count - 2; /* without "." and ".." */
-}
-
-static const char *
-content(const char *path)
-{
-    static char text[64];
-    const int fd = open(path, O_RDONLY);
-    const ssize_t n = read(fd, text, sizeof(text) - 1);
-
-    close(fd);
-    ck_assert_int_ge(n, 0);
-    text[n] = '\0';
-    return text;
-}
-
 /* 0 or what failed. */
 static int
 replace(const char *path, const char *text, bool commits)
@@ -120,7 +94,7 @@ START_TEST(a_temporary_file_has_no_name)
     tmpfile_error = errors[_i];
     fd = td_tempfile_open(folder);
     ck_assert_int_ge(fd, 0);
-    ck_assert_uint_eq(names_count(), 0);
+    ck_assert_uint_eq(names_count(folder), 0);
     ck_assert_int_eq(write(fd, "abc", 3), 3);
     ck_assert_int_eq(pread(fd, back, 3, 0), 3);
     ck_assert_str_eq(back, "abc");
@@ -138,12 +112,12 @@ START_TEST(a_new_file_is_there_when_it_is_committed)
 
     tmpfile_error = errors[_i];
     ck_assert_int_eq(replace("a", "lost", false), 0);
-    ck_assert_uint_eq(names_count(), 0);
+    ck_assert_uint_eq(names_count(folder), 0);
     ck_assert_int_eq(replace("a", "first", true), 0);
     ck_assert_str_eq(content("a"), "first");
     ck_assert_int_eq(stat("a", &st), 0);
     ck_assert_uint_eq(st.st_mode & 0777, 0644);
-    ck_assert_uint_eq(names_count(), 1);
+    ck_assert_uint_eq(names_count(folder), 1);
 }
 END_TEST
 
@@ -161,7 +135,7 @@ START_TEST(a_file_that_was_there_is_replaced_as_a_whole)
     ck_assert_int_eq(symlink("a", "link"), 0);
     ck_assert_int_eq(replace("link", "third", true), 0);
     ck_assert_str_eq(content("a"), "second"); /* links are not followed */
-    ck_assert_uint_eq(names_count(), 2);
+    ck_assert_uint_eq(names_count(folder), 2);
 }
 END_TEST
 
@@ -172,7 +146,7 @@ START_TEST(what_cannot_be_replaced_leaves_nothing_behind)
     ck_assert_int_eq(replace("dir", "x", true), -EISDIR);
     ck_assert_int_lt(replace("a/", "x", true), 0);
     ck_assert_int_eq(replace("nowhere/a", "x", true), -ENOENT);
-    ck_assert_uint_eq(names_count(), 1);
+    ck_assert_uint_eq(names_count(folder), 1);
 }
 END_TEST
 

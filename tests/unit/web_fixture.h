@@ -19,6 +19,7 @@
 #include "io/ioloop.h"
 #include "unit.h"
 #include "web/application.h"
+#include "web/handler.h"
 
 /* One request and what was answered to it. */
 typedef struct web_exchange {
@@ -284,6 +285,19 @@ web_get(const char *target)
     return web_request("GET", target, "");
 }
 
+/* A whole body; lines: of the head, besides Content-Length. */
+static inline web_exchange *
+web_post(const char *target, const char *lines, td_str body)
+{
+    char more[512];
+
+    snprintf(more, sizeof(more), "%sContent-Length: %zu\r\n", lines, body.len);
+    web_exchange *x = web_route_to("POST", target, more);
+    x->request->body = body;
+    web_execute(x);
+    return x;
+}
+
 static inline void
 web_client_leaves(web_exchange *x)
 {
@@ -327,6 +341,42 @@ web_turn(void)
 
     td_ioloop_post(web_loop, &rounds.callback);
     td_ioloop_start(web_loop);
+}
+
+/* ---- what has happened, and who waits */
+
+static char trace[512]; /* in words; each test function has a process of its own */
+static td_future *gate; /* what waiting handlers wait for, made by the test */
+
+static inline void
+note(const char *word)
+{
+    if (trace[0] != '\0')
+        strcat(trace, " ");
+    strcat(trace, word);
+}
+
+static inline void
+wait_at_gate(void)
+{
+    td_await(td_future_ref(gate), NULL);
+}
+
+static inline void
+open_gate(void)
+{
+    td_future_set_result(gate, NULL);
+    web_turn();
+}
+
+/* Nothing may be left: no handler, no coroutine. */
+static inline void
+web_teardown_gate(void)
+{
+    ck_assert_uint_eq(td_handlers_running(), 0);
+    ck_assert_uint_eq(td_coroutines_count(), 0);
+    td_future_unref(gate);
+    web_teardown();
 }
 
 /* Let it go round until the condition holds. */
