@@ -325,7 +325,8 @@ take_head(td_test_exchange *x)
 static void
 take_chunks(td_test_exchange *x)
 {
-    const td_chunked_limits none = {UINT64_MAX, UINT32_MAX, UINT32_MAX};
+    const td_chunked_limits none = {
+        .body_max = UINT64_MAX, .trailer_size_max = UINT32_MAX, .trailers_max = UINT32_MAX};
     bool end = false;
     td_str data;
 

@@ -41,6 +41,13 @@ refuse(td_chunked *decoder, int rc, int status, const char *what)
 }
 
 static int
+exceeded(td_chunked *decoder, const td_chunked_limits *limits, int status, const char *setting,
+         const char *what)
+{
+    return refuse(decoder, TD_ETOOBIG, status, limits->are_settings ? setting : what);
+}
+
+static int
 malformed(td_chunked *decoder, const char *what)
 {
     return refuse(decoder, TD_EBADMSG, 400, what);
@@ -90,7 +97,8 @@ end_size(td_chunked *decoder, const td_chunked_limits *limits, char byte)
     if (decoder->state == BLANKS && take_blank(decoder, byte) < 0)
         return TD_EBADMSG;
     if (decoder->chunk_left > limits->body_max - decoder->body)
-        return refuse(decoder, TD_ETOOBIG, 413, "chunk size: the body is too large");
+        return exceeded(decoder, limits, 413, "chunk size: the body is above max_body_size",
+                        "chunk size: the body is too large");
     decoder->body += decoder->chunk_left;
     return 0;
 }
@@ -112,7 +120,8 @@ static int
 take_trailer(td_chunked *decoder, const td_chunked_limits *limits, char byte)
 {
     if (++decoder->trailer_size > limits->trailer_size_max)
-        return refuse(decoder, TD_ETOOBIG, 431, "trailer: too long");
+        return exceeded(decoder, limits, 431, "trailer: above max_trailer_size",
+                        "trailer: too long");
     if (decoder->state == TRAILER_NAME) {
         if (byte == ':')
             decoder->state = TRAILER_VALUE;
@@ -137,7 +146,8 @@ begin_trailer(td_chunked *decoder, const td_chunked_limits *limits, char byte)
     if (!td_byte_is(byte, TD_BYTE_TOKEN))
         return malformed(decoder, "trailer: the name is not a token and a colon");
     if (decoder->trailers == limits->trailers_max)
-        return refuse(decoder, TD_ETOOBIG, 431, "trailer: too many lines");
+        return exceeded(decoder, limits, 431, "trailer: more lines than max_headers",
+                        "trailer: too many lines");
     decoder->trailers++;
     decoder->state = TRAILER_NAME;
     return take_trailer(decoder, limits, byte);

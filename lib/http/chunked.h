@@ -12,6 +12,7 @@
 #define TORNADO_HTTP_CHUNKED_H
 
 #include <stdbool.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <tornado/abi.h>
@@ -21,6 +22,7 @@ typedef struct td_chunked_limits {
     uint64_t body_max;         /* bytes of all chunks; past it TD_ETOOBIG and status 413 */
     uint32_t trailer_size_max; /* bytes of all lines; past it TD_ETOOBIG and status 431 */
     uint32_t trailers_max;     /* lines; past it TD_ETOOBIG and status 431 */
+    bool are_settings;         /* of the same name (max_body_size): errors tell it */
 } td_chunked_limits;
 
 #define TD_CHUNK_EXTENSION_MAX 256          /* bytes a line; past it TD_EBADMSG and status 400 */

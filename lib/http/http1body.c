@@ -432,6 +432,7 @@ take_chunked_body(td_http1connection *conn, const char *bytes, size_t len)
         .body_max = (uint64_t)limits->max_body_size,
         .trailer_size_max = (uint32_t)limits->max_trailer_size,
         .trailers_max = (uint32_t)conn->context->head_limits.headers_max,
+        .are_settings = true,
     };
     td_str data;
     size_t untaken;
