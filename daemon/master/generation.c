@@ -172,11 +172,11 @@ obtain(const td_listener_settings *settings, size_t workers_count, struct listen
 
 int
 generation_adopt_listener(const td_listener_settings *settings, const int *fds, size_t fds_count,
-                          struct listener **out, td_err *err)
+                          bool is_units, struct listener **out, td_err *err)
 {
     if (open_listeners_count == LISTENERS_MAX)
         return td_err_set(err, TD_ECONFIG, "more than %d listeners", LISTENERS_MAX);
-    *out = listener_adopt(settings, fds, fds_count);
+    *out = listener_adopt(settings, fds, fds_count, is_units);
     (*out)->users = 1;
     open_listeners[open_listeners_count++] = *out;
     return 0;
@@ -281,6 +281,13 @@ generation_grow_listeners(struct generation *generation, size_t workers, td_err 
             return rc;
     }
     return 0;
+}
+
+void
+generation_store_listeners(const struct generation *generation)
+{
+    for (size_t i = 0; i < generation->configuration->listeners_count; i++)
+        listener_store(generation->listeners[i]);
 }
 
 struct seat *

@@ -59,6 +59,9 @@ size_t generation_owner(const struct generation *generation, size_t socket);
 /* The listeners have sockets for that many workers. */
 int generation_grow_listeners(struct generation *generation, size_t workers, td_err *err);
 
+/* Those that the service manager does not have yet go into its store. */
+void generation_store_listeners(const struct generation *generation);
+
 struct seat *generation_add_seat(struct generation *generation);
 struct seat *generation_add_successor(struct seat *seat); /* for the same number of workers */
 void generation_remove_seat(struct seat *seat); /* nobody sits there, nor will */
@@ -70,9 +73,9 @@ int generation_load(const struct options *options, uint32_t number, struct gener
 /* One that runs already, of which there is not more to know. */
 struct generation *generation_adopt(uint32_t number, const td_configuration *configuration);
 
-/* A listener that is open already: fds are taken over, and it has one user. */
+/* A listener that is open already: fds are taken over, and it has one user; is_units as it says. */
 int generation_adopt_listener(const td_listener_settings *settings, const int *fds, size_t fds_count,
-                              struct listener **out, td_err *err);
+                              bool is_units, struct listener **out, td_err *err);
 
 /* Copy the handlers' files; the manifest is for a checker to find. */
 int generation_plan(struct generation *generation, td_err *err);

@@ -147,6 +147,18 @@ find_free_address(struct listener *listener, const td_listener_settings *setting
     return 0;
 }
 
+/* stored: taken over; NULL: the manager does not have it. */
+static void
+keep_socket(struct listener *listener, int fd, char *stored)
+{
+    const size_t count = listener->fds_count + 1;
+
+    listener->fds = td_xrealloc(listener->fds, count * sizeof(*listener->fds));
+    listener->stored = td_xrealloc(listener->stored, count * sizeof(*listener->stored));
+    listener->fds[listener->fds_count] = fd;
+    listener->stored[listener->fds_count++] = stored;
+}
+
 static int
 add_socket(struct listener *listener, const td_listener_settings *settings, td_err *err)
 {
@@ -166,8 +178,7 @@ add_socket(struct listener *listener, const td_listener_settings *settings, td_e
         close(fd);
         return rc;
     }
-    listener->fds = td_xrealloc(listener->fds, (listener->fds_count + 1) * sizeof(int));
-    listener->fds[listener->fds_count++] = fd;
+    keep_socket(listener, fd, NULL);
     return 0;
 }
 
@@ -218,22 +229,53 @@ find_bound(struct listener *listener, const td_listener_settings *settings)
     set_url(listener, settings);
 }
 
+/*
+ * By its address, which no two listeners share; the name of its section may be another one's after
+ * a reload, and to forget a name is to forget all that have it.
+ */
+static char *
+make_stored_name(const struct listener *listener, size_t slot)
+{
+    const char *scheme_end = strstr(listener->url, "://");
+    char *name;
+
+    if (asprintf(&name, NOTIFY_STORED "%s-%zu",
+                 scheme_end != NULL ? scheme_end + 3 : listener->url, slot) < 0)
+        abort();
+    for (char *c = name; *c != '\0'; c++) {
+        if (*c == ':') /* it separates the names in LISTEN_FDNAMES */
+            *c = '_';
+    }
+    return name;
+}
+
+/* It was opened by somebody who did not know what the settings say now. */
+static int
+set_passed_options(int fd, const struct listener *listener, const td_listener_settings *settings,
+                   td_err *err)
+{
+    if (listener->bound.ss_family != AF_UNIX &&
+        set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY", settings->address, err) < 0)
+        return err->code;
+    if (listener->reuseport && /* others are to join it */
+        set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT", settings->address, err) < 0)
+        return err->code;
+    return set_queue(fd, settings, listener->bound.ss_family, err);
+}
+
 /* Those of a unit or of the store; with reuseport all of them, since connections wait in each. */
 static int
 take_passed(struct listener *listener, const td_listener_settings *settings, td_err *err)
 {
-    bool is_stored;
+    char *stored;
     int fd;
 
     while ((listener->fds_count == 0 || listener->reuseport) &&
-           (fd = passed_take(settings->name, &listener->bound, listener->bound_len, &is_stored)) >= 0) {
-        listener->fds = td_xrealloc(listener->fds, (listener->fds_count + 1) * sizeof(int));
-        listener->fds[listener->fds_count++] = fd;
-        listener->keeps_name |= !is_stored;
-        if (listener->bound.ss_family != AF_UNIX &&
-            set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY", settings->address, err) < 0)
-            return err->code;
-        if (set_queue(fd, settings, listener->bound.ss_family, err) < 0)
+           (fd = passed_take(settings->name, &listener->bound, listener->bound_len, &stored)) >=
+               0) {
+        keep_socket(listener, fd, stored);
+        listener->is_units |= stored == NULL;
+        if (set_passed_options(fd, listener, settings, err) < 0)
             return err->code;
     }
     return 0;
@@ -270,17 +312,20 @@ fail:
 }
 
 struct listener *
-listener_adopt(const td_listener_settings *settings, const int *fds, size_t fds_count)
+listener_adopt(const td_listener_settings *settings, const int *fds, size_t fds_count,
+               bool is_units)
 {
     struct listener *listener = td_xcalloc(1, sizeof(*listener));
 
     listener->name = td_xstrdup(settings->name);
     listener->address = td_xstrdup(settings->address);
     listener->reuseport = settings->reuseport;
-    listener->fds = td_xcalloc(fds_count, sizeof(*fds));
-    memcpy(listener->fds, fds, fds_count * sizeof(*fds));
-    listener->fds_count = fds_count;
+    listener->is_units = is_units;
+    for (size_t i = 0; i < fds_count; i++)
+        keep_socket(listener, fds[i], NULL);
     find_bound(listener, settings);
+    for (size_t i = 0; i < fds_count && notify_has_store() && !is_units; i++)
+        listener->stored[i] = make_stored_name(listener, i);
     return listener;
 }
 
@@ -330,8 +375,12 @@ listener_is_local(const struct listener *listener)
 void
 listener_store(struct listener *listener)
 {
-    for (; listener->stored_count < listener->fds_count; listener->stored_count++)
-        notify_store(listener->name, listener->stored_count, listener->fds[listener->stored_count]);
+    for (size_t i = 0; i < listener->fds_count && !listener->is_units; i++) {
+        if (listener->stored[i] != NULL)
+            continue;
+        listener->stored[i] = make_stored_name(listener, i);
+        notify_store(listener->stored[i], listener->fds[i]);
+    }
 }
 
 static bool leaves_stored;
@@ -350,12 +399,15 @@ listener_close(struct listener **listener)
     if (l == NULL)
         return;
     const char *path = socket_path(&l->bound);
-    if (path != NULL && l->fds_count > 0 && !l->keeps_name && !leaves_stored)
+    if (path != NULL && l->fds_count > 0 && !l->is_units && !leaves_stored)
         unlink(path); /* else the name is somebody else's */
-    for (size_t i = 0; i < l->stored_count && !leaves_stored; i++)
-        notify_forget(l->name, i);
-    for (size_t i = 0; i < l->fds_count; i++)
+    for (size_t i = 0; i < l->fds_count; i++) {
+        if (l->stored[i] != NULL && !leaves_stored)
+            notify_forget(l->stored[i]);
+        free(l->stored[i]);
         close(l->fds[i]);
+    }
+    free(l->stored);
     free(l->fds);
     free(l->name);
     free(l->address);

@@ -19,11 +19,11 @@ struct listener {
     struct sockaddr_storage bound; /* the address that the first socket really got */
     socklen_t bound_len;
     int *fds;
+    char **stored; /* by what name the service manager has each of them as well; NULL: it has not */
     size_t fds_count;
     bool reuseport;
-    unsigned users;      /* generations that serve it */
-    size_t stored_count; /* of its sockets that the service manager has as well */
-    bool keeps_name;     /* of a unix socket: it is a socket unit's */
+    bool is_units;  /* a socket unit has opened it, and keeps it and its name in the file system */
+    unsigned users; /* generations that serve it */
 };
 
 /* Bind and listen; workers_count sockets with reuseport.  -errno with "listen ADDRESS: reason". */
@@ -32,7 +32,7 @@ int listener_open(const td_listener_settings *settings, size_t workers_count, st
 
 /* One whose sockets are open and listen already; they are its own from now on. */
 struct listener *listener_adopt(const td_listener_settings *settings, const int *fds,
-                                size_t fds_count);
+                                size_t fds_count, bool is_units);
 
 /*
  * Another generation with these settings takes the open listener over: more sockets where it wants

@@ -179,6 +179,10 @@ master_stop(void)
     if (master.checker.pid != 0)
         kill(master.checker.pid, SIGKILL);
     struct generation *leaving[] = {master.next, master.current};
+    for (size_t i = 0; i < 2; i++) {
+        if (leaving[i] != NULL)
+            notify_takes(leaving[i]->configuration->tornadod.drain_timeout_ms + SEAT_KILL_AFTER_MS);
+    }
     master.next = master.current = NULL;
     master.phase = PHASE_NONE;
     control_settle(CONTROL_EVENT_RELOAD, UINT32_MAX, "the daemon is stopping", "");

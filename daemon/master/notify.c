@@ -11,15 +11,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
 
-#define TRIES_MAX 3
+#define PATIENCE_MS 500
+#define SPARE_MS 5000 /* for what is done around it */
 
 static struct sockaddr_un target;
 static socklen_t target_len; /* 0: nobody listens */
+static bool is_stuck; /* it had no room for the last message */
 static int64_t watchdog_us;
 static bool has_store; /* systemd from 254 on says so itself, the unit does for those before */
 
@@ -45,10 +48,58 @@ notify_init(void)
         watchdog_us = strtoll(usec, NULL, 10);
 }
 
+/*
+ * The queue of the manager may be short (net.unix.max_dgram_qlen), and what is not told has
+ * consequences: a start that it does not hear of it gives up, a socket that it does not have is
+ * lost with the next restart.  So there is some waiting; one that hangs is not waited for twice.
+ */
+static bool
+deliver(const struct msghdr *message)
+{
+    const struct timeval patience = {.tv_usec = PATIENCE_MS * 1000};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return false;
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    const bool is_told = sendmsg(fd, message, MSG_NOSIGNAL | (is_stuck ? MSG_DONTWAIT : 0)) >= 0;
+    const int error = errno;
+    close(fd);
+    is_stuck = !is_told;
+    errno = error;
+    return is_told;
+}
+
+/* passed: a descriptor that goes along, or -1. */
+static void
+tell(const char *text, size_t len, int passed)
+{
+    static td_log_gate gate;
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } ancillary = {.bytes = {0}};
+    struct iovec part = {(char *)text, len};
+    struct msghdr message = {
+        .msg_name = &target, .msg_namelen = target_len, .msg_iov = &part, .msg_iovlen = 1};
+
+    if (passed >= 0) {
+        message.msg_control = ancillary.bytes;
+        message.msg_controllen = sizeof(ancillary.bytes);
+        struct cmsghdr *item = CMSG_FIRSTHDR(&message);
+        item->cmsg_level = SOL_SOCKET;
+        item->cmsg_type = SCM_RIGHTS;
+        item->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(item), &passed, sizeof(int));
+    }
+    if (!deliver(&message))
+        td_log_gated(&gate, TD_LOG_WARNING, "master", "%.*s could not be told: %s",
+                     (int)strcspn(text, "\n"), text, strerror(errno));
+}
+
 void
 notify_send(const char *format, ...)
 {
-    static td_log_gate gate;
     char text[1024];
     va_list args;
 
@@ -57,18 +108,7 @@ notify_send(const char *format, ...)
     va_start(args, format);
     int n = vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return;
-    size_t len = n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1;
-    int tries = 0;
-    while (sendto(fd, text, len, MSG_NOSIGNAL, (struct sockaddr *)&target, target_len) < 0 &&
-           ++tries < TRIES_MAX)
-        continue; /* systemd gives up a start that it does not hear of */
-    if (tries == TRIES_MAX)
-        td_log_gated(&gate, TD_LOG_WARNING, "master", "%.*s could not be told: %s",
-                     (int)strcspn(text, "\n"), text, strerror(errno));
-    close(fd);
+    tell(text, n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1, -1);
 }
 
 bool
@@ -78,41 +118,29 @@ notify_has_store(void)
 }
 
 void
-notify_store(const char *name, size_t slot, int sent)
+notify_store(const char *name, int fd)
 {
-    char text[256];
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } ancillary = {.bytes = {0}};
+    char text[512];
 
-    if (!has_store || strchr(name, ':') != NULL)
+    if (!has_store)
         return;
-    int n = snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=" NOTIFY_STORED "%s-%zu", name, slot);
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return;
-    struct iovec part = {text, n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1};
-    struct msghdr header = {.msg_name = &target,
-                            .msg_namelen = target_len,
-                            .msg_iov = &part,
-                            .msg_iovlen = 1,
-                            .msg_control = ancillary.bytes,
-                            .msg_controllen = sizeof(ancillary.bytes)};
-    struct cmsghdr *item = CMSG_FIRSTHDR(&header);
-    item->cmsg_level = SOL_SOCKET;
-    item->cmsg_type = SCM_RIGHTS;
-    item->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(item), &sent, sizeof(int));
-    sendmsg(fd, &header, MSG_NOSIGNAL);
-    close(fd);
+    int n = snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s", name);
+    tell(text, (size_t)n, fd);
 }
 
 void
-notify_forget(const char *name, size_t slot)
+notify_forget(const char *name)
 {
-    if (has_store && strchr(name, ':') == NULL)
-        notify_send("FDSTOREREMOVE=1\nFDNAME=" NOTIFY_STORED "%s-%zu", name, slot);
+    if (has_store)
+        notify_send("FDSTOREREMOVE=1\nFDNAME=%s", name);
+}
+
+void
+notify_takes(int64_t ms)
+{
+    notify_send("EXTEND_TIMEOUT_USEC=%lld", (long long)(ms + SPARE_MS) * 1000);
+    if (watchdog_us > 0)
+        notify_send("WATCHDOG=1"); /* which was extended, too */
 }
 
 void

@@ -10,18 +10,24 @@
 /* Read NOTIFY_SOCKET and WATCHDOG_USEC; without them the calls below do nothing. */
 void notify_init(void);
 
-/* Lines of "KEY=value" separated by newlines.  Never blocks; a failure is nobody's business. */
+/*
+ * Lines of "KEY=value" separated by newlines.  Waits half a second at most for a manager whose
+ * queue is full, and after one that had no room by then not at all; what is not told is logged.
+ */
 void notify_send(const char *format, ...) TD_PRINTF(1, 2);
 
 #define NOTIFY_STORED "listen-" /* what the names of stored sockets begin with */
 
 /*
- * Put a listening socket into the manager's store under listen-NAME-SLOT, or have it forgotten; does
- * nothing unless FDSTORE says that there is a store.
+ * Put a socket into the manager's store under that name, or have those of that name forgotten; does
+ * nothing unless FDSTORE says that there is a store.  What is there already keeps its name.
  */
-void notify_store(const char *name, size_t slot, int fd);
-void notify_forget(const char *name, size_t slot);
+void notify_store(const char *name, int fd);
+void notify_forget(const char *name);
 bool notify_has_store(void);
+
+/* What comes may take so long, whatever the unit says; beyond it the manager gives up. */
+void notify_takes(int64_t ms);
 
 void notify_reloading(void); /* RELOADING=1 with its time, as systemd 253 and later want it */
 

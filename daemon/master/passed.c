@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include "base/arena.h"
 #include "base/log.h"
@@ -66,37 +68,90 @@ has_address(int fd, const struct sockaddr_storage *address, socklen_t len)
     return bound_len == len && memcmp(&bound, address, len) == 0;
 }
 
-int
-passed_take(const char *listener, const struct sockaddr_storage *address, socklen_t len,
-            bool *is_stored_out)
+static bool
+is_stored(const struct passed *one)
 {
+    return strncmp(one->name, NOTIFY_STORED, strlen(NOTIFY_STORED)) == 0;
+}
+
+/* A unix socket whose name was removed: nobody can connect to it any more. */
+static bool
+has_lost_its_name(const struct sockaddr_storage *address)
+{
+    const struct sockaddr_un *path = (const struct sockaddr_un *)address;
+    struct stat st;
+
+    return address->ss_family == AF_UNIX && path->sun_path[0] != '\0' &&
+           (lstat(path->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode));
+}
+
+static struct passed *
+find(const char *listener, const struct sockaddr_storage *address, socklen_t len)
+{
+    struct passed *same_name = NULL;
+
     for (size_t i = 0; i < passed_count; i++) {
         struct passed *one = &passed[i];
         if (one->fd < 0 || !is_listening_stream(one->fd))
             continue;
-        const bool is_stored = strncmp(one->name, NOTIFY_STORED, strlen(NOTIFY_STORED)) == 0;
-        if (!has_address(one->fd, address, len) && (is_stored || strcmp(one->name, listener) != 0))
-            continue;
-        const int fd = one->fd;
-        one->fd = -1;
-        *is_stored_out = is_stored;
-        return fd;
+        if (has_address(one->fd, address, len))
+            return one;
+        if (same_name == NULL && !is_stored(one) && strcmp(one->name, listener) == 0)
+            same_name = one;
     }
-    return -1;
+    return same_name;
+}
+
+int
+passed_take(const char *listener, const struct sockaddr_storage *address, socklen_t len,
+            char **stored_out)
+{
+    struct passed *one = find(listener, address, len);
+
+    if (one == NULL)
+        return -1;
+    const int fd = one->fd;
+    one->fd = -1;
+    if (is_stored(one) && has_lost_its_name(address)) {
+        notify_forget(one->name);
+        close(fd);
+        return -1;
+    }
+    *stored_out = is_stored(one) ? td_xstrdup(one->name) : NULL;
+    return fd;
+}
+
+/* Its name in the file system was ours. */
+static void
+remove_name(int fd)
+{
+    struct sockaddr_un path = {.sun_family = AF_UNSPEC};
+    socklen_t len = sizeof(path) - 1; /* there is always a NUL */
+
+    if (getsockname(fd, (struct sockaddr *)&path, &len) == 0 && path.sun_family == AF_UNIX &&
+        path.sun_path[0] == '/')
+        unlink(path.sun_path);
+}
+
+static void
+drop(const struct passed *one)
+{
+    td_log_at(TD_LOG_WARNING, "master", "the socket %s that was passed is no listener's",
+              one->name);
+    if (is_stored(one)) {
+        remove_name(one->fd);
+        notify_forget(one->name);
+    }
+    close(one->fd);
 }
 
 void
 passed_drop(void)
 {
     for (size_t i = 0; i < passed_count; i++) {
-        struct passed *one = &passed[i];
-        if (one->fd >= 0) {
-            td_log_at(TD_LOG_WARNING, "master", "the socket %s that was passed is no listener's",
-                      one->name);
-            notify_send("FDSTOREREMOVE=1\nFDNAME=%s", one->name);
-            close(one->fd);
-        }
-        free(one->name);
+        if (passed[i].fd >= 0)
+            drop(&passed[i]);
+        free(passed[i].name);
     }
     passed_count = 0;
 }

@@ -14,15 +14,16 @@
 void passed_init(void); /* reads LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES, once */
 
 /*
- * The next one for a listener: a socket unit's of the name that its section has (FileDescriptorName=),
- * whatever its address is, or one of the same address.  -1: there is none.
+ * The next one for a listener: one of the same address, else a socket unit's of the name that its
+ * section has (FileDescriptorName=), whatever its address is.  -1: there is none.
  *
- * is_stored_out  it comes from the store, and so its name in the file system is ours
+ * stored_out  its name in the store, the caller's to free; NULL: a socket unit has it, and with it
+ *             its name in the file system
  */
 int passed_take(const char *listener, const struct sockaddr_storage *address, socklen_t len,
-                bool *is_stored_out);
+                char **stored_out);
 
-/* Close those that no listener wants, and have the manager forget them. */
+/* Close those that no listener wants, and have the manager forget those that were stored. */
 void passed_drop(void);
 
 #endif

@@ -22,6 +22,8 @@
 #include "daemon/site/shared.h"
 #include "daemon/source.h"
 
+#define STEPS 3 /* each has start_timeout: the check, the first worker, the others */
+
 static void begin_reload(void);
 
 /* ---- telling */
@@ -124,10 +126,12 @@ rollout_exit_status(int rc)
 static void
 start_limit(struct generation *generation, void (*expired)(struct ev_loop *, ev_timer *, int))
 {
+    const int64_t limit_ms = generation->configuration->tornadod.start_timeout_ms;
+
+    notify_takes(STEPS * limit_ms);
     ev_timer_stop(master.loop, &generation->limit);
     ev_now_update(master.loop);
-    ev_timer_init(&generation->limit, expired,
-                  (double)generation->configuration->tornadod.start_timeout_ms / 1000., 0.);
+    ev_timer_init(&generation->limit, expired, (double)limit_ms / 1000., 0.);
     generation->limit.data = generation;
     ev_timer_start(master.loop, &generation->limit);
 }
@@ -343,9 +347,8 @@ complete_next(void)
     tell_who_serves(master.current, old != NULL);
     warn_of_debug(master.current);
     watch_handlers(master.current);
-    for (size_t i = 0; i < master.current->configuration->listeners_count; i++)
-        listener_store(master.current->listeners[i]);
     passed_drop();
+    generation_store_listeners(master.current);
     scale_took_over(old);
     recycle_begin(&master.current->configuration->tornadod);
     if (old != NULL)

@@ -46,6 +46,7 @@ add_worker(struct generation *generation)
         generation->seats_count--;
         generation_remove_seat(seat);
     }
+    generation_store_listeners(generation);
 }
 
 /* ---- one less */

@@ -6,7 +6,7 @@
  *     log         TARGET  LEVEL  PATH                       as [log] has them
  *     pid_file    FD  PATH
  *     control     FD  LOCK_FD  PATH
- *     listener    REUSEPORT  NAME  ADDRESS  FD...
+ *     listener    REUSEPORT  IS_UNITS  NAME  ADDRESS  FD...
  *     generation  NUMBER  DRAINS  WORKERS_SET  DRAIN_TIMEOUT_MS  START_TIMEOUT_MS
  *     worker      NUMBER  PID  FD  READY                    of the generation before it
  *     client      FD                                        who waits for the outcome
@@ -90,8 +90,8 @@ put_listeners(td_buf *to, const struct generation *generation)
 {
     for (size_t i = 0; i < generation->configuration->listeners_count; i++) {
         const struct listener *listener = generation->listeners[i];
-        td_buf_printf(to, "listener\t%d\t%s\t%s", listener->reuseport, listener->name,
-                      listener->address);
+        td_buf_printf(to, "listener\t%d\t%d\t%s\t%s", listener->reuseport, listener->is_units,
+                      listener->name, listener->address);
         for (size_t j = 0; j < listener->fds_count; j++)
             td_buf_printf(to, "\t%d", listener->fds[j]);
         td_buf_append(to, TD_STR("\n"));
@@ -470,7 +470,7 @@ take_control(struct taking *t, td_err *err)
 static int
 take_listener(struct taking *t, td_err *err)
 {
-    const size_t first = 4, count = t->fields_count - first;
+    const size_t first = 5, count = t->fields_count - first;
     int *fds = td_xcalloc(count, sizeof(*fds));
 
     for (size_t i = 0; i < count; i++)
@@ -478,11 +478,11 @@ take_listener(struct taking *t, td_err *err)
     t->listeners = td_xrealloc(t->listeners, (t->listeners_count + 1) * sizeof(*t->listeners));
     t->open = td_xrealloc(t->open, (t->listeners_count + 1) * sizeof(struct listener *));
     t->listeners[t->listeners_count] =
-        (td_listener_settings){.name = td_arena_strdup(&t->arena, t->fields[2]),
-                               .address = td_arena_strdup(&t->arena, t->fields[3]),
+        (td_listener_settings){.name = td_arena_strdup(&t->arena, t->fields[3]),
+                               .address = td_arena_strdup(&t->arena, t->fields[4]),
                                .reuseport = number_of(t, 1) != 0};
     int rc = generation_adopt_listener(&t->listeners[t->listeners_count], fds, count,
-                                       &t->open[t->listeners_count], err);
+                                       number_of(t, 2) != 0, &t->open[t->listeners_count], err);
     free(fds);
     if (rc == 0)
         t->listeners_count++;
@@ -536,7 +536,7 @@ static const struct {
 } records[] = {
     {"master", 4, take_master},     {"log", 4, take_log},
     {"pid_file", 3, take_pid_file}, {"control", 4, take_control},
-    {"listener", 5, take_listener}, {"generation", 6, take_generation},
+    {"listener", 6, take_listener}, {"generation", 6, take_generation},
     {"worker", 5, take_worker},     {"client", 2, take_client},
     {"metrics", 2, take_metrics},
 };

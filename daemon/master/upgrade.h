@@ -16,7 +16,7 @@
 
 #define UPGRADE_STATE "TORNADOD_UPGRADE_STATE" /* number of the descriptor */
 #define UPGRADE_TEST "TORNADOD_UPGRADE_TEST"   /* set while a binary tests itself for an upgrade */
-#define UPGRADE_ACKNOWLEDGED "tornadod understands upgrade 2" /* the version of what is handed over */
+#define UPGRADE_ACKNOWLEDGED "tornadod understands upgrade 3" /* the version of what is handed over */
 
 /* Of this program: where it was started from, so that another file of that name is found. */
 void upgrade_init(const char *argv0);

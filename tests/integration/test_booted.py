@@ -3,9 +3,11 @@ activation and rotation lose nothing, each instance is on its own, and all of it
 """
 
 import contextlib
+import errno
 import os
 import re
 import shutil
+import socket
 import subprocess
 import unittest
 
@@ -48,7 +50,7 @@ def get(target="/pid", address=PUBLIC):
         return conn.request("GET", target)
 
 
-class Service(unittest.TestCase):
+class Base(unittest.TestCase):
     """tornadod.service, started anew for each test."""
 
     def setUp(self):
@@ -79,6 +81,8 @@ class Service(unittest.TestCase):
         with Load(PUBLIC, "/pid", keep=4, fresh=4) as tcp, Load(local(), "/pid", keep=4, fresh=4) as unix:
             yield tcp, unix
 
+
+class Service(Base):
     def test_it_serves_under_the_hardening(self):
         self.assertEqual(machine.show("tornadod", "ActiveState"), "active")
         self.assertEqual(self.status(), "2 workers serve, generation 1")
@@ -171,6 +175,92 @@ class Service(unittest.TestCase):
                 load.wait_for(100)
         for load in loads:
             self.assertEqual((load.lost, load.reused), ([], 0))
+
+
+class Stored(Base):
+    """Listeners that the manager keeps over a restart."""
+
+    def restart(self, ini):
+        machine.write("/etc/tornadod/tornadod.ini", ini)
+        machine.systemctl("restart", "tornadod")
+
+    def stored(self):
+        return int(machine.show("tornadod", "NFileDescriptorStore"))
+
+    def test_many_at_once(self):
+        """More than a queue of datagrams holds."""
+        self.restart(INI + "".join(f"[listen:n{n}]\naddress = 127.0.0.1:{9000 + n}\n" for n in range(50)))
+        self.assertEqual(self.stored(), 52)
+
+    def test_one_that_has_another_name_now(self):
+        self.restart(INI.replace("[listen:public]", "[listen:web]"))
+        self.assertEqual((get().status, self.stored()), (200, 2))
+        self.restart(INI.replace("[listen:public]", "[listen:web]").replace("8080", "8081")
+                     + "[listen:public]\naddress = 127.0.0.1:8080\n")
+        self.assertEqual((get().status, get(address=("127.0.0.1", 8081)).status, self.stored()), (200, 200, 3))
+        machine.write("/etc/tornadod/tornadod.ini", INI.replace("8080", "8081"))
+        machine.systemctl("reload", "tornadod")
+        machine.wait(lambda: self.stored() == 2, "it is stored for nobody")
+        with socket.socket() as client:
+            self.assertEqual(client.connect_ex(PUBLIC), errno.ECONNREFUSED)
+
+    def test_one_that_nobody_wants_any_more(self):
+        self.restart(INI.replace("/run/tornadod/http.sock", "/run/tornadod/other.sock"))
+        self.assertEqual(self.stored(), 2)
+        self.assertFalse(os.path.exists(local()))
+        self.assertEqual(get(address=machine.path("/run/tornadod/other.sock")).status, 200)
+
+    def test_a_name_in_the_file_system_that_is_gone(self):
+        os.unlink(local())
+        machine.systemctl("restart", "tornadod")
+        self.assertEqual(get(address=local()).status, 200)
+
+    def test_a_socket_for_each_worker(self):
+        self.restart(INI.replace("8080", "8080\nreuseport = on").replace("workers = 2", "workers = 4"))
+        self.assertEqual(self.stored(), 5)
+        with self.load() as loads:
+            for _ in range(2):
+                machine.systemctl("restart", "tornadod")
+                for load in loads:
+                    load.wait_for(100)
+        for load in loads:
+            self.assertEqual((load.lost, load.reused), ([], 0))
+        self.assertEqual(self.stored(), 5)
+
+
+class Stops(Base):
+    def start(self, settings):
+        machine.write("/etc/tornadod/tornadod.ini", INI.replace("[tornadod]\n", f"[tornadod]\n{settings}\n"))
+        machine.systemctl("restart", "tornadod")
+
+    def test_work_in_flight_has_drain_timeout_whatever_the_unit_says(self):
+        self.drop_in("[Service]\nTimeoutStopSec=500ms\n")
+        self.start("drain_timeout = 20s")
+        with harness.Connection(PUBLIC) as conn:
+            conn.send(b"GET /slow?ms=2000 HTTP/1.1\r\nHost: x\r\n\r\n")
+            get()
+            machine.systemctl("stop", "tornadod")
+            self.assertEqual(conn.response().body, b"slow")
+        self.assertEqual(machine.show("tornadod", "Result"), "success")
+
+    def test_what_never_ends_is_ended(self):
+        self.start("drain_timeout = 500ms")
+        with harness.Connection(PUBLIC) as waiting, harness.Connection(PUBLIC) as blocking:
+            waiting.send(b"GET /slow?ms=600000 HTTP/1.1\r\nHost: x\r\n\r\n")
+            blocking.send(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+            get()
+            machine.systemctl("stop", "tornadod")
+        self.assertEqual(machine.show("tornadod", "Result"), "success")
+        self.assertEqual(machine.show("tornadod", "ActiveState"), "inactive")
+
+    def test_a_start_with_wrong_settings_is_not_tried_again(self):
+        machine.systemctl("stop", "tornadod")
+        machine.write("/etc/tornadod/tornadod.ini", INI + "[tornadod]\nworkers = many\n")
+        self.assertNotEqual(machine.run("systemctl", "start", "tornadod").returncode, 0)
+        self.assertEqual(machine.show("tornadod", "ExecMainStatus"), "78")
+        self.assertEqual(machine.show("tornadod", "ActiveState"), "failed")
+        self.assertEqual(machine.show("tornadod", "NRestarts"), "0")
+        self.assertRegex(self.status(), r"tornadod\.ini:\d+")
 
 
 class Ends(unittest.TestCase):

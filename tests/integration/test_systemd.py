@@ -65,7 +65,8 @@ class Passed(unittest.TestCase):
             self.assertEqual(daemon.get("/pid").status, 200)
 
     def test_what_no_listener_wants_is_closed_and_forgotten(self):
-        with harness.Daemon(["faults"], wrapper=passing(("listen-gone-0", ("127.0.0.78", 0)))) as daemon:
+        with harness.Daemon(["faults"], wrapper=passing(("listen-gone-0", ("127.0.0.78", 0))),
+                            env={"FDSTORE": "16"}) as daemon:
             daemon.wait_log("the socket listen-gone-0 that was passed is no listener's")
             self.assertIn("FDSTOREREMOVE=1\nFDNAME=listen-gone-0", daemon.notifications.seen)
             self.assertEqual(len(harness.listening_sockets(daemon.master)), 1)
@@ -74,7 +75,8 @@ class Passed(unittest.TestCase):
         with harness.Daemon(["faults"], listeners={"default": "reuseport = on"}, tornadod="workers = 2",
                             env={"FDSTORE": "16"}) as daemon:
             stored = [message for message in daemon.notifications.seen if "FDSTORE=1" in message]
-            self.assertEqual(stored, [f"FDSTORE=1\nFDNAME=listen-default-{slot}" for slot in range(2)])
+            ip, port = daemon.addresses["default"]
+            self.assertEqual(stored, [f"FDSTORE=1\nFDNAME=listen-{ip}_{port}-{slot}" for slot in range(2)])
         with harness.Daemon(["faults"]) as daemon:
             self.assertNotIn("FDSTORE", "\n".join(daemon.notifications.seen))
 

@@ -156,7 +156,7 @@ class FailedUpgrade(unittest.TestCase):
             os.unlink(daemon.program)
             self.fails(daemon, "No such file or directory")
             # It tests itself well, and is gone when it is to take over.
-            daemon.put_text("#!/bin/sh\nrm \"$0\"\necho tornadod understands upgrade 2\n")
+            daemon.put_text("#!/bin/sh\nrm \"$0\"\necho tornadod understands upgrade 3\n")
             self.fails(daemon, "No such file or directory")
             self.assertEqual(daemon.command_line("reload").returncode, 0)
             daemon.put(f"{harness.BUILD}/tornadod")
