@@ -514,6 +514,7 @@ class Upgrades(unittest.TestCase):
                 got += conn.socket.recv(65536)
             sender.join()
             self.assertEqual(bytes(got), sent)
+            self.assertNotIn("td_", daemon.log.text())  # no function of ours had a word to say
 
     def test_what_one_side_says_before_it_closes_arrives(self):
         def script(upstream, peer, file, head):

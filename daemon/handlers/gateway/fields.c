@@ -303,7 +303,8 @@ fields_of_answer(struct relay *relay, const td_response *answer)
     const unsigned char *are = look_at(h, lines, answer->headers_count);
 
     relay->buffers = true;
-    td_set_status(h, answer->status, answer->reason.len > 0 ? answer->reason.ptr : NULL);
+    if (answer->status != 101) /* that one is td_detach's to say */
+        td_set_status(h, answer->status, answer->reason.len > 0 ? answer->reason.ptr : NULL);
     td_clear_header(h, "Server");
     td_clear_header(h, "Content-Type");
     td_set_etag(h, NULL); /* it is for the upstream to have one */
