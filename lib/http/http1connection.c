@@ -167,11 +167,19 @@ end_request(td_http1connection *conn)
 
 /* ---- the head */
 
-/* Refuse a head that did not become a request; the access log shows it as unknown. */
+/*
+ * Refuse a head that did not become a request; the access log shows it as unknown.  `bytes` are what
+ * has come of it: the answer to HEAD has no body, whatever is wrong (RFC 9110 section 9.3.2).
+ */
 static void
-refuse_head(td_http1connection *conn, int status, const char *why)
+refuse_head(td_http1connection *conn, td_str bytes, int status, const char *why)
 {
-    conn->request->head = (td_head){.minor = 1};
+    static const char method[] = "HEAD ";
+    const size_t start = conn->parser.start;
+    const bool is_head = bytes.len >= start + strlen(method) &&
+                         memcmp(bytes.ptr + start, method, strlen(method)) == 0;
+
+    conn->request->head = (td_head){.minor = 1, .method = is_head ? TD_METHOD_HEAD : TD_METHOD_GET};
     conn->request->started_ns = td_now_ns();
     td_http1_refuse(conn, status, why);
 }
@@ -285,7 +293,7 @@ take_head(td_http1connection *conn, const char *bytes, size_t len)
     n = td_head_parse(&conn->parser, bytes, len, &context->head_limits, &request->arena,
                       &request->head, &error);
     if (n < 0) {
-        refuse_head(conn, error.status, error.what);
+        refuse_head(conn, td_str_make(bytes, len), error.status, error.what);
         return 0;
     }
     if (n == 0) {
@@ -501,7 +509,7 @@ input_ended(td_http1connection *conn, ssize_t result)
 {
     if (result == 0 && conn->closing == HTTP1_STAY && is_in_request(conn)) {
         if (conn->phase == HTTP1_HEAD)
-            refuse_head(conn, 400, "the client ended in the middle of a head");
+            refuse_head(conn, td_buf_str(&conn->in), 400, "the client ended in the middle of a head");
         else
             td_http1_refuse(conn, 400, "the client ended in the middle of a body");
         serve_kept(conn);
@@ -644,7 +652,7 @@ td_http1_refuse_late(td_http1connection *conn, const char *why)
 {
     td_http1_turn.active = conn;
     if (conn->phase == HTTP1_HEAD)
-        refuse_head(conn, 408, why);
+        refuse_head(conn, td_buf_str(&conn->in), 408, why);
     else
         td_http1_refuse(conn, 408, why);
     serve_kept(conn);
