@@ -248,13 +248,11 @@ has_unknown_length(td_handler *h, const td_response *answer)
 
 /* ---- all of it */
 
-/* It was asked how far it gets, and this is the end of its way. */
+/* It was asked how far it gets, and this is the end of its way; nobody is shown what he has sent. */
 static void
 answer_as_last(td_handler *h)
 {
-    if (td_str_equal(td_request_method(h), TD_STR("TRACE")))
-        td_raise(h, 501, "Max-Forwards: 0, and here nobody is shown what he has sent");
-    td_set_status(h, 204, NULL);
+    td_set_status(h, td_str_equal(td_request_method(h), TD_STR("TRACE")) ? 501 : 204, NULL);
     td_finish(h);
 }
 
