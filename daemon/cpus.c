@@ -4,33 +4,12 @@
  */
 #include "daemon/cpus.h"
 
-#include <fcntl.h>
 #include <sched.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "base/cgroup.h"
 
-#define PATH_SIZE 1024
 #define MASK_CPUS_MAX (64 * 1024)
-
-static bool
-read_file(const char *root, const char *path, char *out, size_t size)
-{
-    char full[2 * PATH_SIZE];
-    int n = snprintf(full, sizeof(full), "%s%s", root, path);
-
-    if (n < 0 || (size_t)n >= sizeof(full))
-        return false;
-    int fd = open(full, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    ssize_t got = read(fd, out, size - 1);
-    close(fd);
-    out[got > 0 ? got : 0] = '\0';
-    return got > 0;
-}
 
 static int
 lesser(int count, double quota, double period)
@@ -44,80 +23,42 @@ lesser(int count, double quota, double period)
 
 /* "QUOTA PERIOD" in microseconds, or "max PERIOD" for none. */
 static int
-limit_by_v2(const char *root, const char *group, int count)
+limit_by_v2(const char *folder, int count)
 {
-    char path[PATH_SIZE + 64], text[128];
+    char text[128];
     double quota, period;
 
-    snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cpu.max", group);
-    if (!read_file(root, path, text, sizeof(text)) || sscanf(text, "%lf %lf", &quota, &period) != 2)
+    if (!td_cgroup_read(folder, "cpu.max", text, sizeof(text)) ||
+        sscanf(text, "%lf %lf", &quota, &period) != 2)
         return count;
     return lesser(count, quota, period);
 }
 
 static int
-limit_by_v1(const char *root, const char *group, int count)
+limit_by_v1(const char *folder, int count)
 {
-    char path[PATH_SIZE + 64], quota[128], period[128];
+    char quota[128], period[128];
 
-    snprintf(path, sizeof(path), "/sys/fs/cgroup/cpu%s/cpu.cfs_quota_us", group);
-    if (!read_file(root, path, quota, sizeof(quota)))
-        return count;
-    snprintf(path, sizeof(path), "/sys/fs/cgroup/cpu%s/cpu.cfs_period_us", group);
-    if (!read_file(root, path, period, sizeof(period)))
+    if (!td_cgroup_read(folder, "cpu.cfs_quota_us", quota, sizeof(quota)) ||
+        !td_cgroup_read(folder, "cpu.cfs_period_us", period, sizeof(period)))
         return count;
     return lesser(count, strtod(quota, NULL), strtod(period, NULL));
 }
 
-/* A group is bound by those above it too; in a container the outer ones are simply not there. */
-static int
-limit_by_ancestors(const char *root, char *group, int count,
-                   int (*limit)(const char *root, const char *group, int count))
+static void
+limit_by_group(void *arg, int version, const char *folder)
 {
-    for (;;) {
-        count = limit(root, group, count);
-        char *slash = strrchr(group, '/');
-        if (slash == NULL)
-            return count;
-        *slash = '\0';
-    }
-}
+    int *count = arg;
 
-static bool
-names_controller(const char *list, const char *end, const char *name)
-{
-    size_t len = strlen(name);
-
-    for (const char *p = list; p < end;) {
-        const char *comma = memchr(p, ',', (size_t)(end - p));
-        const char *stop = comma != NULL ? comma : end;
-        if ((size_t)(stop - p) == len && memcmp(p, name, len) == 0)
-            return true;
-        p = stop + 1;
-    }
-    return false;
+    *count = version == 2 ? limit_by_v2(folder, *count) : limit_by_v1(folder, *count);
 }
 
 int
 cpus_within_quota(const char *root, int mask_count)
 {
-    char groups[4 * PATH_SIZE], group[PATH_SIZE], *rest = NULL;
     int count = mask_count;
 
-    if (!read_file(root, "/proc/self/cgroup", groups, sizeof(groups)))
-        return count;
-    /* Lines of "ID:CONTROLLERS:GROUP"; version 2 has the ID 0 and no controllers. */
-    for (char *line = strtok_r(groups, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-        char *controllers = strchr(line, ':');
-        char *path = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
-        if (path == NULL || strlen(path + 1) >= sizeof(group))
-            continue;
-        strcpy(group, path + 1);
-        if (path == controllers + 1)
-            count = limit_by_ancestors(root, group, count, limit_by_v2);
-        else if (names_controller(controllers + 1, path, "cpu"))
-            count = limit_by_ancestors(root, group, count, limit_by_v1);
-    }
+    td_cgroup_each(root, "cpu", limit_by_group, &count);
     return count > 0 ? count : 1;
 }
 

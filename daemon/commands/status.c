@@ -42,16 +42,28 @@ print_last_reload(const json_t *reload)
     putchar('\n');
 }
 
+/* What is used of the setting `memory`, in MiB. */
+static void
+format_memory(const json_t *worker, char *out, size_t size)
+{
+    const double mib = 1 << 20;
+
+    snprintf(out, size, "%.1f of %.1f MiB", (double)client_number(worker, "memory_bytes") / mib,
+             (double)client_number(worker, "memory_limit_bytes") / mib);
+}
+
 static void
 print_worker(const json_t *worker)
 {
-    char age[CLIENT_AGE_SIZE];
+    char age[CLIENT_AGE_SIZE], memory[64];
 
     AGE_OF(worker, age);
-    printf("  %6lld %9lld  %-9s %10s %9lld %12lld\n", (long long)client_number(worker, "number"),
-           (long long)client_number(worker, "pid"), client_text(worker, "state"), age,
-           (long long)client_number(worker, "restarts"),
-           (long long)client_number(worker, "requests"));
+    format_memory(worker, memory, sizeof(memory));
+    printf("  %6lld %9lld  %-9s %10s %9lld %12lld %18s %8lld\n",
+           (long long)client_number(worker, "number"), (long long)client_number(worker, "pid"),
+           client_text(worker, "state"), age, (long long)client_number(worker, "restarts"),
+           (long long)client_number(worker, "requests"), memory,
+           (long long)client_number(worker, "memory_refused"));
 }
 
 static void
@@ -80,7 +92,7 @@ print_generation(const json_t *generation)
     printf("\ngeneration %lld, %s: %zu handlers\n", (long long)client_number(generation, "number"),
            client_text(generation, "state"),
            json_array_size(json_object_get(generation, "handlers")));
-    puts("  worker       pid  state            age  restarts     requests");
+    puts("  worker       pid  state            age  restarts     requests             memory  refused");
     json_array_foreach(workers, i, worker)
         print_worker(worker);
     print_quarantine(json_object_get(generation, "handlers"));

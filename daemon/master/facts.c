@@ -72,25 +72,34 @@ state_of_seat(const struct seat *seat)
 }
 
 /* As metrics has it: a worker that was adopted writes to no slot of ours. */
-static int64_t
-requests_of(const struct status *status, const struct seat *seat)
+static const struct status_worker *
+find_worker(const struct status *status, const struct seat *seat)
 {
+    static const struct status_worker nobody;
+
     for (size_t i = 0; seat->pid != 0 && i < status->workers_count; i++) {
         if (status->workers[i].is.pid == seat->pid)
-            return (int64_t)status_sum(status->workers[i].responses, TD_STATUS_CLASSES);
+            return &status->workers[i];
     }
-    return 0;
+    return &nobody;
 }
 
 static void
 put_worker(td_buf *out, const struct seat *seat, const struct status *status)
 {
+    const struct status_worker *counted = find_worker(status, seat);
+
     td_buf_printf(out, "{\"number\":%u", seat->number);
     put_number(out, "pid", seat->pid);
     put_next_string(out, "state", state_of_seat(seat));
     put_seconds_since(out, seat->pid != 0 ? seat->spawned_ns : td_clock_ns());
     put_number(out, "restarts", seat->lives > 0 ? seat->lives - 1 : 0);
-    put_number(out, "requests", requests_of(status, seat));
+    put_number(out, "requests", (int64_t)status_sum(counted->responses, TD_STATUS_CLASSES));
+    put_number(out, "memory_bytes",
+               (int64_t)status_sum(counted->gauges.memory, TD_BUDGET_KINDS_COUNT));
+    put_number(out, "memory_limit_bytes", (int64_t)counted->gauges.memory_limit);
+    put_number(out, "memory_refused",
+               (int64_t)status_sum(counted->counters.memory_refused, TD_BUDGET_KINDS_COUNT));
     td_buf_append(out, TD_STR("}"));
 }
 

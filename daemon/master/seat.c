@@ -222,6 +222,7 @@ become_worker(struct seat *seat, pid_t master, int control)
 {
     const struct generation *generation = seat->generation;
     struct worker_options options = {.number = seat->number,
+                                     .workers_count = generation->seats_count,
                                      .plan = &generation->plan,
                                      .identity = &generation->identity,
                                      .slot = seat->slot,

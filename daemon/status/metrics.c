@@ -70,6 +70,7 @@ static const size_t offsets[] = {
     AT(worker_counters, slow_callbacks),
     AT(worker_counters, log_dropped),
     AT(worker_counters, access_dropped),
+    AT(worker_counters, memory_refused),
     AT(worker_gauges, connections),
     AT(worker_gauges, coroutines),
     AT(worker_gauges, coroutines_peak),
@@ -78,6 +79,9 @@ static const size_t offsets[] = {
     AT(worker_gauges, client_active),
     AT(worker_gauges, client_idle),
     AT(worker_gauges, client_queue),
+    AT(worker_gauges, memory),
+    AT(worker_gauges, memory_limit),
+    AT(worker_gauges, memory_peak),
 };
 
 /*
@@ -99,6 +103,8 @@ layout(void)
         td_buf_printf(&text, " %s", td_reason_names[i]);
     for (unsigned i = 0; i < TD_CONNECTION_STATES_COUNT; i++)
         td_buf_printf(&text, " %s", td_connection_state_names[i]);
+    for (unsigned i = 0; i < TD_BUDGET_KINDS_COUNT; i++)
+        td_buf_printf(&text, " %s", td_budget_names[i]);
     for (unsigned i = 0; i < TD_LATENCY_BOUNDS; i++)
         td_buf_printf(&text, " %" PRIu64, td_latency_bounds[i]);
     const uint64_t hash = XXH3_64bits(td_buf_str(&text).ptr, text.len);

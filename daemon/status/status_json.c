@@ -93,6 +93,15 @@ put_reasons(td_buf *to, const td_worker_counters *counters)
 }
 
 static void
+put_refusals(td_buf *to, const td_worker_counters *counters)
+{
+    open_object(to, "memory_refused");
+    for (unsigned i = 0; i < TD_BUDGET_KINDS_COUNT; i++)
+        put_number(to, td_budget_names[i], counters->memory_refused[i]);
+    CLOSE_OBJECT(to);
+}
+
+static void
 put_gauges(td_buf *to, const td_worker_gauges *gauges)
 {
     put_number(to, "connections", status_sum(gauges->connections, TD_CONNECTION_STATES_COUNT));
@@ -107,6 +116,13 @@ put_gauges(td_buf *to, const td_worker_gauges *gauges)
     put_number(to, "client_requests", gauges->client_active);
     put_number(to, "client_connections_idle", gauges->client_idle);
     put_number(to, "client_queue", gauges->client_queue);
+    put_number(to, "memory_bytes", status_sum(gauges->memory, TD_BUDGET_KINDS_COUNT));
+    put_number(to, "memory_peak_bytes", gauges->memory_peak);
+    put_number(to, "memory_limit_bytes", gauges->memory_limit);
+    open_object(to, "memory_by_kind");
+    for (unsigned i = 0; i < TD_BUDGET_KINDS_COUNT; i++)
+        put_number(to, td_budget_names[i], gauges->memory[i]);
+    CLOSE_OBJECT(to);
 }
 
 static void
@@ -126,6 +142,7 @@ put_worker(td_buf *to, const struct status *status, const struct status_worker *
     put_number(to, "slow_callbacks", worker->counters.slow_callbacks);
     put_number(to, "log_lines_dropped", worker->counters.log_dropped);
     put_number(to, "access_lines_dropped", worker->counters.access_dropped);
+    put_refusals(to, &worker->counters);
     put_reasons(to, &worker->counters);
     CLOSE_OBJECT(to);
 }

@@ -147,6 +147,10 @@ put_daemon(td_buf *to, const struct status *status)
                "Answers 4xx and 5xx that the daemon itself has made, by the limit or the fault.");
     for (unsigned i = 0; i < TD_REASONS_COUNT; i++)
         put_labelled(to, "errors_total", "reason", td_reason_names[i], status->all.reasons[i]);
+    put_family(to, "memory_refused", "counter", NULL, "How often memory had no room, by what for.");
+    for (unsigned i = 0; i < TD_BUDGET_KINDS_COUNT; i++)
+        put_labelled(to, "memory_refused_total", "kind", td_budget_names[i],
+                     status->all.memory_refused[i]);
     put_counter(to, "slow_callbacks", "Stretches of handlers that held the loop for slow_callback.",
                 status->all.slow_callbacks);
     put_family(to, "log_lines_dropped", "counter", NULL, "Lines that a log could not take.");
@@ -181,6 +185,8 @@ static const struct worker_gauge worker_gauges[] = {
      GAUGE(client_idle)},
     {"worker_client_queue", NULL, "Requests to other servers that wait for max_clients.",
      GAUGE(client_queue)},
+    {"worker_memory_limit_bytes", "bytes", "The setting memory.", GAUGE(memory_limit)},
+    {"worker_memory_peak_bytes", "bytes", "The most that was ever used of it.", GAUGE(memory_peak)},
     {"worker_resident_memory_bytes", "bytes", "Memory in use.",
      offsetof(struct status_worker, resident_memory)},
 };
@@ -219,6 +225,14 @@ put_each_worker(td_buf *to, const struct status *status)
             open_worker_sample(to, "worker_connections", &status->workers[i]);
             put_label(to, "state", td_connection_state_names[state]);
             close_sample(to, status->workers[i].gauges.connections[state]);
+        }
+    }
+    put_family(to, "worker_memory_bytes", "gauge", "bytes", "What is used of memory, by what for.");
+    for (size_t i = 0; i < status->workers_count; i++) {
+        for (unsigned kind = 0; kind < TD_BUDGET_KINDS_COUNT; kind++) {
+            open_worker_sample(to, "worker_memory_bytes", &status->workers[i]);
+            put_label(to, "kind", td_budget_names[kind]);
+            close_sample(to, status->workers[i].gauges.memory[kind]);
         }
     }
     for (size_t i = 0; i < sizeof(worker_gauges) / sizeof(*worker_gauges); i++)

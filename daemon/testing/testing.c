@@ -356,7 +356,6 @@ create_server(td_test *test)
                         .settings = listener,
                         .delegate = &td_application_delegate,
                         .delegate_arg = site_application(&test->site, listener->application),
-                        .body_memory = (size_t)configuration->tornadod.body_memory,
                         .spill_place = {test->site.body_temp_path,
                                         (uint64_t)configuration->tornadod.body_disk}});
 }
@@ -414,7 +413,7 @@ open_with(const td_test_options *given)
     td_clock_refresh();
     td_test *test = create(&options);
     if (load_settings(test, &options) < 0 || open_log(test, options.keep_log) < 0 ||
-        td_workerloop_open(test->configuration, &test->loop, &test->failure) < 0 ||
+        td_workerloop_open(test->configuration, 1, &test->loop, &test->failure) < 0 ||
         make_plan(test, &options) < 0 || open_site(test) < 0 || load_handlers(test) < 0)
         return test;
     create_server(test);

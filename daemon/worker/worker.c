@@ -19,6 +19,7 @@
 #include <sys/eventfd.h>
 #include <sysexits.h>
 #include <unistd.h>
+#include "base/budget.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/logqueue.h"
@@ -153,6 +154,7 @@ on_heartbeat(void *arg)
     const int64_t period_ms = HEARTBEAT_OF(worker->configuration->tornadod.hang_timeout_ms);
 
     worker->options->slot->alive_ns = td_clock_ns();
+    td_budget_publish();
     td_timer_start(worker->loop, &worker->heartbeat,
                    worker->options->slot->alive_ns + period_ms * TD_NS_PER_MS);
 }
@@ -207,7 +209,6 @@ start_http(struct served *served, const struct worker_socket *socket)
             .log_request = on_answered,
             .log_arg = served,
             .counters = served->counters,
-            .body_memory = (size_t)shared->body_memory,
             .spill_place = {worker->site.body_temp_path, (uint64_t)shared->body_disk}});
 
     td_httpserver_start(server);
@@ -690,7 +691,8 @@ become_worker(struct worker *worker)
     metrics_enter(scoreboard_place(options->slot), &worker->metrics);
     td_metrics_put = status_put;
     if (privileges_drop(options->identity, &worker->failure) < 0 ||
-        td_workerloop_open(worker->configuration, &worker->loop, &worker->failure) < 0)
+        td_workerloop_open(worker->configuration, options->workers_count, &worker->loop,
+                           &worker->failure) < 0)
         return worker->failure.code;
     if (set_signals(worker) < 0)
         return worker->failure.code;

@@ -21,6 +21,7 @@ struct worker_socket {
 
 struct worker_options {
     uint32_t number; /* from 0: "worker 0" in the log */
+    size_t workers_count; /* of its generation */
     const struct plan *plan;
     const struct identity *identity;
     struct slot *slot;

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <time.h>
 #include "base/assert.h"
+#include "base/budget.h"
 #include "base/log.h"
 
 _Static_assert(sizeof(td_arena_chunk) == 16, "the first allocation of a chunk is aligned to 16");
@@ -101,6 +102,7 @@ struct stack {
 };
 
 static struct stack warm, cold;
+static size_t chunks_made; /* of slabs */
 
 static void
 stack_push(struct stack *stack, void *chunk)
@@ -124,12 +126,15 @@ make_chunks(void)
 {
     char *slab;
 
-    if (NEW_CHUNKS == 1)
+    if (NEW_CHUNKS == 1) {
+        chunks_made++;
         return td_xmalloc(TD_CHUNK_SIZE);
+    }
     for (unsigned tries = 0; (slab = mmap(NULL, NEW_CHUNKS * TD_CHUNK_SIZE, PROT_READ | PROT_WRITE,
                                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) == MAP_FAILED;
          tries++)
         wait_for_memory(NEW_CHUNKS * TD_CHUNK_SIZE, tries);
+    chunks_made += NEW_CHUNKS;
     for (size_t i = NEW_CHUNKS - 1; i > 0; i--)
         stack_push(&cold, slab + i * TD_CHUNK_SIZE);
     return slab;
@@ -139,6 +144,7 @@ static void
 make_cold(void *chunk)
 {
     if (NEW_CHUNKS == 1) {
+        chunks_made--;
         free(chunk);
         return;
     }
@@ -191,7 +197,28 @@ td_chunk_trim(size_t keep)
     warm.count = keep;
 }
 
+size_t
+td_chunks_in_use(void)
+{
+    return chunks_made - warm.count - cold.count;
+}
+
 /* ---- arenas */
+
+/* A chunk that is larger than those of the pool. */
+static void *
+make_large(size_t size)
+{
+    td_budget_note(TD_BUDGET_REQUESTS, size);
+    return td_xmalloc(size);
+}
+
+static void
+drop_large(td_arena_chunk *chunk)
+{
+    td_budget_give(TD_BUDGET_REQUESTS, chunk->size);
+    free(chunk);
+}
 
 void
 td_arena_init(td_arena *arena)
@@ -209,7 +236,7 @@ drop_newest(td_arena *arena)
     if (chunk->size == TD_CHUNK_SIZE)
         td_chunk_put(chunk);
     else
-        free(chunk);
+        drop_large(chunk);
 }
 
 void
@@ -255,7 +282,7 @@ td_arena_alloc_slow(td_arena *arena, size_t size)
     const size_t rounded = (size + 15) & ~(size_t)15;
     const bool is_pooled = rounded <= TD_CHUNK_SIZE - header;
     const size_t chunk_size = is_pooled ? TD_CHUNK_SIZE : header + rounded;
-    td_arena_chunk *chunk = is_pooled ? td_chunk_get() : td_xmalloc(chunk_size);
+    td_arena_chunk *chunk = is_pooled ? td_chunk_get() : make_large(chunk_size);
 
     chunk->older = arena->newest;
     chunk->size = chunk_size;

@@ -92,6 +92,7 @@ TD_PRIVATE td_str td_arena_vsprintf(td_arena *arena, const char *format, va_list
 TD_PRIVATE void *td_chunk_get(void);
 TD_PRIVATE void td_chunk_put(void *chunk);
 TD_PRIVATE void td_chunk_trim(size_t keep);
+TD_PRIVATE size_t td_chunks_in_use(void);
 
 /*
  * Called, if set, when a chunk is put to more idle ones than the pool likes to keep.  td_chunk_cool

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include "base/arena.h"
 #include "base/assert.h"
+#include "base/budget.h"
 #include "base/put.h"
 
 #define BUF_SIZE_MIN 256
@@ -29,6 +30,7 @@ move(td_buf *buf, size_t size)
 {
     char *base = td_xmalloc(size);
 
+    td_budget_note(TD_BUDGET_BUFFERS, size - buf->size);
     if (buf->len > 0)
         memcpy(base, buf->base + buf->start, buf->len);
     free(buf->base);
@@ -99,6 +101,8 @@ td_buf_printf(td_buf *buf, const char *format, ...)
 void
 td_buf_release(td_buf *buf)
 {
+    if (buf->size > 0)
+        td_budget_give(TD_BUDGET_BUFFERS, buf->size);
     td_note_large(buf->size);
     free(buf->base);
     *buf = (td_buf){0};

@@ -12,6 +12,7 @@
 
 #include <stdint.h>
 #include <tornado/abi.h>
+#include "base/budget.h"
 #include "base/latency.h"
 
 #define TD_STATUS_CLASSES 6 /* 1xx..5xx at 1..5; at 0 what is neither */
@@ -63,6 +64,7 @@ typedef struct td_worker_counters {
     uint64_t reasons[TD_REASONS_COUNT];
     uint64_t slow_callbacks; /* stretches of a handler longer than slow_callback */
     uint64_t log_dropped, access_dropped; /* lines that the two logs did not take */
+    uint64_t memory_refused[TD_BUDGET_KINDS_COUNT]; /* how often there was no room for it */
 } td_worker_counters;
 
 /* Of the worker as it is now: these end with it. */
@@ -72,6 +74,8 @@ typedef struct td_worker_gauges {
     uint64_t executor_queue, executor_threads;
     uint64_t client_active, client_idle; /* of td_fetch: requests under way, connections kept */
     uint64_t client_queue;               /* and requests that wait for a place among max_clients */
+    uint64_t memory[TD_BUDGET_KINDS_COUNT]; /* bytes, of the budget */
+    uint64_t memory_limit, memory_peak;     /* its size; the most there ever was of all kinds */
 } td_worker_gauges;
 
 TD_PRIVATE extern td_worker_counters *td_counters;

@@ -180,13 +180,21 @@ source_of(struct loading *l, int kind, const char *name, const char *key)
 
 /* ---- values */
 
+/* A word that stands for 0. */
+static bool
+parse_word(const td_setting_row *row, const char *text, int64_t *out)
+{
+    if (row->word == NULL || strcmp(text, row->word) != 0)
+        return false;
+    *out = 0;
+    return true;
+}
+
 static int
 parse_count(const td_setting_row *row, const char *text, int64_t *out, td_err *err)
 {
-    if (row->word != NULL && strcmp(text, row->word) == 0) {
-        *out = 0;
+    if (parse_word(row, text, out))
         return 0;
-    }
 
     const int rc = td_value_parse_int(text, row->min, row->max, out, err);
 
@@ -194,6 +202,13 @@ parse_count(const td_setting_row *row, const char *text, int64_t *out, td_err *e
         return td_err_set(err, rc, "'%s' is neither %s nor a whole number between %d and %d", text,
                           row->word, (int)row->min, (int)row->max);
     return rc;
+}
+
+static int
+parse_size(const td_setting_row *row, const char *text, int64_t *out, td_err *err)
+{
+    return parse_word(row, text, out) ? 0
+                                      : td_value_parse_size(text, row->min, row->max, out, err);
 }
 
 static int
@@ -282,7 +297,7 @@ parse_value(td_arena *arena, const td_setting_row *row, const char *text, td_sou
     case TD_KIND_COUNT:
         return parse_count(row, text, field, err);
     case TD_KIND_SIZE:
-        return td_value_parse_size(text, row->min, row->max, field, err);
+        return parse_size(row, text, field, err);
     case TD_KIND_TIME:
         return td_value_parse_time(text, row->min, row->max, field, err);
     case TD_KIND_MODE:

@@ -12,9 +12,11 @@
 #include <zstd.h>
 #include "base/arena.h"
 #include "base/assert.h"
+#include "base/budget.h"
 
 #define IDLE_MAX 4        /* of each coding that are kept */
 #define STREAM_ROOM 16384 /* bytes of room that a stream is given at a time */
+#define STREAM_MEMORY ((size_t)350 * 1024) /* that it takes, at most */
 
 /*
  * Memory: 2^(window + 2) + 2^(memory + 9) bytes; the same answers with half of what zlib takes by
@@ -45,6 +47,7 @@ static struct {
 } idle[TD_CODINGS_COUNT];
 
 static size_t streams_max = 128, streams_count;
+static const char *refusal;
 
 /* ---- compressors */
 
@@ -213,10 +216,23 @@ td_compressor_configure(size_t max)
 td_compressor *
 td_compressor_open(td_coding coding, int level)
 {
-    if (streams_count >= streams_max)
+    if (streams_count >= streams_max) {
+        refusal = "max_compressors are in use";
         return NULL;
+    }
+    if (!td_budget_take(TD_BUDGET_COMPRESSORS, STREAM_MEMORY)) {
+        td_budget_refused(TD_BUDGET_COMPRESSORS, NULL);
+        refusal = td_budget_text();
+        return NULL;
+    }
     streams_count++;
     return take(coding, level);
+}
+
+const char *
+td_compressor_refusal(void)
+{
+    return refusal;
 }
 
 void
@@ -225,6 +241,7 @@ td_compressor_close(td_compressor **stream)
     if (*stream == NULL)
         return;
     streams_count--;
+    td_budget_give(TD_BUDGET_COMPRESSORS, STREAM_MEMORY);
     give_back(*stream);
     *stream = NULL;
 }

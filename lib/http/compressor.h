@@ -35,8 +35,9 @@ typedef enum td_compress_mode {
 /* How many streams this worker may have open at once; 128 until this is called. */
 TD_PRIVATE void td_compressor_configure(size_t streams_max);
 
-/* coding: one of TD_COMPRESS_STREAM_CODINGS.  NULL: streams_max are open. */
+/* coding: one of TD_COMPRESS_STREAM_CODINGS.  NULL: streams_max are open, or the budget has no room. */
 TD_PRIVATE td_compressor *td_compressor_open(td_coding coding, int level);
+TD_PRIVATE const char *td_compressor_refusal(void); /* why the last one was NULL; names the setting */
 TD_PRIVATE void td_compressor_close(td_compressor **stream); /* NULL and a stream not ended, too */
 
 /* Append what `in` becomes to out; a flush of nothing gives nothing. */

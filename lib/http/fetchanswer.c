@@ -7,6 +7,7 @@
 
 #include <string.h>
 #include <tornado/iostream.h>
+#include "base/budget.h"
 #include "base/escape.h"
 
 #define BODY_MAX_DEFAULT (INT64_C(16) << 20)
@@ -210,6 +211,19 @@ td_fetch_next_piece(td_fetch_stream *f, td_str *out)
     return rc < 0 ? fail_body(f, rc) : rc;
 }
 
+static int
+keep_more(td_fetch_stream *f, td_str piece)
+{
+    const size_t len = f->received.len + piece.len;
+
+    if (len > f->received.size && !td_budget_has(TD_BUDGET_RESPONSES, len)) {
+        td_budget_refused(TD_BUDGET_RESPONSES, NULL);
+        return td_fetch_fail(f, TD_EBUSY, "%s", td_budget_text());
+    }
+    td_buf_append(&f->received, piece);
+    return 0;
+}
+
 int
 td_fetch_receive_body(td_fetch_stream *f, bool is_wanted)
 {
@@ -221,7 +235,7 @@ td_fetch_receive_body(td_fetch_stream *f, bool is_wanted)
         if (is_wanted && f->options->streaming_callback != NULL)
             f->options->streaming_callback(piece, f->options->callback_arg);
         else if (is_wanted)
-            td_buf_append(&f->received, piece);
+            rc = keep_more(f, piece);
     }
     return rc;
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/budget.h"
 #include "base/escape.h"
 #include "http/http1_internal.h"
 
@@ -122,8 +123,7 @@ make_room(td_http1connection *conn, size_t n)
         room = 4 * need < (size_t)request->head.content_length
                    ? 4 * need
                    : (size_t)request->head.content_length;
-    return td_request_reserve_body(request, room, conn->context->body_memory) ||
-           td_request_reserve_body(request, need, conn->context->body_memory);
+    return td_request_reserve_body(request, room) || td_request_reserve_body(request, need);
 }
 
 /*
@@ -164,16 +164,25 @@ is_for_file(const td_http1connection *conn, uint64_t size)
     return size > (uint64_t)spill && spill > 0 && conn->context->spill_place.directory != NULL;
 }
 
-/* Returns false when the body was refused. */
+/* There is no room for it in memory.  Returns false when the body was refused. */
 static bool
-begin_spill(td_http1connection *conn)
+spill_or_refuse(td_http1connection *conn)
 {
     if (conn->context->spill_place.directory == NULL || http1_limits(conn)->body_spill == 0) {
-        td_http1_refuse(conn, 503, "body_memory is used up");
+        td_budget_refused(TD_BUDGET_BODIES, NULL);
+        td_http1_refuse(conn, 503, td_budget_text());
         return false;
     }
+    td_budget_refused(TD_BUDGET_BODIES, "request bodies go to files");
     td_request_begin_spill(conn->request);
     return true;
+}
+
+static bool
+has_room_at_first(td_http1connection *conn)
+{
+    return td_request_body_fits(conn->request, conn->body_left) &&
+           make_room(conn, conn->body_left < BODY_FIRST ? conn->body_left : BODY_FIRST);
 }
 
 /* The file cannot be made or written.  What is in it is given back before anything else. */
@@ -215,12 +224,12 @@ td_http1_body_begin(td_http1connection *conn)
         td_http1_refuse(conn, 413, "Content-Length is above max_body_size");
         return false;
     }
-    if (conn->chunked == NULL &&
-        (is_for_file(conn, conn->body_left) ||
-         !td_request_body_fits(request, conn->body_left, context->body_memory) ||
-         !make_room(conn, conn->body_left < BODY_FIRST ? conn->body_left : BODY_FIRST)) &&
-        !begin_spill(conn))
-        return false;
+    if (conn->chunked == NULL) {
+        if (is_for_file(conn, conn->body_left))
+            td_request_begin_spill(request);
+        else if (!has_room_at_first(conn) && !spill_or_refuse(conn))
+            return false;
+    }
     conn->phase = HTTP1_BODY;
     td_deadline_start(body_timeout(context, limits->body_timeout_ms), &conn->deadline, td_now_ns());
     return true;
@@ -256,11 +265,12 @@ keep_data(td_http1connection *conn, td_str data)
     td_request *request = conn->request;
     int rc;
 
-    if (request->spill == NULL &&
-        ((!is_size_known(conn) && is_for_file(conn, request->body_buf.len + data.len)) ||
-         !make_room(conn, data.len)) &&
-        !begin_spill(conn))
-        return; /* it was refused */
+    if (request->spill == NULL) {
+        if (!is_size_known(conn) && is_for_file(conn, request->body_buf.len + data.len))
+            td_request_begin_spill(request);
+        else if (!make_room(conn, data.len) && !spill_or_refuse(conn))
+            return;
+    }
     if (request->spill == NULL) {
         td_buf_append(&request->body_buf, data);
     } else {

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "base/budget.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/detached.h"
@@ -556,10 +557,41 @@ prefetch_request(const td_http1connection *conn)
         prefetch(conn->request, REQUEST_PREFETCHED);
 }
 
+static bool
+is_oldest_head(const td_http1connection *conn)
+{
+    return conn->context->heads.head.next == &conn->deadline.link;
+}
+
+/*
+ * To keep n bytes of a head that is incomplete.  Where there is no room left, the heads that have been
+ * so for longest make some: those who send them slowly shall not keep others from being heard.
+ */
+static bool
+make_room_for_head(td_http1connection *conn, size_t n)
+{
+    if (conn->phase != HTTP1_HEAD || conn->in.size - conn->in.start - conn->in.len >= n)
+        return true;
+    while (!td_budget_has(TD_BUDGET_BUFFERS, n)) {
+        td_budget_refused(TD_BUDGET_BUFFERS, "the oldest incomplete heads are closed");
+        if (is_oldest_head(conn) || !td_http1context_evict(conn->context))
+            break;
+    }
+    if (td_budget_has(TD_BUDGET_REQUESTS, n))
+        return true;
+    refuse_head(conn, 503, td_budget_text());
+    return false;
+}
+
 static void
 receive(td_http1connection *conn)
 {
     bool keeps = conn->in.len > 0;
+
+    if (keeps && !make_room_for_head(conn, READ_SIZE / 4)) {
+        serve_kept(conn);
+        return;
+    }
     char *to = keeps ? td_buf_reserve(&conn->in, READ_SIZE / 4) : read_buffer;
 
     prefetch_request(conn);
@@ -578,7 +610,7 @@ receive(td_http1connection *conn)
     } else {
         size_t used = serve(conn, to, (size_t)n);
 
-        if (used < (size_t)n)
+        if (used < (size_t)n && make_room_for_head(conn, (size_t)n - used))
             td_buf_append(&conn->in, td_str_make(to + used, (size_t)n - used));
     }
 }

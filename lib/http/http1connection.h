@@ -36,8 +36,7 @@ typedef struct td_http1context {
     void (*log_request)(void *arg, const td_request *request, int64_t duration_ns); /* or NULL */
     void *log_arg;
     td_listener_counters *counters; /* never NULL after init */
-    size_t body_memory;      /* bytes of buffered bodies in this worker */
-    td_spill_place spill_place; /* for those that are larger than body_spill or past it; none: 503 */
+    td_spill_place spill_place; /* of bodies past body_spill or the budget; none: 503 */
     void (*connection_closed)(td_http1connection *conn); /* before its memory goes */
 
     /* In its place, for a connection that a handler has taken over. */

@@ -205,7 +205,6 @@ td_httpserver_create(td_ioloop *loop, const td_httpserver_options *options)
         .log_request = options->log_request,
         .log_arg = options->log_arg,
         .counters = options->counters,
-        .body_memory = options->body_memory,
         .spill_place = options->spill_place,
         .connection_closed = on_connection_closed,
         .detached_closed = on_detached_closed,

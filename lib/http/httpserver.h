@@ -30,8 +30,7 @@ typedef struct td_httpserver_options {
     void (*log_request)(void *arg, const td_request *request, int64_t duration_ns);
     void *log_arg;
     td_listener_counters *counters; /* connections and bytes are counted there; NULL: nowhere */
-    size_t body_memory; /* of the settings: for all servers of the worker together */
-    td_spill_place spill_place; /* the same */
+    td_spill_place spill_place; /* of the settings: for all servers of the worker together */
 } td_httpserver_options;
 
 TD_PRIVATE td_httpserver *td_httpserver_create(td_ioloop *loop,

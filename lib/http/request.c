@@ -4,11 +4,11 @@
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include "base/assert.h"
+#include "base/budget.h"
 #include "http/detached.h"
 #include "http/request_internal.h"
-
-static size_t body_memory; /* bytes of buffered bodies in this worker */
 
 td_request *
 td_request_create(void)
@@ -55,25 +55,24 @@ td_request_unref(td_request *request)
 }
 
 bool
-td_request_body_fits(const td_request *request, uint64_t size, size_t memory_max)
+td_request_body_fits(const td_request *request, uint64_t size)
 {
-    const size_t others = body_memory - request->body_buf.size;
+    const size_t has = request->body_buf.size;
 
-    return others <= memory_max && size < memory_max - others;
+    return size < has || (size < SIZE_MAX && td_budget_has(TD_BUDGET_BODIES, size + 1 - has));
 }
 
 bool
-td_request_reserve_body(td_request *request, size_t size, size_t memory_max)
+td_request_reserve_body(td_request *request, size_t size)
 {
     td_buf *body = &request->body_buf;
 
     size++; /* for the NUL behind it */
     if (size <= body->size)
         return true;
-    if (body_memory - body->size + size > memory_max)
+    if (!td_budget_take(TD_BUDGET_BODIES, size - body->size))
         return false;
     TD_ASSERT(body->start == 0); /* nothing is taken from its front */
-    body_memory += size - body->size;
     body->base = td_xrealloc(body->base, size); /* a large one grows without being copied */
     body->size = size;
     return true;
@@ -82,8 +81,10 @@ td_request_reserve_body(td_request *request, size_t size, size_t memory_max)
 static void
 release_body_buf(td_request *request)
 {
-    body_memory -= request->body_buf.size;
-    td_buf_release(&request->body_buf);
+    td_budget_give(TD_BUDGET_BODIES, request->body_buf.size);
+    td_note_large(request->body_buf.size);
+    free(request->body_buf.base);
+    request->body_buf = (td_buf){0};
 }
 
 void

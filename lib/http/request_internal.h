@@ -16,13 +16,12 @@ td_request *td_request_create(void); /* one reference, the connection's */
 void td_request_reset(td_request *request);
 
 /* Whether a body of that size may come, as far as can be told before it does. */
-bool td_request_body_fits(const td_request *request, uint64_t size, size_t memory_max);
+bool td_request_body_fits(const td_request *request, uint64_t size);
 
 /*
- * Room in body_buf for `size` bytes in all; false when the buffered bodies of this worker would pass
- * memory_max bytes together.
+ * Room in body_buf for `size` bytes in all; false when the budget has none.
  */
-bool td_request_reserve_body(td_request *request, size_t size, size_t memory_max);
+bool td_request_reserve_body(td_request *request, size_t size);
 
 /* From here on the body goes to a file, which is made when there is something to write. */
 void td_request_begin_spill(td_request *request);

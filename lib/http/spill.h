@@ -4,7 +4,7 @@
  * one span of memory like any other, with a NUL behind.  The file has no name: it is gone with the
  * request, or with the process.
  *
- * The pages are the kernel's page cache: memory that it may take back, and not of our budgets.
+ * The pages are the kernel's page cache: memory that it may take back, and not of our budget.
  */
 #ifndef TORNADO_HTTP_SPILL_H
 #define TORNADO_HTTP_SPILL_H

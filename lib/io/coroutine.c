@@ -20,6 +20,7 @@
 #include <unwind.h>
 #include "base/arena.h"
 #include "base/assert.h"
+#include "base/budget.h"
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/list.h"
@@ -35,6 +36,7 @@
 #define COROUTINES_MAX_DEFAULT 10000
 #define POOL_MIN 16 /* idle stacks that trimming leaves alone */
 #define TRIM_PERIOD_NS (10 * TD_NS_PER_S)
+#define STACK_MEMORY ((size_t)8 * 1024) /* that most of them take; deeper ones are few */
 #define SHALLOW_SIZE 16384 /* bytes of an idle stack that trimming leaves in memory */
 
 struct deferred {
@@ -100,6 +102,7 @@ struct scheduler {
     struct scheduler *next; /* in schedulers */
 };
 
+static const char *refusal; /* why create said no the last time */
 static td_coroutine_options options = {STACK_SIZE_DEFAULT, COROUTINES_MAX_DEFAULT};
 
 /* Initial-exec: see ioloop.c. */
@@ -113,6 +116,12 @@ void
 td_coroutine_configure(const td_coroutine_options *wanted)
 {
     options = *wanted;
+}
+
+const char *
+td_coroutine_refusal(void)
+{
+    return refusal;
 }
 
 td_coroutine *
@@ -218,18 +227,40 @@ td_coroutines_look_for_cxx(void)
         scheduler.cxx = td_cxx_thread_state();
 }
 
+/* A few there are always, so that whoever wants little gets it. */
+static bool
+take_memory(void)
+{
+    if (scheduler.count < POOL_MIN) {
+        td_budget_note(TD_BUDGET_STACKS, STACK_MEMORY);
+        return true;
+    }
+    if (td_budget_take(TD_BUDGET_STACKS, STACK_MEMORY))
+        return true;
+    td_budget_refused(TD_BUDGET_STACKS, NULL);
+    return false;
+}
+
 static td_coroutine *
 create(void)
 {
     static td_log_gate gate;
     td_stack stack;
 
-    if (scheduler.count >= options.coroutines_max)
+    if (scheduler.count >= options.coroutines_max) {
+        refusal = "max_coroutines are in use";
         return NULL;
+    }
+    if (!take_memory()) {
+        refusal = td_budget_text();
+        return NULL;
+    }
     const int rc = td_stack_map(&stack, options.stack_size);
     if (rc < 0) {
         td_log_gated(&gate, TD_LOG_ERROR, "coroutine", "stack %zu of %zu bytes: %s",
                      scheduler.count + 1, options.stack_size, strerror(-rc));
+        td_budget_give(TD_BUDGET_STACKS, STACK_MEMORY);
+        refusal = "the system has no memory for another stack (max_coroutines)";
         return NULL;
     }
     td_coroutine *co = (td_coroutine *)(stack.low + stack.size) - 1; /* pages are aligned enough */
@@ -276,6 +307,7 @@ td_coroutine_pool_trim(size_t keep)
 
         *at = (*at)->next;
         td_stack_unmap(&stack);
+        td_budget_give(TD_BUDGET_STACKS, STACK_MEMORY);
         scheduler.count--;
     }
 }

@@ -49,10 +49,12 @@ TD_PRIVATE void td_coroutine_configure(const td_coroutine_options *options);
 
 /*
  * Run task (copied) on a pooled stack until it first waits or ends; on the loop's stack only.
- * Returns 0, or TD_EBUSY when coroutines_max are in use (nothing ran, ended is not called).
+ * Returns 0, or TD_EBUSY when coroutines_max are in use, or the budget has no room for another stack
+ * (nothing ran, ended is not called); td_coroutine_refusal says why.
  * out, when not NULL, is the coroutine, or NULL if it has ended already.
  */
 TD_PRIVATE int td_coroutine_start(const td_coroutine_task *task, td_coroutine **out);
+TD_PRIVATE const char *td_coroutine_refusal(void); /* names the setting */
 
 /*
  * A task that is not to be lost: when no coroutine is to be had it waits for one, first come first

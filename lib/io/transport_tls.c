@@ -23,8 +23,10 @@
 #include <unistd.h>
 #include "base/arena.h"
 #include "base/assert.h"
+#include "base/budget.h"
 #include "io/tls.h"
 
+#define TLS_MEMORY ((size_t)40 * 1024) /* of OpenSSL for a connection, a record each way included */
 #define RECORD_MAX ((size_t)16 * 1024) /* RFC 8446 section 5.1: 2^14 */
 
 struct td_tls {
@@ -296,6 +298,7 @@ tls_close(td_transport *t)
     td_callback_cancel(&tls->again);
     notify_of_end(tls);
     td_tls_free(tls->ssl);
+    td_budget_give(TD_BUDGET_BUFFERS, TLS_MEMORY);
     free(tls);
     t->watcher.data = NULL;
     close(t->watcher.fd);
@@ -391,6 +394,7 @@ td_transport_start_tls(td_transport *t, td_ioloop *loop, SSL *ssl)
 {
     td_tls *tls = td_xcalloc(1, sizeof(*tls));
 
+    td_budget_note(TD_BUDGET_BUFFERS, TLS_MEMORY);
     td_transport_watch(t, loop, 0);
     tls->ssl = ssl;
     tls->transport = t;

@@ -182,7 +182,7 @@ TD_API int td_clear_header(td_handler *h, const char *name);
 
 /*
  * Add to the body.  Never waits.  Raises 500 when more than max_response_buffer is waiting to be
- * flushed, and 503 when all responses of the worker have used up response_memory; returns TD_ECLOSED
+ * flushed, and 503 when all responses of the worker have used up the setting memory; returns TD_ECLOSED
  * when the client has gone.  Nothing is escaped: see <tornado/escape.h>.
  */
 TD_API int td_write(td_handler *h, td_str bytes);

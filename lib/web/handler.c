@@ -652,7 +652,7 @@ td_handler_execute(td_application *app, td_request *request)
     if (TD_LIKELY(start_sequence(h, td_handler_route(h)->chain == NULL ? run_method : run_chain) ==
                   0))
         return;
-    log_reason(h, &gate, 503, TD_STR("max_coroutines are in use"));
+    log_reason(h, &gate, 503, td_str_of(td_coroutine_refusal()));
     td_response_fail_plainly(h, 503, true);
 }
 

@@ -213,7 +213,6 @@ void td_escape_check(td_handler *h, const char *format, td_str written);
 
 /* ---- response.c */
 
-void td_response_configure(size_t memory_max); /* response_memory of this worker's settings */
 void td_response_init(td_handler *h);   /* status, headers, body as td_clear leaves them */
 int td_response_finish(td_handler *h);  /* 0 or TD_ECLOSED */
 

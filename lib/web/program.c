@@ -126,7 +126,7 @@ make(td_program *program, const td_plugin *site, const td_program_options *optio
     if (td_application_mount(program->app, &program->instance, err) < 0 ||
         td_application_seal(program->app, err) < 0)
         return err->code;
-    return td_workerloop_open(program->configuration, &program->loop, err);
+    return td_workerloop_open(program->configuration, 1, &program->loop, err);
 }
 
 /* ---- listening */
@@ -207,7 +207,6 @@ serve(td_program *program, struct listening *listening)
             .delegate_arg = program->app,
             .log_request = log_request,
             .log_arg = program,
-            .body_memory = (size_t)settings->body_memory,
             .spill_place = {program->body_temp_path, (uint64_t)settings->body_disk}});
     td_httpserver_start(listening->server);
 }

@@ -12,6 +12,7 @@
 #include <tornado/escape.h>
 #include <unistd.h>
 #include <xxhash.h>
+#include "base/budget.h"
 #include "base/escape.h"
 #include "base/log.h"
 #include "web/body.h"
@@ -38,21 +39,12 @@ td_response_init(td_handler *h)
     memcpy(h->inline_headers, app->default_headers, sizeof(app->default_headers));
 }
 
-static size_t response_memory; /* bytes of bodies on the heap in this worker */
-static size_t response_memory_max = SIZE_MAX;
-
-void
-td_response_configure(size_t memory_max)
-{
-    response_memory_max = memory_max;
-}
-
 static void
 release_body(td_handler *h)
 {
     if (!h->body_on_heap)
         return;
-    response_memory -= h->body_size;
+    td_budget_give(TD_BUDGET_RESPONSES, h->body_size);
     td_note_large(h->body_size);
     free(h->body);
     h->body = NULL;
@@ -259,23 +251,26 @@ td_clear(td_handler *h)
 /* ---- the body */
 
 /*
- * The body is as large as that from now on.  Clients that do not read keep theirs, so there is a
- * limit.
+ * The body may have `size` bytes, or if there is no room for them, `needed`; returns which.  Clients
+ * that do not read keep theirs, so there is a limit.
  */
-static void
-account_body(td_handler *h, size_t size)
+static size_t
+account_body(td_handler *h, size_t size, size_t needed)
 {
-    const size_t others = response_memory - (h->body_on_heap ? h->body_size : 0);
+    const size_t has = h->body_on_heap ? h->body_size : 0;
 
-    if (others > response_memory_max || size > response_memory_max - others)
-        td_raise(h, 503, "response_memory (%zu bytes) is used up", response_memory_max);
-    response_memory = others + size;
+    if (td_budget_take(TD_BUDGET_RESPONSES, size - has))
+        return size;
+    if (td_budget_take(TD_BUDGET_RESPONSES, needed - has))
+        return needed;
+    td_budget_refused(TD_BUDGET_RESPONSES, NULL);
+    td_raise(h, 503, "%s", td_budget_text());
 }
 
 static char *
 grow_body(td_handler *h, size_t n)
 {
-    const size_t max = (size_t)h->request->limits->max_response_buffer;
+    const size_t max = (size_t)h->request->limits->max_response_buffer, needed = h->body_len + n;
     size_t size = 2 * h->body_size;
 
     if (n > max - h->body_len)
@@ -285,10 +280,12 @@ grow_body(td_handler *h, size_t n)
         size = BODY_FIRST;
     if (size > max)
         size = max;
-    if (size < h->body_len + n)
-        size = h->body_len + n;
-    if (h->body_on_heap || size > BODY_IN_ARENA)
-        account_body(h, size);
+    if (size < needed)
+        size = needed;
+    if (h->body_on_heap || needed > BODY_IN_ARENA)
+        size = account_body(h, size, needed);
+    else if (size > BODY_IN_ARENA)
+        size = BODY_IN_ARENA;
     if (h->body_on_heap) {
         h->body = td_xrealloc(h->body, size);
     } else {

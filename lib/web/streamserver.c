@@ -176,7 +176,7 @@ on_accepted(void *arg, int fd, const struct sockaddr_storage *sockaddr, socklen_
         .arena = &connection->arena,
     };
     if (td_coroutine_start(&task, &coroutine) < 0) {
-        log_closed(server, &peer, "max_coroutines are in use");
+        log_closed(server, &peer, td_coroutine_refusal());
         connection_ended(connection, TD_COROUTINE_CANCELED);
     } else if (coroutine != NULL) {
         connection->coroutine = coroutine;

@@ -143,7 +143,7 @@ open_stream(td_handler *h, td_coding coding)
     h->filters->stream = td_compressor_open(coding, h->app->compression->level);
     if (h->filters->stream == NULL)
         td_log_gated(&gate, TD_LOG_WARNING, td_handler_route(h)->instance->name,
-                     "a response is not compressed: max_compressors are in use");
+                     "a response is not compressed: %s", td_compressor_refusal());
     return h->filters->stream != NULL;
 }
 

@@ -1,5 +1,6 @@
 #include "web/workerloop.h"
 
+#include "base/budget.h"
 #include "base/log.h"
 #include "http/compressor.h"
 #include "http/httpclient.h"
@@ -11,7 +12,6 @@
 #include "io/process.h"
 #include "io/resolver.h"
 #include "io/tls.h"
-#include "web/handler.h"
 
 #define HEAP_REST_MS 1000
 
@@ -49,10 +49,13 @@ override_names(const td_tornadod_settings *settings, td_err *err)
 }
 
 int
-td_workerloop_open(const td_configuration *configuration, td_ioloop **out, td_err *err)
+td_workerloop_open(const td_configuration *configuration, size_t workers_count, td_ioloop **out,
+                   td_err *err)
 {
     const td_tornadod_settings *settings = &configuration->tornadod;
 
+    td_budget_configure(settings->memory != 0 ? (size_t)settings->memory
+                                              : td_budget_auto(workers_count));
     td_coroutine_configure(
         &(td_coroutine_options){.stack_size = (size_t)settings->coroutine_stack,
                                 .coroutines_max = (size_t)settings->max_coroutines});
@@ -61,7 +64,6 @@ td_workerloop_open(const td_configuration *configuration, td_ioloop **out, td_er
                                .queue_max = (size_t)settings->executor_queue});
     td_processes_configure((size_t)settings->max_subprocesses);
     td_compressor_configure((size_t)settings->max_compressors);
-    td_response_configure((size_t)settings->response_memory);
     td_tls_configure(settings->ca_certs);
     configure_resolver(settings);
     td_http_client_configure(

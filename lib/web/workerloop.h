@@ -6,8 +6,9 @@
 #include "base/settings.h"
 #include "io/ioloop.h"
 
-TD_PRIVATE int td_workerloop_open(const td_configuration *configuration, td_ioloop **out,
-                                  td_err *err);
+/* workers_count: those that share the memory of this machine, for `memory = auto`. */
+TD_PRIVATE int td_workerloop_open(const td_configuration *configuration, size_t workers_count,
+                                  td_ioloop **out, td_err *err);
 TD_PRIVATE void td_workerloop_close(td_ioloop **loop);
 
 #endif

@@ -82,7 +82,7 @@ def tornadod(setup, handlers="handlers", section=""):
 [tornadod]
 workers = 1
 handlers = {OUT}/{handlers}
-body_memory = 128m
+memory = 256m
 max_fields = 10000
 [listen:bench]
 address = 127.0.0.1:{setup.port}

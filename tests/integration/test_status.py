@@ -103,6 +103,9 @@ class Formats(unittest.TestCase):
             self.assertEqual(state["requests"], 7)
             self.assertEqual(state["workers"][0]["pid"], daemon.workers()[0])
             self.assertGreater(state["workers"][0]["resident_memory_bytes"], 1 << 20)
+            self.assertGreater(state["workers"][0]["memory_limit_bytes"], 1 << 20)
+            self.assertGreater(state["workers"][0]["memory_by_kind"]["stacks"], 0)
+            self.assertEqual(set(state["workers"][0]["memory_refused"].values()), {0})
 
     def test_accept_chooses_the_format(self):
         cases = {"": "application/json", "*/*": "application/json", "application/json": "application/json",

@@ -373,7 +373,7 @@ class FullDisk(Uploads):
 
 
 class Budgets(Uploads):
-    tornadod = "body_memory = 64k\nbody_disk = 8m\n"
+    tornadod = "memory = 512k\nbody_disk = 8m\n"
 
     def test_memory_that_is_used_up_is_a_file(self):
         with contextlib.ExitStack() as stack:

@@ -1,10 +1,7 @@
 /* Goal: as many workers as processors that may really be used, whatever kind of control groups. */
 #include "daemon/cpus.h"
 
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include "unit.h"
+#include "fake_root.h"
 
 static const struct {
     const char *groups;      /* /proc/self/cgroup */
@@ -44,34 +41,13 @@ static const struct {
     {"", {{NULL}}, 1, 1},
 };
 
-static void
-write_below(const char *root, const char *path, const char *content)
-{
-    char full[512];
-
-    snprintf(full, sizeof(full), "%s%s", root, path);
-    for (char *slash = full + strlen(root) + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
-        *slash = '\0';
-        mkdir(full, 0755);
-        *slash = '/';
-    }
-    FILE *file = fopen(full, "w");
-    ck_assert_ptr_nonnull(file);
-    fputs(content, file);
-    fclose(file);
-}
-
 START_TEST(the_smallest_bound_wins)
 {
-    char root[] = "/tmp/test_daemon_cpus.XXXXXX", remove[64];
+    char root[FAKE_ROOT_SIZE] = "";
 
-    ck_assert_ptr_nonnull(mkdtemp(root));
-    write_below(root, "/proc/self/cgroup", machines[_i].groups);
-    for (size_t i = 0; i < COUNT_OF(machines[_i].files) && machines[_i].files[i][0] != NULL; i++)
-        write_below(root, machines[_i].files[i][0], machines[_i].files[i][1]);
-    int cpus = cpus_within_quota(root, machines[_i].mask);
-    snprintf(remove, sizeof(remove), "rm -r %s", root);
-    ck_assert_int_eq(system(remove), 0);
+    fake_root_make(root, machines[_i].groups, machines[_i].files, COUNT_OF(machines[_i].files));
+    const int cpus = cpus_within_quota(root, machines[_i].mask);
+    fake_root_remove(root);
     ck_assert_int_eq(cpus, machines[_i].cpus);
 }
 END_TEST

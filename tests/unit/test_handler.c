@@ -797,7 +797,6 @@ connect_client(void)
         .settings = &listener,
         .delegate = &td_application_delegate,
         .delegate_arg = web_app,
-        .body_memory = 1 << 20,
         .connection_closed = forget_connection,
     };
     td_http1context_init(&context);

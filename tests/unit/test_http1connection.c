@@ -334,7 +334,6 @@ setup(void)
         .loop = loop,
         .settings = &settings,
         .delegate = &delegate,
-        .body_memory = 10 * 1024 * 1024,
         .connection_closed = connection_closed,
     };
 }
@@ -1361,13 +1360,13 @@ START_TEST(bomb_goes_off_in_turns_and_not_beyond_the_limit)
 }
 END_TEST
 
-START_TEST(bomb_takes_no_more_body_memory_than_there_is)
+START_TEST(bomb_takes_no_more_memory_than_there_is)
 {
     char got[512] = "";
     int fd;
 
     settings.limits.max_body_size = BOMB_SIZE;
-    context.body_memory = 1024 * 1024;
+    td_budget_configure(2 * 1024 * 1024);
     fd = send_bomb("/echo");
     for (int i = 0; i < 100; i++)
         turn();
@@ -1613,7 +1612,7 @@ START_TEST(only_empty_lines_are_not_answered)
 }
 END_TEST
 
-START_TEST(told_lengths_take_no_body_memory)
+START_TEST(told_lengths_take_no_memory)
 {
     enum { CLIENTS = 60 };
     const char *told = "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1048576\r\n\r\n";
@@ -1621,7 +1620,7 @@ START_TEST(told_lengths_take_no_body_memory)
     char got[512] = "";
     int fds[CLIENTS], fd;
 
-    context.body_memory = 3 * (1048576 + 1);
+    td_budget_configure(2 * 3 * 1048576);
     start();
     for (int i = 0; i < CLIENTS; i++) {
         fds[i] = connect_client();
@@ -1640,14 +1639,14 @@ START_TEST(told_lengths_take_no_body_memory)
 }
 END_TEST
 
-START_TEST(bodies_that_come_share_the_body_memory)
+START_TEST(bodies_that_come_share_the_memory)
 {
     const char *head = "POST /big HTTP/1.1\r\n" HOST "Content-Length: 1048576\r\n\r\n";
     char got[2][512] = {"", ""};
     size_t left[2] = {1048576 - 1, 1048576 - 1};
     int fds[2];
 
-    context.body_memory = 1536 * 1024;
+    td_budget_configure(2 * 1600 * 1024);
     start();
     for (int i = 0; i < 2; i++) {
         fds[i] = connect_client();
@@ -1730,13 +1729,13 @@ check_echo(int fd, size_t len)
     ck_assert_int_eq(memcmp(body, big, len), 0);
 }
 
-START_TEST(bodies_past_the_body_memory_go_to_files)
+START_TEST(bodies_past_the_memory_go_to_files)
 {
     const int before = open_descriptors();
     int fds[2];
 
     spill_bodies(1 << 20);
-    context.body_memory = 20000;
+    td_budget_configure(2 * 45000);
     start();
     fds[0] = send_echo("Content-Length: 10000");
     fds[1] = send_echo("Content-Length: 60000"); /* fills three pages less than are mapped */
@@ -1936,7 +1935,7 @@ fill(TCase *tcase)
     ADD_TABLE(tcase, slow_streamed_body_is_refused, rates);
     ADD_TABLE(tcase, compressed_body_at_every_cut, compressed);
     tcase_add_test(tcase, bomb_goes_off_in_turns_and_not_beyond_the_limit);
-    tcase_add_test(tcase, bomb_takes_no_more_body_memory_than_there_is);
+    tcase_add_test(tcase, bomb_takes_no_more_memory_than_there_is);
     tcase_add_test(tcase, inflated_pieces_wait_while_it_is_paused);
     tcase_add_test(tcase, answers_close_while_draining);
     tcase_add_test(tcase, oldest_incomplete_head_is_evicted);
@@ -1947,9 +1946,9 @@ fill(TCase *tcase)
     tcase_add_test(tcase, endless_pipelining_is_read_as_it_is_served);
     tcase_add_test(tcase, whoever_waits_for_room_hears_of_it_however_it_came);
     tcase_add_test(tcase, only_empty_lines_are_not_answered);
-    tcase_add_test(tcase, told_lengths_take_no_body_memory);
-    tcase_add_test(tcase, bodies_that_come_share_the_body_memory);
-    tcase_add_test(tcase, bodies_past_the_body_memory_go_to_files);
+    tcase_add_test(tcase, told_lengths_take_no_memory);
+    tcase_add_test(tcase, bodies_that_come_share_the_memory);
+    tcase_add_test(tcase, bodies_past_the_memory_go_to_files);
     tcase_add_test(tcase, a_body_that_turns_out_to_be_large_moves_to_a_file);
     ADD_TABLE(tcase, a_file_that_cannot_be_written_is_an_answer, full);
     tcase_add_test(tcase, a_body_is_watched_while_it_comes);

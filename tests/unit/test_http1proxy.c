@@ -120,7 +120,6 @@ setup(void)
         .loop = loop,
         .settings = &settings,
         .delegate = &delegate,
-        .body_memory = 1024 * 1024,
         .connection_closed = connection_closed,
         .introduced = on_introduced,
     };

@@ -307,6 +307,7 @@ static const struct {
      ":2: workers: '513' is neither auto nor a whole number between 1 and 512"},
     {"[tornadod]\nworkers = 0",
      ":2: workers: '0' is neither auto nor a whole number between 1 and 512"},
+    {"[tornadod]\nmemory = 1k", ":2: memory: '1k' is not between 64k and 1024g"},
     {"[tornadod]\nmax_coroutines = many", ":2: max_coroutines: 'many' is not a whole number"},
     {"[tornadod]\ncoroutine_stack = 4k", ":2: coroutine_stack: '4k' is not between 64k and 64m"},
     {"[tornadod]\ndrain_timeout = 2x",
