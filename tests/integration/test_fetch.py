@@ -738,6 +738,16 @@ class Redirects(Fetch):
             self.assertEqual(self.fetch(upstream.url)[0], f"200 OK 1 {upstream.url}%C3%BC?q")
 
 
+class LittleMemory(Fetch):
+    TORNADOD = "workers = 1\nmemory = 1m"
+
+    def test_an_answer_without_room_is_an_error(self):
+        with Upstream(says(answer(bytes(2 << 20)))) as upstream:
+            self.assertIn("memory (1048576 bytes) is used up", self.fetch(upstream.url))
+        with Upstream(says(answer(b"hello!"))) as upstream:
+            self.assertEqual(self.fetch(upstream.url)[2], b"hello!")
+
+
 class OneAtATime(Fetch):
     TORNADOD = "workers = 1\nmax_clients = 1\nclient_idle = 1\nclient_idle_timeout = 50ms"
 
