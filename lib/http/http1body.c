@@ -472,13 +472,18 @@ td_http1_body_take(td_http1connection *conn, const char *bytes, size_t len)
     return take_sized_body(conn, bytes, len);
 }
 
-/* How much of a body with a length can be received before it has to grow; one byte is the NUL's. */
+/*
+ * How much of a body with a length can be received at once: before it has to grow, and if somebody
+ * looks at it, before others have their turn.  One byte is the NUL's.
+ */
 static size_t
 body_room(const td_http1connection *conn)
 {
     const td_buf *body = &conn->request->body_buf;
-    const size_t room = body->size - body->start - body->len - 1;
+    size_t room = body->size - body->start - body->len - 1;
 
+    if (conn->request->body_watcher != NULL && room > TD_BODY_PIECE_MAX)
+        room = TD_BODY_PIECE_MAX;
     return room < conn->body_left ? room : (size_t)conn->body_left;
 }
 

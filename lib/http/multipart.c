@@ -10,6 +10,8 @@
 #include "http/headers.h"
 #include "http/multipart.h"
 
+#define PARAMETERS_MAX 16 /* of a Content-Disposition: RFC 6266 and 7578 know three for forms */
+
 enum state {
     PREAMBLE,
     HEAD,
@@ -81,11 +83,12 @@ take_quoted(td_str *rest, td_str *value_out)
 static int
 next_parameter(td_str *rest, td_str *name_out, td_str *value_out)
 {
+    size_t blanks = 0;
+
     *rest = td_str_trim(*rest);
-    while (rest->len > 0 && rest->ptr[0] == ';') { /* empty ones are passed over */
-        take(rest, 1);
-        *rest = td_str_trim(*rest);
-    }
+    while (blanks < rest->len && memchr("; \t", rest->ptr[blanks], 3) != NULL)
+        blanks++; /* empty ones are passed over */
+    take(rest, blanks);
     if (rest->len == 0)
         return 0;
     if (memchr(rest->ptr, '=', rest->len) == NULL)
@@ -166,11 +169,13 @@ static int
 parse_disposition(td_multipart *m, td_str rest)
 {
     td_str name, value, extended = {NULL, 0};
-    int rc;
+    int rc, count = 0;
 
     if (!td_str_equal_nocase(take_before(&rest, ';'), TD_STR("form-data")))
         return malformed(m, "Content-Disposition is not form-data");
     while ((rc = next_parameter(&rest, &name, &value)) > 0) {
+        if (++count > PARAMETERS_MAX)
+            return malformed(m, "Content-Disposition has more than 16 parameters");
         if (td_str_equal_nocase(name, TD_STR("name")))
             rc = set_once(m, &m->name, value);
         else if (td_str_equal_nocase(name, TD_STR("filename")))
@@ -194,61 +199,65 @@ parse_disposition(td_multipart *m, td_str rest)
     return 0;
 }
 
+/* The value stays while the part does, and there may be only one of that name. */
 static int
-parse_line(td_multipart *m, td_str line, td_str *disposition)
+keep_value(td_multipart *m, td_buf *buf, bool is_second, td_str value)
 {
-    const char *colon = memchr(line.ptr, ':', line.len);
-    const td_str name = td_str_make(line.ptr, colon != NULL ? (size_t)(colon - line.ptr) : 0);
-    td_str value, *field;
-
-    if (!td_is_token(name)) /* a folded line, too */
-        return malformed(m, "a line of a part's header is not a name and a colon");
-    value = td_str_trim(td_str_make(colon + 1, line.len - name.len - 1));
-    if (!td_is_field_value(value))
-        return malformed(m, "the header of a part has a control byte");
-    if (td_str_equal_nocase(name, TD_STR("Content-Disposition")))
-        field = disposition;
-    else if (td_str_equal_nocase(name, TD_STR("Content-Type")))
-        field = &m->content_type;
-    else
-        return 0;
-    if (!td_str_is_null(*field))
+    if (is_second)
         return malformed(m, "a line of a part's header comes twice");
-    *field = value;
+    td_buf_reserve(buf, value.len + 1); /* so that an empty one is not null */
+    td_buf_append(buf, value);
     return 0;
 }
 
-/* m->head is complete, with the empty line at its end. */
+/* line: with the LF at its end. */
 static int
-parse_head(td_multipart *m)
+parse_line(td_multipart *m, td_str line)
 {
-    td_str rest = td_buf_str(&m->head), disposition = {NULL, 0};
+    const char *colon = memchr(line.ptr, ':', line.len);
+    const td_str name = td_str_make(line.ptr, colon != NULL ? (size_t)(colon - line.ptr) : 0);
+    const bool ends = line.len >= 2 && line.ptr[line.len - 2] == '\r';
+    td_str value;
+    int rc = 0;
 
-    m->name = m->filename = m->content_type = disposition;
-    if (!td_utf8_is_valid(rest))
+    if (!td_utf8_is_valid(line))
         return malformed(m, "the header of a part is not UTF-8");
-    for (;;) {
-        const char *end = memmem(rest.ptr, rest.len, "\r\n", 2);
-        const td_str line = take(&rest, (size_t)(end - rest.ptr));
-        int rc;
-
-        if (line.len == 0)
-            break;
-        rc = parse_line(m, line, &disposition);
-        if (rc < 0)
-            return rc;
-        take(&rest, 2);
+    if (!td_is_token(name)) /* a folded line, too */
+        return malformed(m, "a line of a part's header is not a name and a colon");
+    value = td_str_trim(td_str_make(colon + 1, line.len - name.len - 1 - (ends ? 2 : 0)));
+    if (!td_is_field_value(value))
+        return malformed(m, "the header of a part has a control byte");
+    if (td_str_equal_nocase(name, TD_STR("Content-Disposition"))) {
+        rc = keep_value(m, &m->disposition, m->has_disposition, value);
+        m->has_disposition = true;
+    } else if (td_str_equal_nocase(name, TD_STR("Content-Type"))) {
+        rc = keep_value(m, &m->type, !td_str_is_null(m->content_type), value);
+        m->content_type = td_buf_str(&m->type);
     }
-    if (td_str_is_null(disposition))
-        return malformed(m, "a part has no Content-Disposition");
-    return parse_disposition(m, disposition);
+    return rc;
 }
 
-static bool
-has_empty_line(td_str head)
+/* Its empty line has come. */
+static int
+end_head(td_multipart *m)
 {
-    return (head.len == 2 && memcmp(head.ptr, "\r\n", 2) == 0) ||
-           (head.len >= 4 && memcmp(head.ptr + head.len - 4, "\r\n\r\n", 4) == 0);
+    if (!m->has_disposition)
+        return malformed(m, "a part has no Content-Disposition");
+    return parse_disposition(m, td_buf_str(&m->disposition));
+}
+
+/* What of a line has come with this piece; the line when that is its end, else the null string. */
+static td_str
+take_line(td_multipart *m, td_str *input)
+{
+    const char *lf = memchr(input->ptr, '\n', input->len);
+    const td_str piece = take(input, lf != NULL ? (size_t)(lf - input->ptr) + 1 : input->len);
+
+    m->head_size += piece.len;
+    if (lf != NULL && m->cut_line.len == 0)
+        return piece;
+    td_buf_append(&m->cut_line, piece);
+    return lf != NULL ? td_buf_str(&m->cut_line) : td_str_make(NULL, 0);
 }
 
 /* 1: the header is complete; 0: more is wanted. */
@@ -256,15 +265,22 @@ static int
 take_head(td_multipart *m, const td_multipart_limits *limits, td_str *input)
 {
     while (input->len > 0) {
-        const char *lf = memchr(input->ptr, '\n', input->len);
-        const td_str piece = take(input, lf != NULL ? (size_t)(lf - input->ptr) + 1 : input->len);
+        const td_str line = take_line(m, input);
+        int rc;
 
-        if (m->head.len + piece.len > limits->head_size_max)
+        if (m->head_size > limits->head_size_max)
             return refuse(m, TD_ETOOBIG, 413,
                           "the header of a part is larger than max_part_header_size");
-        td_buf_append(&m->head, piece);
-        if (lf != NULL && has_empty_line(td_buf_str(&m->head)))
+        if (td_str_is_null(line))
+            return 0;
+        if (td_str_equal(line, TD_STR("\r\n"))) {
+            td_buf_consume(&m->cut_line, m->cut_line.len);
             return 1;
+        }
+        rc = parse_line(m, line);
+        if (rc < 0)
+            return rc;
+        td_buf_consume(&m->cut_line, m->cut_line.len);
     }
     return 0;
 }
@@ -391,7 +407,11 @@ begin_part(td_multipart *m, const td_multipart_limits *limits)
     if (m->parts == limits->parts_max)
         return refuse(m, TD_ETOOBIG, 413, "more parts than max_parts");
     m->parts++;
-    td_buf_consume(&m->head, m->head.len);
+    m->head_size = 0;
+    td_buf_consume(&m->disposition, m->disposition.len);
+    td_buf_consume(&m->type, m->type.len);
+    m->has_disposition = false;
+    m->name = m->filename = m->content_type = td_str_make(NULL, 0);
     m->state = HEAD;
     return 0;
 }
@@ -422,7 +442,7 @@ next_of_head(td_multipart *m, const td_multipart_limits *limits, td_str *input)
 
     if (rc <= 0)
         return rc < 0 ? rc : TD_MULTIPART_MORE;
-    rc = parse_head(m);
+    rc = end_head(m);
     if (rc < 0)
         return rc;
     m->state = BODY;
@@ -480,8 +500,8 @@ td_multipart_init(td_multipart *m, td_str content_type)
 
     if (content_type.len == 0)
         return malformed(m, "no Content-Type");
-    td_buf_append(&m->head, content_type); /* a copy to unescape in */
-    rest = td_buf_str(&m->head);
+    td_buf_append(&m->disposition, content_type); /* a copy to unescape in */
+    rest = td_buf_str(&m->disposition);
     take_before(&rest, ';');
     while ((rc = next_parameter(&rest, &name, &value)) > 0)
         if (td_str_equal_nocase(name, TD_STR("boundary"))) {
@@ -504,5 +524,7 @@ td_multipart_init(td_multipart *m, td_str content_type)
 void
 td_multipart_fini(td_multipart *m)
 {
-    td_buf_release(&m->head);
+    td_buf_release(&m->cut_line);
+    td_buf_release(&m->disposition);
+    td_buf_release(&m->type);
 }

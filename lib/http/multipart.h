@@ -6,8 +6,9 @@
  *   delimiter  = CRLF "--" boundary, followed by CRLF, or by "--" where the last part has ended
  *
  * Preamble and epilogue are ignored.  A parser takes any split of its input, and what it says does
- * not depend on the split; it copies the headers of parts and nothing of their bodies.  Its time is
- * linear in the size of the input.
+ * not depend on the split; it copies the lines that mean something of the headers of parts, and nothing
+ * of their bodies.  Its time is linear in the size of the input, and what a line means is found out when
+ * it comes: a header of many lines is no long work at its end.
  */
 #ifndef TORNADO_HTTP_MULTIPART_H
 #define TORNADO_HTTP_MULTIPART_H
@@ -37,7 +38,7 @@ typedef struct td_multipart {
     /* Of the part; valid until the next call.  Without control bytes, UTF-8. */
     td_str name;         /* never empty */
     td_str filename;     /* the null string: a field and no file.  Never use it as a path. */
-    td_str content_type; /* as sent; the null string: none */
+    td_str content_type; /* as sent; the null string: none; also while its header comes */
 
     char line[TD_BOUNDARY_MAX + 5]; /* CRLF "--" boundary, and a '-' more, see give_back */
     size_t line_len;                /* of the delimiter, without that '-' */
@@ -46,7 +47,11 @@ typedef struct td_multipart {
     char tail;                      /* the byte behind the delimiter, when matched > line_len */
     uint8_t state;
     size_t parts;
-    td_buf head; /* of the part, as far as it has come */
+    size_t head_size;    /* bytes of the header of the part, as far as it has come */
+    td_buf cut_line;     /* of that header: as far as it has come, when it was cut */
+    td_buf disposition;  /* the value of that line */
+    td_buf type;         /* of Content-Type */
+    bool has_disposition;
 
     int status;       /* after an error: what to answer */
     const char *what; /* after an error: constant */

@@ -112,7 +112,7 @@ add_part(struct reader *reader, uint64_t offset)
     }
     *(reader->first == NULL ? &reader->first : &reader->last->next) = part;
     reader->last = part;
-    count_memory(reader, parser->head.len);
+    count_memory(reader, parser->head_size);
 }
 
 static void

@@ -107,6 +107,11 @@ def make():
         "part-header": Attack(post("/form", MULTIPART, b"--x\r\n" + b"a: b\r\n" * 170000), (413,)),
         "part-header-raised": Attack(
             post("/raised/form", MULTIPART, b"--x\r\n" + b"a: b\r\n" * 170000), (413, 400)),
+        "part-lines-raised": Attack(
+            post("/raised/form", MULTIPART, multipart([b"a: b\r\n" * 170000 + PART])), (200,)),
+        "part-line-raised": Attack(
+            post("/raised/form", MULTIPART,
+                 multipart([PART.replace(b'"f"', b'"f"' + b";a=b" * 260000)])), (400,)),
         "zip-bomb": Attack(zip_bomb("/body", 64 << 20), (413,)),
         "zip-bomb-raised": Attack(zip_bomb("/raised/body", 60 << 20), (200,)),
         "ranges": Attack(get("/static/new", "Range: bytes=" + "0-0," * 10000 + "0-1\r\n"),

@@ -129,7 +129,7 @@ END_TEST
 /* Whatever is wrong is answered by the piece that shows it; no other piece is wanted. */
 START_TEST(what_is_broken_is_answered_at_once)
 {
-    const td_str broken = TD_STR(FIELD("a", "1") "--B\r\nX\r\n\r\n");
+    const td_str broken = TD_STR(FIELD("a", "1") "--B\r\nX\r\n");
     web_exchange *x = web_route_to("POST", "/", TYPE "Content-Length: 100000\r\n");
     td_request *request = x->request;
 

@@ -1831,6 +1831,7 @@ static void
 watch_received(td_body_watcher *watcher, td_request *request, td_str data)
 {
     ck_assert_ptr_eq(watcher, &watched.watcher);
+    ck_assert_uint_le(data.len, TD_BODY_PIECE_MAX); /* others have their turns in between */
     watched.bytes += data.len;
     if (watched.bytes >= watched.answers_at && !request->body_unwanted) {
         request->body_unwanted = true;
