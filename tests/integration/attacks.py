@@ -108,7 +108,7 @@ def make():
         "part-header-raised": Attack(
             post("/raised/form", MULTIPART, b"--x\r\n" + b"a: b\r\n" * 170000), (413, 400)),
         "part-lines-raised": Attack(
-            post("/raised/form", MULTIPART, multipart([b"a: b\r\n" * 170000 + PART])), (200,)),
+            post("/raised/form", MULTIPART, multipart([b"a: b\r\n" * 170000 + PART] * 8)), (200,)),
         "part-line-raised": Attack(
             post("/raised/form", MULTIPART,
                  multipart([PART.replace(b'"f"', b'"f"' + b";a=b" * 260000)])), (400,)),
