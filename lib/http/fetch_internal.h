@@ -46,6 +46,8 @@ struct td_fetch_stream {
     bool is_in_write;      /* a coroutine does, or was cancelled in it: half a piece is out */
     bool is_in_read;       /* a coroutine waits for the head, or for more of the body */
 
+    bool is_in_head; /* the beginning of one is in head */
+    td_response_scan scan; /* of it */
     bool has_head; /* of the answer proper */
     int interims;  /* 1xx responses in front of it */
     td_response_head response;
@@ -112,6 +114,17 @@ td_fetch_is_streamed(const td_fetch_stream *f)
     return (f->options->stream_body || f->options->body_producer != NULL) && !f->lost_body;
 }
 
+static inline void
+td_fetch_leave_read(td_fetch_stream **f)
+{
+    (*f)->is_in_read = false;
+}
+
+/* This coroutine waits for the answer, until the end of the block, however that is left. */
+#define TD_FETCH_IN_READ(f)                                                                \
+    td_fetch_stream *in_read_ __attribute__((cleanup(td_fetch_leave_read), unused)) = (f); \
+    (f)->is_in_read = true
+
 /* ---- fetchsend.c: 0, 1 when the server has answered already, or an error */
 
 int td_fetch_send_request(td_fetch_stream *f);
@@ -123,6 +136,12 @@ int td_fetch_send_request(td_fetch_stream *f);
  * which may be untold.
  */
 int td_fetch_next_head(td_fetch_stream *f, int64_t begin_ns);
+
+/*
+ * The same of what has come, be it the end, without waiting for more: 0 also when that is a part of a
+ * head, which whoever asks for the head goes on with.
+ */
+int td_fetch_take_input(td_fetch_stream *f);
 int td_fetch_receive_head(td_fetch_stream *f); /* that of the answer proper; 0 or an error, told */
 void td_fetch_tell_headers(const td_fetch_stream *f); /* header_callback, which is there */
 void td_fetch_take_head(td_fetch_stream *f);          /* to f->out */

@@ -49,35 +49,29 @@ read_head(td_fetch_stream *f, size_t len, const char **what)
     return 0;
 }
 
-/* One head, of an interim response too, that begins by then; what is behind it is in f->rest. */
+/* What is in rest belongs to a head: 1, it is complete; 0, it wants more; or an error, told. */
 static int
-receive_one_head(td_fetch_stream *f, int64_t begin_ns)
+gather_head(td_fetch_stream *f)
 {
-    const int64_t end_ns = td_fetch_wait_until(f);
-    td_response_scan scan = {0};
     const char *what = NULL;
-    ssize_t len = 0;
-    int rc;
 
-    f->out->phase = TD_FETCH_HEAD;
-    f->head.start = f->head.len = 0;
-    while (len == 0) {
-        const size_t had = f->head.len;
-
-        if (f->rest.len == 0 && (rc = receive(f, had == 0 ? begin_ns : end_ns)) < 0)
-            return rc;
-        f->is_answered = true;
-        td_buf_append(&f->head, f->rest);
-        len = td_response_head_scan(&scan, td_buf_str(&f->head), &what);
-        if (len > 0)
-            f->rest =
-                td_str_make(f->rest.ptr + ((size_t)len - had), f->rest.len - ((size_t)len - had));
-        else
-            f->rest = td_str_make(NULL, 0);
+    if (!f->is_in_head) {
+        f->scan = (td_response_scan){0};
+        f->head.start = f->head.len = 0;
     }
-    if (len > 0)
-        len = read_head(f, (size_t)len, &what) < 0 ? TD_EBADMSG : len;
-    return len < 0 ? td_fetch_fail(f, (int)len, "response: %s", what) : 0;
+    const size_t had = f->head.len;
+
+    f->is_answered = true;
+    td_buf_append(&f->head, f->rest);
+    ssize_t len = td_response_head_scan(&f->scan, td_buf_str(&f->head), &what);
+
+    f->is_in_head = len == 0;
+    f->rest =
+        len > 0 ? td_str_make(f->rest.ptr + ((size_t)len - had), f->rest.len - ((size_t)len - had))
+                : td_str_make(NULL, 0);
+    if (len > 0 && read_head(f, (size_t)len, &what) < 0)
+        len = TD_EBADMSG;
+    return len < 0 ? td_fetch_fail(f, (int)len, "response: %s", what) : len > 0;
 }
 
 /* RFC 9110 section 7.8: the server may go on with what it was asked for, and with nothing else. */
@@ -90,19 +84,46 @@ is_upgraded(const td_fetch_stream *f)
            td_str_equal_nocase(upgrade->value, td_str_of(f->options->upgrade));
 }
 
-int
-td_fetch_next_head(td_fetch_stream *f, int64_t begin_ns)
+/* It is complete: 1, that of the answer proper; 0, there is another one to come; or an error, told.
+ */
+static int
+judge_head(td_fetch_stream *f)
 {
-    const int rc = receive_one_head(f, begin_ns);
-
-    if (rc < 0)
-        return rc;
     if (f->response.status == 101 && !is_upgraded(f))
         return td_fetch_fail(f, TD_EBADMSG, "response: 101, which nobody has asked for");
     f->has_head = f->response.status >= 200 || f->response.status == 101;
     if (!f->has_head && ++f->interims > INTERIM_MAX)
         return td_fetch_fail(f, TD_EBADMSG, "response: too many interim ones");
     return f->has_head;
+}
+
+int
+td_fetch_next_head(td_fetch_stream *f, int64_t begin_ns)
+{
+    const int64_t end_ns = td_fetch_wait_until(f);
+    int rc = 0;
+
+    f->out->phase = TD_FETCH_HEAD;
+    while (rc == 0) {
+        if (f->rest.len == 0)
+            rc = receive(f, f->is_in_head ? end_ns : begin_ns);
+        if (rc == 0)
+            rc = gather_head(f);
+    }
+    return rc < 0 ? rc : judge_head(f);
+}
+
+int
+td_fetch_take_input(td_fetch_stream *f)
+{
+    int rc = f->rest.len == 0 ? receive(f, td_fetch_wait_until(f)) : 0;
+
+    while (rc == 0 && f->rest.len > 0) {
+        rc = gather_head(f);
+        if (rc > 0)
+            rc = judge_head(f);
+    }
+    return rc;
 }
 
 int

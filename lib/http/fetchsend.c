@@ -21,23 +21,14 @@ await_continue(td_fetch_stream *f)
 {
     const int64_t soon_ns = td_fetch_deadline_in(CONTINUE_WAIT_MS), end_ns = td_fetch_wait_until(f);
     int rc;
+    TD_FETCH_IN_READ(f);
 
     f->expects_continue = false;
     do
         rc = td_fetch_next_head(f, soon_ns < end_ns ? soon_ns : end_ns);
     while (rc == 0 && f->response.status != 100);
-    if (rc == TD_ETIMEDOUT && soon_ns < end_ns && f->head.len == 0)
+    if (rc == TD_ETIMEDOUT && soon_ns < end_ns && !f->is_in_head)
         return 0;
-    return td_fetch_end_wait(f, rc);
-}
-
-/* Something has come while we send: the answer, or an interim one. */
-static int
-look_at_input(td_fetch_stream *f)
-{
-    const int rc = td_fetch_next_head(f, td_fetch_wait_until(f));
-
-    f->out->phase = TD_FETCH_SEND;
     return td_fetch_end_wait(f, rc);
 }
 
@@ -45,16 +36,30 @@ look_at_input(td_fetch_stream *f)
 static int
 flush_sent(td_fetch_stream *f)
 {
+    const int64_t end_ns = td_fetch_wait_until(f); /* what comes meanwhile does not put it off */
     int rc = 0;
 
     while (rc == 0 && td_iostream_unsent(f->upstream->stream) > 0) {
-        rc = td_fetch_limit_wait(f, td_fetch_wait_until(f));
+        rc = td_fetch_limit_wait(f, end_ns);
         if (rc == 0)
             rc = td_iostream_flush_or_input(f->upstream->stream);
         if (rc == 1)
-            rc = f->is_reading ? 0 : look_at_input(f);
+            rc = f->is_reading ? 0 : td_fetch_end_wait(f, td_fetch_take_input(f));
     }
     return rc;
+}
+
+/* All that it has said has come: nothing here waits. */
+static int
+take_last_words(td_fetch_stream *f)
+{
+    int rc;
+
+    do
+        rc = td_fetch_next_head(f, INT64_MAX);
+    while (rc == 0);
+    f->out->phase = TD_FETCH_SEND;
+    return td_fetch_end_wait(f, rc);
 }
 
 /*
@@ -69,7 +74,7 @@ fail_sending(td_fetch_stream *f, int error)
     if (f->upstream == NULL) /* by whoever reads */
         return 1;
     if (error != TD_ETIMEDOUT && !f->is_reading && td_iostream_unread(f->upstream->stream) > 0)
-        return look_at_input(f);
+        return take_last_words(f);
     return td_fetch_fail_waiting(f, error);
 }
 
@@ -117,12 +122,10 @@ check_writing(td_fetch_stream *f, size_t len)
 {
     if (f->out->error != 0)
         return f->out->error;
-    if (!td_fetch_is_streamed(f) || f->body_is_complete)
-        return td_fetch_fail(f, TD_EINVAL, "the request has no body, or it is complete");
-    if (f->options->content_length > 0 && len > f->unwritten)
-        return td_fetch_fail(f, TD_EINVAL, "the body is longer than content_length");
     if (f->is_over || (f->has_head && !f->is_reading))
         return 1;
+    if (f->options->content_length > 0 && len > f->unwritten)
+        return td_fetch_fail(f, TD_EINVAL, "the body is longer than content_length");
     return f->expects_continue && !f->is_reading ? await_continue(f) : 0;
 }
 

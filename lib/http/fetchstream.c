@@ -48,28 +48,30 @@ is_told(const td_fetch_stream *f)
     return f->out->status != 0 && f->out->error == 0;
 }
 
-static void
-leave_read(td_fetch_stream **f)
-{
-    (*f)->is_in_read = false;
-}
-
-/* Until the end of the block, however it is left. */
-#define IN_READ(f)                                                                \
-    td_fetch_stream *in_read_ __attribute__((cleanup(leave_read), unused)) = (f); \
-    (f)->is_in_read = true
-
 static int
 fail_closed(td_fetch_stream *f)
 {
     return td_fetch_fail(f, TD_ECLOSED, "the stream was closed");
 }
 
+/* Too much for content_length is no misuse but a failure: what was asked for cannot be sent. */
+static const char *
+find_writing_misuse(const td_fetch_stream *f, td_fetch_step step)
+{
+    if (f->is_in_write)
+        return "another coroutine writes, or was cancelled while it did";
+    if (step == TD_STEP_WRITE && !td_fetch_is_streamed(f))
+        return "the request has no body that is streamed";
+    if (step == TD_STEP_WRITE && f->body_is_complete && f->options->content_length == 0)
+        return "td_fetch_end has ended the body";
+    return NULL;
+}
+
 const char *
 td_fetch_stream_find_misuse(const td_fetch_stream *f, td_fetch_step step)
 {
-    if (step == TD_STEP_WRITE)
-        return f->is_in_write ? "another coroutine writes, or was cancelled while it did" : NULL;
+    if (step == TD_STEP_WRITE || step == TD_STEP_END)
+        return find_writing_misuse(f, step);
     if (f->is_producing)
         return "body_producer may only write";
     if (step == TD_STEP_CLOSE)
@@ -81,12 +83,23 @@ td_fetch_stream_find_misuse(const td_fetch_stream *f, td_fetch_step step)
     return NULL;
 }
 
+/* By its borrower, who may: of a td_fetch_stream that was detached. */
+static void
+forget_stream(void *arg)
+{
+    td_upstream *upstream = arg;
+
+    upstream->stream = NULL;
+}
+
 /* HTTP has ended, and with it what it limits. */
 static void
 end_http(td_fetch_stream *f)
 {
     td_fetch_leave_place(f);
     td_iostream_set_timeout(f->upstream->stream, 0);
+    td_iostream_observe(f->upstream->stream,
+                        &(td_iostream_observer){.destroyed = forget_stream, .arg = f->upstream});
     td_iostream_push_back(f->upstream->stream, f->rest);
     f->rest = td_str_make(NULL, 0);
     f->is_over = true;
@@ -102,7 +115,7 @@ td_fetch_stream_head(td_fetch_stream *f)
         return f->out->error;
     if (f->is_over)
         return fail_closed(f);
-    IN_READ(f);
+    TD_FETCH_IN_READ(f);
     f->is_reading = true;
     rc = td_fetch_receive_head(f);
     rc = td_fetch_repeat_if_closed(f, rc, true);
@@ -143,7 +156,7 @@ td_fetch_stream_read(td_fetch_stream *f, td_str *data_out)
     int rc = f->out->error;
 
     *data_out = TD_STR("");
-    IN_READ(f);
+    TD_FETCH_IN_READ(f);
     if (rc == 0 && f->is_over && f->out->phase != TD_FETCH_DONE)
         rc = fail_closed(f);
     if (rc == 0 && !f->is_over)

@@ -35,7 +35,9 @@ TD_PRIVATE int td_http_client_fetch(td_arena *arena, const char *url,
 TD_PRIVATE int td_http_client_open(td_arena *arena, const char *url,
                                    const td_fetch_options *options, void *owner, td_response *out,
                                    td_fetch_stream **stream_out);
-typedef enum td_fetch_step { TD_STEP_WRITE, TD_STEP_HEAD, TD_STEP_READ, TD_STEP_CLOSE } td_fetch_step;
+typedef enum td_fetch_step {
+    TD_STEP_WRITE, TD_STEP_END, TD_STEP_HEAD, TD_STEP_READ, TD_STEP_CLOSE,
+} td_fetch_step;
 
 /* Why that step must not be taken now, in words for the log; NULL: it may. */
 TD_PRIVATE const char *td_fetch_stream_find_misuse(const td_fetch_stream *stream, td_fetch_step step);

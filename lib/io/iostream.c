@@ -226,6 +226,12 @@ td_iostreams_count(void)
     return streams_count;
 }
 
+void
+td_iostream_observe(td_iostream *stream, const td_iostream_observer *observer)
+{
+    stream->observer = *observer;
+}
+
 /* ---- what it is */
 
 int

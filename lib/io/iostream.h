@@ -30,7 +30,7 @@ int td_iostream_flush_or_input(td_iostream *stream);
  */
 void td_iostream_on_input(td_iostream *stream, td_loop_fn *fn, void *arg);
 
-/* ---- streams of servers */
+/* ---- streams of servers, and those that are lent */
 
 /* Each once, if set; neither may wait, nor use the stream.  destroyed is the last. */
 typedef struct td_iostream_observer {
@@ -46,6 +46,9 @@ typedef struct td_iostream_observer {
 td_iostream *td_iostream_adopt(td_transport *transport, td_buf *received, td_buf *unsent,
                                const td_iostream_options *options,
                                const td_iostream_observer *observer);
+
+/* Somebody else is told of the end of a stream, in the place of whoever was. */
+void td_iostream_observe(td_iostream *stream, const td_iostream_observer *observer);
 
 /* The worker begins to drain: see TD_EDRAINING in <tornado/iostream.h>. */
 void td_iostream_drain(td_iostream *stream);

@@ -169,9 +169,13 @@ TD_API td_future *td_fetch_future(td_handler *h, const char *url, const td_fetch
  * Bodies of any size take no more than some 200 KiB of memory: what is not read stays with the
  * server, and writing waits until the server takes it.  Here request_timeout_ms is the longest wait
  * for the server: for it to take what is written, for its head, for the next bytes; what the caller
- * takes between is not counted.  One coroutine may write while another one reads, but for the first
- * piece with expect_100_continue; two that write, or two that read, are told TD_EINVAL.  One that
- * is cancelled while it writes has left half a piece behind: nothing more can be written then.
+ * takes between is not counted.  One coroutine may write while another one reads; two that write, or
+ * two that read, are told TD_EINVAL, and so is who asks for the head while the first piece waits for
+ * 100 (expect_100_continue; beside one that has asked before it does not wait).  One that is
+ * cancelled while it writes has left half a piece behind: nothing more can be written then.
+ *
+ * A step that is not its turn (a body that is written and none was announced, or after its end; a
+ * body that is read before the head) is TD_EINVAL, or NULL, and logged; the request goes on.
  *
  * A stream belongs to the coroutine that has opened it, and is closed when that ends, however it
  * ends.
@@ -186,12 +190,15 @@ TD_API td_fetch_stream *td_fetch_open(td_handler *h, const char *url,
 
 /*
  * Send some of the body; returns when the kernel has it.  1: the server has answered already, and the
- * rest need not be sent, so nothing was.  Or an error, as of td_fetch: more than content_length is
- * TD_EINVAL.
+ * rest need not be sent, so nothing was.  Or an error, as of td_fetch: more than content_length, by
+ * which the request fails, is TD_EINVAL.
  */
 TD_API int td_fetch_write(td_fetch_stream *stream, td_str bytes);
 
-/* The body of the request is complete (one of content_length bytes is when they are written). */
+/*
+ * The body of the request is complete (one of content_length bytes is when they are written, one that
+ * is not streamed from the beginning).  As of td_fetch_write: less than content_length is TD_EINVAL.
+ */
 TD_API int td_fetch_end(td_fetch_stream *stream);
 
 /*
@@ -210,8 +217,9 @@ TD_API int td_fetch_read(td_fetch_stream *stream, td_str *data_out);
 /*
  * The connection, of which HTTP has ended: behind an answer of 101 to a request with an upgrade,
  * which is an answer only there.  What came behind its head is the first that is read.  It has no
- * time-out, takes no place of max_clients, and belongs to the td_fetch_stream: td_fetch_close
- * destroys it.  NULL: there is no such answer.
+ * time-out, takes no place of max_clients, and is lent by the td_fetch_stream: td_fetch_close
+ * destroys it, if td_iostream_destroy has not.  NULL: there is no such answer; before td_fetch_head
+ * that is misuse.
  */
 TD_API td_iostream *td_fetch_detach(td_fetch_stream *stream);
 

@@ -183,7 +183,7 @@ td_fetch_end(td_fetch_stream *stream)
 {
     static const char function[] = "td_fetch_end";
 
-    if (!may_step(stream, TD_STEP_WRITE, stream, function))
+    if (!may_step(stream, TD_STEP_END, stream, function))
         return TD_EINVAL;
     return tell_step(stream, td_fetch_stream_end(stream), function);
 }

@@ -356,6 +356,14 @@ prank_before_the_head(struct pranks *pranks)
         other = td_spawn(ask_for_head, pranks);
         td_sleep(1);
         td_writef(pranks->h, "%d ", td_fetch_head(pranks->stream) == NULL);
+    } else if (strcmp(pranks->what, "head in parts") == 0) {
+        other = td_spawn(write_big, pranks);
+        td_sleep(100);
+        ask_for_head(pranks);
+    } else if (strcmp(pranks->what, "head while it waits for 100") == 0) {
+        other = td_spawn(write_big, pranks);
+        td_sleep(1);
+        ask_for_head(pranks);
     } else if (strcmp(pranks->what, "read first") == 0) {
         td_writef(pranks->h, "%d ", td_fetch_read(pranks->stream, &data));
     } else if (strcmp(pranks->what, "ready first") == 0) {
@@ -394,6 +402,7 @@ prank(td_handler *h)
     } else {
         pranks->stream = td_fetch_open(h, td_get_argument(h, "url").ptr,
                                        TD_FETCH(.method = "PUT", .stream_body = true,
+                                                .expect_100_continue = strstr(pranks->what, "100"),
                                                 .request_timeout_ms = 3000));
         prank_before_the_head(pranks);
         td_fetch_end(pranks->stream);
@@ -405,6 +414,99 @@ prank(td_handler *h)
         td_writef(h, "%d %d", answer->status, n);
     else
         td_writef(h, "%d: %s", td_error_code(h), td_error_text(h));
+}
+
+/* ---- every step at every time */
+
+struct steps {
+    td_handler *h;
+    td_fetch_stream *stream;
+    td_iostream *detached;
+};
+
+static struct steps
+open_steps(td_handler *h)
+{
+    const char *kind = td_get_argument(h, "kind").ptr;
+    td_fetch_options options = options_of(h);
+
+    options.request_timeout_ms = 500;
+    if (strcmp(kind, "upgrade") == 0)
+        options.upgrade = "echo";
+    if (strcmp(kind, "chunks") == 0 || strcmp(kind, "length") == 0) {
+        options.method = "PUT";
+        options.stream_body = true;
+    }
+    if (strcmp(kind, "length") == 0)
+        options.content_length = 4;
+    return (struct steps){h, td_fetch_open(h, td_get_argument(h, "url").ptr, &options), NULL};
+}
+
+/* What a server that echoes has said. */
+static int
+ping(td_iostream *stream)
+{
+    td_str pong;
+    int rc = td_iostream_write(stream, TD_STR("ping"));
+
+    if (rc == 0)
+        rc = td_iostream_read_bytes(stream, 4, &pong);
+    return rc < 0 ? rc : td_str_equal(pong, TD_STR("ping"));
+}
+
+static int
+take_step(struct steps *s, char letter)
+{
+    td_fetch_stream *same = s->stream;
+    const td_response *answer;
+    td_str data;
+    int n;
+
+    switch (letter) {
+    case 'w': return td_fetch_write(same, TD_STR("ab"));
+    case 'e': return td_fetch_end(same);
+    case 'h': return (answer = td_fetch_head(same)) != NULL ? answer->status : 0;
+    case 'r': return td_fetch_read(same, &data);
+    case 'R':
+        while ((n = td_fetch_read(same, &data)) > 0)
+            ;
+        return n;
+    case 'd': return (s->detached = td_fetch_detach(same)) != NULL;
+    case 'y': return td_fetch_is_ready(same);
+    case 'p': return s->detached != NULL ? ping(s->detached) : 0;
+    case 'x': td_iostream_destroy(&s->detached); return 0;
+    default: td_fetch_close(&same); s->detached = NULL; return same == NULL;
+    }
+}
+
+/* The steps that are named, and what each has come to. */
+static void
+order(td_handler *h)
+{
+    struct steps s = open_steps(h);
+
+    for (const char *letter = td_get_argument(h, "steps").ptr; *letter != '\0'; letter++)
+        td_writef(h, "%d ", take_step(&s, *letter));
+    td_writef(h, "%s", td_error_text(h));
+    td_fetch_close(&s.stream);
+}
+
+/* All orders of four steps: a line for each, as of /order. */
+static void
+orders(td_handler *h)
+{
+    static const char letters[] = "wehrdyc";
+    const size_t count = strlen(letters), all = count * count * count * count;
+
+    for (size_t i = (size_t)number(h, "from"); i < all; i += 7) {
+        struct steps s = open_steps(h);
+        size_t rest = i;
+
+        for (int j = 0; j < 4; j++, rest /= count)
+            td_writef(h, "%c%d ", letters[rest % count], take_step(&s, letters[rest % count]));
+        td_write_text(h, "\n");
+        td_fetch_close(&s.stream);
+    }
 }
 
 /* As the first example of the design has it. */
@@ -450,6 +552,8 @@ static const td_handler_class Stream = {.get = stream, .flags = TD_CANCEL_ON_CLO
 static const td_handler_class Duplex = {.get = duplex};
 static const td_handler_class Callbacks = {.get = callbacks};
 static const td_handler_class Prank = {.get = prank};
+static const td_handler_class Order = {.get = order};
+static const td_handler_class Orders = {.get = orders};
 static const td_handler_class Misuse = {.get = misuse};
 
 TD_PLUGIN(.name = "fetch", .version = "1.0",
@@ -457,4 +561,5 @@ TD_PLUGIN(.name = "fetch", .version = "1.0",
                           TD_URL("/forget", &Forget), TD_URL("/misuse", &Misuse),
                           TD_URL("/stream", &Stream), TD_URL("/duplex", &Duplex),
                           TD_URL("/callbacks", &Callbacks), TD_URL("/prank", &Prank),
+                          TD_URL("/order", &Order), TD_URL("/orders", &Orders),
                           TD_URL("/relay", &Relay), TD_URL("/move", &Move), TD_URL("/leak", &Leak)));

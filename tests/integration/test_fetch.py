@@ -296,12 +296,26 @@ class Answers(Fetch):
             peer.sendall(answer())
             upstream.over.wait(harness.DEADLINE)
 
+        def in_parts(upstream, peer, file, _):
+            peer.sendall(answer()[:20])
+            time.sleep(0.2)
+            peer.sendall(answer()[20:])
+            chunks_of(file)
+
+        def allows(upstream, peer, file, _):
+            time.sleep(0.05)
+            peer.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            chunks_of(file)
+            peer.sendall(answer())
+
         refused = "-4096"
         for what, script, expected, log in (
                 ("producer closes", patient, "200 0", "td_fetch_close: body_producer may only write"),
                 ("producer reads", patient, f"1 0 {refused} 200 0", "td_fetch_read: body_producer may only write"),
                 ("two write", patient, f"{refused} 0 200 0", "td_fetch_write: another coroutine writes"),
                 ("two heads", patient, "1 200 200 0", "td_fetch_head: another coroutine waits"),
+                ("head in parts", in_parts, "200 0 200 0", ""),
+                ("head while it waits for 100", allows, "0 0 200 0", "td_fetch_head: another coroutine waits"),
                 ("read first", early, f"{refused} 200 0", "td_fetch_read: td_fetch_head comes first"),
                 ("ready first", early, "200 0", ""),
                 ("timer closes", patient, f"{CLOSED}: ", ""),
@@ -310,6 +324,74 @@ class Answers(Fetch):
             with self.subTest(what), Upstream(script) as upstream:
                 self.assertIn(expected, self.ask("prank", url=upstream.url, what=what).decode())
                 self.daemon.wait_log(log)
+
+
+def echoing(upstream, peer, file, head):
+    """Answers before the body has come; of an upgrade, echoes."""
+    if b"Upgrade: echo" in head:
+        peer.sendall(b"HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        while data := peer.recv(100):
+            peer.sendall(data)
+        return False
+    if head.startswith(b"PUT"):
+        peer.sendall(answer(headers=b"Connection: close\r\n"))
+        file.read()
+        return False
+    peer.sendall(answer())
+    return True
+
+
+class Steps(Fetch):
+    """td_fetch_open and what comes after it, in whatever order."""
+
+    def order(self, upstream, kind, steps, **arguments):
+        return self.ask("order", url=upstream.url, kind=kind, steps=steps, **arguments).decode()
+
+    CASES = (
+        ("get", "hRRy", "200 0 0 1 ", ""),
+        ("get", "hhRh", "200 200 0 200 ", ""),
+        ("get", "wehR", f"{EINVAL} 0 200 0 ", "td_fetch_write: the request has no body that is streamed"),
+        ("get", "hwR", f"200 {EINVAL} 0 ", "td_fetch_write: the request has no body that is streamed"),
+        ("get", "rhR", f"{EINVAL} 200 0 ", "td_fetch_read: td_fetch_head comes first"),
+        ("get", "dhdR", "0 200 0 0 ", "td_fetch_detach: td_fetch_head comes first"),
+        ("get", "chry", f"1 0 {CLOSED} 1 the stream was closed", ""),
+        ("get", "hcrcd", f"200 1 {CLOSED} 1 0 the stream was closed", ""),
+        ("get", "cR", f"1 {EINVAL} ", "td_fetch_read: td_fetch_head comes first"),
+        ("chunks", "wwehRwe", f"0 0 0 200 0 {EINVAL} 0 ", "td_fetch_write: td_fetch_end has ended the body"),
+        ("chunks", "hwwe", "200 0 0 0 ", ""),  # what is read beside does not keep it from writing
+        ("chunks", "hRwe", "200 0 1 1 ", ""),
+        ("chunks", "ccw", "1 1 1 ", ""),
+        ("length", "wwehR", "0 0 0 200 0 ", ""),
+        ("length", "wehR", f"0 {EINVAL} 0 {EINVAL} the body is shorter than content_length",
+         "td_fetch_end: the body is shorter than content_length"),
+        ("length", "wwwhR", f"0 0 {EINVAL} 0 {EINVAL} the body is longer than content_length",
+         "td_fetch_write: the body is longer than content_length"),
+        ("upgrade", "hdppc", "101 1 1 1 1 ", ""),
+        ("upgrade", "dhddp", "0 101 1 1 1 ", "td_fetch_detach: td_fetch_head comes first"),
+        ("upgrade", "hdrhyp", "101 1 0 101 1 1 ", ""),
+        ("upgrade", "hdwe", f"101 1 {EINVAL} 0 ", "td_fetch_write: the request has no body that is streamed"),
+        ("upgrade", "hdxdrc", "101 1 0 0 0 1 ", ""),  # whom it is lent to may end it
+        ("upgrade", "hdcd", "101 1 1 0 ", ""),
+    )
+
+    def test_what_each_says(self):
+        with Upstream(echoing) as upstream:
+            for kind, steps, result, log in self.CASES:
+                with self.subTest(f"{kind} {steps}"):
+                    self.assertEqual(self.order(upstream, kind, steps), result)
+                    self.daemon.wait_log(log)
+
+    def test_any_order_is_harmless(self):
+        before = self.descriptors()
+        allowed = {"w": (0, 1, EINVAL, CLOSED), "e": (0, 1, EINVAL, CLOSED), "h": (0, 101, 200), "d": (0, 1), "y": (0, 1),
+                   "r": (0, 5, EINVAL, CLOSED), "c": (1,)}
+        with Upstream(echoing) as upstream:
+            for part, kind in enumerate(("get", "chunks", "length", "upgrade")):
+                text = self.ask("orders", url=upstream.url, kind=kind, **{"from": part}).decode()
+                self.assertEqual(text.count("\n"), 343)
+                for word in text.split():
+                    self.assertIn(int(word[1:]), allowed[word[0]], f"{kind}: {word} of {text}")
+        harness.wait_until(lambda: self.descriptors() <= before + 1, "descriptors are left")
 
 
 class Failures(Fetch):
