@@ -579,7 +579,7 @@ make_room_for_head(td_http1connection *conn, size_t n)
     }
     if (td_budget_has(TD_BUDGET_REQUESTS, n))
         return true;
-    refuse_head(conn, 503, td_budget_text());
+    refuse_head(conn, td_buf_str(&conn->in), 503, td_budget_text());
     return false;
 }
 
