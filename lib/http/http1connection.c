@@ -564,11 +564,12 @@ is_oldest_head(const td_http1connection *conn)
 }
 
 /*
- * To keep n bytes of a head that is incomplete.  Where there is no room left, the heads that have been
- * so for longest make some: those who send them slowly shall not keep others from being heard.
+ * To keep n bytes more of an incomplete head, of which there is `head`.  Where there is no room left,
+ * the heads that have been so for longest make some: those who send them slowly shall not keep others
+ * from being heard.
  */
 static bool
-make_room_for_head(td_http1connection *conn, size_t n)
+make_room_for_head(td_http1connection *conn, td_str head, size_t n)
 {
     if (conn->phase != HTTP1_HEAD || conn->in.size - conn->in.start - conn->in.len >= n)
         return true;
@@ -579,7 +580,7 @@ make_room_for_head(td_http1connection *conn, size_t n)
     }
     if (td_budget_has(TD_BUDGET_REQUESTS, n))
         return true;
-    refuse_head(conn, td_buf_str(&conn->in), 503, td_budget_text());
+    refuse_head(conn, head, 503, td_budget_text());
     return false;
 }
 
@@ -588,7 +589,7 @@ receive(td_http1connection *conn)
 {
     bool keeps = conn->in.len > 0;
 
-    if (keeps && !make_room_for_head(conn, READ_SIZE / 4)) {
+    if (keeps && !make_room_for_head(conn, td_buf_str(&conn->in), READ_SIZE / 4)) {
         serve_kept(conn);
         return;
     }
@@ -610,8 +611,10 @@ receive(td_http1connection *conn)
     } else {
         size_t used = serve(conn, to, (size_t)n);
 
-        if (used < (size_t)n && make_room_for_head(conn, (size_t)n - used))
-            td_buf_append(&conn->in, td_str_make(to + used, (size_t)n - used));
+        const td_str rest = {to + used, (size_t)n - used};
+
+        if (rest.len > 0 && make_room_for_head(conn, rest, rest.len))
+            td_buf_append(&conn->in, rest);
     }
 }
 

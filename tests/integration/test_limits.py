@@ -53,10 +53,9 @@ CROSSED = {
     "max_json_memory": ("4096", one(post("/json", "application/json", b"[" + b"{}," * 999 + b"0]"))),
     "max_cookie_size": ("8", one(get("/cookie", "Cookie: c=0123456789\r\n"))),
     "max_response_buffer": ("1m", one(get("/page"))),
-    "response_memory": ("1m", one(get("/page"))),
+    "memory": ("1m", one(get("/page"))),
     "max_coroutines": ("1", many(2, get("/h/wait?ms=500"))),
     "body_disk": ("64k", one(big(100000))),
-    "body_memory": ("64k", one(big(100000))),
     "static_max_ranges": ("1", one(get("/static/file", "Range: bytes=0-0,2-2,4-4\r\n"))),
     "static_listing_max": ("1", one(get("/static/"))),
     "max_compressors": ("0", one(get("/h/stream?n=3&size=3000", "Accept-Encoding: gzip\r\n"))),
@@ -73,7 +72,6 @@ OTHER_WAYS = {
 
 MORE = {  # settings without which they are not reached
     "body_disk": {"body_spill": "1", "body_temp_path": "."},
-    "body_memory": {"body_spill": "0"},
     "max_compressors": {"compress_response": "on"},
     "static_listing_max": {"static_listing": "on"},
 }
