@@ -1,7 +1,7 @@
 /*
  * status: what the daemon is doing, all of its workers together.
  *
- *     /status         a page, JSON or OpenMetrics, by what Accept names; JSON otherwise
+ *     /status         JSON, a page or OpenMetrics: what Accept likes best, JSON if it likes none
  *     /status.html    the page; it loads itself anew every few seconds
  *     /status.json
  *     /metrics        OpenMetrics, for Prometheus
@@ -26,17 +26,20 @@ prepare(td_handler *h)
     td_set_header(h, "Cache-Control", "no-store");
 }
 
+static const char json_type[] = "application/json; charset=UTF-8";
+static const char page_type[] = "text/html; charset=UTF-8";
+
 static void
 tell(td_handler *h, const char *type, td_metrics_format format)
 {
     td_set_header(h, "Content-Type", type);
-    td_write(h, td_metrics(h, format));
+    td_write_metrics(h, format);
 }
 
 static void
 get_json(td_handler *h)
 {
-    tell(h, "application/json; charset=UTF-8", TD_METRICS_JSON);
+    tell(h, json_type, TD_METRICS_JSON);
 }
 
 static void
@@ -49,7 +52,20 @@ static void
 get_page(td_handler *h)
 {
     td_set_header(h, "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
-    tell(h, "text/html; charset=UTF-8", TD_METRICS_HTML);
+    tell(h, page_type, TD_METRICS_HTML);
+}
+
+static void
+get_best(td_handler *h)
+{
+    const char *type = td_best_type(h, json_type, page_type, TD_OPENMETRICS_TYPE);
+
+    if (type == page_type)
+        get_page(h);
+    else if (type == NULL || type == json_type)
+        get_json(h);
+    else
+        get_openmetrics(h);
 }
 
 static int
@@ -83,14 +99,10 @@ stop(td_instance *instance)
 static const td_handler_class Json = {.get = get_json, .prepare = prepare};
 static const td_handler_class OpenMetrics = {.get = get_openmetrics, .prepare = prepare};
 static const td_handler_class Page = {.get = get_page, .prepare = prepare};
-
-#define ACCEPTS(type_) .headers = TD_HEADERS({"Accept", ".*\\b" type_ "\\b.*"})
+static const td_handler_class Best = {.get = get_best, .prepare = prepare};
 
 TD_PLUGIN(.name = "status", .version = "1.0", .check = check, .load = load, .stop = stop,
-          .urls = TD_URLS(TD_URL("/status", &OpenMetrics, ACCEPTS("application/openmetrics-text")),
-                          TD_URL("/status", &Json, ACCEPTS("application/json")),
-                          TD_URL("/status", &Page, ACCEPTS("text/html")),
-                          TD_URL("/status", &Json),
+          .urls = TD_URLS(TD_URL("/status", &Best),
                           TD_URL("/status\\.json", &Json),
                           TD_URL("/status\\.html", &Page),
                           TD_URL("/metrics", &OpenMetrics)),

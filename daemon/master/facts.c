@@ -1,60 +1,15 @@
 #include "daemon/master/facts.h"
 
-#include <inttypes.h>
-#include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
-#include "base/escape.h"
 #include "daemon/master/master_internal.h"
 #include "daemon/status/status.h"
 
-/* ---- pieces of JSON: members begin with a comma, but the first one of an object */
-
 static void
-put_string(td_buf *out, const char *key, const char *value)
+put_seconds_since(td_jsontext *out, int64_t then_ns)
 {
-    td_buf_printf(out, "\"%s\":", key);
-    if (value == NULL) {
-        td_buf_append(out, TD_STR("null"));
-        return;
-    }
-    td_buf_append(out, TD_STR("\""));
-    td_json_escape(out, td_str_of(value));
-    td_buf_append(out, TD_STR("\""));
-}
-
-static void
-put_next_string(td_buf *out, const char *key, const char *value)
-{
-    td_buf_append(out, TD_STR(","));
-    put_string(out, key, value);
-}
-
-static void
-put_number(td_buf *out, const char *key, int64_t value)
-{
-    td_buf_printf(out, ",\"%s\":%" PRId64, key, value);
-}
-
-static void
-put_bool(td_buf *out, const char *key, bool value)
-{
-    td_buf_printf(out, ",\"%s\":%s", key, value ? "true" : "false");
-}
-
-static void
-put_seconds_since(td_buf *out, int64_t then_ns)
-{
-    td_buf_printf(out, ",\"uptime_seconds\":%.3f",
-                  (double)(td_clock_ns() - then_ns) / (double)TD_NS_PER_S);
-}
-
-/* Between the elements of an array. */
-static void
-put_comma(td_buf *out, bool is_first)
-{
-    if (!is_first)
-        td_buf_append(out, TD_STR(","));
+    td_jsontext_double(out, "uptime_seconds",
+                       (double)(td_clock_ns() - then_ns) / (double)TD_NS_PER_S);
 }
 
 /* ---- workers */
@@ -85,36 +40,32 @@ find_worker(const struct status *status, const struct seat *seat)
 }
 
 static void
-put_worker(td_buf *out, const struct seat *seat, const struct status *status)
+put_worker(td_jsontext *out, const struct seat *seat, const struct status *status)
 {
     const struct status_worker *counted = find_worker(status, seat);
 
-    td_buf_printf(out, "{\"number\":%u", seat->number);
-    put_number(out, "pid", seat->pid);
-    put_next_string(out, "state", state_of_seat(seat));
+    td_jsontext_open_object(out, NULL);
+    td_jsontext_number(out, "number", seat->number);
+    td_jsontext_signed(out, "pid", seat->pid);
+    td_jsontext_string(out, "state", state_of_seat(seat));
     put_seconds_since(out, seat->pid != 0 ? seat->spawned_ns : td_clock_ns());
-    put_number(out, "restarts", seat->lives > 0 ? seat->lives - 1 : 0);
-    put_number(out, "requests", (int64_t)status_sum(counted->responses, TD_STATUS_CLASSES));
-    put_number(out, "memory_bytes",
-               (int64_t)status_sum(counted->gauges.memory, TD_BUDGET_KINDS_COUNT));
-    put_number(out, "memory_limit_bytes", (int64_t)counted->gauges.memory_limit);
-    put_number(out, "memory_refused",
-               (int64_t)status_sum(counted->counters.memory_refused, TD_BUDGET_KINDS_COUNT));
-    td_buf_append(out, TD_STR("}"));
+    td_jsontext_signed(out, "restarts", seat->lives > 0 ? seat->lives - 1 : 0);
+    td_jsontext_number(out, "requests", status_sum(counted->responses, TD_STATUS_CLASSES));
+    td_jsontext_number(out, "memory_bytes",
+                       status_sum(counted->gauges.memory, TD_BUDGET_KINDS_COUNT));
+    td_jsontext_number(out, "memory_limit_bytes", counted->gauges.memory_limit);
+    td_jsontext_number(out, "memory_refused",
+                       status_sum(counted->counters.memory_refused, TD_BUDGET_KINDS_COUNT));
+    td_jsontext_close(out);
 }
 
 static void
-put_workers(td_buf *out, const struct generation *generation, const struct status *status)
+put_workers(td_jsontext *out, const struct generation *generation, const struct status *status)
 {
-    bool is_first = true;
-
-    td_buf_append(out, TD_STR(",\"workers\":["));
-    GENERATION_EACH(seat, generation) {
-        put_comma(out, is_first);
-        is_first = false;
+    td_jsontext_open_array(out, "workers");
+    GENERATION_EACH(seat, generation)
         put_worker(out, seat, status);
-    }
-    td_buf_append(out, TD_STR("]"));
+    td_jsontext_close(out);
 }
 
 /* ---- handlers */
@@ -131,98 +82,88 @@ count_routes(const struct manifest *manifest, uint32_t instance)
 
 /* Known once the checker has looked. */
 static void
-put_handlers(td_buf *out, const struct generation *generation)
+put_handlers(td_jsontext *out, const struct generation *generation)
 {
     const struct manifest *manifest = &generation->manifest;
 
-    td_buf_append(out, TD_STR(",\"handlers\":["));
+    td_jsontext_open_array(out, "handlers");
     for (size_t i = 0; i < manifest->instances_count; i++) {
         const struct manifest_instance *instance = &manifest->instances[i];
-        put_comma(out, i == 0);
-        td_buf_append(out, TD_STR("{"));
-        put_string(out, "name", instance->name);
-        put_next_string(out, "file", instance->file);
-        put_next_string(out, "plugin", instance->plugin);
-        put_next_string(out, "version", instance->version);
-        put_next_string(out, "application", instance->application);
-        put_number(out, "routes", count_routes(manifest, (uint32_t)i + 1));
-        put_bool(out, "quarantined", generation->quarantine.is_in[i]);
-        td_buf_append(out, TD_STR("}"));
+        td_jsontext_open_object(out, NULL);
+        td_jsontext_string(out, "name", instance->name);
+        td_jsontext_string(out, "file", instance->file);
+        td_jsontext_string(out, "plugin", instance->plugin);
+        td_jsontext_string(out, "version", instance->version);
+        td_jsontext_string(out, "application", instance->application);
+        td_jsontext_signed(out, "routes", count_routes(manifest, (uint32_t)i + 1));
+        td_jsontext_bool(out, "quarantined", generation->quarantine.is_in[i]);
+        td_jsontext_close(out);
     }
-    td_buf_append(out, TD_STR("]"));
+    td_jsontext_close(out);
 }
 
 /* ---- generations */
 
 static void
-put_generation(td_buf *out, const struct generation *generation, const char *state,
+put_generation(td_jsontext *out, const struct generation *generation, const char *state,
                const struct status *status)
 {
-    td_buf_printf(out, "{\"number\":%u", generation->number);
-    put_next_string(out, "state", state);
-    put_number(out, "workers_wanted", (int64_t)generation->seats_count);
+    td_jsontext_open_object(out, NULL);
+    td_jsontext_number(out, "number", generation->number);
+    td_jsontext_string(out, "state", state);
+    td_jsontext_signed(out, "workers_wanted", (int64_t)generation->seats_count);
     put_workers(out, generation, status);
     put_handlers(out, generation);
-    td_buf_append(out, TD_STR("}"));
+    td_jsontext_close(out);
 }
 
 static void
-put_generations(td_buf *out, const struct status *status)
+put_generations(td_jsontext *out, const struct status *status)
 {
-    const struct generation *last = NULL;
-
-    td_buf_append(out, TD_STR(",\"generations\":["));
-    TD_LIST_FOREACH (link, &master.draining) {
-        put_comma(out, last == NULL);
-        last = TD_CONTAINER_OF(link, struct generation, link);
-        put_generation(out, last, "draining", status);
-    }
-    if (master.current != NULL) {
-        put_comma(out, last == NULL);
-        last = master.current;
-        put_generation(out, last, "serving", status);
-    }
-    if (master.next != NULL) {
-        put_comma(out, last == NULL);
+    td_jsontext_open_array(out, "generations");
+    TD_LIST_FOREACH (link, &master.draining)
+        put_generation(out, TD_CONTAINER_OF(link, struct generation, link), "draining", status);
+    if (master.current != NULL)
+        put_generation(out, master.current, "serving", status);
+    if (master.next != NULL)
         put_generation(out, master.next, "coming", status);
-    }
-    td_buf_append(out, TD_STR("]"));
+    td_jsontext_close(out);
 }
 
 static void
-put_listeners(td_buf *out)
+put_listeners(td_jsontext *out)
 {
     const struct generation *generation = master.current;
     const size_t count =
         generation != NULL ? generation->configuration->listeners_count : 0;
 
-    td_buf_append(out, TD_STR(",\"listeners\":["));
+    td_jsontext_open_array(out, "listeners");
     for (size_t i = 0; i < count; i++) {
         const struct listener *listener = generation->listeners[i];
-        put_comma(out, i == 0);
-        td_buf_append(out, TD_STR("{"));
-        put_string(out, "name", generation->configuration->listeners[i].name);
-        put_next_string(out, "url", listener->url);
-        put_bool(out, "reuseport", listener->reuseport);
-        put_number(out, "sockets", (int64_t)listener->fds_count);
-        td_buf_append(out, TD_STR("}"));
+        td_jsontext_open_object(out, NULL);
+        td_jsontext_string(out, "name", generation->configuration->listeners[i].name);
+        td_jsontext_string(out, "url", listener->url);
+        td_jsontext_bool(out, "reuseport", listener->reuseport);
+        td_jsontext_signed(out, "sockets", (int64_t)listener->fds_count);
+        td_jsontext_close(out);
     }
-    td_buf_append(out, TD_STR("]"));
+    td_jsontext_close(out);
 }
 
 static void
-put_last_reload(td_buf *out)
+put_last_reload(td_jsontext *out)
 {
     const struct outcome *last = &master.last_reload;
 
     if (last->time == 0) {
-        td_buf_append(out, TD_STR(",\"last_reload\":null"));
+        td_jsontext_string(out, "last_reload", NULL);
         return;
     }
-    td_buf_printf(out, ",\"last_reload\":{\"time\":%" PRId64, (int64_t)last->time);
-    put_bool(out, "ok", last->is_good);
-    put_next_string(out, "text", last->text);
-    td_buf_append(out, TD_STR("}"));
+    td_jsontext_open_object(out, "last_reload");
+    td_jsontext_signed(out, "time", last->time);
+    td_jsontext_bool(out, "ok", last->is_good);
+    td_jsontext_string(out, "text", last->text);
+    td_jsontext_close(out);
 }
 
 static const char *
@@ -239,27 +180,35 @@ state_of_master(void)
     return generation_ready(master.current) < master.current->seats_count ? "degraded" : "serving";
 }
 
+static void
+put_facts(td_jsontext *out, struct status *status)
+{
+    td_jsontext_open_object(out, NULL);
+    td_jsontext_string(out, "version", TD_VERSION);
+    td_jsontext_signed(out, "pid", getpid());
+    td_jsontext_string(out, "state", state_of_master());
+    put_seconds_since(out, master.started_ns);
+    td_jsontext_string(out, "ini", master.ini);
+    td_jsontext_signed(out, "generation", master.current != NULL ? master.current->number : 0);
+    td_jsontext_number(out, "requests", status_sum(status->responses, TD_STATUS_CLASSES));
+    put_last_reload(out);
+    put_listeners(out);
+    put_generations(out, status);
+    status_put_json(out, "metrics", status);
+    td_jsontext_close(out);
+}
+
 void
 facts_put(td_buf *out)
 {
-    struct status status;
+    td_jsontext text = {.to = out};
+    struct status *status;
     td_arena arena;
 
     td_arena_init(&arena);
-    status_take(&arena, &status);
-    td_buf_append(out, TD_STR("{"));
-    put_string(out, "version", TD_VERSION);
-    put_number(out, "pid", getpid());
-    put_next_string(out, "state", state_of_master());
-    put_seconds_since(out, master.started_ns);
-    put_next_string(out, "ini", master.ini);
-    put_number(out, "generation", master.current != NULL ? master.current->number : 0);
-    put_number(out, "requests", (int64_t)status_sum(status.responses, TD_STATUS_CLASSES));
-    put_last_reload(out);
-    put_listeners(out);
-    put_generations(out, &status);
-    td_buf_append(out, TD_STR(",\"metrics\":"));
-    status_put_json(out, &status);
-    td_buf_append(out, TD_STR("}\n"));
+    status = TD_ARENA_ARRAY(&arena, struct status, 1);
+    status_take(&arena, NULL, status);
+    put_facts(&text, status);
+    td_buf_append(out, TD_STR("\n"));
     td_arena_fini(&arena);
 }

@@ -64,8 +64,6 @@ take_worker(struct status *status, const struct metrics_worker *is, const struct
         ADD_UP(&status->listeners[i].all, &block.listeners[i]);
         ADD_UP(&worker->responses, &block.listeners[i].responses);
     }
-    for (size_t i = 0; i < worker->is.routes_count && i < status->routes_count; i++)
-        ADD_UP(&status->routes[i].all, &block.routes[i]);
     for (size_t i = 0; i < worker->is.own_count && i < status->own_count; i++)
         add_own(&status->own[i].all, &block.own[i]);
     worker->connections = status_sum(worker->gauges.connections, TD_CONNECTION_STATES_COUNT);
@@ -113,13 +111,10 @@ take_counters(td_arena *arena, struct status *status)
     status->listeners_count = board->listeners_count;
     status->routes_count = board->routes_count;
     status->listeners = TD_ARENA_ARRAY(arena, struct status_listener, status->listeners_count);
-    status->routes = TD_ARENA_ARRAY(arena, struct status_route, status->routes_count);
     status->all = board->dead;
     for (size_t i = 0; i < status->listeners_count; i++)
         status->listeners[i] =
             (struct status_listener){&board->listeners[i], board->listeners[i].dead};
-    for (size_t i = 0; i < status->routes_count; i++)
-        status->routes[i] = (struct status_route){&board->routes[i], board->routes[i].dead};
     take_own(arena, status);
     take_workers(arena, status);
     for (size_t i = 0; i < status->listeners_count; i++)
@@ -182,43 +177,96 @@ choose_own(struct status *status)
     }
 }
 
+static void
+find_living(struct status *status)
+{
+    status->living_count = 0;
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++) {
+        if (is_alive(&status->board->workers[i]))
+            status->living[status->living_count++] = (uint16_t)i;
+    }
+}
+
 void
-status_take(td_arena *arena, struct status *out)
+status_take(td_arena *arena, const td_metrics_reader *reader, struct status *out)
 {
     const td_arena_mark mark = td_arena_mark_now(arena);
-    uint32_t sequence;
+    td_buf nothing = {0};
     int looks = 0;
 
     do {
         td_arena_rewind(arena, mark);
-        sequence = metrics_begin_look();
-        *out = (struct status){.board = metrics_board(), .now_ns = td_clock_ns()};
+        *out = (struct status){.board = metrics_board(),
+                               .now_ns = td_clock_ns(),
+                               .sequence = metrics_begin_look()};
         take_counters(arena, out);
-    } while (!metrics_end_look(sequence) && ++looks < LOOKS_MAX);
+        find_living(out);
+    } while (!metrics_end_look(out->sequence) && ++looks < LOOKS_MAX);
+    if (reader != NULL)
+        out->reader = *reader;
     qsort(out->workers, out->workers_count, sizeof(*out->workers), compare_workers);
     choose_own(out);
-    for (size_t i = 0; i < out->workers_count; i++)
+    for (size_t i = 0; i < out->workers_count && status_goes_on(out, &nothing); i++)
         out->workers[i].resident_memory = resident_memory(out->workers[i].is.pid);
 }
 
-void
-status_put(td_buf *to, td_metrics_format format)
+static void
+add_route(struct status *status, size_t place, td_route_counters *sum)
 {
-    struct status status;
-    td_arena arena;
+    for (size_t i = 0; i < status->living_count; i++) {
+        const struct metrics_worker worker = status->board->workers[status->living[i]];
+        struct metrics_block block;
+
+        if (metrics_find_block(&worker, &block) && place < block.routes_count)
+            ADD_UP(sum, &block.routes[place]);
+    }
+}
+
+void
+status_take_route(struct status *status, size_t place, struct status_route *out)
+{
+    const struct metrics_route *route = &status->board->routes[place];
+    uint32_t sequence;
+    int looks = 0;
+
+    do {
+        sequence = metrics_begin_look();
+        if (sequence != status->sequence)
+            find_living(status);
+        status->sequence = sequence;
+        *out = (struct status_route){route, route->dead};
+        add_route(status, place, &out->all);
+    } while (!metrics_end_look(sequence) && ++looks < LOOKS_MAX);
+}
+
+static void
+put_json(td_buf *to, struct status *status)
+{
+    td_jsontext text = {.to = to};
+
+    status_put_json(&text, NULL, status);
+    td_buf_append(to, TD_STR("\n"));
+}
+
+void
+status_put(td_buf *to, td_metrics_format format, const td_metrics_reader *reader)
+{
+    /* The reader may be unwound, and so are we then. */
+    td_arena arena __attribute__((cleanup(td_arena_fini)));
+    struct status *status;
 
     td_arena_init(&arena);
-    status_take(&arena, &status);
+    status = TD_ARENA_ARRAY(&arena, struct status, 1);
+    status_take(&arena, reader, status);
     switch (format) {
     case TD_METRICS_JSON:
-        status_put_json(to, &status);
+        put_json(to, status);
         break;
     case TD_METRICS_OPENMETRICS:
-        status_put_openmetrics(to, &status);
+        status_put_openmetrics(to, status);
         break;
     case TD_METRICS_HTML:
-        status_put_html(to, &status);
+        status_put_html(to, status);
         break;
     }
-    td_arena_fini(&arena);
 }

@@ -1,248 +1,189 @@
 /* The state as JSON: all there is, for programs; names end in their units. */
-#include <inttypes.h>
-#include <string.h>
-#include "base/clock.h"
-#include "base/escape.h"
 #include "daemon/status/status.h"
 
-/* What comes next in an object or an array: its comma, and its key if it has one. */
 static void
-put_key(td_buf *to, const char *key)
+put_seconds(td_jsontext *text, const char *key, uint64_t ns)
 {
-    const td_str before = td_buf_str(to);
-    const char last = before.len > 0 ? before.ptr[before.len - 1] : '{';
-
-    if (last != '{' && last != '[')
-        td_buf_append(to, TD_STR(","));
-    if (key != NULL)
-        td_buf_printf(to, "\"%s\":", key);
+    td_jsontext_double(text, key, (double)ns / 1e9);
 }
 
 static void
-put_number(td_buf *to, const char *key, uint64_t number)
-{
-    put_key(to, key);
-    td_buf_printf(to, "%" PRIu64, number);
-}
-
-static void
-put_signed(td_buf *to, const char *key, int64_t number)
-{
-    put_key(to, key);
-    td_buf_printf(to, "%" PRId64, number);
-}
-
-static void
-put_seconds(td_buf *to, const char *key, uint64_t ns)
-{
-    put_key(to, key);
-    td_buf_printf(to, "%.9g", (double)ns / 1e9);
-}
-
-static void
-put_text(td_buf *to, const char *key, const char *text)
-{
-    put_key(to, key);
-    td_buf_append(to, TD_STR("\""));
-    td_json_escape(to, td_str_of(text));
-    td_buf_append(to, TD_STR("\""));
-}
-
-static void
-open_object(td_buf *to, const char *key)
-{
-    put_key(to, key);
-    td_buf_append(to, TD_STR("{"));
-}
-
-static void
-open_array(td_buf *to, const char *key)
-{
-    put_key(to, key);
-    td_buf_append(to, TD_STR("["));
-}
-
-#define CLOSE_OBJECT(to) td_buf_append((to), TD_STR("}"))
-#define CLOSE_ARRAY(to) td_buf_append((to), TD_STR("]"))
-
-static void
-put_responses(td_buf *to, const uint64_t responses[TD_STATUS_CLASSES])
+put_responses(td_jsontext *text, const uint64_t responses[TD_STATUS_CLASSES])
 {
     static const char *const names[TD_STATUS_CLASSES] = {"other", "1xx", "2xx",
                                                          "3xx",   "4xx", "5xx"};
 
-    put_number(to, "requests", status_sum(responses, TD_STATUS_CLASSES));
-    open_object(to, "responses");
+    td_jsontext_number(text, "requests", status_sum(responses, TD_STATUS_CLASSES));
+    td_jsontext_open_object(text, "responses");
     for (unsigned i = 1; i <= TD_STATUS_CLASSES; i++) {
         const unsigned class = i % TD_STATUS_CLASSES; /* what is none of them comes last */
         if (class != 0 || responses[class] != 0)
-            put_number(to, names[class], responses[class]);
+            td_jsontext_number(text, names[class], responses[class]);
     }
-    CLOSE_OBJECT(to);
+    td_jsontext_close(text);
 }
 
 static void
-put_reasons(td_buf *to, const td_worker_counters *counters)
+put_reasons(td_jsontext *text, const td_worker_counters *counters)
 {
-    open_object(to, "errors_by_reason");
+    td_jsontext_open_object(text, "errors_by_reason");
     for (unsigned i = 0; i < TD_REASONS_COUNT; i++) {
         if (counters->reasons[i] != 0)
-            put_number(to, td_reason_names[i], counters->reasons[i]);
+            td_jsontext_number(text, td_reason_names[i], counters->reasons[i]);
     }
-    CLOSE_OBJECT(to);
+    td_jsontext_close(text);
 }
 
 static void
-put_refusals(td_buf *to, const td_worker_counters *counters)
+put_refusals(td_jsontext *text, const td_worker_counters *counters)
 {
-    open_object(to, "memory_refused");
+    td_jsontext_open_object(text, "memory_refused");
     for (unsigned i = 0; i < TD_BUDGET_KINDS_COUNT; i++)
-        put_number(to, td_budget_names[i], counters->memory_refused[i]);
-    CLOSE_OBJECT(to);
+        td_jsontext_number(text, td_budget_names[i], counters->memory_refused[i]);
+    td_jsontext_close(text);
 }
 
 static void
-put_gauges(td_buf *to, const td_worker_gauges *gauges)
+put_gauges(td_jsontext *text, const td_worker_gauges *gauges)
 {
-    put_number(to, "connections", status_sum(gauges->connections, TD_CONNECTION_STATES_COUNT));
-    open_object(to, "connections_by_state");
+    td_jsontext_number(text, "connections", status_sum(gauges->connections, TD_CONNECTION_STATES_COUNT));
+    td_jsontext_open_object(text, "connections_by_state");
     for (unsigned i = 0; i < TD_CONNECTION_STATES_COUNT; i++)
-        put_number(to, td_connection_state_names[i], gauges->connections[i]);
-    CLOSE_OBJECT(to);
-    put_number(to, "coroutines", gauges->coroutines);
-    put_number(to, "coroutines_peak", gauges->coroutines_peak);
-    put_number(to, "executor_queue", gauges->executor_queue);
-    put_number(to, "executor_threads", gauges->executor_threads);
-    put_number(to, "client_requests", gauges->client_active);
-    put_number(to, "client_connections_idle", gauges->client_idle);
-    put_number(to, "client_queue", gauges->client_queue);
-    put_number(to, "memory_bytes", status_sum(gauges->memory, TD_BUDGET_KINDS_COUNT));
-    put_number(to, "memory_peak_bytes", gauges->memory_peak);
-    put_number(to, "memory_limit_bytes", gauges->memory_limit);
-    open_object(to, "memory_by_kind");
+        td_jsontext_number(text, td_connection_state_names[i], gauges->connections[i]);
+    td_jsontext_close(text);
+    td_jsontext_number(text, "coroutines", gauges->coroutines);
+    td_jsontext_number(text, "coroutines_peak", gauges->coroutines_peak);
+    td_jsontext_number(text, "executor_queue", gauges->executor_queue);
+    td_jsontext_number(text, "executor_threads", gauges->executor_threads);
+    td_jsontext_number(text, "client_requests", gauges->client_active);
+    td_jsontext_number(text, "client_connections_idle", gauges->client_idle);
+    td_jsontext_number(text, "client_queue", gauges->client_queue);
+    td_jsontext_number(text, "memory_bytes", status_sum(gauges->memory, TD_BUDGET_KINDS_COUNT));
+    td_jsontext_number(text, "memory_peak_bytes", gauges->memory_peak);
+    td_jsontext_number(text, "memory_limit_bytes", gauges->memory_limit);
+    td_jsontext_open_object(text, "memory_by_kind");
     for (unsigned i = 0; i < TD_BUDGET_KINDS_COUNT; i++)
-        put_number(to, td_budget_names[i], gauges->memory[i]);
-    CLOSE_OBJECT(to);
+        td_jsontext_number(text, td_budget_names[i], gauges->memory[i]);
+    td_jsontext_close(text);
 }
 
 static void
-put_worker(td_buf *to, const struct status *status, const struct status_worker *worker)
+put_worker(td_jsontext *text, const struct status *status, const struct status_worker *worker)
 {
     static const char *const states[] = {"free", "starting", "serving", "draining"};
 
-    open_object(to, NULL);
-    put_number(to, "pid", (uint64_t)worker->is.pid);
-    put_number(to, "number", worker->is.number);
-    put_number(to, "generation", worker->is.generation);
-    put_text(to, "state", states[worker->is.state % 4]);
-    put_seconds(to, "uptime_seconds", (uint64_t)(status->now_ns - worker->is.started_ns));
-    put_responses(to, worker->responses);
-    put_gauges(to, &worker->gauges);
-    put_number(to, "resident_memory_bytes", worker->resident_memory);
-    put_number(to, "slow_callbacks", worker->counters.slow_callbacks);
-    put_number(to, "log_lines_dropped", worker->counters.log_dropped);
-    put_number(to, "access_lines_dropped", worker->counters.access_dropped);
-    put_refusals(to, &worker->counters);
-    put_reasons(to, &worker->counters);
-    CLOSE_OBJECT(to);
+    td_jsontext_open_object(text, NULL);
+    td_jsontext_number(text, "pid", (uint64_t)worker->is.pid);
+    td_jsontext_number(text, "number", worker->is.number);
+    td_jsontext_number(text, "generation", worker->is.generation);
+    td_jsontext_string(text, "state", states[worker->is.state % 4]);
+    put_seconds(text, "uptime_seconds", (uint64_t)(status->now_ns - worker->is.started_ns));
+    put_responses(text, worker->responses);
+    put_gauges(text, &worker->gauges);
+    td_jsontext_number(text, "resident_memory_bytes", worker->resident_memory);
+    td_jsontext_number(text, "slow_callbacks", worker->counters.slow_callbacks);
+    td_jsontext_number(text, "log_lines_dropped", worker->counters.log_dropped);
+    td_jsontext_number(text, "access_lines_dropped", worker->counters.access_dropped);
+    put_refusals(text, &worker->counters);
+    put_reasons(text, &worker->counters);
+    td_jsontext_close(text);
 }
 
 static void
-put_listener(td_buf *to, const struct status_listener *listener)
+put_listener(td_jsontext *text, const struct status_listener *listener)
 {
-    open_object(to, NULL);
-    put_text(to, "name", listener->is->name);
-    put_text(to, "address", listener->is->address);
-    put_responses(to, listener->all.responses);
-    put_number(to, "connections_accepted", listener->all.accepted);
-    put_number(to, "received_bytes", listener->all.received);
-    put_number(to, "sent_bytes", listener->all.sent);
-    CLOSE_OBJECT(to);
+    td_jsontext_open_object(text, NULL);
+    td_jsontext_string(text, "name", listener->is->name);
+    td_jsontext_string(text, "address", listener->is->address);
+    put_responses(text, listener->all.responses);
+    td_jsontext_number(text, "connections_accepted", listener->all.accepted);
+    td_jsontext_number(text, "received_bytes", listener->all.received);
+    td_jsontext_number(text, "sent_bytes", listener->all.sent);
+    td_jsontext_close(text);
 }
 
 static void
-put_latency(td_buf *to, const td_route_counters *counters)
+put_latency(td_jsontext *text, const td_route_counters *counters)
 {
-    open_object(to, "duration_seconds");
-    put_seconds(to, "sum", counters->duration_ns);
-    put_seconds(to, "p50", td_latency_quantile(counters->buckets, .5));
-    put_seconds(to, "p90", td_latency_quantile(counters->buckets, .9));
-    put_seconds(to, "p99", td_latency_quantile(counters->buckets, .99));
-    put_seconds(to, "p999", td_latency_quantile(counters->buckets, .999));
-    CLOSE_OBJECT(to);
+    td_jsontext_open_object(text, "duration_seconds");
+    put_seconds(text, "sum", counters->duration_ns);
+    put_seconds(text, "p50", td_latency_quantile(counters->buckets, .5));
+    put_seconds(text, "p90", td_latency_quantile(counters->buckets, .9));
+    put_seconds(text, "p99", td_latency_quantile(counters->buckets, .99));
+    put_seconds(text, "p999", td_latency_quantile(counters->buckets, .999));
+    td_jsontext_close(text);
 }
 
 static void
-put_route(td_buf *to, const struct status_route *route)
+put_route(td_jsontext *text, const struct status_route *route)
 {
-    open_object(to, NULL);
-    put_text(to, "handler", route->is->handler);
-    put_text(to, "application", route->is->application);
-    put_text(to, "hosts", route->is->hosts);
-    put_text(to, "route", route->is->pattern);
-    put_text(to, "wanted", route->is->wanted);
-    put_responses(to, route->all.responses);
-    put_number(to, "received_body_bytes", route->all.received);
-    put_number(to, "sent_body_bytes", route->all.sent);
-    put_number(to, "slow_callbacks", route->all.slow_callbacks);
-    put_latency(to, &route->all);
-    CLOSE_OBJECT(to);
+    td_jsontext_open_object(text, NULL);
+    td_jsontext_string(text, "handler", route->is->handler);
+    td_jsontext_string(text, "application", route->is->application);
+    td_jsontext_string(text, "hosts", route->is->hosts);
+    td_jsontext_string(text, "route", route->is->pattern);
+    td_jsontext_string(text, "wanted", route->is->wanted);
+    put_responses(text, route->all.responses);
+    td_jsontext_number(text, "received_body_bytes", route->all.received);
+    td_jsontext_number(text, "sent_body_bytes", route->all.sent);
+    td_jsontext_number(text, "slow_callbacks", route->all.slow_callbacks);
+    put_latency(text, &route->all);
+    td_jsontext_close(text);
 }
 
 static void
-put_handler(td_buf *to, const struct metrics_handler *handler)
+put_handler(td_jsontext *text, const struct metrics_handler *handler)
 {
-    open_object(to, NULL);
-    put_text(to, "name", handler->name);
-    put_text(to, "file", handler->file);
-    put_text(to, "version", handler->version);
-    put_number(to, "crashes", handler->crashes);
-    put_key(to, "quarantined");
-    td_buf_append(to, handler->is_quarantined ? TD_STR("true") : TD_STR("false"));
-    CLOSE_OBJECT(to);
+    td_jsontext_open_object(text, NULL);
+    td_jsontext_string(text, "name", handler->name);
+    td_jsontext_string(text, "file", handler->file);
+    td_jsontext_string(text, "version", handler->version);
+    td_jsontext_number(text, "crashes", handler->crashes);
+    td_jsontext_bool(text, "quarantined", handler->is_quarantined != 0);
+    td_jsontext_close(text);
 }
 
 static void
-put_own(td_buf *to, const struct status_own *own)
+put_own(td_jsontext *text, const struct status_own *own)
 {
-    open_object(to, NULL);
-    put_text(to, "handler", own->is->handler);
-    put_text(to, "name", own->is->name);
-    put_text(to, "kind", own->is->kind == TD_METRIC_COUNTER ? "counter" : "gauge");
-    put_text(to, "help", own->is->help);
-    put_signed(to, "value", own->all);
-    CLOSE_OBJECT(to);
+    td_jsontext_open_object(text, NULL);
+    td_jsontext_string(text, "handler", own->is->handler);
+    td_jsontext_string(text, "name", own->is->name);
+    td_jsontext_string(text, "kind", own->is->kind == TD_METRIC_COUNTER ? "counter" : "gauge");
+    td_jsontext_string(text, "help", own->is->help);
+    td_jsontext_signed(text, "value", own->all);
+    td_jsontext_close(text);
 }
 
 static void
-put_restarts(td_buf *to, const struct metrics_board *board)
+put_restarts(td_jsontext *text, const struct metrics_board *board)
 {
-    open_object(to, "restarts");
+    td_jsontext_open_object(text, "restarts");
     for (unsigned i = 0; i < METRICS_ENDS_COUNT; i++)
-        put_number(to, metrics_end_names[i], board->ends[i]);
-    CLOSE_OBJECT(to);
+        td_jsontext_number(text, metrics_end_names[i], board->ends[i]);
+    td_jsontext_close(text);
 }
 
 static void
-put_daemon(td_buf *to, const struct status *status)
+put_daemon(td_jsontext *text, const struct status *status)
 {
     const struct metrics_board *board = status->board;
 
-    put_text(to, "version", TD_VERSION);
-    put_number(to, "pid", (uint64_t)board->master);
-    put_number(to, "started_unix_seconds", (uint64_t)board->started_s);
-    put_seconds(to, "uptime_seconds", (uint64_t)(status->now_ns - board->started_ns));
-    put_number(to, "generation", board->generation);
-    put_number(to, "workers_wanted", board->workers_wanted);
-    put_number(to, "reloads", board->reloads);
-    put_number(to, "reloads_failed", board->reloads_failed);
-    put_restarts(to, board);
-    put_responses(to, status->responses);
-    put_gauges(to, &status->gauges);
-    put_number(to, "slow_callbacks", status->all.slow_callbacks);
-    put_number(to, "log_lines_dropped", status->all.log_dropped);
-    put_number(to, "access_lines_dropped", status->all.access_dropped);
-    put_reasons(to, &status->all);
+    td_jsontext_string(text, "version", TD_VERSION);
+    td_jsontext_number(text, "pid", (uint64_t)board->master);
+    td_jsontext_number(text, "started_unix_seconds", (uint64_t)board->started_s);
+    put_seconds(text, "uptime_seconds", (uint64_t)(status->now_ns - board->started_ns));
+    td_jsontext_number(text, "generation", board->generation);
+    td_jsontext_number(text, "workers_wanted", board->workers_wanted);
+    td_jsontext_number(text, "reloads", board->reloads);
+    td_jsontext_number(text, "reloads_failed", board->reloads_failed);
+    put_restarts(text, board);
+    put_responses(text, status->responses);
+    put_gauges(text, &status->gauges);
+    td_jsontext_number(text, "slow_callbacks", status->all.slow_callbacks);
+    td_jsontext_number(text, "log_lines_dropped", status->all.log_dropped);
+    td_jsontext_number(text, "access_lines_dropped", status->all.access_dropped);
+    put_reasons(text, &status->all);
 }
 
 /* The first place is for what has none; it is left out where nothing has happened there. */
@@ -252,35 +193,72 @@ is_listed_listener(const struct status_listener *listener, size_t i)
     return i > 0 || status_sum(listener->all.responses, TD_STATUS_CLASSES) > 0;
 }
 
-void
-status_put_json(td_buf *to, const struct status *status)
+/* ---- lists */
+
+static void
+put_workers(td_jsontext *text, const struct status *status)
 {
-    td_buf_append(to, TD_STR("{"));
-    put_daemon(to, status);
-    open_array(to, "workers");
-    for (size_t i = 0; i < status->workers_count; i++)
-        put_worker(to, status, &status->workers[i]);
-    CLOSE_ARRAY(to);
-    open_array(to, "listeners");
-    for (size_t i = 0; i < status->listeners_count; i++) {
+    td_jsontext_open_array(text, "workers");
+    for (size_t i = 0; i < status->workers_count && status_goes_on(status, text->to); i++)
+        put_worker(text, status, &status->workers[i]);
+    td_jsontext_close(text);
+}
+
+static void
+put_listeners(td_jsontext *text, const struct status *status)
+{
+    td_jsontext_open_array(text, "listeners");
+    for (size_t i = 0; i < status->listeners_count && status_goes_on(status, text->to); i++) {
         if (is_listed_listener(&status->listeners[i], i))
-            put_listener(to, &status->listeners[i]);
+            put_listener(text, &status->listeners[i]);
     }
-    CLOSE_ARRAY(to);
-    open_array(to, "handlers");
-    for (size_t i = 0; i < status->board->handlers_count; i++) {
-        if (status->board->handlers[i].generation >= status->board->generation)
-            put_handler(to, &status->board->handlers[i]);
+    td_jsontext_close(text);
+}
+
+static void
+put_handlers(td_jsontext *text, const struct status *status)
+{
+    const struct metrics_board *board = status->board;
+
+    td_jsontext_open_array(text, "handlers");
+    for (size_t i = 0; i < board->handlers_count && status_goes_on(status, text->to); i++) {
+        if (board->handlers[i].generation >= board->generation)
+            put_handler(text, &board->handlers[i]);
     }
-    CLOSE_ARRAY(to);
-    open_array(to, "routes");
-    for (size_t i = 0; i < status->routes_count; i++)
-        put_route(to, &status->routes[i]);
-    CLOSE_ARRAY(to);
-    open_array(to, "handler_metrics");
-    for (size_t i = 0; i < status->own_count; i++)
-        put_own(to, &status->own[i]);
-    CLOSE_ARRAY(to);
-    CLOSE_OBJECT(to);
-    td_buf_append(to, TD_STR("\n"));
+    td_jsontext_close(text);
+}
+
+static void
+put_routes(td_jsontext *text, struct status *status)
+{
+    struct status_route route;
+
+    td_jsontext_open_array(text, "routes");
+    for (size_t i = 0; i < status->routes_count && status_goes_on(status, text->to); i++) {
+        status_take_route(status, i, &route);
+        put_route(text, &route);
+    }
+    td_jsontext_close(text);
+}
+
+static void
+put_owns(td_jsontext *text, const struct status *status)
+{
+    td_jsontext_open_array(text, "handler_metrics");
+    for (size_t i = 0; i < status->own_count && status_goes_on(status, text->to); i++)
+        put_own(text, &status->own[i]);
+    td_jsontext_close(text);
+}
+
+void
+status_put_json(td_jsontext *text, const char *key, struct status *status)
+{
+    td_jsontext_open_object(text, key);
+    put_daemon(text, status);
+    put_workers(text, status);
+    put_listeners(text, status);
+    put_handlers(text, status);
+    put_routes(text, status);
+    put_owns(text, status);
+    td_jsontext_close(text);
 }

@@ -195,7 +195,7 @@ static void
 put_worker_gauge(td_buf *to, const struct status *status, const struct worker_gauge *gauge)
 {
     put_family(to, gauge->name, "gauge", gauge->unit, gauge->help);
-    for (size_t i = 0; i < status->workers_count; i++) {
+    for (size_t i = 0; i < status->workers_count && status_goes_on(status, to); i++) {
         uint64_t number;
         memcpy(&number, (const char *)&status->workers[i] + gauge->offset, sizeof(number));
         open_worker_sample(to, gauge->name, &status->workers[i]);
@@ -207,12 +207,12 @@ static void
 put_each_worker(td_buf *to, const struct status *status)
 {
     put_family(to, "worker_uptime_seconds", "gauge", "seconds", "How long the worker has lived.");
-    for (size_t i = 0; i < status->workers_count; i++) {
+    for (size_t i = 0; i < status->workers_count && status_goes_on(status, to); i++) {
         open_worker_sample(to, "worker_uptime_seconds", &status->workers[i]);
         close_sample_seconds(to, (uint64_t)(status->now_ns - status->workers[i].is.started_ns));
     }
     put_family(to, "worker_responses", "counter", NULL, "Answers of a worker that lives, by status.");
-    for (size_t i = 0; i < status->workers_count; i++) {
+    for (size_t i = 0; i < status->workers_count && status_goes_on(status, to); i++) {
         for (unsigned class = 1; class < TD_STATUS_CLASSES; class ++) {
             open_worker_sample(to, "worker_responses_total", &status->workers[i]);
             put_label(to, "class", classes[class]);
@@ -220,7 +220,7 @@ put_each_worker(td_buf *to, const struct status *status)
         }
     }
     put_family(to, "worker_connections", "gauge", NULL, "Connections, by what they are doing.");
-    for (size_t i = 0; i < status->workers_count; i++) {
+    for (size_t i = 0; i < status->workers_count && status_goes_on(status, to); i++) {
         for (unsigned state = 0; state < TD_CONNECTION_STATES_COUNT; state++) {
             open_worker_sample(to, "worker_connections", &status->workers[i]);
             put_label(to, "state", td_connection_state_names[state]);
@@ -246,7 +246,7 @@ put_listener_counter(td_buf *to, const struct status *status, const char *family
                      const char *help, size_t offset)
 {
     put_family(to, family, "counter", unit, help);
-    for (size_t i = 0; i < status->listeners_count; i++) {
+    for (size_t i = 0; i < status->listeners_count && status_goes_on(status, to); i++) {
         uint64_t number;
         memcpy(&number, (const char *)&status->listeners[i].all + offset, sizeof(number));
         td_buf_printf(to, PREFIX "%s_total{", family);
@@ -259,7 +259,7 @@ static void
 put_listeners(td_buf *to, const struct status *status)
 {
     put_family(to, "listener_responses", "counter", NULL, "Answers on a listener, by status.");
-    for (size_t i = 0; i < status->listeners_count; i++) {
+    for (size_t i = 0; i < status->listeners_count && status_goes_on(status, to); i++) {
         for (unsigned class = 1; class < TD_STATUS_CLASSES; class ++) {
             open_sample(to, "listener_responses_total");
             put_label(to, "listener", status->listeners[i].is->name);
@@ -284,7 +284,7 @@ put_handlers(td_buf *to, const struct status *status)
     const struct metrics_board *board = status->board;
 
     put_family(to, "handler", "info", NULL, "Handlers that are served.");
-    for (size_t i = 0; i < board->handlers_count; i++) {
+    for (size_t i = 0; i < board->handlers_count && status_goes_on(status, to); i++) {
         const struct metrics_handler *handler = &board->handlers[i];
         if (handler->generation < board->generation)
             continue;
@@ -295,11 +295,11 @@ put_handlers(td_buf *to, const struct status *status)
         close_sample(to, 1);
     }
     put_family(to, "handler_quarantined", "gauge", NULL, "1: its code is not run any more.");
-    for (size_t i = 0; i < board->handlers_count; i++)
+    for (size_t i = 0; i < board->handlers_count && status_goes_on(status, to); i++)
         put_labelled(to, "handler_quarantined", "handler", board->handlers[i].name,
                      board->handlers[i].is_quarantined != 0);
     put_family(to, "handler_crashes", "counter", NULL, "Workers that it has ended.");
-    for (size_t i = 0; i < board->handlers_count; i++)
+    for (size_t i = 0; i < board->handlers_count && status_goes_on(status, to); i++)
         put_labelled(to, "handler_crashes_total", "handler", board->handlers[i].name,
                      board->handlers[i].crashes);
 }
@@ -407,21 +407,22 @@ put_route_stretches(td_buf *to, const struct status_route *route, td_str labels)
 }
 
 static void
-put_each_route(td_buf *to, const struct status *status,
+put_each_route(td_buf *to, struct status *status,
                void (*put)(td_buf *to, const struct status_route *route, td_str labels))
 {
-    td_buf labels = {0};
+    td_buf labels __attribute__((cleanup(td_buf_release))) = {0};
+    struct status_route route;
 
-    for (size_t i = 0; i < status->routes_count; i++) {
+    for (size_t i = 0; i < status->routes_count && status_goes_on(status, to); i++) {
+        status_take_route(status, i, &route);
         td_buf_consume(&labels, labels.len);
-        put_route_labels(&labels, status->routes[i].is);
-        put(to, &status->routes[i], td_buf_str(&labels));
+        put_route_labels(&labels, route.is);
+        put(to, &route, td_buf_str(&labels));
     }
-    td_buf_release(&labels);
 }
 
 static void
-put_routes(td_buf *to, const struct status *status)
+put_routes(td_buf *to, struct status *status)
 {
     put_family(to, "responses", "counter", NULL, "Answers of a route, by status.");
     put_each_route(to, status, put_route_responses);
@@ -460,7 +461,7 @@ put_own(td_buf *to, const struct status_own *own)
 static void
 put_own_families(td_buf *to, const struct status *status)
 {
-    for (size_t i = 0; i < status->own_count; i++) {
+    for (size_t i = 0; i < status->own_count && status_goes_on(status, to); i++) {
         const struct metrics_own *own = status->own[i].is;
         if (i == 0 || strcmp(status->own[i - 1].is->name, own->name) != 0)
             put_own_family(to, own);
@@ -469,7 +470,7 @@ put_own_families(td_buf *to, const struct status *status)
 }
 
 void
-status_put_openmetrics(td_buf *to, const struct status *status)
+status_put_openmetrics(td_buf *to, struct status *status)
 {
     put_daemon(to, status);
     put_each_worker(to, status);

@@ -99,6 +99,32 @@ typedef struct td_header_line { /* its size is part of the ABI */
 
 TD_API size_t td_request_headers(td_handler *h, const td_header_line **lines_out);
 
+/*
+ * Which of the media types the client likes best (Accept with its qualities; RFC 9110 section 12.5.1),
+ * of those that it likes equally the first.  NULL: none of them, for which there is 406, or the one
+ * that most understand.  Parameters are not compared, so a type may be given as Content-Type wants it:
+ *
+ *     const char *type = td_best_type(h, "application/json", "text/html; charset=UTF-8");
+ *
+ * The answer depends on Accept then, so Vary says so, unless the headers were sent.
+ */
+TD_API const char *td_best_type_of(td_handler *h, const char *const types[], size_t count);
+
+#ifndef __cplusplus
+#define td_best_type(h, ...)                                                                       \
+    td_best_type_of(h, (const char *const[]){__VA_ARGS__},                                         \
+                    sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+#else
+extern "C++" {
+template <class... Types> inline const char *td_best_type(td_handler *h, const Types &...types)
+{
+    const char *const all[] = {types...};
+
+    return td_best_type_of(h, all, sizeof...(types));
+}
+}
+#endif
+
 /* ---- bodies that are read while they come: classes with TD_STREAM_BODY
  *
  * The body of any size takes no more than 128 KiB of memory: what is not read stays with the

@@ -6,10 +6,10 @@
  *     metrics(td_handler *h)
  *     {
  *         td_set_header(h, "Content-Type", TD_OPENMETRICS_TYPE);
- *         td_write(h, td_metrics(h, TD_METRICS_OPENMETRICS));
+ *         td_write_metrics(h, TD_METRICS_OPENMETRICS);
  *     }
  *
- * Any worker can tell it, of all workers, in some 100 us; what workers had counted that have ended is
+ * Any worker can tell it, of all workers; what workers had counted that have ended is
  * in it, so counters never fall as long as the daemon runs, reloads or not.  It tells strangers more
  * than they should know: see to it who may ask.
  */
@@ -30,7 +30,17 @@ typedef enum td_metrics_format {
 #define TD_OPENMETRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 /*
- * From the arena of the request.  The null string outside of the daemon (tests in process), and for a
+ * Write it to the response, a piece of some 32 KiB after the other with td_flush in between, so any
+ * number of routes takes no more memory than few and others are served meanwhile.  Suspends.  Each
+ * route's numbers are of one moment, those of another route may be of the next.  Returns 0,
+ * TD_ECLOSED when the client has gone, TD_EINVAL for a format that is none, which is misuse.  Writes
+ * nothing outside of the daemon (tests in process).
+ */
+TD_API int td_write_metrics(td_handler *h, td_metrics_format format);
+
+/*
+ * The same in one piece, in no time in which others are served (some 100 us, and 10 us for each
+ * route), from the arena of the request.  The null string outside of the daemon (tests in process), and for a
  * format that is none, which is misuse.
  */
 TD_API td_str td_metrics(td_handler *h, td_metrics_format format);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/escape.h"
 #include "base/value.h"
+#include "http/accept.h"
 #include "web/forms.h"
 
 /* What is done in one go of a large form; others are served before the next.  Some 100 us each. */
@@ -177,6 +178,39 @@ td_request_header(td_handler *h, const char *name)
         return none;
     value = td_headers_get(&h->request->head.headers, &h->request->arena, td_str_of(name));
     return td_str_is_null(value) ? none : td_str_dup(&h->request->arena, value);
+}
+
+static td_str
+without_parameters(const char *type)
+{
+    size_t len = strcspn(type, ";");
+
+    while (len > 0 && type[len - 1] == ' ')
+        len--;
+    return td_str_make(type, len);
+}
+
+const char *
+td_best_type_of(td_handler *h, const char *const types[], size_t count)
+{
+    const char *best = NULL;
+    int best_quality = 0;
+
+    if (!td_handler_has(h, "td_best_type", types))
+        return NULL;
+    const td_str accept =
+        td_headers_get(&h->request->head.headers, &h->request->arena, TD_STR("Accept"));
+    for (size_t i = 0; i < count; i++) {
+        const int quality =
+            types[i] != NULL ? td_accept_media(accept, without_parameters(types[i])) : 0;
+        if (quality > best_quality) {
+            best = types[i];
+            best_quality = quality;
+        }
+    }
+    if (!h->headers_written)
+        td_handler_vary(h, TD_STR("Accept"));
+    return best;
 }
 
 /* With a NUL behind it. */

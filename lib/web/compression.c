@@ -170,14 +170,7 @@ set(td_handler *h, td_str name, td_str value)
 void
 td_compression_vary(td_handler *h)
 {
-    const td_str name = TD_STR("Vary"), ours = TD_STR("Accept-Encoding");
-    const td_str before = td_headers_get(&h->headers, &h->request->arena, name);
-
-    if (td_str_is_null(before))
-        set(h, name, ours);
-    else if (!td_list_has_token(before, ours) && !td_list_has_token(before, TD_STR("*")))
-        set(h, name, td_arena_sprintf(&h->request->arena, "%.*s, %.*s", TD_STR_FMT(before),
-                                      TD_STR_FMT(ours)));
+    td_handler_vary(h, TD_STR("Accept-Encoding"));
 }
 
 /* A weak one says no more than that they mean the same. */

@@ -157,6 +157,9 @@ void td_handler_ended_early(td_handler *h);
 /* A time is up: log it, and end the wait of the sequence with that error page. */
 void td_handler_expire(td_handler *h, int status, const char *what);
 
+/* The answer depends on that header of the request, a literal: Vary names it, once. */
+void td_handler_vary(td_handler *h, td_str name);
+
 /* One line, "HANDLER: function: what", and TD_EINVAL.  h NULL: whatever handler runs. */
 int td_handler_misuse(const td_handler *h, const char *function, const char *what);
 

@@ -3,11 +3,10 @@
 #define TORNADO_WEB_JSON_H
 
 #include <tornado/json.h>
-#include "base/buf.h"
+#include "base/jsontext.h"
 #include "web/handler.h"
 
-void td_json_append_string(td_buf *out, td_str s); /* with its quotes */
-void td_json_append_value(td_buf *out, const td_json_pair *pair);
+void td_json_append_pair(td_jsontext *text, const td_json_pair *pair);
 
 /* Write to the response what was appended: "</" as "<\/".  What td_write returns. */
 int td_json_send(td_handler *h, td_str json);

@@ -5,6 +5,8 @@
 #include <tornado/json_writer.h>
 #include "web/json.h"
 
+_Static_assert(TD_JSON_WRITER_DEPTH <= TD_JSONTEXT_DEPTH, "levels are bits of one number");
+
 td_json_writer
 td_json_begin(td_handler *h)
 {
@@ -32,40 +34,31 @@ misuse(td_json_writer *w, const char *function, const char *what)
     return note(w, td_handler_misuse(w->handler, function, what));
 }
 
-static bool
-in_array(const td_json_writer *w)
+/* Where it goes on; td_jsontext and the public struct keep the same. */
+static td_jsontext
+begin_text(const td_json_writer *w, td_buf *to)
 {
-    return w->depth > 0 && (w->arrays >> (w->depth - 1) & 1) != 0;
+    return (td_jsontext){to, w->arrays, w->depth, w->filled != 0};
+}
+
+static int
+end_text(td_json_writer *w, const td_jsontext *text)
+{
+    w->arrays = text->arrays;
+    w->depth = text->depth;
+    w->filled = text->is_filled;
+    return note(w, td_json_send(w->handler, td_buf_str(text->to)));
 }
 
 /* NULL: a value under that key may come next. */
 static const char *
-what_is_wrong(const td_json_writer *w, const char *key)
+what_is_wrong(const td_jsontext *text, const char *key)
 {
-    if (w->depth == 0)
-        return w->filled ? "the value is complete" : key != NULL ? "a key at the top" : NULL;
-    if (in_array(w))
+    if (text->depth == 0)
+        return text->is_filled ? "the value is complete" : key != NULL ? "a key at the top" : NULL;
+    if (td_jsontext_is_in_array(text))
         return key != NULL ? "a key in an array" : NULL;
     return key == NULL ? "no key in an object" : NULL;
-}
-
-/* What stands in front of a value. */
-static void
-append_key(td_json_writer *w, td_buf *out, const char *key)
-{
-    if (w->filled)
-        td_buf_append(out, TD_STR(", "));
-    if (key != NULL) {
-        td_json_append_string(out, td_str_of(key));
-        td_buf_append(out, TD_STR(": "));
-    }
-    w->filled = true;
-}
-
-static int
-send_text(td_json_writer *w, const td_buf *out)
-{
-    return note(w, td_json_send(w->handler, td_buf_str(out)));
 }
 
 /* False: w is good for nothing. */
@@ -89,19 +82,18 @@ open_level(td_json_writer *w, const char *function, const char *key, bool is_arr
         w->left_out++;
         return TD_EINVAL;
     }
-    wrong = w->depth < TD_JSON_WRITER_DEPTH ? what_is_wrong(w, key)
+    td_jsontext text = begin_text(w, &out);
+    wrong = w->depth < TD_JSON_WRITER_DEPTH ? what_is_wrong(&text, key)
                                             : "deeper than TD_JSON_WRITER_DEPTH";
     if (wrong != NULL) {
         w->left_out = 1;
         return misuse(w, function, wrong);
     }
-    append_key(w, &out, key);
-    td_buf_append(&out, is_array ? TD_STR("[") : TD_STR("{"));
-    w->arrays &= ~(UINT64_C(1) << w->depth);
-    w->arrays |= (uint64_t)is_array << w->depth;
-    w->depth++;
-    w->filled = false;
-    return send_text(w, &out);
+    if (is_array)
+        td_jsontext_open_array(&text, key);
+    else
+        td_jsontext_open_object(&text, key);
+    return end_text(w, &text);
 }
 
 int
@@ -119,11 +111,11 @@ td_json_open_array(td_json_writer *w, const char *key)
 static int
 close_level(td_json_writer *w)
 {
-    const bool is_array = in_array(w);
+    td_buf out __attribute__((cleanup(td_buf_release))) = {0};
+    td_jsontext text = begin_text(w, &out);
 
-    w->depth--;
-    w->filled = true;
-    return note(w, td_write(w->handler, is_array ? TD_STR("]") : TD_STR("}")));
+    td_jsontext_close(&text);
+    return end_text(w, &text);
 }
 
 int
@@ -150,17 +142,17 @@ td_json_write_pairs(td_json_writer *w, const td_json_pair *pairs, size_t count)
         return misuse(w, "td_json_write", "there are no pairs");
     if (w->left_out > 0)
         return TD_EINVAL;
+    td_jsontext text = begin_text(w, &out);
     for (size_t i = 0; i < count; i++) {
-        const char *wrong = w->depth > 0 ? what_is_wrong(w, pairs[i].key) : "nothing is open";
+        const char *wrong = w->depth > 0 ? what_is_wrong(&text, pairs[i].key) : "nothing is open";
 
         if (wrong != NULL) {
             rc = misuse(w, "td_json_write", wrong);
             continue;
         }
-        append_key(w, &out, pairs[i].key);
-        td_json_append_value(&out, &pairs[i]);
+        td_json_append_pair(&text, &pairs[i]);
     }
-    const int sent = send_text(w, &out);
+    const int sent = end_text(w, &text);
 
     return sent < 0 ? sent : rc;
 }

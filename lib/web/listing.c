@@ -16,6 +16,7 @@
 #include <tornado/coroutine.h>
 #include "base/clock.h"
 #include "base/escape.h"
+#include "base/jsontext.h"
 #include "base/log.h"
 #include "http/accept.h"
 #include "web/filecache.h"
@@ -241,25 +242,25 @@ write_json(struct listing *listing)
 {
     td_handler *h = listing->h;
     td_buf text __attribute__((cleanup(td_buf_release))) = {0};
+    td_jsontext json = {.to = &text};
 
-    td_buf_append(&text, TD_STR("{\"path\": \""));
-    td_json_escape(&text, listing->url);
-    td_buf_append(&text, TD_STR("\", \"entries\": ["));
+    td_jsontext_open_object(&json, NULL);
+    td_jsontext_str(&json, "path", listing->url);
+    td_jsontext_open_array(&json, "entries");
     for (size_t i = 0; i < listing->count; i++) {
         const struct entry *entry = listing->sorted[i];
-        char rest[128];
-        const int len =
-            snprintf(rest, sizeof(rest),
-                     "\", \"directory\": %s, \"size\": %" PRIu64 ", \"modified\": %" PRId64 "}",
-                     entry->is_directory ? "true" : "false", entry->size, (int64_t)entry->modified);
 
-        td_buf_append(&text, i > 0 ? TD_STR(", {\"name\": \"") : TD_STR("{\"name\": \""));
-        td_json_escape(&text, entry->name);
-        td_buf_append(&text, td_str_make(rest, (size_t)len));
+        td_jsontext_open_object(&json, NULL);
+        td_jsontext_str(&json, "name", entry->name);
+        td_jsontext_bool(&json, "directory", entry->is_directory);
+        td_jsontext_number(&json, "size", entry->size);
+        td_jsontext_signed(&json, "modified", entry->modified);
+        td_jsontext_close(&json);
         end_turn(i);
     }
-    td_buf_append(&text, listing->is_complete ? TD_STR("], \"complete\": true}")
-                                              : TD_STR("], \"complete\": false}"));
+    td_jsontext_close(&json);
+    td_jsontext_bool(&json, "complete", listing->is_complete);
+    td_jsontext_close(&json);
     td_set_header(h, "Content-Type", "application/json; charset=UTF-8");
     td_write(h, td_buf_str(&text));
 }

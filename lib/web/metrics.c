@@ -1,11 +1,28 @@
 #include "web/metrics.h"
 
 #include <string.h>
+#include <tornado/coroutine.h>
+#include "base/clock.h"
 #include "base/escape.h"
 #include "base/log.h"
 #include "web/handler.h"
 
+#define PIECE 32768                 /* bytes that are sent at once */
+#define TURN_NS (TD_NS_PER_S / 10000) /* then others are served */
+
 td_metrics_fn *td_metrics_put;
+
+/* ---- of the daemon */
+
+static int
+check_format(td_handler *h, const char *function, td_metrics_format format)
+{
+    if (!td_handler_usable(h, function))
+        return TD_EINVAL;
+    if ((unsigned)format > TD_METRICS_HTML)
+        return td_handler_misuse(h, function, "there is no such format");
+    return 0;
+}
 
 td_str
 td_metrics(td_handler *h, td_metrics_format format)
@@ -13,18 +30,49 @@ td_metrics(td_handler *h, td_metrics_format format)
     td_buf text = {0};
     td_str copy;
 
-    if (!td_handler_usable(h, "td_metrics"))
+    if (check_format(h, "td_metrics", format) < 0 || td_metrics_put == NULL)
         return td_str_make(NULL, 0);
-    if ((unsigned)format > TD_METRICS_HTML) {
-        td_handler_misuse(h, "td_metrics", "there is no such format");
-        return td_str_make(NULL, 0);
-    }
-    if (td_metrics_put == NULL)
-        return td_str_make(NULL, 0);
-    td_metrics_put(&text, format);
+    td_metrics_put(&text, format, NULL);
     copy = td_str_dup(td_handler_arena(h), td_buf_str(&text));
     td_buf_release(&text);
     return copy;
+}
+
+struct telling {
+    td_handler *h;
+    int64_t turn_end_ns;
+    int rc;
+};
+
+static bool
+take_piece(td_buf *text, void *arg)
+{
+    struct telling *telling = arg;
+
+    if (text->len >= PIECE) {
+        telling->rc = td_write(telling->h, td_buf_str(text));
+        td_buf_consume(text, text->len);
+        if (telling->rc == 0)
+            telling->rc = td_flush(telling->h);
+    }
+    if (telling->rc == 0 && td_clock_ns() > telling->turn_end_ns) {
+        td_sleep(0);
+        telling->turn_end_ns = td_clock_ns() + TURN_NS;
+    }
+    return telling->rc == 0;
+}
+
+int
+td_write_metrics(td_handler *h, td_metrics_format format)
+{
+    td_buf text __attribute__((cleanup(td_buf_release))) = {0};
+    struct telling telling = {.h = h, .turn_end_ns = td_clock_ns() + TURN_NS};
+    const int rc = check_format(h, "td_write_metrics", format);
+
+    if (rc < 0 || td_metrics_put == NULL)
+        return rc;
+    td_metrics_put(&text, format, &(td_metrics_reader){take_piece, &telling});
+    return telling.rc == 0 ? td_write(h, td_buf_str(&text)) : telling.rc;
 }
 
 /* ---- of authors: what is declared */

@@ -7,7 +7,18 @@
 #include "base/buf.h"
 #include "web/instance.h"
 
-typedef void td_metrics_fn(td_buf *to, td_metrics_format format);
+/*
+ * Who reads the text while it is written: called with what there is of it so far, which `take` may
+ * send and remove, and between which others may have their turn; so it may suspend, and be unwound.
+ * False: nobody wants the rest.
+ */
+typedef struct td_metrics_reader {
+    bool (*take)(td_buf *text, void *arg);
+    void *arg;
+} td_metrics_reader;
+
+/* reader: NULL where the text is wanted in one piece. */
+typedef void td_metrics_fn(td_buf *to, td_metrics_format format, const td_metrics_reader *reader);
 TD_PRIVATE extern td_metrics_fn *td_metrics_put; /* NULL: nobody */
 
 #define TD_METRIC_NAME_MAX 63 /* bytes */

@@ -227,6 +227,20 @@ td_clear_header(td_handler *h, const char *name)
     return 0;
 }
 
+void
+td_handler_vary(td_handler *h, td_str name)
+{
+    td_arena *arena = &h->request->arena;
+    const td_str before = td_headers_get(&h->headers, arena, TD_STR("Vary"));
+
+    if (td_str_is_null(before))
+        td_headers_set(&h->headers, arena, TD_STR("Vary"), name);
+    else if (!td_list_has_token(before, name) && !td_list_has_token(before, TD_STR("*")))
+        td_headers_set(&h->headers, arena, TD_STR("Vary"),
+                       td_arena_sprintf(arena, "%.*s, %.*s", TD_STR_FMT(before),
+                                        TD_STR_FMT(name)));
+}
+
 td_str
 td_response_header(td_handler *h, const char *name)
 {

@@ -178,17 +178,6 @@ set(td_handler *h, td_str name, td_str value)
 }
 
 static void
-add_vary(td_handler *h, td_str name)
-{
-    const td_header *vary = td_headers_find(&h->headers, TD_STR("Vary"));
-
-    if (vary != NULL)
-        name = td_arena_sprintf(&h->request->arena, "%.*s, %.*s", TD_STR_FMT(vary->value),
-                                TD_STR_FMT(name));
-    set(h, TD_STR("Vary"), name);
-}
-
-static void
 set_cache_control(td_handler *h, const td_static_options *options, const struct found *found)
 {
     if (is_versioned(h->request->head.query) && !found->is_fallback) {
@@ -239,9 +228,9 @@ set_headers(td_handler *h, const td_static_options *options, const struct found 
     if (found->coding != TD_CODING_IDENTITY)
         set(h, TD_STR("Content-Encoding"), td_coding_name(found->coding));
     if (found->is_negotiated)
-        add_vary(h, TD_STR("Accept-Encoding"));
+        td_handler_vary(h, TD_STR("Accept-Encoding"));
     if (found->is_fallback)
-        add_vary(h, TD_STR("Accept"));
+        td_handler_vary(h, TD_STR("Accept"));
     set_cache_control(h, options, found);
 }
 

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import unittest
 
 import harness
@@ -110,7 +111,13 @@ class Formats(unittest.TestCase):
     def test_accept_chooses_the_format(self):
         cases = {"": "application/json", "*/*": "application/json", "application/json": "application/json",
                  "text/html,application/xhtml+xml,*/*;q=0.8": "text/html",
-                 "application/openmetrics-text;version=1.0.0,text/plain;q=0.5": "application/openmetrics-text"}
+                 "application/openmetrics-text;version=1.0.0,text/plain;q=0.5": "application/openmetrics-text",
+                 "application/json;q=0.5,text/html;q=0.6": "text/html",
+                 "text/html;q=0.5,application/json;q=0.6": "application/json",
+                 "application/json;q=0,text/html;q=0,*/*;q=0.1": "application/openmetrics-text",
+                 "application/*;q=0.4,text/*;q=0.3": "application/json",
+                 "text/*": "text/html",
+                 "image/png": "application/json"}
         with harness.Daemon(["status"]) as daemon:
             for accept, wanted in cases.items():
                 with self.subTest(accept):
@@ -134,6 +141,50 @@ class Formats(unittest.TestCase):
             with self.subTest(allow), harness.Daemon(["status"], ini=f"[handler:status]\nallow = {allow}\n") as daemon:
                 for target in ("/status", "/status.json", "/status.html", "/metrics"):
                     self.assertEqual(daemon.get(target).status, wanted)
+
+
+class Many(unittest.TestCase):
+    """Ten thousand routes."""
+
+    def test_all_are_told_in_turns_and_in_bounded_memory(self):
+        def anonymous_kib():
+            with open(f"/proc/{daemon.workers()[0]}/status") as file:
+                return next(int(line.split()[1]) for line in file if line.startswith("RssAnon:"))
+
+        with harness.Daemon(["status", "conformance", "manyroutes"]) as daemon:
+            daemon.get("/many/12345")
+            families = scrape(daemon)
+            responses = families["tornadod_responses"]
+            self.assertEqual(responses.value("_total", route="/many/12345", handler="manyroutes", **{"class": "2xx"}), 1)
+            routes = {dict(labels)["route"] for _, labels in responses.samples}
+            self.assertEqual(len([route for route in routes if route.startswith("/many/")]), 10000)
+            state = status(daemon)
+            self.assertEqual(len([route for route in state["routes"] if route["handler"] == "manyroutes"]), 10000)
+            page = Page(daemon.get("/status.html").body.decode())
+            busiest = page.cells.index("/metrics")
+            self.assertLess(busiest, page.cells.index("/many/10000"))
+            self.assertTrue([cell for cell in page.cells if "The busiest 200 of" in cell])
+            before = anonymous_kib()
+            with daemon.connect() as slow:  # takes nothing of six megabytes
+                slow.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                harness.wait_until(lambda: status(daemon)["connections_by_state"]["active"] == 2, "it does not wait")
+                self.assertLess(anonymous_kib() - before, 1024)
+                self.assertEqual(daemon.get("/plaintext").status, 200)
+            harness.wait_until(lambda: status(daemon)["connections_by_state"]["active"] == 1, "it stays")
+
+    def test_others_are_served_meanwhile(self):
+        with harness.Daemon(["status", "conformance", "manyroutes"]) as daemon, daemon.connect() as conn:
+            before = status(daemon)["requests"]
+            reader = threading.Thread(target=lambda: daemon.get("/metrics"))
+            reader.start()
+            served = 0
+            while reader.is_alive():
+                conn.send(b"GET /plaintext HTTP/1.1\r\nHost: x\r\n\r\n")
+                conn.response()
+                served += 1
+            reader.join()
+            self.assertEqual(status(daemon)["requests"], before + 2 + served)
+            self.assertGreater(served, 10)
 
 
 class Truth(unittest.TestCase):

@@ -554,6 +554,48 @@ START_TEST(headers_of_one_name_are_joined)
 }
 END_TEST
 
+static const struct {
+    const char *accept, *best; /* NULL: no such header; none */
+} likings[] = {
+    {NULL, "a/json"},
+    {"*/*", "a/json"},
+    {"text/html", "text/html; charset=UTF-8"},
+    {"text/html;q=0.9, a/json;q=0.8", "text/html; charset=UTF-8"},
+    {"text/html;q=0.8, a/json;q=0.8", "a/json"},
+    {"text/*;q=0.5, */*;q=0.1", "text/html; charset=UTF-8"},
+    {"image/png", NULL},
+    {"a/json;q=0, text/html;q=0", NULL},
+    {"a/json;q=0, */*", "text/html; charset=UTF-8"},
+    {"", NULL},
+};
+static const char *best;
+
+static void
+ask_best(td_handler *h)
+{
+    best = td_best_type(h, "a/json", "text/html; charset=UTF-8");
+    ck_assert_ptr_null(td_best_type_of(h, NULL, 1));
+    td_set_header(h, "X-Vary", "kept");
+    td_best_type(h, "a/json");
+}
+
+START_TEST(the_type_that_is_liked_best_is_chosen)
+{
+    char line[128] = "";
+
+    if (likings[_i].accept != NULL)
+        snprintf(line, sizeof(line), "Accept: %s\r\n", likings[_i].accept);
+    act = ask_best;
+    web_exchange *x = web_request("GET", "/", line);
+    if (likings[_i].best != NULL)
+        ck_assert_str_eq(best, likings[_i].best);
+    else
+        ck_assert_ptr_null(best);
+    ck_assert_ptr_nonnull(strstr(x->headers, "\nVary: Accept\n"));
+    web_done(x);
+}
+END_TEST
+
 static void
 ask_body(td_handler *h)
 {
@@ -594,6 +636,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, path_arguments_are_found_by_name_and_by_place);
     ADD_TABLE(tcase, the_fields_are_as_they_were_sent, fields);
     tcase_add_test(tcase, headers_of_one_name_are_joined);
+    tcase_add_loop_test(tcase, the_type_that_is_liked_best_is_chosen, 0, COUNT(likings));
     tcase_add_test(tcase, a_body_is_there_as_a_whole);
 }
 
