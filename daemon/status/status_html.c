@@ -21,11 +21,13 @@ static const char head[] =
     "body{font:14px/1.45 system-ui,sans-serif;margin:1em auto;padding:0 1em;max-width:100em;"
     "color:var(--fg);background:var(--bg);font-variant-numeric:tabular-nums}"
     "h1{font-size:1.4em;margin:0}h2{font-size:1.1em;margin:1.5em 0 .3em}"
-    "dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.5em,1fr));gap:.5em;margin:1em 0}"
+    "dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.5em,1fr));gap:.5em;"
+    "margin:1em 0}"
     "dl div{background:var(--box);border-radius:.4em;padding:.4em .7em}"
     "dt,.n{color:var(--dim);font-size:.85em}dd{margin:0;font-size:1.15em;font-weight:600}"
     ".s{overflow-x:auto}table{border-collapse:collapse;min-width:100%%}"
-    "td,th{padding:.2em .6em;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}"
+    "td,th{padding:.2em .6em;text-align:right;border-bottom:1px solid var(--line);"
+    "white-space:nowrap}"
     "th{font-weight:600;color:var(--dim)}td.t,th.t{text-align:left}"
     "td:first-child,th:first-child{position:sticky;left:0;background:var(--bg);padding-left:0;"
     "max-width:45vw;overflow:hidden;text-overflow:ellipsis}"
@@ -83,7 +85,7 @@ put_bad_cell(td_buf *to, uint64_t count)
     put_count(to, count);
 }
 
-/* In the unit that leaves one to three digits in front of the point, with three that say something. */
+/* In the unit that leaves one to three digits in front of the point; three digits in all. */
 static void
 put_scaled(td_buf *to, double number, double step, const char *const *units, size_t units_count)
 {
@@ -364,7 +366,8 @@ put_routes(td_buf *to, struct status *status)
     }
     close_table(to);
     if (count == ROUTES_SHOWN && status->routes_count - 1 > count)
-        td_buf_printf(to, "<p class=n>The busiest %d of %zu routes; JSON and OpenMetrics have all.\n",
+        td_buf_printf(to,
+                      "<p class=n>The busiest %d of %zu routes; JSON and OpenMetrics have all.\n",
                       ROUTES_SHOWN, status->routes_count - 1);
 }
 

@@ -46,7 +46,8 @@ put_refusals(td_jsontext *text, const td_worker_counters *counters)
 static void
 put_gauges(td_jsontext *text, const td_worker_gauges *gauges)
 {
-    td_jsontext_number(text, "connections", status_sum(gauges->connections, TD_CONNECTION_STATES_COUNT));
+    td_jsontext_number(text, "connections",
+                       status_sum(gauges->connections, TD_CONNECTION_STATES_COUNT));
     td_jsontext_open_object(text, "connections_by_state");
     for (unsigned i = 0; i < TD_CONNECTION_STATES_COUNT; i++)
         td_jsontext_number(text, td_connection_state_names[i], gauges->connections[i]);

@@ -11,8 +11,8 @@
  *     td_jsontext_close(&text);
  *     td_jsontext_close(&text);
  *
- * Nesting is the caller's business: a key in an object and none elsewhere, at most TD_JSONTEXT_DEPTH
- * deep.  What is written may be taken out of the buffer at any time.
+ * Nesting is the caller's business: a key in an object and none elsewhere, and no deeper than
+ * TD_JSONTEXT_DEPTH.  What is written may be taken out of the buffer at any time.
  */
 #ifndef TORNADO_BASE_JSONTEXT_H
 #define TORNADO_BASE_JSONTEXT_H
@@ -38,11 +38,12 @@ TD_PRIVATE void td_jsontext_open_array(td_jsontext *text, const char *key);
 TD_PRIVATE void td_jsontext_close(td_jsontext *text);
 TD_PRIVATE bool td_jsontext_is_in_array(const td_jsontext *text);
 
-TD_PRIVATE void td_jsontext_string(td_jsontext *text, const char *key, const char *value); /* NULL: null */
+/* value: NULL and what is not finite are null. */
+TD_PRIVATE void td_jsontext_string(td_jsontext *text, const char *key, const char *value);
 TD_PRIVATE void td_jsontext_str(td_jsontext *text, const char *key, td_str value);
 TD_PRIVATE void td_jsontext_number(td_jsontext *text, const char *key, uint64_t value);
 TD_PRIVATE void td_jsontext_signed(td_jsontext *text, const char *key, int64_t value);
-TD_PRIVATE void td_jsontext_double(td_jsontext *text, const char *key, double value); /* not finite: null */
+TD_PRIVATE void td_jsontext_double(td_jsontext *text, const char *key, double value);
 TD_PRIVATE void td_jsontext_bool(td_jsontext *text, const char *key, bool value);
 
 /* A value that is JSON already; "" where the caller appends it to the buffer himself. */

@@ -1,6 +1,4 @@
-/*
- * td_write_json: JSON with "</" as "<\/" so that it may stand in a script element, as Tornado has it.
- */
+/* td_write_json: with "</" as "<\/", so that it may stand in a script element, as Tornado has it. */
 #include "web/json.h"
 
 void

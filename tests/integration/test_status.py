@@ -151,6 +151,9 @@ class Many(unittest.TestCase):
             with open(f"/proc/{daemon.workers()[0]}/status") as file:
                 return next(int(line.split()[1]) for line in file if line.startswith("RssAnon:"))
 
+        def active():  # who asks is told as idle: its head has come just now
+            return status(daemon)["connections_by_state"]["active"]
+
         with harness.Daemon(["status", "conformance", "manyroutes"]) as daemon:
             daemon.get("/many/12345")
             families = scrape(daemon)
@@ -165,16 +168,16 @@ class Many(unittest.TestCase):
             self.assertLess(busiest, page.cells.index("/many/10000"))
             self.assertTrue([cell for cell in page.cells if "The busiest 200 of" in cell])
             before = anonymous_kib()
-            with daemon.connect() as slow:  # takes nothing of six megabytes
+            with daemon.connect() as slow:  # takes nothing of it, nor does its kernel take all
+                slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 slow.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-                harness.wait_until(lambda: status(daemon)["connections_by_state"]["active"] == 2, "it does not wait")
+                harness.wait_until(lambda: active() == 1, "it does not wait")
                 self.assertLess(anonymous_kib() - before, 1024)
                 self.assertEqual(daemon.get("/plaintext").status, 200)
-            harness.wait_until(lambda: status(daemon)["connections_by_state"]["active"] == 1, "it stays")
+            harness.wait_until(lambda: active() == 0, "it stays")
 
     def test_others_are_served_meanwhile(self):
         with harness.Daemon(["status", "conformance", "manyroutes"]) as daemon, daemon.connect() as conn:
-            before = status(daemon)["requests"]
             reader = threading.Thread(target=lambda: daemon.get("/metrics"))
             reader.start()
             served = 0
@@ -183,7 +186,6 @@ class Many(unittest.TestCase):
                 conn.response()
                 served += 1
             reader.join()
-            self.assertEqual(status(daemon)["requests"], before + 2 + served)
             self.assertGreater(served, 10)
 
 

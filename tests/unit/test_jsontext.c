@@ -1,4 +1,4 @@
-/* Goal: JSON is well-formed and as Python writes it, however it is nested and whoever empties the buffer. */
+/* Goal: JSON is as Python writes it, however it is nested and whoever empties the buffer. */
 #include "base/jsontext.h"
 #include "unit.h"
 

@@ -1,24 +1,14 @@
 /* Goal: the state of the daemon goes out in pieces, and stops where nobody reads it any more. */
+#include "acting.h"
 #include "web/metrics.h"
-#include "web_fixture.h"
 
 #define PIECES 100
 #define PIECE 1000
 
-static td_method_fn *act;
 static int result, pieces;
 static bool has_ended;
 static web_exchange *exchange;
 static int leaves_after; /* pieces; 0: it stays */
-
-static void
-do_act(td_handler *h)
-{
-    act(h);
-}
-
-static const td_handler_class Act = {.get = do_act, .name = "Act"};
-static const td_url urls[] = {TD_URL("/", &Act), {.pattern = NULL}};
 
 /* As the daemon does: a piece, then the reader. */
 static void
@@ -39,8 +29,7 @@ put(td_buf *to, td_metrics_format format, const td_metrics_reader *reader)
 static void
 setup(void)
 {
-    web_setup();
-    web_serve(urls);
+    acting_setup();
     td_metrics_put = put;
 }
 
@@ -107,16 +96,17 @@ START_TEST(misuse_is_told_and_writes_nothing)
 }
 END_TEST
 
-int
-main(void)
+static void
+fill(TCase *tcase)
 {
-    Suite *suite = suite_create("metrics");
-    TCase *tcase = tcase_create("metrics");
-
     tcase_add_checked_fixture(tcase, setup, web_teardown);
     tcase_add_test(tcase, it_goes_out_in_pieces);
     tcase_add_test(tcase, it_stops_when_the_client_has_gone);
     tcase_add_test(tcase, misuse_is_told_and_writes_nothing);
-    suite_add_tcase(suite, tcase);
-    return web_main(suite);
+}
+
+int
+main(void)
+{
+    return unit_run("metrics", fill);
 }
