@@ -29,7 +29,7 @@ td_fetch_init(td_fetch_stream *f, td_arena *arena, const char *url, const td_fet
         .method = options->method != NULL ? td_str_of(options->method) : TD_STR("GET"),
         .body = options->body,
     };
-    *out = (td_response){.size = sizeof(*out), .effective_url = f->url};
+    *out = (td_response){.size = sizeof(*out), .body = TD_STR(""), .effective_url = f->url};
     td_http_client_start();
     return td_fetch_check_options(f);
 }
@@ -188,7 +188,6 @@ ask(td_fetch_stream *f)
     if (rc < 0)
         return rc;
     td_fetch_take_head(f);
-    f->out->body = td_str_dup(f->arena, td_buf_str(&f->received));
     td_fetch_give_back(f);
     return 0;
 }

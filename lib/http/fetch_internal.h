@@ -132,10 +132,10 @@ int td_fetch_send_request(td_fetch_stream *f);
 /* ---- fetchanswer.c */
 
 /*
- * The next head, which begins by then: 1 of the answer proper, 0 of an interim one, or an error,
- * which may be untold.
+ * The next head, which begins and ends by then: 1 of the answer proper, 0 of an interim one, or an
+ * error, which may be untold.
  */
-int td_fetch_next_head(td_fetch_stream *f, int64_t begin_ns);
+int td_fetch_next_head(td_fetch_stream *f, int64_t begin_ns, int64_t end_ns);
 
 /*
  * The same of what has come, be it the end, without waiting for more: 0 also when that is a part of a

@@ -49,19 +49,34 @@ read_head(td_fetch_stream *f, size_t len, const char **what)
     return 0;
 }
 
+/* All of it is there, and nobody wants to see it as it came. */
+static bool
+take_plain_head(td_fetch_stream *f)
+{
+    size_t len;
+
+    if (f->options->header_callback != NULL)
+        return false;
+    len = td_response_head_plain(f->rest, f->arena, &f->response);
+    f->rest = td_str_make(f->rest.ptr + len, f->rest.len - len);
+    return len > 0;
+}
+
 /* What is in rest belongs to a head: 1, it is complete; 0, it wants more; or an error, told. */
 static int
 gather_head(td_fetch_stream *f)
 {
     const char *what = NULL;
 
+    f->is_answered = true;
     if (!f->is_in_head) {
+        if (take_plain_head(f))
+            return 1;
         f->scan = (td_response_scan){0};
         f->head.start = f->head.len = 0;
     }
     const size_t had = f->head.len;
 
-    f->is_answered = true;
     td_buf_append(&f->head, f->rest);
     ssize_t len = td_response_head_scan(&f->scan, td_buf_str(&f->head), &what);
 
@@ -98,9 +113,8 @@ judge_head(td_fetch_stream *f)
 }
 
 int
-td_fetch_next_head(td_fetch_stream *f, int64_t begin_ns)
+td_fetch_next_head(td_fetch_stream *f, int64_t begin_ns, int64_t end_ns)
 {
-    const int64_t end_ns = td_fetch_wait_until(f);
     int rc = 0;
 
     f->out->phase = TD_FETCH_HEAD;
@@ -131,8 +145,11 @@ td_fetch_receive_head(td_fetch_stream *f)
 {
     int rc = f->has_head;
 
-    while (rc == 0)
-        rc = td_fetch_next_head(f, td_fetch_wait_until(f));
+    while (rc == 0) {
+        const int64_t end_ns = td_fetch_wait_until(f);
+
+        rc = td_fetch_next_head(f, end_ns, end_ns);
+    }
     return rc < 0 ? td_fetch_end_wait(f, rc) : 0;
 }
 
@@ -163,7 +180,6 @@ td_fetch_take_head(td_fetch_stream *f)
     f->out->reason = f->response.reason;
     f->out->headers = headers;
     f->out->headers_count = from->count;
-    f->out->body = TD_STR("");
     f->out->effective_url = f->url;
 }
 
@@ -232,11 +248,16 @@ td_fetch_next_piece(td_fetch_stream *f, td_str *out)
     return rc < 0 ? fail_body(f, rc) : rc;
 }
 
+/* Where it is all that comes, at once where it is to stay. */
 static int
-keep_more(td_fetch_stream *f, td_str piece)
+keep_piece(td_fetch_stream *f, td_str piece)
 {
     const size_t len = f->received.len + piece.len;
 
+    if (f->received.len == 0 && td_response_body_is_over(&f->body_in)) {
+        f->out->body = td_str_dup(f->arena, piece);
+        return 0;
+    }
     if (len > f->received.size && !td_budget_has(TD_BUDGET_RESPONSES, len)) {
         td_budget_refused(TD_BUDGET_RESPONSES, NULL);
         return td_fetch_fail(f, TD_EBUSY, "%s", td_budget_text());
@@ -256,7 +277,9 @@ td_fetch_receive_body(td_fetch_stream *f, bool is_wanted)
         if (is_wanted && f->options->streaming_callback != NULL)
             f->options->streaming_callback(piece, f->options->callback_arg);
         else if (is_wanted)
-            rc = keep_more(f, piece);
+            rc = keep_piece(f, piece);
     }
+    if (rc == 0 && f->received.len > 0)
+        f->out->body = td_str_dup(f->arena, td_buf_str(&f->received));
     return rc;
 }

@@ -25,7 +25,7 @@ await_continue(td_fetch_stream *f)
 
     f->expects_continue = false;
     do
-        rc = td_fetch_next_head(f, soon_ns < end_ns ? soon_ns : end_ns);
+        rc = td_fetch_next_head(f, soon_ns < end_ns ? soon_ns : end_ns, end_ns);
     while (rc == 0 && f->response.status != 100);
     if (rc == TD_ETIMEDOUT && soon_ns < end_ns && !f->is_in_head)
         return 0;
@@ -56,7 +56,7 @@ take_last_words(td_fetch_stream *f)
     int rc;
 
     do
-        rc = td_fetch_next_head(f, INT64_MAX);
+        rc = td_fetch_next_head(f, INT64_MAX, td_fetch_wait_until(f));
     while (rc == 0);
     f->out->phase = TD_FETCH_SEND;
     return td_fetch_end_wait(f, rc);

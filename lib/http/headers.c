@@ -6,6 +6,7 @@
  */
 #include "http/headers.h"
 #include "base/escape.h"
+#include "http/plain.h"
 
 /* The character classes, as the grammar of RFC 9110 section 5 and RFC 3986 section 2 has them. */
 #define ALPHA(c) (((c) | 0x20) >= 'a' && ((c) | 0x20) <= 'z')
@@ -49,13 +50,13 @@ consists_of(td_str s, uint8_t class)
 bool
 td_is_token(td_str s)
 {
-    return s.len > 0 && consists_of(s, TD_BYTE_TOKEN);
+    return s.len > 0 && (td_is_run(s, td_name_ends) || consists_of(s, TD_BYTE_TOKEN));
 }
 
 bool
 td_is_field_value(td_str s)
 {
-    return consists_of(s, TD_BYTE_FIELD);
+    return td_is_run(s, td_value_ends) || consists_of(s, TD_BYTE_FIELD);
 }
 
 /* The first line of that name from the i-th on. */

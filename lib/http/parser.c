@@ -11,16 +11,13 @@
  * from the long way, so a peer is told the same however its bytes were cut.
  */
 #include <arpa/inet.h>
-#include <endian.h>
 #include <http_parser.h>
 #include <string.h>
 #include <tornado/error.h>
 #include "base/assert.h"
 #include "base/escape.h"
 #include "http/parser.h"
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
+#include "http/plain.h"
 
 enum {
     LEADING_CRLF_MAX = 2, /* RFC 9112 section 2.2 asks for at least one */
@@ -87,49 +84,6 @@ refuse(td_head_error *error, int status, const char *what)
 {
     *error = (td_head_error){status, what};
     return TD_EBADMSG;
-}
-
-/*
- * Whether s is `word`, a literal of 4 or more lower-case letters, digits and '-', without regard to
- * case.  Setting bit 0x20 changes no byte into one of these but the upper-case letters; the control
- * bytes that it would change have been refused.
- */
-#define IS_WORD(s, word) is_word((s), (word), sizeof(word) - 1)
-
-static uint32_t
-load4(const char *p)
-{
-    uint32_t word;
-
-    memcpy(&word, p, sizeof word);
-    return word;
-}
-
-static uint64_t
-load8(const char *p)
-{
-    uint64_t word;
-
-    memcpy(&word, p, sizeof word);
-    return word;
-}
-
-static inline __attribute__((always_inline)) bool
-is_word(td_str s, const char *word, size_t len)
-{
-    uint64_t differs = 0;
-
-    if (s.len != len)
-        return false;
-    if (len < 8)
-        return ((load4(s.ptr) | UINT32_C(0x20202020)) ^ load4(word)) == 0 &&
-               ((load4(s.ptr + len - 4) | UINT32_C(0x20202020)) ^ load4(word + len - 4)) == 0;
-    for (size_t at = 0; at < len; at += 8) {
-        const size_t from = at + 8 <= len ? at : len - 8; /* the last words may overlap */
-
-        differs |= (load8(s.ptr + from) | UINT64_C(0x2020202020202020)) ^ load8(word + from);
-    }
-    return differs == 0;
 }
 
 /* RFC 3986 section 2.1: every '%' of a path or a name is followed by two hex digits. */
@@ -331,7 +285,7 @@ is_other_coding(td_str element)
     const size_t len = semicolon != NULL ? (size_t)(semicolon - element.ptr) : element.len;
     const td_str name = td_str_trim(td_str_make(element.ptr, len));
 
-    return td_is_token(name) && !IS_WORD(name, "chunked");
+    return td_is_token(name) && !TD_IS_WORD(name, "chunked");
 }
 
 /*
@@ -349,11 +303,11 @@ note_coding(td_head *head, struct notes *notes, td_str value, td_head_error *err
     notes->has_coding = true;
     if (head->minor == 0)
         return refuse(error, 400, "Transfer-Encoding: in HTTP/1.0");
-    head->chunked = IS_WORD(value, "chunked");
+    head->chunked = TD_IS_WORD(value, "chunked");
     if (head->chunked)
         return 0;
     while (!last && td_list_next(&value, &element)) {
-        last = IS_WORD(element, "chunked");
+        last = TD_IS_WORD(element, "chunked");
         if (!last && !is_other_coding(element))
             return refuse(error, 400, "Transfer-Encoding: not a list of codings");
         notes->other_coding |= !last;
@@ -366,11 +320,11 @@ note_coding(td_head *head, struct notes *notes, td_str value, td_head_error *err
 static void
 note_connection_option(struct notes *notes, td_str option)
 {
-    if (IS_WORD(option, "keep-alive"))
+    if (TD_IS_WORD(option, "keep-alive"))
         notes->keep_alive = true;
-    else if (IS_WORD(option, "close"))
+    else if (TD_IS_WORD(option, "close"))
         notes->close = true;
-    else if (IS_WORD(option, "upgrade"))
+    else if (TD_IS_WORD(option, "upgrade"))
         notes->upgrade_option = true;
 }
 
@@ -389,7 +343,7 @@ note_connection(struct notes *notes, td_str value)
 static void
 note_expect(td_head *head, struct notes *notes, td_str value)
 {
-    const bool known = IS_WORD(value, "100-continue");
+    const bool known = TD_IS_WORD(value, "100-continue");
 
     head->expect = known && !notes->has_expect ? TD_EXPECT_CONTINUE : TD_EXPECT_OTHER;
     notes->has_expect = true;
@@ -413,17 +367,17 @@ find_field(td_str name)
 #define KEY(len, first) ((len) << 8 | (first))
     switch (KEY(name.len, (size_t)(name.ptr[0] | 0x20))) {
     case KEY(4, 'h'):
-        return IS_WORD(name, "host") ? FIELD_HOST : FIELD_OTHER;
+        return TD_IS_WORD(name, "host") ? FIELD_HOST : FIELD_OTHER;
     case KEY(6, 'e'):
-        return IS_WORD(name, "expect") ? FIELD_EXPECT : FIELD_OTHER;
+        return TD_IS_WORD(name, "expect") ? FIELD_EXPECT : FIELD_OTHER;
     case KEY(7, 'u'):
-        return IS_WORD(name, "upgrade") ? FIELD_UPGRADE : FIELD_OTHER;
+        return TD_IS_WORD(name, "upgrade") ? FIELD_UPGRADE : FIELD_OTHER;
     case KEY(10, 'c'):
-        return IS_WORD(name, "connection") ? FIELD_CONNECTION : FIELD_OTHER;
+        return TD_IS_WORD(name, "connection") ? FIELD_CONNECTION : FIELD_OTHER;
     case KEY(14, 'c'):
-        return IS_WORD(name, "content-length") ? FIELD_LENGTH : FIELD_OTHER;
+        return TD_IS_WORD(name, "content-length") ? FIELD_LENGTH : FIELD_OTHER;
     case KEY(17, 't'):
-        return IS_WORD(name, "transfer-encoding") ? FIELD_CODING : FIELD_OTHER;
+        return TD_IS_WORD(name, "transfer-encoding") ? FIELD_CODING : FIELD_OTHER;
     default:
         return FIELD_OTHER;
     }
@@ -488,94 +442,31 @@ finish_fields(td_head *head, const struct notes *notes, td_head_error *error)
     return 0;
 }
 
-/*
- * Plain heads, 16 bytes at a time.  The find_ functions return the first byte of [p, end) that ends
- * the run, or end; the 16 bytes before end must be readable.  Where they end a run earlier than the
- * grammar does (at HTAB in a value, at most of the token bytes in a name), the head is not plain.
- */
-typedef unsigned char block __attribute__((vector_size(16)));
-
-/* Each byte of a result is 0xff where it ends the run, and 0 elsewhere. */
-static inline block
-name_ends(block b)
+/* Runs of plain heads, beside those of plain.h. */
+static inline td_block
+host_ends(td_block b)
 {
-    return (block)~((((b | 0x20) - 'a') < 26) | ((b - '0') < 10) | (b == '-'));
+    return (td_block)~((((b | 0x20) - 'a') < 26) | ((b - '0') < 10) | ((b - '-') < 2));
 }
 
-static inline block
-host_ends(block b)
+static inline td_block
+query_ends(td_block b)
 {
-    return (block)~((((b | 0x20) - 'a') < 26) | ((b - '0') < 10) | ((b - '-') < 2));
+    return (td_block)(((b - 0x21) >= 0x7f - 0x21) | (b == '#'));
 }
 
-static inline block
-value_ends(block b)
+static inline td_block
+path_ends(td_block b)
 {
-    return (block)((b < 0x20) | (b == 0x7f));
-}
-
-static inline block
-query_ends(block b)
-{
-    return (block)(((b - 0x21) >= 0x7f - 0x21) | (b == '#'));
-}
-
-static inline block
-path_ends(block b)
-{
-    return query_ends(b) | (block)((b == '?') | (b == '%'));
-}
-
-/* The index of the first 0xff from the given one on; 16: none. */
-static inline unsigned
-first_end(block ends, unsigned from)
-{
-#ifdef __SSE2__
-    const unsigned mask = (unsigned)_mm_movemask_epi8((__m128i)ends) >> from << from;
-
-    return (unsigned)__builtin_ctz(mask | 1U << 16);
-#else
-    uint64_t halves[2];
-
-    for (unsigned i = 0; i < from; i++)
-        ends[i] = 0;
-    memcpy(halves, &ends, sizeof halves);
-    if (halves[0] != 0)
-        return (unsigned)__builtin_ctzll(le64toh(halves[0])) / 8;
-    return halves[1] != 0 ? 8 + (unsigned)__builtin_ctzll(le64toh(halves[1])) / 8 : 16;
-#endif
-}
-
-static inline block
-load_block(const char *p)
-{
-    block b;
-
-    memcpy(&b, p, sizeof b);
-    return b;
-}
-
-static inline __attribute__((always_inline)) const char *
-find(const char *p, const char *end, block (*ends)(block))
-{
-    for (; end - p >= 16; p += 16) {
-        const unsigned at = first_end(ends(load_block(p)), 0);
-
-        if (at < 16)
-            return p + at;
-    }
-    /* The last 16 bytes, without those that lie before p. */
-    return end - 16 + first_end(ends(load_block(end - 16)), (unsigned)(16 - (end - p)));
+    return query_ends(b) | (td_block)((b == '?') | (b == '%'));
 }
 
 #define FIND(what)                                                                                 \
     static inline const char *find_##what##_end(const char *p, const char *end)                    \
     {                                                                                              \
-        return find(p, end, what##_ends);                                                          \
+        return td_find_end(p, end, what##_ends);                                                          \
     }
-FIND(name)
 FIND(host)
-FIND(value)
 FIND(query)
 FIND(path)
 
@@ -631,30 +522,6 @@ scan_request_line(const char *start, const char *end, td_head *head)
     return p + sizeof " HTTP/1.1\r\n" - 1;
 }
 
-/* A field line that is not the last.  Returns what is behind it, or NULL: it is not plain. */
-static inline const char *
-scan_line(const char *start, const char *end, td_str *name_out, td_str *value_out)
-{
-    /* The line's end first: the processor can begin with the next line while it looks at this. */
-    const char *const stop = find_value_end(start, end);
-
-    if (end - stop < (ptrdiff_t)sizeof "\r\n\r\n" - 1 || memcmp(stop, "\r\n", 2) != 0)
-        return NULL;
-
-    const char *const colon = find_name_end(start, end);
-    const char *value = colon + 1, *value_end = stop;
-
-    if (colon == start || *colon != ':')
-        return NULL;
-    while (*value == ' ')
-        value++;
-    while (TD_UNLIKELY(value_end[-1] == ' ') && value_end > value)
-        value_end--;
-    *name_out = td_str_make(start, (size_t)(colon - start));
-    *value_out = td_str_make(value, (size_t)(value_end - value));
-    return stop + 2;
-}
-
 /* A name, and maybe a port.  False: it is not plain. */
 static inline bool
 scan_host(td_str host, const char *end, td_head *head)
@@ -686,7 +553,7 @@ scan_lines(const char *p, const char *end, const td_head_limits *limits, td_aren
     while (*p != '\r') {
         td_str name, value;
 
-        p = scan_line(p, end, &name, &value);
+        p = td_plain_line(p, end, &name, &value);
         if (p == NULL || head->headers.count == limits->headers_max)
             return NULL;
         *td_headers_append(&head->headers, arena) = (td_header){name, value};
@@ -723,7 +590,7 @@ scan_plain(td_str bytes, const td_head_limits *limits, td_arena *arena, td_head 
     const char *const end = bytes.ptr + len, *p;
     const td_arena_mark mark = td_arena_mark_now(arena);
 
-    if (len < sizeof(block))
+    if (len < sizeof(td_block))
         return 0;
     p = scan_request_line(bytes.ptr, end, head);
     if (p == NULL || (size_t)(p - bytes.ptr) - 2 > limits->request_line_max)

@@ -1,6 +1,8 @@
 /*
  * A head is judged line by line as it comes, so that what is wrong is told at the line that shows it;
- * once it is whole it is taken apart, and its fields are compared with each other.
+ * once it is whole it is taken apart, and its fields are compared with each other.  Most are whole and
+ * plain when they come, and are seen through in one go; what is wrong with one is for the long way to
+ * tell.
  */
 #include "http/responsehead.h"
 
@@ -8,6 +10,7 @@
 #include <tornado/error.h>
 #include "base/escape.h"
 #include "http/parser.h"
+#include "http/plain.h"
 
 #define STATUS_LINE_MIN 12 /* "HTTP/1.1 200" */
 
@@ -139,11 +142,11 @@ static int
 note_field(td_response_head *head, struct notes *notes, td_str name, td_str value,
            const char **what)
 {
-    if (td_str_equal_nocase(name, TD_STR("Content-Length")))
+    if (TD_IS_WORD(name, "content-length"))
         return note_length(head, notes, value, what);
-    if (td_str_equal_nocase(name, TD_STR("Transfer-Encoding")))
+    if (TD_IS_WORD(name, "transfer-encoding"))
         return note_coding(head, notes, value, what);
-    if (td_str_equal_nocase(name, TD_STR("Connection"))) {
+    if (TD_IS_WORD(name, "connection")) {
         notes->close |= td_list_has_token(value, TD_STR("close"));
         notes->keep_alive |= td_list_has_token(value, TD_STR("keep-alive"));
     }
@@ -190,4 +193,87 @@ td_response_head_read(td_str bytes, td_arena *arena, td_response_head *out, cons
         p = end;
     }
     return rc < 0 ? rc : compare(out, &notes, what);
+}
+
+/* ---- one that is whole and plain */
+
+/* "HTTP/1.x 200 Reason" CRLF.  Returns what is behind it, or NULL: it is not plain. */
+static const char *
+read_plain_status(const char *start, const char *end, td_response_head *out)
+{
+    const char *const reason = start + sizeof("HTTP/1.1 200 ") - 1;
+    const char *const stop = td_find_end(start, end, td_value_ends);
+    td_str line = td_str_make(start, STATUS_LINE_MIN);
+    const char *what;
+
+    if (stop < reason || end - stop < (ptrdiff_t)sizeof("\r\n\r\n") - 1 ||
+        memcmp(stop, "\r\n", 2) != 0 || start[STATUS_LINE_MIN] != ' ' ||
+        judge_status_line(line, &what) < 0)
+        return NULL;
+    *out = (td_response_head){
+        .status = (start[9] - '0') * 100 + (start[10] - '0') * 10 + (start[11] - '0'),
+        .minor = start[7] == '0' ? 0 : 1,
+        .reason = td_str_trim(td_str_make(reason, (size_t)(stop - reason))),
+        .content_length = -1,
+    };
+    return stop + 2;
+}
+
+/* The field lines and the last CRLF.  Returns what is behind them, or NULL: they are not plain. */
+static const char *
+read_plain_lines(const char *p, const char *end, td_arena *arena, td_response_head *out)
+{
+    struct notes notes = {false};
+    const char *what;
+
+    td_headers_init(&out->headers, arena);
+    while (*p != '\r') {
+        td_str name, value;
+
+        p = td_plain_line(p, end, &name, &value);
+        if (p == NULL || out->headers.count == TD_RESPONSE_LINES_MAX ||
+            note_field(out, &notes, name, value, &what) < 0)
+            return NULL;
+        *td_headers_append(&out->headers, arena) = (td_header){name, value};
+    }
+    return p[1] == '\n' && compare(out, &notes, &what) == 0 ? p + 2 : NULL;
+}
+
+/* The same string of the copy, and a NUL in place of what stood behind it. */
+static td_str
+take_over(td_str s, const char *from, char *copy)
+{
+    char *const text = copy + (s.ptr - from);
+
+    text[s.len] = '\0';
+    return td_str_make(text, s.len);
+}
+
+size_t
+td_response_head_plain(td_str bytes, td_arena *arena, td_response_head *out)
+{
+    const size_t max = bytes.len < TD_RESPONSE_HEAD_MAX ? bytes.len : TD_RESPONSE_HEAD_MAX;
+    const td_arena_mark mark = td_arena_mark_now(arena);
+    const char *p = NULL;
+    size_t len;
+    char *copy;
+
+    if (max > sizeof(td_block))
+        p = read_plain_status(bytes.ptr, bytes.ptr + max, out);
+    if (p != NULL)
+        p = read_plain_lines(p, bytes.ptr + max, arena, out);
+    if (p == NULL) {
+        td_arena_rewind(arena, mark);
+        return 0;
+    }
+    len = (size_t)(p - bytes.ptr);
+    copy = memcpy(td_arena_alloc_raw(arena, len), bytes.ptr, len);
+    out->reason = take_over(out->reason, bytes.ptr, copy);
+    for (size_t i = 0; i < out->headers.count; i++) {
+        td_header *line = &out->headers.items[i];
+
+        *line = (td_header){take_over(line->name, bytes.ptr, copy),
+                            take_over(line->value, bytes.ptr, copy)};
+    }
+    return len;
 }

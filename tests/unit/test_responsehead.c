@@ -103,6 +103,52 @@ START_TEST(a_head_is_understood_in_one_way_or_refused)
 }
 END_TEST
 
+/* What looks as most do is seen through at once, to the same result. */
+START_TEST(a_plain_head_means_the_same)
+{
+    const struct head_case *c = &heads[_i];
+    td_response_head plain = {0}, head = {0};
+    td_arena arena;
+    size_t len;
+
+    td_arena_init(&arena);
+    len = td_response_head_plain(td_str_of(c->text), &arena, &plain);
+    if (len > 0) {
+        ck_assert_uint_eq(len, strlen(c->text));
+        ck_assert_int_eq(parse(td_str_of(c->text), len, &arena, &head), 0);
+        ck_assert_int_eq(plain.status, head.status);
+        ck_assert_int_eq(plain.minor, head.minor);
+        ck_assert_int_eq(plain.content_length, head.content_length);
+        ck_assert_int_eq(plain.chunked, head.chunked);
+        ck_assert_int_eq(plain.keep_alive, head.keep_alive);
+        ck_assert(td_str_equal(plain.reason, head.reason));
+        ck_assert_uint_eq(plain.headers.count, head.headers.count);
+    }
+    td_arena_fini(&arena);
+}
+END_TEST
+
+START_TEST(a_plain_head_is_copied_and_what_is_behind_it_is_left)
+{
+    char bytes[] = OK "Content-Type: text/plain; charset=UTF-8\r\nE:\r\n\r\nbody";
+    const size_t len = sizeof(bytes) - 1;
+    td_response_head head;
+    td_arena arena;
+
+    td_arena_init(&arena);
+    for (size_t cut = 0; cut < len - 4; cut++)
+        ck_assert_uint_eq(td_response_head_plain(td_str_make(bytes, cut), &arena, &head), 0);
+    ck_assert_uint_eq(td_response_head_plain(td_str_make(bytes, len), &arena, &head), len - 4);
+    memset(bytes, 'x', len);
+    ck_assert_str_eq(head.reason.ptr, "OK");
+    ck_assert_uint_eq(head.headers.count, 2);
+    ck_assert_str_eq(head.headers.items[0].name.ptr, "Content-Type");
+    ck_assert_str_eq(head.headers.items[0].value.ptr, "text/plain; charset=UTF-8");
+    ck_assert_str_eq(head.headers.items[1].value.ptr, "");
+    td_arena_fini(&arena);
+}
+END_TEST
+
 START_TEST(fields_are_there_in_their_order)
 {
     td_response_head head;
@@ -149,6 +195,8 @@ static void
 fill(TCase *tcase)
 {
     ADD_TABLE(tcase, a_head_is_understood_in_one_way_or_refused, heads);
+    ADD_TABLE(tcase, a_plain_head_means_the_same, heads);
+    tcase_add_test(tcase, a_plain_head_is_copied_and_what_is_behind_it_is_left);
     tcase_add_test(tcase, fields_are_there_in_their_order);
     tcase_add_test(tcase, a_head_without_end_is_refused);
 }
