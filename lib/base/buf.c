@@ -99,7 +99,7 @@ td_buf_printf(td_buf *buf, const char *format, ...)
 }
 
 void
-td_buf_release(td_buf *buf)
+td_buf_free(td_buf *buf)
 {
     if (buf->size > 0)
         td_budget_give(TD_BUDGET_BUFFERS, buf->size);

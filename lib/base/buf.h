@@ -49,6 +49,12 @@ td_buf_consume(td_buf *buf, size_t n)
 }
 
 /* Free the memory; the buffer is empty and may be used again. */
-TD_PRIVATE void td_buf_release(td_buf *buf);
+TD_PRIVATE void td_buf_free(td_buf *buf); /* of one that has some */
+static inline void
+td_buf_release(td_buf *buf)
+{
+    if (buf->base != NULL)
+        td_buf_free(buf);
+}
 
 #endif

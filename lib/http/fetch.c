@@ -108,7 +108,8 @@ td_fetch_begin(td_fetch_stream *f, bool and_head)
 {
     int rc = td_fetch_check_url(f);
 
-    f->deadline_ns = td_fetch_deadline_in(f->options->request_timeout_ms);
+    if (!f->is_pulled)
+        f->deadline_ns = td_fetch_deadline_in(f->options->request_timeout_ms);
     if (rc == 0)
         rc = td_fetch_take_place(f);
     if (rc == 0)

@@ -28,11 +28,14 @@ struct td_fetch_stream {
     td_str url;
     td_uri uri;
     td_str method, body; /* body.ptr NULL: none */
+    td_headers asked;    /* what the caller wants to be told */
+    unsigned asks;       /* for TD_ASKS_... */
     bool is_foreign;     /* a redirect has led to another origin: no credentials */
     bool lost_body;      /* a redirect has made a GET of it */
     td_origin origin;
 
-    int64_t deadline_ns; /* INT64_MAX: none */
+    int64_t deadline_ns; /* INT64_MAX: none; of a caller that takes steps: see td_fetch_wait_until */
+    int64_t looked_ns;   /* the loop's time when a wait was limited last */
     bool has_place, awaits_place; /* among max_clients */
     td_upstream *upstream;
     bool may_keep;
@@ -56,7 +59,7 @@ struct td_fetch_stream {
     int ahead_rc;  /* 1, an error, or 0: nothing */
     bool is_over;  /* all of the answer was read and the connection given back, or it is closed */
 
-    td_buf sent, head; /* what is sent; a head that comes */
+    td_buf sent, head; /* a chunk that is sent; a head that comes */
     td_buf received;   /* the body, or what was inflated */
     td_str rest;       /* received and not used yet */
     /* Invariants: upstream NULL implies that nothing is in rest; is_over implies upstream NULL, but
@@ -99,13 +102,22 @@ void td_fetch_keep_upstream(td_fetch_stream *f);
 
 /* ---- fetchrequest.c */
 
-int td_fetch_check_options(td_fetch_stream *f); /* 0, or it cannot be sent */
+int td_fetch_check_options(td_fetch_stream *f); /* 0, or it cannot be sent; sets asked and asks */
 int td_fetch_check_url(td_fetch_stream *f);     /* the same of this url; sets uri and origin */
 bool td_fetch_is_idempotent(const td_fetch_stream *f);
-void td_fetch_make_head(td_fetch_stream *f); /* into sent; sets expects_continue */
+void td_fetch_make_head(td_fetch_stream *f, td_buf *to); /* appended; sets expects_continue */
 
-/* The first header of the caller's of that name, or NULL. */
-const td_fetch_header *td_fetch_find_asked(const td_fetch_stream *f, const char *name);
+/* The caller's headers that take the place of one of ours, or change what we do. */
+enum {
+    TD_ASKS_HOST = 1 << 0,
+    TD_ASKS_CONNECTION = 1 << 1,
+    TD_ASKS_USER_AGENT = 1 << 2,
+    TD_ASKS_ACCEPT_ENCODING = 1 << 3,
+    TD_ASKS_AUTHORIZATION = 1 << 4,
+    TD_ASKS_PROXY_AUTHORIZATION = 1 << 5,
+    TD_ASKS_CONTENT_TYPE = 1 << 6,
+    TD_ASKS_FRAMING = 1 << 7, /* which is ours to say */
+};
 
 /* The body of the request comes piece by piece. */
 static inline bool

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include "base/clock.h"
 #include "io/call.h"
+#include "io/iostream.h"
 
 #define TIMEOUT_DEFAULT_MS 20000
 
@@ -101,8 +102,9 @@ int64_t
 td_fetch_connect_deadline(const td_fetch_stream *f)
 {
     const int64_t connect_ns = td_fetch_deadline_in(f->options->connect_timeout_ms);
+    const int64_t end_ns = td_fetch_wait_until(f);
 
-    return connect_ns < f->deadline_ns ? connect_ns : f->deadline_ns;
+    return connect_ns < end_ns ? connect_ns : end_ns;
 }
 
 int64_t
@@ -111,13 +113,15 @@ td_fetch_wait_until(const td_fetch_stream *f)
     return f->is_pulled ? td_fetch_deadline_in(f->options->request_timeout_ms) : f->deadline_ns;
 }
 
+/* The loop's time will do, but for one who does not let it go on: a server may be faster than we. */
 int
 td_fetch_limit_wait(td_fetch_stream *f, int64_t deadline_ns)
 {
-    const int64_t left_ms = td_time_left_ms(deadline_ns);
+    const bool is_first = f->looked_ns != td_now_ns();
 
-    if (left_ms < 0)
-        return (int)left_ms;
-    td_iostream_set_timeout(f->upstream->stream, left_ms);
+    f->looked_ns = td_now_ns();
+    if (deadline_ns <= (is_first ? td_now_ns() : td_clock_ns()))
+        return TD_ETIMEDOUT;
+    td_iostream_set_deadline(f->upstream->stream, deadline_ns);
     return 0;
 }

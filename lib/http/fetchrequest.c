@@ -5,70 +5,96 @@
 #include "http/fetch_internal.h"
 
 #include <string.h>
-#include <strings.h>
 #include "base/escape.h"
 #include "base/put.h"
-#include "http/parser.h"
+#include "http/plain.h"
 #include "io/tls.h"
 
 #define USER_AGENT "tornadod/" TD_VERSION
 
 /* ---- the request, as it is asked for */
 
-const td_fetch_header *
-td_fetch_find_asked(const td_fetch_stream *f, const char *name)
+/* Length and first letter tell nearly all names apart. */
+static unsigned
+find_asked(td_str name)
 {
-    const td_fetch_options *options = f->options;
-
-    for (size_t i = 0; i < options->headers_count; i++)
-        if (td_str_equal_nocase(td_str_of(options->headers[i].name), td_str_of(name)))
-            return &options->headers[i];
-    return NULL;
+#define NAME(first, lower, asks)                                                                   \
+    case (sizeof(lower) - 1) << 8 | (first):                                                       \
+        return TD_IS_WORD(name, lower) ? (asks) : 0
+    switch (name.len << 8 | (size_t)(name.ptr[0] | 0x20)) {
+        NAME('h', "host", TD_ASKS_HOST);
+        NAME('e', "expect", TD_ASKS_FRAMING);
+        NAME('u', "upgrade", TD_ASKS_FRAMING);
+        NAME('c', "connection", TD_ASKS_CONNECTION);
+        NAME('u', "user-agent", TD_ASKS_USER_AGENT);
+        NAME('c', "content-type", TD_ASKS_CONTENT_TYPE);
+        NAME('a', "authorization", TD_ASKS_AUTHORIZATION);
+        NAME('c', "content-length", TD_ASKS_FRAMING);
+        NAME('a', "accept-encoding", TD_ASKS_ACCEPT_ENCODING);
+        NAME('t', "transfer-encoding", TD_ASKS_FRAMING);
+        NAME('p', "proxy-authorization", TD_ASKS_PROXY_AUTHORIZATION);
+    }
+#undef NAME
+    return 0;
 }
 
 static int
 check_headers(td_fetch_stream *f)
 {
-    /* How the message is framed is ours to say. */
-    static const char *const ours[] = {"Content-Length", "Transfer-Encoding", "Expect", "Upgrade"};
+    const td_fetch_options *o = f->options;
 
-    for (size_t i = 0; i < f->options->headers_count; i++) {
-        const td_fetch_header *header = &f->options->headers[i];
+    for (size_t i = 0; i < o->headers_count; i++) {
+        const td_header line = {td_str_of(o->headers[i].name), td_str_of(o->headers[i].value)};
 
-        if (header->name == NULL || header->value == NULL ||
-            !td_is_token(td_str_of(header->name)) || !td_is_field_value(td_str_of(header->value)))
+        if (line.name.ptr == NULL || line.value.ptr == NULL || !td_is_token(line.name) ||
+            !td_is_field_value(line.value))
             return td_fetch_fail(f, TD_EINVAL, "header %zu is none", i + 1);
+        if (find_asked(line.name) == TD_ASKS_FRAMING)
+            return td_fetch_fail(f, TD_EINVAL, "%s is not for the caller to set", line.name.ptr);
+        f->asks |= find_asked(line.name);
+        td_headers_add(&f->asked, f->arena, line.name, line.value);
     }
-    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-        if (td_fetch_find_asked(f, ours[i]) != NULL)
-            return td_fetch_fail(f, TD_EINVAL, "%s is not for the caller to set", ours[i]);
-    if (f->options->upgrade != NULL && !td_is_token(td_str_of(f->options->upgrade)))
+    if (o->upgrade != NULL && !td_is_token(td_str_of(o->upgrade)))
         return td_fetch_fail(f, TD_EINVAL, "the upgrade is none");
-    if (f->options->user_agent != NULL && !td_is_field_value(td_str_of(f->options->user_agent)))
+    if (o->user_agent != NULL && !td_is_field_value(td_str_of(o->user_agent)))
         return td_fetch_fail(f, TD_EINVAL, "the user agent is none");
     return 0;
 }
 
-static bool
-is_one_of(td_str method, const char *const *methods, size_t count)
+/* What is known of a method. */
+enum { METHOD_KNOWN = 1 << 0, METHOD_WANTS_BODY = 1 << 1, METHOD_IDEMPOTENT = 1 << 2 };
+
+static unsigned
+find_method(td_str method)
 {
-    for (size_t i = 0; i < count; i++)
-        if (td_str_equal(method, td_str_of(methods[i])))
-            return true;
-    return false;
+    static const struct {
+        td_str name;
+        unsigned is;
+    } methods[] = {
+        {{"GET", 3}, METHOD_KNOWN | METHOD_IDEMPOTENT},
+        {{"POST", 4}, METHOD_KNOWN | METHOD_WANTS_BODY},
+        {{"HEAD", 4}, METHOD_KNOWN | METHOD_IDEMPOTENT},
+        {{"PUT", 3}, METHOD_KNOWN | METHOD_WANTS_BODY | METHOD_IDEMPOTENT},
+        {{"PATCH", 5}, METHOD_KNOWN | METHOD_WANTS_BODY},
+        {{"DELETE", 6}, METHOD_KNOWN | METHOD_IDEMPOTENT},
+        {{"OPTIONS", 7}, METHOD_KNOWN | METHOD_IDEMPOTENT},
+        {{"TRACE", 5}, METHOD_IDEMPOTENT},
+    };
+
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+        if (td_str_equal(method, methods[i].name))
+            return methods[i].is;
+    return 0;
 }
-#define IS_ONE_OF(method, ...)                            \
-    is_one_of(method, (const char *const[]){__VA_ARGS__}, \
-              sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
 
 static int
 check_method(td_fetch_stream *f)
 {
-    const bool wants_body = IS_ONE_OF(f->method, "POST", "PUT", "PATCH");
+    const unsigned is = find_method(f->method);
+    const bool wants_body = (is & METHOD_WANTS_BODY) != 0;
     const bool has_body = f->body.ptr != NULL || td_fetch_is_streamed(f);
-    const bool is_known = wants_body || IS_ONE_OF(f->method, "GET", "HEAD", "DELETE", "OPTIONS");
 
-    if (!td_is_token(f->method) || td_str_equal(f->method, TD_STR("CONNECT")))
+    if ((is == 0 && !td_is_token(f->method)) || td_str_equal(f->method, TD_STR("CONNECT")))
         return td_fetch_fail(f, TD_EINVAL, "the method is none");
     if (f->body.ptr != NULL && td_fetch_is_streamed(f))
         return td_fetch_fail(f, TD_EINVAL, "a body is given that is to be streamed");
@@ -76,7 +102,7 @@ check_method(td_fetch_stream *f)
         return td_fetch_fail(f, TD_EINVAL, "an upgrade of a request with a body");
     if (f->options->allow_nonstandard_methods)
         return 0;
-    if (!is_known)
+    if ((is & METHOD_KNOWN) == 0)
         return td_fetch_fail(f, TD_EINVAL, "unknown method %.*s", TD_STR_FMT(f->method));
     if (wants_body != has_body)
         return td_fetch_fail(f, TD_EINVAL, "a body must %sbe given for %.*s",
@@ -96,7 +122,7 @@ td_fetch_check_options(td_fetch_stream *f)
 bool
 td_fetch_is_idempotent(const td_fetch_stream *f)
 {
-    return IS_ONE_OF(f->method, "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE");
+    return (find_method(f->method) & METHOD_IDEMPOTENT) != 0;
 }
 
 /* Tornado's rule: ssl_options stand for the four others. */
@@ -146,30 +172,24 @@ td_fetch_check_url(td_fetch_stream *f)
 
 /* ---- the request, as it is sent */
 
-static void
-add_header(td_fetch_stream *f, const char *name, td_str value)
-{
-    const td_str name_ = td_str_of(name);
-    const size_t size = name_.len + value.len + strlen(": \r\n");
-    char *at = td_buf_reserve(&f->sent, size);
+#define OURS_MAX 12
 
-    at = td_put(at, name_);
-    at = TD_PUT(at, ": ");
-    at = td_put(at, value);
-    TD_PUT(at, "\r\n");
-    td_buf_added(&f->sent, size);
-}
+/* The lines that we add, and what is made for them. */
+struct ours {
+    td_header lines[OURS_MAX];
+    size_t count;
+    char length[TD_DECIMAL_MAX];
+};
 
 static void
-add_unless_asked(td_fetch_stream *f, const char *name, td_str value)
+add(struct ours *ours, td_str name, td_str value)
 {
-    if (td_fetch_find_asked(f, name) == NULL)
-        add_header(f, name, value);
+    ours->lines[ours->count++] = (td_header){name, value};
 }
 
 /* Authorization: Basic (RFC 7617), of the options or else of the URL. */
 static void
-add_credentials(td_fetch_stream *f)
+add_credentials(td_fetch_stream *f, struct ours *ours)
 {
     const td_fetch_options *o = f->options;
     td_str pair = {NULL, 0};
@@ -183,121 +203,175 @@ add_credentials(td_fetch_stream *f)
         return;
     if (memchr(pair.ptr, ':', pair.len) == NULL)
         pair = td_arena_sprintf(f->arena, "%.*s:", TD_STR_FMT(pair));
-    add_header(f, "Authorization", td_basic_credentials(f->arena, pair));
+    add(ours, TD_STR("Authorization"), td_basic_credentials(f->arena, pair));
 }
 
-/* Some of what was asked for is not for everybody, or not for a request without its body. */
-static bool
-is_withheld(const td_fetch_stream *f, const char *name)
-{
-    static const char *const secrets[] = {"Authorization", "Cookie", "Proxy-Authorization"};
-    static const char *const of_body[] = {"Content-Type", "Content-Encoding", "Content-Language",
-                                          "Content-Location"};
-    const bool lost_body = f->out->redirects > 0 && f->body.ptr == NULL && !td_fetch_is_streamed(f);
-
-    for (size_t i = 0; f->is_foreign && i < sizeof(secrets) / sizeof(secrets[0]); i++)
-        if (strcasecmp(name, secrets[i]) == 0)
-            return true;
-    for (size_t i = 0; lost_body && i < sizeof(of_body) / sizeof(of_body[0]); i++)
-        if (strcasecmp(name, of_body[i]) == 0)
-            return true;
-    if (strcasecmp(name, "Proxy-Authorization") == 0 && !td_origin_is_relayed(&f->origin))
-        return true;
-    return f->out->redirects > 0 && strcasecmp(name, "Host") == 0;
-}
-
+/* What only a proxy is told that is told all. */
 static void
-append_authority(td_fetch_stream *f)
-{
-    td_buf_append(&f->sent, f->uri.host);
-    if (f->uri.has_port) {
-        td_buf_append(&f->sent, TD_STR(":"));
-        td_buf_decimal(&f->sent, f->uri.port);
-    }
-}
-
-static void
-add_host(td_fetch_stream *f)
-{
-    if (td_fetch_find_asked(f, "Host") != NULL && f->out->redirects == 0)
-        return;
-    td_buf_append(&f->sent, TD_STR("Host: "));
-    append_authority(f);
-    td_buf_append(&f->sent, TD_STR("\r\n"));
-}
-
-/* What only the proxy is told. */
-static void
-add_proxy_credentials(td_fetch_stream *f)
+add_proxy_credentials(td_fetch_stream *f, struct ours *ours)
 {
     const td_str credentials = td_origin_proxy_credentials(f->arena, &f->origin);
 
-    if (td_origin_is_relayed(&f->origin) && credentials.len > 0)
-        add_header(f, "Proxy-Authorization", credentials);
-}
-
-static void
-add_length(td_fetch_stream *f, uint64_t len)
-{
-    td_buf_append(&f->sent, TD_STR("Content-Length: "));
-    td_buf_decimal(&f->sent, len);
-    td_buf_append(&f->sent, TD_STR("\r\n"));
+    if (credentials.len > 0)
+        add(ours, TD_STR("Proxy-Authorization"), credentials);
 }
 
 /* RFC 9112 section 6: how long the body is, or that it comes in chunks. */
 static void
-add_body_headers(td_fetch_stream *f)
+add_framing(td_fetch_stream *f, struct ours *ours)
 {
     const uint64_t len =
         td_fetch_is_streamed(f) ? (uint64_t)f->options->content_length : f->body.len;
+    const char *end;
 
-    if (td_str_equal(f->method, TD_STR("POST")) && !f->is_pulled)
-        add_unless_asked(f, "Content-Type", TD_STR("application/x-www-form-urlencoded"));
-    if (td_fetch_is_streamed(f) && len == 0)
-        add_header(f, "Transfer-Encoding", TD_STR("chunked"));
-    else
-        add_length(f, len);
+    if (td_str_equal(f->method, TD_STR("POST")) && !f->is_pulled &&
+        (f->asks & TD_ASKS_CONTENT_TYPE) == 0)
+        add(ours, TD_STR("Content-Type"), TD_STR("application/x-www-form-urlencoded"));
+    if (td_fetch_is_streamed(f) && len == 0) {
+        add(ours, TD_STR("Transfer-Encoding"), TD_STR("chunked"));
+    } else {
+        end = td_put_decimal(ours->length, len);
+        add(ours, TD_STR("Content-Length"), td_str_make(ours->length, (size_t)(end - ours->length)));
+    }
     f->expects_continue = f->options->expect_100_continue && (len > 0 || td_fetch_is_streamed(f));
     if (f->expects_continue)
-        add_header(f, "Expect", TD_STR("100-continue"));
+        add(ours, TD_STR("Expect"), TD_STR("100-continue"));
 }
 
-void
-td_fetch_make_head(td_fetch_stream *f)
+static void
+collect_ours(td_fetch_stream *f, struct ours *ours)
 {
     const td_fetch_options *o = f->options;
 
-    td_buf_append(&f->sent, f->method);
-    td_buf_append(&f->sent, TD_STR(" "));
-    if (td_origin_is_relayed(&f->origin)) { /* absolute-form */
-        td_buf_append(&f->sent, TD_STR("http://"));
-        append_authority(f);
-    }
-    td_buf_append(&f->sent, f->uri.path);
-    if (f->uri.query.ptr != NULL) {
-        td_buf_append(&f->sent, TD_STR("?"));
-        td_buf_append(&f->sent, f->uri.query);
-    }
-    td_buf_append(&f->sent, TD_STR(" HTTP/1.1\r\n"));
-    add_host(f);
-    for (size_t i = 0; i < o->headers_count; i++)
-        if (!is_withheld(f, o->headers[i].name))
-            add_header(f, o->headers[i].name, td_str_of(o->headers[i].value));
-    if (o->user_agent == NULL || o->user_agent[0] != '\0')
-        add_unless_asked(f, "User-Agent",
-                         td_str_of(o->user_agent != NULL ? o->user_agent : USER_AGENT));
-    if (!o->no_decompress)
-        add_unless_asked(f, "Accept-Encoding", TD_STR("gzip"));
+    if ((o->user_agent == NULL || o->user_agent[0] != '\0') && (f->asks & TD_ASKS_USER_AGENT) == 0)
+        add(ours, TD_STR("User-Agent"),
+            o->user_agent != NULL ? td_str_of(o->user_agent) : TD_STR(USER_AGENT));
+    if (!o->no_decompress && (f->asks & TD_ASKS_ACCEPT_ENCODING) == 0)
+        add(ours, TD_STR("Accept-Encoding"), TD_STR("gzip"));
     if (o->upgrade != NULL) {
-        add_header(f, "Connection", TD_STR("Upgrade"));
-        add_header(f, "Upgrade", td_str_of(o->upgrade));
-    } else if (o->no_keep_alive) {
-        add_unless_asked(f, "Connection", TD_STR("close"));
+        add(ours, TD_STR("Connection"), TD_STR("Upgrade"));
+        add(ours, TD_STR("Upgrade"), td_str_of(o->upgrade));
+    } else if (o->no_keep_alive && (f->asks & TD_ASKS_CONNECTION) == 0) {
+        add(ours, TD_STR("Connection"), TD_STR("close"));
     }
-    if (td_fetch_find_asked(f, "Authorization") == NULL || f->is_foreign)
-        add_credentials(f);
-    add_proxy_credentials(f);
+    if ((f->asks & TD_ASKS_AUTHORIZATION) == 0 || f->is_foreign)
+        add_credentials(f, ours);
+    if (td_origin_is_relayed(&f->origin))
+        add_proxy_credentials(f, ours);
     if (f->body.ptr != NULL || td_fetch_is_streamed(f))
-        add_body_headers(f);
-    td_buf_append(&f->sent, TD_STR("\r\n"));
+        add_framing(f, ours);
+}
+
+static bool
+is_one_of(td_str name, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (td_str_equal_nocase(name, td_str_of(names[i])))
+            return true;
+    return false;
+}
+
+/* Some of what was asked for is not for everybody, or not for a request without its body. */
+static bool
+is_withheld(const td_fetch_stream *f, td_str name)
+{
+    static const char *const secrets[] = {"Authorization", "Cookie"};
+    static const char *const of_body[] = {"Content-Type", "Content-Encoding", "Content-Language",
+                                          "Content-Location"};
+    const bool lost_body = f->body.ptr == NULL && !td_fetch_is_streamed(f);
+    const unsigned asks = find_asked(name);
+
+    if (asks == TD_ASKS_PROXY_AUTHORIZATION)
+        return f->is_foreign || !td_origin_is_relayed(&f->origin);
+    if (f->out->redirects == 0)
+        return false;
+    return asks == TD_ASKS_HOST || (f->is_foreign && is_one_of(name, secrets, 2)) ||
+           (lost_body && is_one_of(name, of_body, 4));
+}
+
+static void
+withhold(td_fetch_stream *f)
+{
+    size_t kept = 0;
+
+    if (f->out->redirects == 0 && (f->asks & TD_ASKS_PROXY_AUTHORIZATION) == 0)
+        return;
+    for (size_t i = 0; i < f->asked.count; i++)
+        if (!is_withheld(f, f->asked.items[i].name))
+            f->asked.items[kept++] = f->asked.items[i];
+    f->asked.count = kept;
+}
+
+static size_t
+lines_size(const td_header *lines, size_t count)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < count; i++)
+        size += lines[i].name.len + lines[i].value.len + sizeof(": \r\n") - 1;
+    return size;
+}
+
+static char *
+put_lines(char *at, const td_header *lines, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        at = td_put(at, lines[i].name);
+        at = TD_PUT(at, ": ");
+        at = td_put(at, lines[i].value);
+        at = TD_PUT(at, "\r\n");
+    }
+    return at;
+}
+
+static char *
+put_authority(char *at, const td_fetch_stream *f)
+{
+    at = td_put(at, f->uri.host);
+    if (!f->uri.has_port)
+        return at;
+    *at++ = ':';
+    return td_put_decimal(at, f->uri.port);
+}
+
+static char *
+put_request_line(char *at, const td_fetch_stream *f)
+{
+    at = td_put(at, f->method);
+    *at++ = ' ';
+    if (td_origin_is_relayed(&f->origin)) { /* absolute-form */
+        at = TD_PUT(at, "http://");
+        at = put_authority(at, f);
+    }
+    at = td_put(at, f->uri.path);
+    if (f->uri.query.ptr != NULL) {
+        *at++ = '?';
+        at = td_put(at, f->uri.query);
+    }
+    return TD_PUT(at, " HTTP/1.1\r\n");
+}
+
+void
+td_fetch_make_head(td_fetch_stream *f, td_buf *to)
+{
+    struct ours ours;
+    char *start, *at;
+
+    ours.count = 0;
+    withhold(f);
+    collect_ours(f, &ours);
+    start = at = td_buf_reserve(to, f->method.len + 2 * f->url.len + 2 * TD_DECIMAL_MAX +
+                                        sizeof("  HTTP/1.1\r\nHost: \r\n\r\n") +
+                                        lines_size(f->asked.items, f->asked.count) +
+                                        lines_size(ours.lines, ours.count));
+    at = put_request_line(at, f);
+    if ((f->asks & TD_ASKS_HOST) == 0 || f->out->redirects > 0) {
+        at = TD_PUT(at, "Host: ");
+        at = put_authority(at, f);
+        at = TD_PUT(at, "\r\n");
+    }
+    at = put_lines(at, f->asked.items, f->asked.count);
+    at = put_lines(at, ours.lines, ours.count);
+    at = TD_PUT(at, "\r\n");
+    td_buf_added(to, (size_t)(at - start));
 }

@@ -95,6 +95,19 @@ send_bytes(td_fetch_stream *f, td_str bytes)
     return rc < 0 ? fail_sending(f, rc) : rc;
 }
 
+/* What was put into the output of the connection. */
+static int
+send_output(td_fetch_stream *f)
+{
+    int rc;
+
+    f->out->phase = TD_FETCH_SEND;
+    rc = td_iostream_send(f->upstream->stream);
+    if (rc == 0)
+        rc = flush_sent(f);
+    return rc < 0 ? fail_sending(f, rc) : rc;
+}
+
 /* RFC 9112 section 7.1: chunk = chunk-size CRLF chunk-data CRLF */
 static int
 send_chunk(td_fetch_stream *f, td_str bytes)
@@ -215,19 +228,19 @@ send_body(td_fetch_stream *f)
 int
 td_fetch_send_request(td_fetch_stream *f)
 {
+    td_buf *out = td_iostream_output(f->upstream->stream);
     bool is_whole = false;
     int rc;
 
-    f->sent.start = f->sent.len = 0;
     f->unwritten = (uint64_t)f->options->content_length;
     f->expects_continue = false;
-    td_fetch_make_head(f);
+    td_fetch_make_head(f, out);
     f->body_is_complete = f->body.ptr == NULL && !td_fetch_is_streamed(f);
     if (f->body.ptr != NULL && f->body.len < TD_FETCH_PIECE / 2 && !f->expects_continue) {
-        td_buf_append(&f->sent, f->body);
+        td_buf_append(out, f->body);
         is_whole = true;
     }
-    rc = send_bytes(f, td_buf_str(&f->sent));
+    rc = send_output(f);
     f->body_is_complete |= is_whole;
     if (rc != 0 || f->body_is_complete || f->options->stream_body)
         return rc;

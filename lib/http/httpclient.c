@@ -91,18 +91,15 @@ set_awaits_place(td_fetch_stream *f, bool awaits)
 int
 td_fetch_take_place(td_fetch_stream *f)
 {
-    const int64_t left_ms = td_time_left_ms(td_fetch_connect_deadline(f));
     int rc = 0;
 
     f->out->phase = TD_FETCH_QUEUED;
-    if (left_ms < 0)
-        return td_fetch_fail_waiting(f, (int)left_ms);
     if (client.active < settings.max_clients && !td_waiters_any(&client.queue)) {
         client.active++;
         td_gauge_add(&td_gauges->client_active, 1);
     } else {
         set_awaits_place(f, true);
-        rc = td_waiters_wait(&client.queue, NULL, left_ms);
+        rc = td_waiters_wait_until(&client.queue, NULL, td_fetch_connect_deadline(f));
         set_awaits_place(f, false);
     }
     f->has_place = rc == 0; /* whoever lets one go has counted it */
@@ -141,7 +138,7 @@ td_fetch_open_upstream(td_fetch_stream *f, bool from_kept)
 
     f->out->phase = TD_FETCH_CONNECT;
     f->may_keep = !f->options->no_keep_alive && f->options->source_address == NULL &&
-                  td_fetch_find_asked(f, "Connection") == NULL;
+                  (f->asks & TD_ASKS_CONNECTION) == 0;
     if (from_kept && f->may_keep)
         f->upstream = td_upstreams_take(&client.kept, key);
     return f->upstream != NULL ? 0 : connect_anew(f, key);

@@ -4,6 +4,7 @@
 #include <tornado/tcpclient.h>
 #include "base/base64.h"
 #include "base/buf.h"
+#include "base/put.h"
 #include "http/responsehead.h"
 #include "io/call.h"
 #include "io/tls.h"
@@ -16,6 +17,21 @@ make_lower(char *text, size_t len)
     for (size_t i = 0; i < len; i++)
         if (text[i] >= 'A' && text[i] <= 'Z')
             text[i] |= 0x20;
+}
+
+/* The key of nearly all: a place that is asked without TLS or a proxy. */
+static td_str
+plain_key(td_arena *arena, const td_origin *origin)
+{
+    static const char scheme[] = "http://";
+    const size_t scheme_len = sizeof(scheme) - 1, host_len = strlen(origin->host);
+    char *key = td_arena_alloc_raw(arena, scheme_len + host_len + 1 + TD_DECIMAL_MAX), *at = key;
+
+    at = td_put(at, td_str_make(scheme, scheme_len));
+    at = td_put(at, td_str_make(origin->host, host_len));
+    make_lower(key + scheme_len, host_len);
+    *at++ = ':';
+    return td_str_make(key, (size_t)(td_put_decimal(at, origin->port) - key));
 }
 
 static void
@@ -37,11 +53,12 @@ td_origin_key(td_arena *arena, const td_origin *origin)
     td_buf key = {0};
     td_str copy;
 
+    if (!origin->is_https && origin->unix_socket == NULL && origin->proxy_host == NULL)
+        return plain_key(arena, origin);
     if (td_origin_is_relayed(origin))
         append_place(&key, TD_STR("proxy://"), origin->proxy_host, origin->proxy_port);
-    else if (origin->unix_socket == NULL || origin->is_https)
-        append_place(&key, origin->is_https ? TD_STR("https://") : TD_STR("http://"), origin->host,
-                     origin->port);
+    else if (origin->is_https)
+        append_place(&key, TD_STR("https://"), origin->host, origin->port);
     make_lower(key.base, key.len);
     if (origin->unix_socket != NULL) {
         td_buf_append(&key, TD_STR("\nunix "));

@@ -249,6 +249,20 @@ td_iostream_set_timeout(td_iostream *stream, int64_t timeout_ms)
         td_misuse("td_iostream_set_timeout", "the time is negative");
     else
         stream->timeout_ms = timeout_ms;
+    stream->deadline_ns = 0;
+}
+
+void
+td_iostream_set_deadline(td_iostream *stream, int64_t deadline_ns)
+{
+    stream->deadline_ns = deadline_ns;
+}
+
+int
+td_iostream_wait(td_iostream *stream, td_waiters *line)
+{
+    return stream->deadline_ns != 0 ? td_waiters_wait_until(line, NULL, stream->deadline_ns)
+                                    : td_waiters_wait(line, NULL, stream->timeout_ms);
 }
 
 int64_t

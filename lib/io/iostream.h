@@ -19,6 +19,16 @@ size_t td_iostream_unsent(const td_iostream *stream);
 void td_iostream_push_back(td_iostream *stream, td_str bytes);
 
 /*
+ * td_iostream_write, without its limit, of what was appended to the output: its result.  Nothing else
+ * is done with the stream in between.
+ */
+td_buf *td_iostream_output(td_iostream *stream);
+int td_iostream_send(td_iostream *stream);
+
+/* All waits from now on end by then (td_clock_ns; INT64_MAX: never), until td_iostream_set_timeout. */
+void td_iostream_set_deadline(td_iostream *stream, int64_t deadline_ns);
+
+/*
  * td_iostream_flush that ends with 1 when something has come meanwhile, be it the end: there is
  * something to read.  While another coroutine reads it is td_iostream_flush.
  */

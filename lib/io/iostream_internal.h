@@ -28,6 +28,7 @@ struct td_iostream {
     td_ioloop *loop;
     size_t max_buffer, max_write_buffer;
     int64_t timeout_ms;
+    int64_t deadline_ns; /* of all waits in place of timeout_ms; 0: that counts */
     td_buf in, out; /* received and not read, written and not sent */
 
     struct stream_read reading; /* means something while td_iostream_is_reading() */
@@ -74,6 +75,9 @@ td_iostream_is_opening(const td_iostream *stream)
 
 /* Of the transport, what the state of the stream asks for. */
 void td_iostream_watch(td_iostream *stream);
+
+/* Stand in that line of the stream's: what one was let go with, or TD_ETIMEDOUT. */
+int td_iostream_wait(td_iostream *stream, td_waiters *line);
 
 /* ---- iostreamopen.c */
 

@@ -11,7 +11,7 @@
 static int
 await_opening(td_iostream *stream)
 {
-    const int rc = td_waiters_wait(&stream->connectors, NULL, stream->timeout_ms);
+    const int rc = td_iostream_wait(stream, &stream->connectors);
 
     if (rc == TD_ETIMEDOUT)
         td_iostream_close_with(stream, rc);

@@ -288,7 +288,7 @@ await_read(td_iostream *stream, const struct stream_read *reading)
     td_transport_watch(&stream->transport, stream->loop,
                        td_transport_watched(&stream->transport) |
                            (stream->is_connecting ? TD_WRITABLE : TD_READABLE));
-    return td_waiters_wait(&stream->readers, NULL, stream->timeout_ms);
+    return td_iostream_wait(stream, &stream->readers);
 }
 
 /* True when that is something that can be read, and nothing else is being read. */

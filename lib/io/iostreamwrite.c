@@ -56,6 +56,22 @@ td_iostream_write(td_iostream *stream, td_str bytes)
         bytes.len > stream->max_write_buffer - stream->out.len)
         return TD_ETOOBIG;
     td_buf_append(&stream->out, bytes);
+    return td_iostream_send(stream);
+}
+
+td_buf *
+td_iostream_output(td_iostream *stream)
+{
+    return &stream->out;
+}
+
+int
+td_iostream_send(td_iostream *stream)
+{
+    if (stream->is_closed) {
+        td_buf_release(&stream->out);
+        return td_iostream_closed_code(stream);
+    }
     if (!td_iostream_is_opening(stream))
         td_iostream_send_out(stream);
     td_iostream_watch(stream);
@@ -71,7 +87,7 @@ td_iostream_flush(td_iostream *stream)
         return TD_EINVAL;
     if (stream->is_closed)
         return td_iostream_closed_code(stream);
-    return stream->out.len == 0 ? 0 : td_waiters_wait(&stream->flushers, NULL, stream->timeout_ms);
+    return stream->out.len == 0 ? 0 : td_iostream_wait(stream, &stream->flushers);
 }
 
 void
@@ -90,5 +106,5 @@ td_iostream_flush_or_input(td_iostream *stream)
         return 1;
     stream->flush_ends_at_input = true;
     td_iostream_watch(stream);
-    return td_waiters_wait(&stream->flushers, NULL, stream->timeout_ms);
+    return td_iostream_wait(stream, &stream->flushers);
 }

@@ -88,6 +88,13 @@ td_waiters_resume(td_waiters *waiters)
 int
 td_waiters_wait(td_waiters *waiters, void *own, int64_t timeout_ms)
 {
+    return td_waiters_wait_until(waiters, own,
+                                 timeout_ms > 0 ? td_deadline_in_ms(timeout_ms) : INT64_MAX);
+}
+
+int
+td_waiters_wait_until(td_waiters *waiters, void *own, int64_t deadline_ns)
+{
     struct waiter waiter = {
         .loop = td_ioloop_current(),
         .co = td_coroutine_current(),
@@ -98,8 +105,8 @@ td_waiters_wait(td_waiters *waiters, void *own, int64_t timeout_ms)
     waiter.back = (td_callback){.fn = come_back, .arg = &waiter};
     waiter.timer = (td_timer){.fn = time_is_up, .arg = &waiter};
     td_list_append(&waiters->line, &waiter.link);
-    if (timeout_ms > 0)
-        td_timer_start(waiter.loop, &waiter.timer, td_deadline_in_ms(timeout_ms));
+    if (deadline_ns < INT64_MAX)
+        td_timer_start(waiter.loop, &waiter.timer, deadline_ns);
     return td_coroutine_wait(cancelled, &waiter);
 }
 

@@ -26,6 +26,7 @@ void td_waiters_init(td_waiters *waiters, void (*declined)(void *arg), void *arg
  * was let go with, or TD_ETIMEDOUT; timeout_ms 0 waits for ever.
  */
 int td_waiters_wait(td_waiters *waiters, void *own, int64_t timeout_ms);
+int td_waiters_wait_until(td_waiters *waiters, void *own, int64_t deadline_ns); /* INT64_MAX: for ever */
 
 static inline bool
 td_waiters_any(const td_waiters *waiters)

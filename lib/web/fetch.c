@@ -43,10 +43,12 @@ pass_trace_on(td_handler *h, td_fetch_options *options)
         headers[options->headers_count++] = (td_fetch_header){"tracestate", state.ptr};
 }
 
+/* A wait has ended with a look at the clock; where there was none nothing took time. */
 static void
 count_time(td_handler *h, int64_t started_ns)
 {
-    td_visitor_of(h)->fetch_ns += td_clock_ns() - started_ns;
+    if (td_now_ns() > started_ns)
+        td_visitor_of(h)->fetch_ns += td_now_ns() - started_ns;
 }
 
 /* What the caller says, complete; false: it makes no sense, which was logged. */
