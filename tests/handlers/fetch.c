@@ -182,11 +182,15 @@ write_body(void *arg)
 static void
 duplex(td_handler *h)
 {
-    td_fetch_stream *opened = td_fetch_open(h, td_get_argument(h, "url").ptr,
-                                            TD_FETCH(.method = "POST", .stream_body = true));
-    td_future *writing = td_spawn(write_body, opened);
+    td_fetch_options options = options_of(h);
+    td_fetch_stream *opened;
+    td_future *writing;
     td_str data;
 
+    options.method = "POST";
+    options.stream_body = true;
+    opened = td_fetch_open(h, td_get_argument(h, "url").ptr, &options);
+    writing = td_spawn(write_body, opened);
     if (td_fetch_head(opened) == NULL)
         td_raise(h, 502, "%s", td_error_text(h));
     while (td_fetch_read(opened, &data) > 0)

@@ -5,11 +5,13 @@ guide says.
 import glob
 import os
 import re
+import shutil
 import socket
 import subprocess
 import unittest
 
 import harness
+from certificates import Certificates
 
 FLAGS = ["-shared", "-fPIC", "-fexceptions", "-Wall", "-Wextra", "-Werror", f"-I{harness.ROOT}/lib",
          f"-L{harness.BUILD}", "-ltornado"]
@@ -187,6 +189,54 @@ class HandlersMd(unittest.TestCase):
                     peer.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(1000000))
                 return conn.response().body
 
+    def asked(self, target, name, talk):
+        """The answer to a handler that asks a server on a unix socket of that name, which talks."""
+        path = f"{self.daemon.folder}/{name}.sock"
+        with socket.socket(socket.AF_UNIX) as server, self.daemon.connect() as conn:
+            server.bind(path)
+            os.chmod(path, 0o777)
+            server.listen()
+            server.settimeout(harness.DEADLINE)
+            conn.send(f"GET {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+            with server.accept()[0] as peer:
+                peer.settimeout(harness.DEADLINE)
+                talk(peer)
+            return conn.response().body
+
+    def with_tls(self):
+        """Both ways to it, by servers that a CA of ours stands for."""
+        certificates = Certificates()
+        self.addCleanup(certificates.close)
+        shutil.copy(certificates.ca, f"{self.daemon.folder}/our-ca.pem")
+
+        def secure(peer, name):
+            return certificates.server(name, host=f"{name}.internal").wrap_socket(peer, server_side=True)
+
+        def vault(peer):
+            with secure(peer, "vault") as inside:
+                self.assertIn(b"\r\nHost: vault.internal\r\n", inside.recv(4096))
+                inside.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n42")
+
+        def mail(peer):
+            self.assertEqual(peer.recv(100), b"STLS\r\n")
+            peer.sendall(b"+OK\r\n")
+            with secure(peer, "mail") as inside:
+                self.assertEqual(inside.recv(100), b"STAT\r\n")
+                inside.sendall(b"+OK 2 320\r\n")
+
+        return self.asked("/secret", "vault", vault), self.asked("/mailbox", "mail", mail)
+
+    def prophecy(self):
+        """Of a server that goes on with a protocol of its own, of which the first line is there at once."""
+        def delphi(peer):
+            self.assertIn(b"\r\nConnection: Upgrade\r\nUpgrade: oracle\r\n", peer.recv(4096))
+            peer.sendall(b"HTTP/1.1 101 Now\r\nConnection: upgrade\r\nUpgrade: oracle\r\n\r\nA great")
+            self.assertEqual(peer.recv(100), b"Shall I?\n")
+            peer.sendall(b" empire will fall.\n")
+            self.assertEqual(peer.recv(1), b"")
+
+        return self.asked("/oracle", "delphi", delphi)
+
     def shops(self):
         """Every answer of the example of routes."""
         for target, headers, answer in (
@@ -249,6 +299,8 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.fingered(), b"Jack is out.\n")
         self.assertEqual(self.prices(), b"3\n404 None\n")
         self.assertEqual(self.film(), bytes(1000000))
+        self.assertEqual(self.with_tls(), (b"42", b"+OK 2 320\r\n"))
+        self.assertEqual(self.prophecy(), b"A great empire will fall.\n")
         self.assertEqual(self.daemon.get("/letter?number=7").body,
                          b'{"status": 404, "error": "there is no letter 7"}')
         self.assertEqual(self.daemon.get("/letter").body,
@@ -273,7 +325,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 25, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 28, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""

@@ -11,7 +11,8 @@ import warnings
 
 import harness
 from certificates import Certificates
-from test_fetch import (BAD, CLOSED, EINVAL, OK, TIMED_OUT, Fetch, Upstream, answer, says)
+from test_fetch import (BAD, CLOSED, EINVAL, OK, TIMED_OUT, Fetch, Upstream, answer, chunks_of, early,
+                        echoing, says)
 
 ETLS, CERTIFICATE, TRUNCATED, PROXY, CONFIG = -4109, -4110, -4111, -4112, -4105
 
@@ -360,6 +361,91 @@ class Bodies(Https):
             with Upstream(says(to_secure)) as plain:
                 self.assertEqual(self.fetch(plain.url, secrets=1)[0], f"200 OK 1 {secure.url}")
             self.assertNotIn(b"secret", secure.requests[0])
+
+
+class PieceByPiece(Https):
+    """td_fetch_open and its steps, over TLS."""
+
+    def stream(self, url, **arguments):
+        return self.ask("stream", url=url, ca=self.certificates.ca, **arguments).decode()
+
+    def order(self, upstream, kind, steps):
+        return self.ask("order", url=upstream.url, ca=self.certificates.ca, kind=kind, steps=steps).decode()
+
+    def test_bodies_both_ways(self):
+        def script(upstream, peer, file, head):
+            body = chunks_of(file) if b"chunked" in head else upstream.body_of(file, head)
+            peer.sendall(OK + b"Transfer-Encoding: chunked\r\n\r\n")
+            for _ in range(len(body) // 50000):
+                peer.sendall(b"c350\r\n" + bytes(50000) + b"\r\n")
+            peer.sendall(b"0\r\n\r\n")
+            return True
+
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context = self.certificates.server("streaming", host="127.0.0.1")
+            context.maximum_version = version
+            with self.subTest(version), self.upstream(script, context) as upstream:
+                for length in (0, 5000000):
+                    self.assertEqual(self.stream(upstream.url, method="PUT", streamed=5000000, length=length),
+                                     "0 200 0 5000000 OK")
+                self.assertEqual(len(upstream.handshakes), 1)
+
+    def test_both_ways_at_once(self):
+        def script(upstream, peer, file, head):
+            peer.sendall(OK + b"Transfer-Encoding: chunked\r\n\r\n")
+            while size := int(file.readline(), 16):
+                peer.sendall(b"%x\r\n%s\r\n" % (size, file.read(size)))
+                file.readline()
+            file.readline()
+            peer.sendall(b"0\r\n\r\n")
+            return True
+        with self.upstream(script) as upstream:
+            for _ in range(3):
+                self.assertEqual(self.ask("duplex", url=upstream.url, ca=self.certificates.ca), b"ping" * 5)
+            self.assertEqual(len(upstream.handshakes), 1)
+
+    def test_an_early_answer_is_not_lost(self):
+        with self.upstream(early(413, False)) as upstream:
+            self.assertEqual(self.stream(upstream.url, method="PUT", streamed=50000000), "1 413 0 6 Early")
+
+    def test_an_end_has_to_be_announced(self):
+        sent = OK + b"\r\n" + bytes(100000)
+        with self.upstream(ends_politely(sent)) as upstream:
+            self.assertEqual(self.stream(upstream.url), "0 200 0 100000 OK")
+        with self.upstream(says(sent)) as upstream:
+            self.assertEqual(self.stream(upstream.url), f"{TRUNCATED}: receiving the body: the other side has "
+                             "gone in the middle of TLS 5")
+        with self.upstream(says(b"")) as upstream:
+            self.assertRegex(self.stream(upstream.url), rf"\A{TRUNCATED}: waiting for the response: .* 4\Z")
+
+    def test_phases_have_their_time_and_their_name(self):
+        def stalls(raw, peer):
+            peer.recv(1)
+            raw.over.wait(harness.DEADLINE)
+        with Raw(stalls) as raw:
+            self.assertEqual(self.stream(raw.url, ms=200), f"{TIMED_OUT}: Timeout during TLS handshake 8")
+        with self.upstream(says(OK, then_waits=True)) as upstream:
+            self.assertEqual(self.stream(upstream.url, ms=200), f"{TIMED_OUT}: Timeout during request 4")
+        with self.upstream(says(OK + b"\r\nx", then_waits=True)) as upstream:
+            self.assertEqual(self.stream(upstream.url, ms=200), f"{TIMED_OUT}: Timeout during request 5")
+        with self.upstream(lambda upstream, *_: upstream.over.wait(harness.DEADLINE)) as upstream:
+            self.assertEqual(self.stream(upstream.url, ms=200, method="PUT", streamed=50000000),
+                             f"{TIMED_OUT}: Timeout during request 3")
+
+    def test_closed_in_each_phase_nothing_is_left(self):
+        before = self.descriptors()
+        cases = (("get", "c", "1 "), ("get", "hc", "200 1 "), ("get", "hrc", "200 5 1 "), ("get", "hRc", "200 0 1 "),
+                 ("chunks", "c", "1 "), ("chunks", "wc", "0 1 "), ("chunks", "wec", "0 0 1 "),
+                 ("chunks", "whc", "0 200 1 "), ("chunks", "wehRc", "0 0 200 0 1 "), ("length", "wc", "0 1 "),
+                 ("length", "wwhrc", "0 0 200 5 1 "), ("upgrade", "c", "1 "), ("upgrade", "hc", "101 1 "),
+                 ("upgrade", "hdc", "101 1 1 "), ("upgrade", "hdppxc", "101 1 1 1 0 1 "))
+        with self.upstream(echoing) as upstream:
+            for kind, steps, result in cases:
+                with self.subTest(f"{kind} {steps}"):
+                    self.assertEqual(self.order(upstream, kind, steps), result)
+            harness.wait_until(lambda: self.descriptors() <= before + 1, "descriptors are left")
+            harness.wait_until(lambda: upstream.closed >= upstream.connections - 1, "a server was not told")
+            self.assertEqual(upstream.failures, [])
 
 
 class Proxy:
