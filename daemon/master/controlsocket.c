@@ -77,7 +77,7 @@ controlsocket_path(td_arena *arena, const td_configuration *configuration, const
     if (ini != NULL) {
         const td_str name = name_of_ini(ini);
         const char *own =
-            td_arena_sprintf(arena, RUN_DIRECTORY "/%.*s", TD_STR_FMT(name)).ptr;
+            td_arena_sprintf(arena, RUN_DIRECTORY "-%.*s", TD_STR_FMT(name)).ptr;
         if (name.len > 0 && is_directory(own))
             return td_arena_sprintf(arena, "%s/" CONTROL_SOCKET_NAME, own).ptr;
     }

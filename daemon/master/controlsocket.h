@@ -37,7 +37,7 @@ struct control_request {
 };
 
 /*
- * Where the socket is: the setting, or the first of /run/tornadod/NAME and /run/tornadod that is a
+ * Where the socket is: the setting, or the first of /run/tornadod-NAME and /run/tornadod that is a
  * directory, NAME being that of the ini without its ending (NULL: there is no ini).  NULL: nowhere.
  */
 const char *controlsocket_path(td_arena *arena, const td_configuration *configuration,

@@ -40,6 +40,7 @@ struct sink {
     size_t chunk;
     bool is_file;
     bool in_line; /* the last write ended inside a line */
+    bool marks_levels;
 };
 
 struct accesslog {
@@ -49,6 +50,7 @@ struct accesslog {
     const accessformat *custom;
     td_ioloop *loop;
     td_timer flush;
+    bool marks_levels;
     uint32_t spread_max; /* UINT32_MAX: every request is logged */
     uint64_t asked;
     uint64_t wake_at;  /* wake the thread when the ring's `written` passes this */
@@ -67,6 +69,11 @@ struct accesslog {
     _Atomic bool ending;
     _Atomic int error;    /* why the last write failed; 0: it did not, or the reader is slow */
 };
+
+/* sd-daemon(3) */
+#define WARNING_MARK "<4>"
+#define ERROR_MARK "<3>"
+#define MARK_LEN (sizeof(WARNING_MARK) - 1)
 
 #define DROPPED "%" PRIu64 " lines of the access log dropped"
 
@@ -100,18 +107,30 @@ choose_chunk(const struct sink *sink, td_str lines)
     return newline != NULL ? (size_t)(newline + 1 - lines.ptr) : lines.len;
 }
 
-/* The log puts its own date in front, so ours is left out. */
+static td_log_level
+level_of(const struct sink *sink, td_str line)
+{
+    if (!sink->marks_levels || line.len < MARK_LEN)
+        return TD_LOG_INFO;
+    if (memcmp(line.ptr, WARNING_MARK, MARK_LEN) == 0)
+        return TD_LOG_WARNING;
+    return memcmp(line.ptr, ERROR_MARK, MARK_LEN) == 0 ? TD_LOG_ERROR : TD_LOG_INFO;
+}
+
+/* The log puts level and date in front, so ours are left out. */
 static size_t
 pass_line(const struct sink *sink, td_str lines)
 {
     const char *newline = memchr(lines.ptr, '\n', lines.len);
     const size_t len = newline != NULL ? (size_t)(newline - lines.ptr) : lines.len;
-    const size_t skip =
-        sink->format == TD_ACCESS_TORNADO && len > ACCESSLINE_PREFIX ? ACCESSLINE_PREFIX : 0;
+    const td_log_level level = level_of(sink, td_str_make(lines.ptr, len));
+    size_t skip = level != TD_LOG_INFO ? MARK_LEN : 0;
     char text[TD_LOG_LINE_MAX];
 
+    if (sink->format == TD_ACCESS_TORNADO && len > skip + ACCESSLINE_PREFIX)
+        skip += ACCESSLINE_PREFIX;
     snprintf(text, sizeof(text), "%.*s", (int)(len - skip), lines.ptr + skip);
-    if (!td_log_pass(TD_LOG_INFO, "access", text))
+    if (!td_log_pass(level, "access", text))
         return 0;
     td_ring_consume(sink->ring, len + (newline != NULL));
     return len + (newline != NULL);
@@ -235,13 +254,22 @@ is_left_out(accesslog *log, const td_request *request)
     return spread > log->spread_max && request->status < 400;
 }
 
+static size_t
+put_mark(const accesslog *log, const td_request *request, char *at)
+{
+    if (request->status < 400 || !log->marks_levels)
+        return 0;
+    memcpy(at, request->status < 500 ? WARNING_MARK : ERROR_MARK, MARK_LEN);
+    return MARK_LEN;
+}
+
 void
 accesslog_add(accesslog *log, const td_request *request, int64_t duration_ns)
 {
     if (TD_UNLIKELY(log->spread_max != UINT32_MAX) && is_left_out(log, request))
         return;
 
-    char *at = td_ring_reserve(log->ring, ACCESSLINE_MAX);
+    char *at = td_ring_reserve(log->ring, MARK_LEN + ACCESSLINE_MAX);
 
     if (log->flush.place == 0)
         td_timer_start(log->loop, &log->flush, td_now_ns() + FLUSH_MS * TD_NS_PER_MS);
@@ -249,11 +277,12 @@ accesslog_add(accesslog *log, const td_request *request, int64_t duration_ns)
         ++*log->dropped;
         return;
     }
+    const size_t mark = put_mark(log, request, at);
+    const time_t now = td_clock_cached_wall;
     td_ring_commit(log->ring,
-                   TD_UNLIKELY(log->custom != NULL)
-                       ? accessformat_line(log->custom, request, duration_ns, td_clock_cached_wall, at)
-                       : accessline_format(log->format, request, duration_ns, td_clock_cached_wall,
-                                           at));
+                   mark + (TD_UNLIKELY(log->custom != NULL)
+                               ? accessformat_line(log->custom, request, duration_ns, now, at + mark)
+                               : accessline_format(log->format, request, duration_ns, now, at + mark)));
     if (log->ring->shared->written > log->wake_at)
         wake_thread(log);
 }
@@ -294,6 +323,7 @@ accesslog_options_of(const td_log_settings *settings, const struct accessformat 
         .format = custom != NULL ? TD_ACCESS_CUSTOM : (td_access_format)settings->access,
         .custom = custom,
         .sample = (uint32_t)settings->access_sample,
+        .marks_levels = access_fd < 0 && (!has_descriptor || td_log_is_journal_stream()),
         .fd = access_fd < 0 && has_descriptor ? td_log_fd() : access_fd,
         .ring = ring,
         .dropped = dropped,
@@ -314,7 +344,11 @@ accesslog_create(td_ioloop *loop, const struct accesslog_options *options, acces
     log->spread_max = UINT32_MAX / (options->sample > 1 ? options->sample : 1);
     log->loop = loop;
     log->wake_at = log->ring->shared->written + log->ring->size / 4;
-    log->sink = (struct sink){.ring = log->ring, .format = log->format, .fd = -1};
+    log->marks_levels = options->marks_levels;
+    log->sink = (struct sink){.ring = log->ring,
+                              .format = log->format,
+                              .marks_levels = log->marks_levels,
+                              .fd = -1};
     log->next_fd = -1;
     log->flush.fn = on_flush;
     log->flush.arg = log;
@@ -391,7 +425,10 @@ takes_some(const struct sink *sink, td_str lines)
 void
 accesslog_inherit(const struct accesslog_options *options, const char *whose)
 {
-    struct sink sink = {.ring = options->ring, .format = options->format, .fd = -1};
+    struct sink sink = {.ring = options->ring,
+                        .format = options->format,
+                        .marks_levels = options->marks_levels,
+                        .fd = -1};
     td_str lines = td_ring_peek(sink.ring); /* one that it has forked may live, and write on */
     int error = 0;
 

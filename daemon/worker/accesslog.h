@@ -7,6 +7,7 @@
 #ifndef DAEMON_WORKER_ACCESSLOG_H
 #define DAEMON_WORKER_ACCESSLOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <tornado/error.h>
 #include "base/ring.h"
@@ -20,6 +21,7 @@ struct accesslog_options {
     td_access_format format;
     const struct accessformat *custom; /* of TD_ACCESS_CUSTOM */
     uint32_t sample; /* one line in so many, errors excepted; 0: 1 */
+    bool marks_levels; /* "<4>" stands in front of those of 4xx, "<3>" of 5xx: the reader wants it */
     int fd;            /* stays the caller's; -1: each line goes to the log of the process */
     td_ring *ring;     /* outlives it */
     uint64_t *dropped; /* lines: counted in there; outlives it */

@@ -53,6 +53,7 @@ static struct {
     int fd; /* STDERR_FILENO is not ours: never closed, never replaced */
     enum writing writing;
     bool has_colours;
+    bool is_journal_stream;
     char *path;                 /* TD_LOG_FILE */
     struct sockaddr_un address; /* WRITE_DATAGRAM */
     char identifier[32];
@@ -154,6 +155,8 @@ build_console(struct line *line, td_log_level level, const char *module, const c
 
     if (__atomic_load_n(&is_torn, __ATOMIC_RELAXED))
         put(line, "\n");
+    if (log_state.is_journal_stream)
+        put(line, "<%d>", levels[level].priority);
     if (log_state.has_colours)
         put(line, "\033[3%cm", levels[level].colour);
     put(line, "[%c %02d%02d%02d %02d:%02d:%02d ", levels[level].letter, tm->tm_year % 100,
@@ -538,6 +541,20 @@ wants_colours(td_log_target target, int fd)
            term != NULL && strcmp(term, "dumb") != 0;
 }
 
+/* Whoever started us may have put another file in its place, hence its number is compared. */
+static bool
+is_journal_stream(td_log_target target, int fd)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    char own[64];
+    struct stat st;
+
+    if (target != TD_LOG_STDERR || stream == NULL || fstat(fd, &st) < 0)
+        return false;
+    snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    return strcmp(stream, own) == 0;
+}
+
 int
 td_log_open(const td_log_options *options, td_err *err)
 {
@@ -556,6 +573,7 @@ td_log_open(const td_log_options *options, td_err *err)
     log_state.writing = opened.writing;
     log_state.address = opened.address;
     log_state.has_colours = wants_colours(options->target, opened.fd);
+    log_state.is_journal_stream = is_journal_stream(options->target, opened.fd);
     log_state.path = options->target == TD_LOG_FILE ? td_xstrdup(options->path) : NULL;
     snprintf(log_state.identifier, sizeof(log_state.identifier), "%s",
              options->identifier != NULL ? options->identifier : "tornadod");
@@ -589,6 +607,12 @@ bool
 td_log_is_stderr(void)
 {
     return log_state.target == TD_LOG_STDERR;
+}
+
+bool
+td_log_is_journal_stream(void)
+{
+    return log_state.is_journal_stream;
 }
 
 void

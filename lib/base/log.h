@@ -42,6 +42,12 @@ TD_PRIVATE void td_log_set_fd(int fd); /* takes the descriptor over */
 
 TD_PRIVATE bool td_log_is_stderr(void); /* lines go to standard error */
 
+/*
+ * Standard error is the journal's (JOURNAL_STREAM of systemd.exec(5)), which takes "<4>" in front of
+ * a line for its level, sd-daemon(3); other lines have that of information.
+ */
+TD_PRIVATE bool td_log_is_journal_stream(void);
+
 /* What stands in front of each line of this process: "master", "worker 2".  Copied. */
 TD_PRIVATE void td_log_set_role(const char *role);
 

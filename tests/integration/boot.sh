@@ -53,7 +53,7 @@ make_devices() {
 }
 
 make_root() {
-    mkdir -p .layer/upper .layer/work usr var/log var/tmp run proc sys dev tmp root etc/systemd/system before
+    mkdir -p .layer/upper .layer/work usr var/log var/tmp var/lib/logrotate run proc sys dev tmp root etc/systemd/system before
     chmod 1777 tmp var/tmp
     mount -t overlay -o "lowerdir=/usr,upperdir=$PWD/.layer/upper,workdir=$PWD/.layer/work" overlay usr ||
         cannot "no overlay of /usr"

@@ -4,6 +4,8 @@ activation and rotation lose nothing, each instance is on its own, and all of it
 
 import contextlib
 import errno
+import gzip
+import json
 import os
 import re
 import shutil
@@ -97,6 +99,14 @@ class Service(Base):
         exposure = machine.must("systemd-analyze", "security", "--no-pager", "tornadod.service")
         found = re.search(r"Overall exposure level for .*: ([0-9.]+)", exposure)
         self.assertLessEqual(float(found[1]), 1.5)
+
+    def test_a_port_below_1024(self):
+        """As the manual says."""
+        self.drop_in("[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE\nCapabilityBoundingSet=\n"
+                     "CapabilityBoundingSet=CAP_NET_BIND_SERVICE\nPrivateUsers=no\n")
+        machine.write("/etc/tornadod/tornadod.ini", INI.replace("8080", "80"))
+        machine.systemctl("restart", "tornadod")
+        self.assertEqual(get(address=("127.0.0.1", 80)).status, 200)
 
     def test_a_reload_tells_its_outcome(self):
         machine.systemctl("reload", "tornadod")
@@ -261,6 +271,173 @@ class Stops(Base):
         self.assertEqual(machine.show("tornadod", "ActiveState"), "failed")
         self.assertEqual(machine.show("tornadod", "NRestarts"), "0")
         self.assertRegex(self.status(), r"tornadod\.ini:\d+")
+
+
+class Activation(unittest.TestCase):
+    """tornadod.socket: the service begins with the first connection, and may come and go behind it."""
+
+    address = ("127.0.0.1", 8090)
+
+    def setUp(self):
+        machine.write("/run/systemd/system/tornadod.socket.d/test.conf",
+                      "[Socket]\nListenStream=\nListenStream=127.0.0.1:8090\nFileDescriptorName=public\n")
+        machine.write("/run/systemd/system/tornadod-local.socket",
+                      "[Socket]\nListenStream=/run/tornadod-local.sock\nFileDescriptorName=local\n"
+                      "SocketUser=tornadod\nService=tornadod.service\n")
+        machine.write("/etc/tornadod/tornadod.ini",
+                      INI.replace("8080", "80").replace("/run/tornadod/http.sock", "/run/elsewhere.sock"))
+        machine.systemctl("daemon-reload")
+        machine.systemctl("start", "tornadod.socket", "tornadod-local.socket")
+        self.addCleanup(self.end)
+
+    def end(self):
+        machine.run("systemctl", "stop", "tornadod.socket", "tornadod-local.socket", "tornadod.service")
+        machine.run("systemctl", "reset-failed", "tornadod.service")
+
+    def test_the_first_connection_starts_it(self):
+        self.assertEqual(machine.show("tornadod", "ActiveState"), "inactive")
+        self.assertEqual(get(address=self.address).status, 200)
+        machine.wait(lambda: machine.show("tornadod", "ActiveState") == "active", "it is not active")
+        self.assertEqual(get(address=machine.path("/run/tornadod-local.sock")).status, 200)
+        self.assertEqual(machine.show("tornadod", "NFileDescriptorStore"), "0")  # they are the units'
+        machine.systemctl("stop", "tornadod.service")
+        self.assertEqual(get(address=machine.path("/run/tornadod-local.sock")).status, 200)
+        self.assertEqual(get(address=self.address).status, 200)
+
+    def test_restarts_lose_nothing(self):
+        with Load(self.address, "/pid", keep=4, fresh=4) as tcp, \
+             Load(machine.path("/run/tornadod-local.sock"), "/pid", keep=4, fresh=4) as unix:
+            for _ in range(3):
+                machine.systemctl("restart", "tornadod")
+                for load in (tcp, unix):
+                    load.wait_for(100)
+        for load in (tcp, unix):
+            self.assertEqual((load.lost, load.reused), ([], 0))
+        self.assertNotIn("is no listener's", machine.journal("tornadod"))
+
+    def test_an_upgrade_knows_whose_they_are(self):
+        get(address=self.address)
+        machine.systemctl("kill", "--signal=USR2", "--kill-who=main", "tornadod")
+        machine.wait(lambda: "generation 2" in machine.show("tornadod", "StatusText"), "no upgrade")
+        machine.systemctl("stop", "tornadod.service")
+        self.assertEqual(get(address=machine.path("/run/tornadod-local.sock")).status, 200)
+
+
+class Instances(unittest.TestCase):
+    """tornadod@.service: one beside another, and beside tornadod.service."""
+
+    ports = {"shop": 8091, "news": 8092}
+
+    def setUp(self):
+        machine.write("/etc/tornadod/tornadod.ini", INI)
+        for name, port in self.ports.items():
+            machine.write(f"/etc/tornadod/{name}.ini",
+                          f"[tornadod]\nworkers = 1\n[listen:public]\naddress = 127.0.0.1:{port}\n"
+                          f"[listen:local]\naddress = unix:/run/tornadod-{name}/http.sock\n"
+                          f"[log]\ntarget = file\nfile = /var/log/tornadod-{name}/tornadod.log\n"
+                          f"access_file = /var/log/tornadod-{name}/access.log\n")
+        machine.systemctl("start", "tornadod@shop", "tornadod@news", "tornadod")
+        self.addCleanup(machine.run, "systemctl", "stop", "tornadod", "tornadod@shop", "tornadod@news")
+
+    def status_of(self, name):
+        return json.loads(machine.must("tornadod", "status", "--json", "-c", f"/etc/tornadod/{name}.ini"))
+
+    def test_each_has_its_own(self):
+        uids = set()
+        for unit in ("tornadod", "tornadod@shop", "tornadod@news"):
+            status = machine.must("cat", f"/proc/{machine.master(unit)}/status")
+            uids.add(re.search(r"^Uid:\t(\d+)", status, re.M)[1])
+        self.assertEqual(len(uids), 3)
+        self.assertNotIn("0", uids)
+        for name, port in self.ports.items():
+            self.assertEqual(get(address=("127.0.0.1", port)).status, 200)
+            self.assertEqual(get(address=machine.path(f"/run/tornadod-{name}/http.sock")).status, 200)
+            self.assertEqual(self.status_of(name)["pid"], machine.master(f"tornadod@{name}"))
+            for folder in ("/run", "/var/lib", "/var/log"):
+                owner = machine.must("stat", "-L", "-c", "%U", f"{folder}/tornadod-{name}")
+                self.assertEqual(owner, f"tornadod-{name}\n")
+
+    def test_the_end_of_one_is_nothing_to_the_others(self):
+        machine.systemctl("stop", "tornadod", "tornadod@news")
+        self.assertEqual(self.status_of("shop")["pid"], machine.master("tornadod@shop"))
+        self.assertEqual(get(address=machine.path("/run/tornadod-shop/http.sock")).status, 200)
+        machine.systemctl("reload", "tornadod@shop")
+        self.assertEqual(self.status_of("shop")["generation"], 2)
+        self.assertEqual(machine.run("tornadod", "status", "-c", "/etc/tornadod/news.ini").returncode, 3)
+
+    def test_restarts_lose_nothing(self):
+        addresses = ("127.0.0.1", 8091), machine.path("/run/tornadod-shop/http.sock")
+        with Load(addresses[0], "/pid") as tcp, Load(addresses[1], "/pid") as unix:
+            for _ in range(2):
+                machine.systemctl("restart", "tornadod@shop")
+                for load in (tcp, unix):
+                    load.wait_for(100)
+        for load in (tcp, unix):
+            self.assertEqual((load.lost, load.reused), ([], 0))
+
+    def test_rotation(self):
+        """As tornadod.logrotate says that it is done for them."""
+        text = machine.read("/etc/logrotate.d/tornadod")
+        text = text.replace("/var/log/tornadod/*.log", "/var/log/tornadod-shop/*.log")
+        text = text.replace("    su tornadod tornadod\n", "").replace("tornadod.ini", "shop.ini")
+        machine.write("/etc/logrotate.d/tornadod-shop", text)
+        rotate_under_load(self, "/etc/logrotate.d/tornadod-shop", "/var/log/tornadod-shop", [("127.0.0.1", 8091)],
+                          "tornadod@shop")
+
+
+def lines_in(folder):
+    """Of the access log there, rotated files and all."""
+    lines = []
+    for name in os.listdir(machine.path(folder)):
+        if name.startswith("access.log"):
+            opened = gzip.open if name.endswith(".gz") else open
+            with opened(f"{machine.path(folder)}/{name}", "rt", encoding="utf-8") as file:
+                lines += file.read().splitlines()
+    return lines
+
+
+def rotate_under_load(test, configuration, folder, addresses, unit):
+    before = len(lines_in(folder))
+    with contextlib.ExitStack() as stack:
+        loads = [stack.enter_context(Load(address, "/pid", keep=3, fresh=3)) for address in addresses]
+        for _ in range(4):
+            for load in loads:
+                load.wait_for(100)
+            machine.wait(lambda: os.path.getsize(machine.path(f"{folder}/access.log")) > 0, "nothing to rotate")
+            machine.must("logrotate", "--force", configuration)
+    machine.systemctl("stop", unit)
+    lines = lines_in(folder)
+    test.assertEqual([line for line in lines if not re.match(r"\[I [0-9: ]+ access\] 200 GET /pid ", line)], [])
+    test.assertEqual(len(lines) - before, sum(load.complete for load in loads))
+    test.assertTrue(os.path.exists(machine.path(f"{folder}/access.log.2.gz")))
+    test.assertEqual([(load.lost, load.reused) for load in loads], [([], 0)] * len(loads))
+
+
+class Logs(Base):
+    def test_rotation_loses_and_doubles_no_line(self):
+        machine.write("/etc/tornadod/tornadod.ini", INI.replace("access = off", (
+            "target = file\nfile = /var/log/tornadod/tornadod.log\n"
+            "access_file = /var/log/tornadod/access.log")))
+        machine.systemctl("restart", "tornadod")
+        rotate_under_load(self, "/etc/logrotate.d/tornadod", "/var/log/tornadod", [PUBLIC, local()], "tornadod")
+
+    def test_the_journal_knows_levels(self):
+        machine.write("/etc/tornadod/tornadod.ini", INI.replace("access = off", ""))
+        machine.systemctl("restart", "tornadod")
+        get("/raise")
+        get("/nowhere")
+        get("/log?read+me")
+        wanted = {"the cat ate it": 3, " 502 GET": 3, " 404 GET": 4, "read+me": 6, " 200 GET /log": 6,
+                  "generation 1 serves": 6}
+        found = {}
+
+        def is_complete():
+            entries = machine.entries("tornadod.service")
+            found.update((word, priority) for priority, text in entries for word in wanted if word in text)
+            return len(found) == len(wanted)
+
+        machine.wait(is_complete, f"lines are missing: {found}")
+        self.assertEqual(found, wanted)
 
 
 class Ends(unittest.TestCase):

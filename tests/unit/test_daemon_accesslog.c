@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/log.h"
 #include "unit.h"
 
 #define RING 65536
@@ -214,6 +215,41 @@ START_TEST(one_in_so_many_and_every_error)
 }
 END_TEST
 
+static const struct {
+    int status;
+    const char *to_file, *to_log;
+} marks[] = {
+    {200, "[I ", "[I "}, {302, "[I ", "[I "}, {404, "<4>[W ", "[W "}, {502, "<3>[E ", "[E "}};
+
+/* What reads the lines wants them marked: in the file as they are, in the log by its own means. */
+START_TEST(levels_are_marked_for_those_who_want_them)
+{
+    for (int passed = 0; passed < 2; passed++) {
+        const char *wanted = passed ? marks[_i].to_log : marks[_i].to_file;
+        struct accesslog_options options = options_for(open_file(passed ? "passed" : "written"));
+        td_request request = {.peer = {.address_len = 4}, .status = marks[_i].status};
+        char path[128], line[256] = "";
+        const int fd = options.fd;
+
+        snprintf(path, sizeof(path), "%s/passed", folder);
+        ck_assert_int_eq(
+            td_log_open(&(td_log_options){.target = TD_LOG_FILE, .path = path}, NULL), 0);
+        options.marks_levels = true;
+        if (passed)
+            options.fd = -1;
+        request.head.method_name = TD_STR("GET");
+        request.head.target = TD_STR("/");
+        ck_assert_int_eq(accesslog_create(loop, &options, &log_under_test, NULL), 0);
+        accesslog_add(log_under_test, &request, 0);
+        accesslog_destroy(&log_under_test);
+        ck_assert_int_gt(pread(fd, line, sizeof(line) - 1, 0), 0);
+        ck_assert_msg(strncmp(line, wanted, strlen(wanted)) == 0, "%s", line);
+        ck_assert_ptr_nonnull(strstr(line, " GET / (0.0.0.0) 0.00ms\n"));
+        close(fd);
+    }
+}
+END_TEST
+
 /* A child adds lines and dies at once, as one that crashes does. */
 static void
 add_and_die(int fd, int first, int last)
@@ -334,6 +370,8 @@ fill(TCase *tcase)
     tcase_add_test(tcase, a_reader_that_sleeps_costs_lines_and_no_time);
     tcase_add_test(tcase, the_end_does_not_wait_for_ever);
     tcase_add_test(tcase, one_in_so_many_and_every_error);
+    tcase_add_loop_test(tcase, levels_are_marked_for_those_who_want_them, 0,
+                        sizeof(marks) / sizeof(*marks));
     tcase_add_test(tcase, what_a_killed_worker_left_is_written);
     tcase_add_loop_test(tcase, what_nobody_takes_then_is_counted, 0, 2);
     tcase_add_test(tcase, a_writer_that_outlives_its_worker_holds_nobody_up);

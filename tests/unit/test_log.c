@@ -306,6 +306,29 @@ START_TEST(stderr_in_a_file_shares_its_offset)
 }
 END_TEST
 
+START_TEST(the_journal_behind_stderr_is_told_levels)
+{
+    const int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    struct stat st;
+    char stream[64];
+
+    fstat(fd, &st);
+    dup2(fd, STDERR_FILENO);
+    close(fd);
+    snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    open_log(TD_LOG_STDERR, TD_LOG_DEBUG, NULL);
+    td_log_at(TD_LOG_DEBUG, "a", "1");
+    td_log_at(TD_LOG_WARNING, "a", "2");
+    td_log_at(TD_LOG_CRITICAL, "a", "3");
+    setenv("JOURNAL_STREAM", "1:2", 1); /* somebody has turned it elsewhere */
+    open_log(TD_LOG_STDERR, TD_LOG_INFO, NULL);
+    td_log_at(TD_LOG_ERROR, "a", "4");
+    unsetenv("JOURNAL_STREAM");
+    assert_matches(content(path), "^<7>\\[D .* 1\n<4>\\[W .* 2\n<2>\\[C .* 3\n\\[E .* 4\n$");
+}
+END_TEST
+
 START_TEST(a_terminal_gets_colours_unless_it_does_not_want_them)
 {
     const int master = posix_openpt(O_RDWR | O_NOCTTY);
@@ -480,6 +503,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, a_pipe_that_cannot_be_opened_anew_does_not_block_either);
     tcase_add_loop_test(tcase, a_reader_that_has_gone_kills_nobody, 0, 2);
     tcase_add_test(tcase, stderr_in_a_file_shares_its_offset);
+    tcase_add_test(tcase, the_journal_behind_stderr_is_told_levels);
     tcase_add_test(tcase, a_terminal_gets_colours_unless_it_does_not_want_them);
     tcase_add_test(tcase, a_torn_line_is_ended_before_the_next);
     tcase_add_test(tcase, syslog_gets_rfc_3164);
