@@ -53,6 +53,7 @@ put_worker(td_jsontext *out, const struct seat *seat, const struct status *statu
     td_jsontext_number(out, "requests", status_sum(counted->responses, TD_STATUS_CLASSES));
     td_jsontext_number(out, "memory_bytes",
                        status_sum(counted->gauges.memory, TD_BUDGET_KINDS_COUNT));
+    td_jsontext_number(out, "memory_peak_bytes", counted->gauges.memory_peak);
     td_jsontext_number(out, "memory_limit_bytes", counted->gauges.memory_limit);
     td_jsontext_number(out, "memory_refused",
                        status_sum(counted->counters.memory_refused, TD_BUDGET_KINDS_COUNT));

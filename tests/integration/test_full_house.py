@@ -49,15 +49,15 @@ access_file = access.log
 class House(harness.Daemon):
     """The daemon of these tests, with a file of 4 MiB to download and a folder for what spills."""
 
-    def __init__(self, more=""):
-        super().__init__(HANDLERS, ini=INI)
+    def __init__(self, more="", handlers=HANDLERS, ini=INI):
+        super().__init__(handlers, ini=ini, tornadod=more)
         self.temporary = f"{self.folder}/temporary"
         os.mkdir(self.temporary)
         os.mkdir(f"{self.folder}/files")
         self.file = random.Random(1).randbytes(4 * MIB)
         with open(f"{self.folder}/files/large", "wb") as file:
             file.write(self.file)
-        self.write_ini(INI, f"workers = 2\nbody_temp_path = {self.temporary}\n{more}")
+        self.write_ini(ini, f"workers = 2\nbody_temp_path = {self.temporary}\n{more}")
 
 
 class Client(threading.Thread):
@@ -163,8 +163,9 @@ class FullHouse(unittest.TestCase):
                 client.stopping.set()
 
     def complaints(self, house):
-        """Lines of the log but the one that tests run as root."""
-        return [line for line in house.log.text().split("\n") if line and "running as root" not in line]
+        """Lines of the log but the one that tests run as root, and those of a machine that is busy elsewhere."""
+        return [line for line in house.log.text().split("\n")
+                if line and "running as root" not in line and "(slow_callback)" not in line]
 
     def test_reloads_lose_nothing_and_leave_nothing(self):
         with House() as house:
