@@ -125,6 +125,8 @@ class Endurance(unittest.TestCase):
         finally:
             for client in clients:
                 client.stopping.set()
+        with contextlib.suppress(FileNotFoundError):
+            house.drop(lambda: os.unlink(f"{house.handlers}/hello.so"), 404)
         house.say("reload")  # what ends the last streams
         for client in clients:
             client.join()
