@@ -50,6 +50,8 @@ typedef struct http1_flow {
     uint32_t inflated_in_turn;
     int64_t waited_ns;        /* how long it was not paused since the rate was looked at, up to */
     int64_t waiting_since_ns; /* this moment, unless it is paused */
+    td_deadline look;         /* whether the client is still there, while it is paused */
+    td_http1connection *conn;
 } http1_flow;
 
 struct td_http1connection {
@@ -118,6 +120,7 @@ extern http1_turn td_http1_turn;
 #define HTTP1_SLICE (256 * 1024)     /* bytes of long files in one iteration of the loop */
 #define HTTP1_DRAIN_MAX (64 * 1024)  /* of an unwanted body, to keep the connection */
 #define HTTP1_RATE_WINDOW_MS 10000   /* between looks at body_min_rate and send_min_rate */
+#define HTTP1_LOOK_MS 1000           /* between looks whether who is not read from has gone */
 
 /*
  * Of http1body.c; within a turn, but for the contexts'.  What was given to the delegate or refused

@@ -84,6 +84,7 @@ flow_of(td_http1connection *conn)
 {
     if (conn->flow == NULL)
         conn->flow = TD_ARENA_NEW(&conn->request->arena, http1_flow);
+    conn->flow->conn = conn;
     return conn->flow;
 }
 
@@ -91,6 +92,7 @@ void
 td_http1_body_drop_flow(td_http1connection *conn)
 {
     td_decompressor_destroy(&conn->flow->decompressor);
+    td_deadline_stop(&conn->flow->look);
     conn->flow = NULL;
     conn->body_paused = conn->body_yields = false;
 }

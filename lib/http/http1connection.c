@@ -12,7 +12,10 @@
  * again (as it is, when the head is the same), and the connection stays in the list of the idle.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include "base/budget.h"
 #include "base/clock.h"
@@ -438,6 +441,9 @@ settle_deadline(td_http1connection *conn, bool waiting)
         td_deadline_stop(&conn->deadline);
     else if (conn->phase == HTTP1_IDLE && !td_list_is_linked(&conn->deadline.link))
         td_deadline_start(&conn->context->warm, &conn->deadline, td_now_ns());
+    else if (conn->phase == HTTP1_BODY && conn->body_paused &&
+             !td_list_is_linked(&conn->flow->look.link))
+        td_deadline_start(&conn->context->looking, &conn->flow->look, td_now_ns());
 }
 
 static void
@@ -708,6 +714,45 @@ head_expired(td_deadline *deadline)
         close_now(conn);
 }
 
+/*
+ * 1: it is there, as far as one can see without a read; else as read() would say once there is nothing
+ * more.  What has come is the handler's first: a whole body, or chunks that may be one.
+ */
+static ssize_t
+look_for_end(const td_http1connection *conn)
+{
+    struct pollfd look = {.fd = td_transport_fd(&conn->transport), .events = POLLRDHUP};
+    int waiting = 0;
+
+    if (poll(&look, 1, 0) <= 0)
+        return 1;
+    if (look.revents & POLLERR)
+        return -ECONNRESET;
+    if (conn->chunked != NULL) /* its end may have come */
+        return (look.revents & POLLHUP) ? 0 : 1;
+    return ioctl(look.fd, FIONREAD, &waiting) == 0 &&
+           conn->in.len + (size_t)waiting < conn->body_left ? 0 : 1;
+}
+
+/* A handler that does not read its body is told all the same that nobody is there to answer. */
+static void
+look_expired(td_deadline *deadline)
+{
+    td_http1connection *conn = TD_CONTAINER_OF(deadline, http1_flow, look)->conn;
+    ssize_t end;
+
+    if (!conn->body_paused)
+        return;
+    end = look_for_end(conn);
+    if (end > 0) {
+        td_deadline_start(&conn->context->looking, deadline, td_now_ns());
+        return;
+    }
+    td_http1_turn.active = conn;
+    input_ended(conn, end);
+    settle(conn);
+}
+
 static void
 idle_expired(td_deadline *deadline)
 {
@@ -764,6 +809,7 @@ td_http1context_init(td_http1context *context)
     td_list_init(&context->connections);
     td_list_init(&context->detached);
     td_deadlines_init(&context->heads, context->loop, limits->header_timeout_ms, head_expired);
+    td_deadlines_init(&context->looking, context->loop, HTTP1_LOOK_MS, look_expired);
     td_deadlines_init(&context->warm, context->loop, warm, warm_expired);
     td_deadlines_init(&context->idle, context->loop, limits->keepalive_timeout_ms - warm,
                       idle_expired);
@@ -780,6 +826,7 @@ td_http1context_fini(td_http1context *context)
     td_detached_close_all(context);
     td_http1_bodies_fini(context);
     td_deadlines_fini(&context->heads);
+    td_deadlines_fini(&context->looking);
     td_deadlines_fini(&context->warm);
     td_deadlines_fini(&context->idle);
     td_deadlines_fini(&context->sending);

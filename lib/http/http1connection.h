@@ -52,6 +52,7 @@ typedef struct td_http1context {
     td_deadlines warm;       /* idle for less than a second: memory is kept for the next request */
     td_deadlines idle;       /* the rest of keepalive_timeout */
     td_deadlines receiving;  /* body_min_rate, looked at every 10 s */
+    td_deadlines looking;    /* at those whose body is paused, every second */
     td_deadlines sending;    /* send_min_rate, likewise */
     td_deadlines lingering;  /* 2 s for the peer to finish after our last word */
     td_http1timeout *bodies; /* body_timeout */

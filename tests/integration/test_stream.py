@@ -7,6 +7,8 @@ import gzip
 import http.client
 import os
 import re
+import socket
+import struct
 import subprocess
 import threading
 import unittest
@@ -120,6 +122,28 @@ class Bodies(Stream):
                 conn.send(f"PUT {target} HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nabc".encode())
             self.daemon.wait_log("the client has left", before)
         self.daemon.wait_log("pull ends: the other side has gone")
+
+    def test_client_leaves_while_nobody_reads(self):
+        """By the end of a part of the body or a reset; who has sent all of it waits for his answer."""
+        reset = struct.pack("ii", 1, 0)
+        with harness.Daemon(["streams"]) as daemon, daemon.connect() as whole:
+            whole.send(b"PUT /hold HTTP/1.1\r\nHost: test\r\nContent-Length: 200000\r\n\r\n" + bytes(200000))
+            whole.shutdown()
+            daemon.wait_log("holds")
+            for length, leave in (("Content-Length: 9", harness.Connection.shutdown),
+                                  ("Content-Length: 9", harness.Connection.close),
+                                  ("Transfer-Encoding: chunked", lambda conn: conn.socket.setsockopt(
+                                      socket.SOL_SOCKET, socket.SO_LINGER, reset))):
+                before = len(daemon.log.lines)
+                with daemon.connect() as conn:
+                    conn.send(f"PUT /hold HTTP/1.1\r\nHost: test\r\n{length}\r\n\r\n3\r\nabc".encode())
+                    daemon.wait_log("holds", before)
+                    leave(conn)
+                    if leave is harness.Connection.shutdown:
+                        self.assertEqual(conn.response().status, 400)
+                daemon.wait_log("the client has left", before)
+            daemon.get("/go")
+            self.assertTrue(whole.response().body.startswith(b"200000 "))
 
     def test_broken_message(self):
         for target in ("/pull", "/push"):
