@@ -18,6 +18,7 @@
 #include "base/log.h"
 
 #define PATIENCE_MS 500
+#define TRIES 3       /* where the kernel had no memory for it, or was interrupted */
 #define SPARE_MS 5000 /* for what is done around it */
 
 static struct sockaddr_un target;
@@ -48,6 +49,12 @@ notify_init(void)
         watchdog_us = strtoll(usec, NULL, 10);
 }
 
+static bool
+is_worth_a_try(int error)
+{
+    return error == ENOBUFS || error == ENOMEM || error == EINTR || error == ECONNRESET;
+}
+
 /*
  * The queue of the manager may be short (net.unix.max_dgram_qlen), and what is not told has
  * consequences: a start that it does not hear of it gives up, a socket that it does not have is
@@ -62,7 +69,10 @@ deliver(const struct msghdr *message)
     if (fd < 0)
         return false;
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    const bool is_told = sendmsg(fd, message, MSG_NOSIGNAL | (is_stuck ? MSG_DONTWAIT : 0)) >= 0;
+    const int flags = MSG_NOSIGNAL | (is_stuck ? MSG_DONTWAIT : 0);
+    bool is_told = sendmsg(fd, message, flags) >= 0;
+    for (int i = 1; !is_told && is_worth_a_try(errno) && i < TRIES; i++)
+        is_told = sendmsg(fd, message, flags) >= 0;
     const int error = errno;
     close(fd);
     is_stuck = !is_told;

@@ -102,6 +102,11 @@ class Injection(unittest.TestCase):
         finally:
             daemon.close()
 
+    def test_the_manager_hears_of_a_start_whatever_failed_at_first(self):
+        """The third message is READY=1."""
+        for error in ("ENOBUFS", "ECONNRESET"):
+            self.assertEqual(self.one("sendmsg", error, 3), "survived")
+
     def test_each_call_fails_once(self):
         outcomes = collections.Counter()
         for call, error in CALLS:
