@@ -58,6 +58,7 @@ make_root() {
     mount -t overlay -o "lowerdir=/usr,upperdir=$PWD/.layer/upper,workdir=$PWD/.layer/work" overlay usr ||
         cannot "no overlay of /usr"
     ln -s usr/bin usr/sbin usr/lib .
+    ln -s ../run var/run
     [ ! -d usr/lib64 ] || ln -s usr/lib64 .
     cp -a "$1/install/." .
     mount -t proc proc proc

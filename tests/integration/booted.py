@@ -147,8 +147,9 @@ class Machine:
         return int(self.show(unit, "MainPID"))
 
     def journal(self, unit=None):
+        """Its last lines."""
         words = ["--unit", unit] if unit is not None else []
-        return self.run("journalctl", "--no-pager", "--output=short-precise", *words).stdout
+        return self.run("journalctl", "--no-pager", "--output=short-precise", "--lines=100", *words).stdout
 
     def entries(self, unit):
         """(priority, text) of what a unit has logged."""

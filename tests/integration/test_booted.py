@@ -28,6 +28,7 @@ address = unix:/run/tornadod/http.sock
 access = off
 """
 PUBLIC = ("127.0.0.1", 8080)
+EXPOSURE_MAX = 1.5
 HANDLERS = "/usr/lib/tornadod/handlers"
 
 machine = None
@@ -50,6 +51,11 @@ def local():
 def get(target="/pid", address=PUBLIC):
     with harness.Connection(address) as conn:
         return conn.request("GET", target)
+
+
+def exposure(unit):
+    said = machine.must("systemd-analyze", "security", "--no-pager", unit)
+    return float(re.search(r"Overall exposure level for .*: ([0-9.]+)", said)[1])
 
 
 class Base(unittest.TestCase):
@@ -96,9 +102,7 @@ class Service(Base):
                            "Seccomp:\t2"):
                 self.assertIn(wanted, status)
             self.assertNotIn("Uid:\t0\t", status)
-        exposure = machine.must("systemd-analyze", "security", "--no-pager", "tornadod.service")
-        found = re.search(r"Overall exposure level for .*: ([0-9.]+)", exposure)
-        self.assertLessEqual(float(found[1]), 1.5)
+        self.assertLessEqual(exposure("tornadod.service"), EXPOSURE_MAX)
 
     def test_a_port_below_1024(self):
         """As the manual says."""
@@ -124,7 +128,7 @@ class Service(Base):
 
     def test_restarts_lose_nothing(self):
         with self.load() as loads:
-            for _ in range(6):
+            for _ in range(4):
                 before = machine.master()
                 machine.systemctl("restart", "tornadod")
                 self.assertNotEqual(machine.master(), before)
@@ -157,11 +161,11 @@ class Service(Base):
 
     def test_a_master_that_hangs_is_replaced(self):
         self.end()
-        self.drop_in("[Service]\nWatchdogSec=1\n")
+        self.drop_in("[Service]\nWatchdogSec=2\n")
         machine.systemctl("start", "tornadod")
         machine.must("kill", "-STOP", str(machine.master()))
         self.assertEqual(get().status, 200)  # its workers go on
-        machine.wait(lambda: machine.show("tornadod", "NRestarts") == "1", "it was not started again")
+        machine.wait(lambda: machine.show("tornadod", "NRestarts") != "0", "it was not started again")
         machine.wait(lambda: machine.show("tornadod", "ActiveState") == "active", "it does not start")
         self.assertEqual(machine.show("tornadod", "Result"), "success")
         self.assertEqual(get().status, 200)
@@ -244,10 +248,10 @@ class Stops(Base):
         machine.systemctl("restart", "tornadod")
 
     def test_work_in_flight_has_drain_timeout_whatever_the_unit_says(self):
-        self.drop_in("[Service]\nTimeoutStopSec=500ms\n")
+        self.drop_in("[Service]\nTimeoutStopSec=1500ms\n")
         self.start("drain_timeout = 20s")
         with harness.Connection(PUBLIC) as conn:
-            conn.send(b"GET /slow?ms=2000 HTTP/1.1\r\nHost: x\r\n\r\n")
+            conn.send(b"GET /slow?ms=3000 HTTP/1.1\r\nHost: x\r\n\r\n")
             get()
             machine.systemctl("stop", "tornadod")
             self.assertEqual(conn.response().body, b"slow")
@@ -262,6 +266,18 @@ class Stops(Base):
             machine.systemctl("stop", "tornadod")
         self.assertEqual(machine.show("tornadod", "Result"), "success")
         self.assertEqual(machine.show("tornadod", "ActiveState"), "inactive")
+
+    def test_a_start_that_takes_its_time_is_given_it_and_says_what_held_it(self):
+        machine.systemctl("stop", "tornadod")
+        os.makedirs(machine.path("/srv/handlers"), exist_ok=True)
+        shutil.copy(f"{harness.BUILD}/tests/handlers/unloadable.so", machine.path("/srv/handlers"))
+        self.drop_in("[Service]\nTimeoutStartSec=1500ms\n")
+        machine.write("/etc/tornadod/tornadod.ini",
+                      INI.replace("[tornadod]\n", "[tornadod]\nhandlers = /srv/handlers\nstart_timeout = 2500ms\n")
+                      + "[handler:unloadable]\nload = wait\n")
+        self.assertNotEqual(machine.run("systemctl", "start", "tornadod").returncode, 0)
+        self.assertEqual(machine.show("tornadod", "Result"), "exit-code")  # and not timeout
+        self.assertRegex(self.status(), "unloadable")
 
     def test_a_start_with_wrong_settings_is_not_tried_again(self):
         machine.systemctl("stop", "tornadod")
@@ -349,6 +365,7 @@ class Instances(unittest.TestCase):
             uids.add(re.search(r"^Uid:\t(\d+)", status, re.M)[1])
         self.assertEqual(len(uids), 3)
         self.assertNotIn("0", uids)
+        self.assertLessEqual(exposure("tornadod@shop.service"), EXPOSURE_MAX)
         for name, port in self.ports.items():
             self.assertEqual(get(address=("127.0.0.1", port)).status, 200)
             self.assertEqual(get(address=machine.path(f"/run/tornadod-{name}/http.sock")).status, 200)
