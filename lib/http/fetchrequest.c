@@ -49,9 +49,11 @@ check_headers(td_fetch_stream *f)
         if (line.name.ptr == NULL || line.value.ptr == NULL || !td_is_token(line.name) ||
             !td_is_field_value(line.value))
             return td_fetch_fail(f, TD_EINVAL, "header %zu is none", i + 1);
-        if (find_asked(line.name) == TD_ASKS_FRAMING)
+        const unsigned asks = find_asked(line.name);
+
+        if (asks == TD_ASKS_FRAMING)
             return td_fetch_fail(f, TD_EINVAL, "%s is not for the caller to set", line.name.ptr);
-        f->asks |= find_asked(line.name);
+        f->asks |= asks;
         td_headers_add(&f->asked, f->arena, line.name, line.value);
     }
     if (o->upgrade != NULL && !td_is_token(td_str_of(o->upgrade)))

@@ -28,7 +28,7 @@ int
 td_http_client_open(td_arena *arena, const char *url, const td_fetch_options *options, void *owner,
                     td_response *out, td_fetch_stream **stream_out)
 {
-    td_fetch_stream *f = TD_ARENA_NEW(arena, td_fetch_stream);
+    td_fetch_stream *f = td_arena_alloc_raw(arena, sizeof(*f));
     int rc = td_fetch_init(f, arena, url, options, owner, out);
 
     f->is_pulled = true;

@@ -59,6 +59,12 @@ td_is_field_value(td_str s)
     return td_is_run(s, td_value_ends) || consists_of(s, TD_BYTE_FIELD);
 }
 
+bool
+td_is_target(td_str s)
+{
+    return consists_of(s, TD_BYTE_TARGET);
+}
+
 /* The first line of that name from the i-th on. */
 static td_header *
 find_from(const td_headers *headers, size_t i, td_str name)
@@ -132,7 +138,8 @@ remove_from(td_headers *headers, size_t i, td_str name)
     size_t kept = i;
 
     for (; i < count; i++)
-        if (!td_str_equal_nocase(headers->items[i].name, name))
+        if (headers->items[i].name.len != name.len ||
+            !td_str_equal_nocase(headers->items[i].name, name))
             headers->items[kept++] = headers->items[i];
     headers->count = kept;
     return kept < count;

@@ -10,7 +10,8 @@
 static bool
 take_prefix(td_str *text, td_str prefix)
 {
-    if (text->len < prefix.len || !td_str_equal_nocase(td_str_make(text->ptr, prefix.len), prefix))
+    if (text->len < prefix.len || (memcmp(text->ptr, prefix.ptr, prefix.len) != 0 &&
+                                   !td_str_equal_nocase(td_str_make(text->ptr, prefix.len), prefix)))
         return false;
     *text = td_str_make(text->ptr + prefix.len, text->len - prefix.len);
     return true;
@@ -59,11 +60,13 @@ td_uri_parse(td_str text, td_uri *out)
 {
     *out = (td_uri){0};
     text = take_until(&(td_str){text.ptr, text.len}, "#");
-    if (td_skip_bytes(text.ptr, text.ptr + text.len, TD_BYTE_TARGET) != text.ptr + text.len)
+    if (!td_is_target(text))
         return false;
-    out->is_https = take_prefix(&text, TD_STR("https://"));
-    if (!out->is_https && !take_prefix(&text, TD_STR("http://")))
-        return false;
+    if (!take_prefix(&text, TD_STR("http://"))) {
+        out->is_https = take_prefix(&text, TD_STR("https://"));
+        if (!out->is_https)
+            return false;
+    }
     if (!parse_authority(take_until(&text, "/?"), out))
         return false;
     out->path = take_until(&text, "?");

@@ -132,12 +132,12 @@ td_fetch_open(td_handler *h, const char *url, const td_fetch_options *wanted)
 
     if (!td_is_on_coroutine(function) || !td_handler_usable(h, function))
         return NULL;
-    options = TD_ARENA_NEW(&h->request->arena, td_fetch_options);
+    options = td_arena_alloc_raw(&h->request->arena, sizeof(*options));
     if (!read_options(h, url, wanted, options, function)) {
         remember_misuse(h, function);
         return NULL;
     }
-    answer = TD_ARENA_NEW(&h->request->arena, td_response);
+    answer = td_arena_alloc_raw(&h->request->arena, sizeof(*answer));
     const int64_t started_ns = td_clock_ns();
     const int rc = td_http_client_open(&h->request->arena, url, options, h, answer, &stream);
     count_time(h, started_ns);

@@ -96,8 +96,8 @@ td_set_status(td_handler *h, int status, const char *reason)
     if (status < 200 || status > 999)
         return td_handler_misuse(h, "td_set_status", "a status is 200 to 999");
     h->status = status;
-    if (reason == NULL)
-        h->reason = td_str_make(NULL, 0);
+    if (reason == NULL || td_str_equal(td_str_of(reason), td_reason_phrase(status)))
+        h->reason = td_str_make(NULL, 0); /* that of the list */
     else if (is_reason(td_str_of(reason)))
         h->reason = td_str_dup(&h->request->arena, td_str_of(reason));
     else

@@ -23,6 +23,8 @@ target_climbs(td_str path)
     const char *at = path.ptr, *const end = path.ptr + path.len;
     int dots = 0;
 
+    if (memchr(path.ptr, '.', path.len) == NULL && memchr(path.ptr, '%', path.len) == NULL)
+        return false;
     while (at < end) {
         const char c = take_byte(&at, end);
 
