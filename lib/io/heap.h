@@ -5,6 +5,8 @@
  * The C library by itself maps a large buffer anew each time, and each of its pages is a fault: with
  * a body of 1 MiB that is more than all the rest of such a request costs.
  *
+ * Much of it goes back on a thread of its own, so that the loop goes on meanwhile.
+ *
  * What the pool of chunks has too many of goes back a few an iteration.
  */
 #ifndef TORNADO_IO_HEAP_H

@@ -4,6 +4,8 @@
  */
 #include "io/heap.h"
 
+#include <malloc.h>
+#include <time.h>
 #include "base/arena.h"
 #include "on_loop.h"
 
@@ -75,6 +77,59 @@ START_TEST(memory_stays_while_it_is_used_and_goes_afterwards)
 }
 END_TEST
 
+/* Of this thread. */
+static int64_t
+cpu_ns(void)
+{
+    struct timespec used;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return used.tv_sec * TD_NS_PER_S + used.tv_nsec;
+}
+
+#define PIECES (4 * BUFFERS)
+
+static char *small[2 * PIECES];
+
+/* Small blocks are left between large ones, so that it is many pieces. */
+static void
+free_pieces(char **left)
+{
+    static char *large[PIECES];
+
+    for (int i = 0; i < PIECES; i++) {
+        memset(large[i] = td_xmalloc(BUFFER_SIZE), 'x', BUFFER_SIZE);
+        memset(left[i] = td_xmalloc(2000), 'x', 2000);
+    }
+    for (int i = 0; i < PIECES; i++)
+        free(large[i]);
+}
+
+START_TEST(the_loop_does_not_give_much_memory_back_itself)
+{
+    const long before = resident();
+    int64_t control_ns, ours_ns = 0;
+
+    td_heap_open(loop, REST_MS);
+    free_pieces(small);
+    control_ns = -cpu_ns();
+    malloc_trim(0);
+    control_ns += cpu_ns();
+    free_pieces(small + PIECES);
+    for (int i = 0; COUNTED && resident() - before > BUFFERS * BUFFER_SIZE / 1024; i++) {
+        ck_assert_int_lt(i, 100);
+        ours_ns -= cpu_ns();
+        run_for(REST_MS);
+        ours_ns += cpu_ns();
+    }
+    if (COUNTED)
+        ck_assert_int_lt(ours_ns, control_ns / 2);
+    td_heap_close();
+    for (size_t i = 0; i < COUNT_OF(small); i++)
+        free(small[i]);
+}
+END_TEST
+
 #define CHUNKS 1000
 
 START_TEST(idle_chunks_lose_their_memory_some_an_iteration)
@@ -105,6 +160,7 @@ fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, open_loop, close_loop);
     tcase_add_test(tcase, idle_chunks_lose_their_memory_some_an_iteration);
+    tcase_add_test(tcase, the_loop_does_not_give_much_memory_back_itself);
     tcase_add_test(tcase, memory_stays_while_it_is_used_and_goes_afterwards);
 }
 
