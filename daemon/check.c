@@ -163,8 +163,8 @@ check_run(const struct options *options)
     else
         print_failures(generation, &err);
     generation_destroy(&generation);
-    if (rc == 0)
-        upgrade_acknowledge();
+    if (rc == 0 && (rc = upgrade_acknowledge(&err)) < 0)
+        fprintf(stderr, "tornadod: %s\n", err.text);
     return rc == 0 ? EXIT_SUCCESS : EX_CONFIG;
 }
 

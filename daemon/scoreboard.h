@@ -50,6 +50,22 @@ struct slot {
 
 int scoreboard_create(td_err *err); /* once, before the first fork */
 
+/*
+ * For a binary that takes over: a descriptor of the board, and what has to be the same in both for
+ * it to be of use.  -1: it has none.
+ */
+int scoreboard_descriptor(void);
+uint64_t scoreboard_layout(void);
+
+/*
+ * Go on with the board of the binary before us, instead of the one that was created; takes fd over.
+ * False: it is another kind of board, and fd was closed.
+ */
+bool scoreboard_adopt(int fd, uint64_t layout, uint64_t requests_of_dead);
+
+/* The slot of a worker that lives, as it is; NULL: there is no such place, or it is another one's. */
+struct slot *scoreboard_take_over(size_t place);
+
 /* A free slot, cleared; NULL: all are in use. */
 struct slot *scoreboard_take(void);
 
@@ -60,5 +76,6 @@ const struct slot *scoreboard_slot(size_t place);
 size_t scoreboard_place(const struct slot *slot); /* 0..SCOREBOARD_SLOTS - 1 */
 
 uint64_t scoreboard_requests(void); /* of all workers there ever were */
+uint64_t scoreboard_requests_of_dead(void);
 
 #endif

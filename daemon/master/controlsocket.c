@@ -354,20 +354,6 @@ control_each_waiting(void (*each)(void *arg, int fd), void *arg)
     }
 }
 
-static void
-set_flags(void *arg, int fd)
-{
-    fcntl(fd, F_SETFD, *(int *)arg);
-}
-
-void
-control_keep_waiting(bool keep)
-{
-    int flags = keep ? 0 : FD_CLOEXEC;
-
-    control_each_waiting(set_flags, &flags);
-}
-
 void
 control_adopt_waiting(int fd, enum control_event event, uint32_t number)
 {

@@ -84,7 +84,6 @@ void control_settle(enum control_event event, uint32_t number, const char *error
 
 /* Those who wait for an event, over an upgrade. */
 void control_each_waiting(void (*each)(void *arg, int fd), void *arg);
-void control_keep_waiting(bool keep); /* their descriptors stay open over an exec, or do not */
 void control_adopt_waiting(int fd, enum control_event event, uint32_t number);
 
 void controlsocket_close(void); /* and its name; whoever still waits sees the end.  Harmless twice */

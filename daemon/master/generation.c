@@ -8,8 +8,6 @@
 #include "daemon/source.h"
 #include "daemon/worker/accessformat.h"
 
-#define LISTENERS_MAX 1024
-
 /* All that are open, of every generation. */
 static struct listener *open_listeners[LISTENERS_MAX];
 static size_t open_listeners_count;
@@ -68,7 +66,7 @@ fail:
 }
 
 struct generation *
-generation_adopt(uint32_t number, const td_configuration *configuration)
+generation_adopt(uint32_t number, const td_configuration *configuration, int access_fd)
 {
     struct generation *generation = td_xcalloc(1, sizeof(*generation));
 
@@ -76,10 +74,23 @@ generation_adopt(uint32_t number, const td_configuration *configuration)
     td_list_init(&generation->seats);
     generation->number = number;
     generation->configuration = configuration;
-    generation->access_fd = -1;
+    generation->access_fd = access_fd;
     generation->seats_first = 1;
     generation->is_adopted = true;
     return generation;
+}
+
+void
+generation_adopt_instances(struct generation *generation, struct manifest_instance *instances,
+                           size_t count)
+{
+    generation->manifest.instances = instances;
+    generation->manifest.instances_count = count;
+    generation->places.handlers = TD_ARENA_ARRAY(&generation->arena, uint32_t, count + 1);
+    for (size_t i = 0; i < count; i++)
+        generation->places.handlers[i] = metrics_find_handler(instances[i].name);
+    quarantine_init(&generation->quarantine, &generation->arena, count,
+                    &generation->configuration->tornadod);
 }
 
 int

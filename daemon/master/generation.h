@@ -22,6 +22,8 @@
 #include "daemon/site/plan.h"
 #include "daemon/status/metrics.h"
 
+#define LISTENERS_MAX 1024
+
 struct generation {
     td_list link;    /* of the draining ones */
     uint32_t number; /* from 1 */
@@ -70,8 +72,13 @@ void generation_remove_seat(struct seat *seat); /* nobody sits there, nor will *
 int generation_load(const struct options *options, uint32_t number, struct generation **out,
                     td_err *err);
 
-/* One that runs already, of which there is not more to know. */
-struct generation *generation_adopt(uint32_t number, const td_configuration *configuration);
+/* One that runs already; access_fd as in the struct, taken over. */
+struct generation *generation_adopt(uint32_t number, const td_configuration *configuration,
+                                    int access_fd);
+
+/* Its handlers, in the order of their numbers, so that it can be told what a dead worker was doing. */
+void generation_adopt_instances(struct generation *generation, struct manifest_instance *instances,
+                                size_t count);
 
 /* A listener that is open already: fds are taken over, and it has one user; is_units as it says. */
 int generation_adopt_listener(const td_listener_settings *settings, const int *fds, size_t fds_count,

@@ -54,8 +54,8 @@ put_activity(td_buf *to, const td_activity *activity, const struct manifest *man
         td_buf_printf(to, ", route %s", route->pattern);
     else if (activity->route == 0 && activity->request_no != 0)
         td_buf_printf(to, ", its middleware");
-    else
-        td_buf_printf(to, ", a hook or timer");
+    else if (activity->route == 0 || manifest->routes_count > 0)
+        td_buf_printf(to, ", a hook or timer"); /* else its routes are not known any more */
     if (activity->request_no != 0)
         td_buf_printf(to, ", request %" PRIu64, activity->request_no);
 }

@@ -249,6 +249,15 @@ create_rings(struct seat *seat, td_err *err)
     return rc == 0 ? td_ring_create(size, &seat->access_ring, err) : rc;
 }
 
+static void
+start_limit(struct seat *seat, int64_t limit_ms)
+{
+    ev_timer_stop(loop, &seat->limit);
+    ev_now_update(loop);
+    ev_timer_set(&seat->limit, (double)limit_ms / 1000., 0.);
+    ev_timer_start(loop, &seat->limit);
+}
+
 int
 seat_spawn(struct seat *seat, td_err *err)
 {
@@ -285,10 +294,7 @@ seat_spawn(struct seat *seat, td_err *err)
     seat->slot->generation = seat->generation->number;
     ev_io_set(&seat->control, ours, EV_READ);
     ev_io_start(loop, &seat->control);
-    ev_now_update(loop);
-    ev_timer_set(&seat->limit,
-                 (double)seat->generation->configuration->tornadod.start_timeout_ms / 1000., 0.);
-    ev_timer_start(loop, &seat->limit);
+    start_limit(seat, seat->generation->configuration->tornadod.start_timeout_ms);
     return 0;
 
 fail_pair:
@@ -300,17 +306,24 @@ fail_slot:
 }
 
 void
-seat_adopt(struct seat *seat, uint32_t number, pid_t pid, int control, bool ready)
+seat_adopt(struct seat *seat, const struct seat_worker *worker)
 {
-    seat->number = number;
-    seat->pid = pid;
-    seat->ready = ready;
+    seat->number = worker->number;
+    seat->pid = worker->pid;
+    seat->ready = worker->ready;
+    seat->log_ring = worker->log_ring;
+    seat->access_ring = worker->access_ring;
     seat->lives = 1;
     seat->ready_ns = seat->spawned_ns = td_clock_ns();
-    seat->slot = scoreboard_take(); /* the worker writes to another one, out of our sight */
-    metrics_worker_adopted(scoreboard_place(seat->slot), seat->generation->number, number, pid);
-    ev_io_set(&seat->control, control, EV_READ);
+    seat->slot = worker->slot != NULL ? worker->slot : scoreboard_take();
+    metrics_worker_adopted(scoreboard_place(seat->slot), seat->generation->number, worker->number,
+                           worker->pid);
+    ev_io_set(&seat->control, worker->control, EV_READ);
     ev_io_start(loop, &seat->control);
+    if (!seat->ready)
+        start_limit(seat, seat->generation->configuration->tornadod.start_timeout_ms);
+    else if (worker->slot != NULL)
+        watch_heartbeat(seat);
 }
 
 void
@@ -323,12 +336,10 @@ seat_hear_last_words(struct seat *seat)
     char whose[32];
 
     snprintf(whose, sizeof(whose), "worker %u", seat->number);
-    if (seat->log_ring == NULL) { /* it was adopted, and so was nothing that it shares */
-        seat_listen(seat);
-        return;
-    }
-    td_logqueue_inherit(seat->log_ring);
-    accesslog_inherit(&access, whose);
+    if (seat->log_ring != NULL)
+        td_logqueue_inherit(seat->log_ring);
+    if (seat->access_ring != NULL)
+        accesslog_inherit(&access, whose);
     seat_listen(seat);
 }
 
@@ -340,10 +351,7 @@ seat_retire(struct seat *seat)
 
     seat->is_surplus = seat->retires = true;
     metrics_worker_is(scoreboard_place(seat->slot), METRICS_DRAINING);
-    ev_timer_stop(loop, &seat->limit);
-    ev_now_update(loop);
-    ev_timer_set(&seat->limit, (double)limit_ms / 1000., 0.);
-    ev_timer_start(loop, &seat->limit);
+    start_limit(seat, limit_ms);
     if (!seat->ready || seat_send(seat, CONTROL_DRAIN, NULL, NULL) < 0)
         kill(seat->pid, SIGKILL);
 }

@@ -55,8 +55,20 @@ void seat_events_set(struct ev_loop *loop, const struct seat_events *events);
 
 void seat_init(struct seat *seat, struct generation *generation, uint32_t number);
 
-/* A worker that another binary has forked sits here; control is the channel to it, ours from now on. */
-void seat_adopt(struct seat *seat, uint32_t number, pid_t pid, int control, bool ready);
+/*
+ * A worker that another binary has forked sits here; what is open becomes ours.  Without a slot, as
+ * it writes to a board of another kind, nobody sees whether it hangs; without rings its last lines
+ * are lost.
+ */
+struct seat_worker {
+    uint32_t number;
+    pid_t pid;
+    bool ready;
+    int control;       /* the channel to it */
+    struct slot *slot; /* NULL: out of our sight */
+    td_ring *log_ring, *access_ring;
+};
+void seat_adopt(struct seat *seat, const struct seat_worker *worker);
 
 /* Fork the worker. */
 int seat_spawn(struct seat *seat, td_err *err);

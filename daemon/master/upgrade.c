@@ -1,19 +1,9 @@
 /*
- * What is handed over is text, a record a line, its fields separated by tabs:
+ * Nothing is lost by an upgrade: what the old workers write to (their slots, their rings, the memory
+ * of handlers, counters) has descriptors, which stay open over the exec, and handover.h says which is
+ * which.  The new binary reads all of that when it tests itself, and again when it takes over.
  *
- *     master      GENERATIONS  WORKERS_CHANGE  STARTED_NS
- *     metrics     FD                                        of metrics.h; before the workers
- *     log         TARGET  LEVEL  PATH                       as [log] has them
- *     pid_file    FD  PATH
- *     control     FD  LOCK_FD  PATH
- *     listener    REUSEPORT  IS_UNITS  NAME  ADDRESS  FD...
- *     generation  NUMBER  DRAINS  WORKERS_SET  DRAIN_TIMEOUT_MS  START_TIMEOUT_MS
- *     worker      NUMBER  PID  FD  READY                    of the generation before it
- *     client      FD                                        who waits for the outcome
- *     end
- *
- * Workers of the old binary hear on with control.h's packets, whose shape is part of the version
- * too.
+ * Workers of the old binary hear on with control.h's packets.
  */
 #include "daemon/master/upgrade.h"
 
@@ -28,13 +18,16 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/ring.h"
+#include "base/value.h"
 #include "daemon/master/controlsocket.h"
+#include "daemon/master/handover.h"
 #include "daemon/master/master_internal.h"
 #include "daemon/master/notify.h"
 #include "daemon/master/requests.h"
+#include "daemon/scoreboard.h"
+#include "daemon/site/shared.h"
 #include "daemon/status/metrics.h"
-
-#define FIELDS_MAX 520 /* a listener of 512 workers, and its own */
 
 static struct {
     char *program;
@@ -65,105 +58,153 @@ upgrade_init(const char *argv0)
 
 /* ---- handing over */
 
-static void
-put_worker(td_buf *to, const struct seat *seat)
+/* A worker that was taken over may have one that we do not understand. */
+static int
+ring_descriptor(const td_ring *ring)
 {
-    if (seat->pid != 0)
-        td_buf_printf(to, "worker\t%u\t%d\t%d\t%d\n", seat->number, (int)seat->pid,
-                      seat->control.fd, seat->ready);
+    return ring != NULL ? ring->fd : -1;
 }
 
 static void
-put_generation(td_buf *to, const struct generation *generation, bool drains)
+put_worker(struct handover *to, const struct seat *seat)
+{
+    if (seat->pid != 0)
+        *HANDOVER_ADD(to, worker) =
+            (struct handover_worker){.generation = seat->generation->number,
+                                     .number = seat->number,
+                                     .pid = seat->pid,
+                                     .ready = seat->ready,
+                                     .place = (int64_t)scoreboard_place(seat->slot),
+                                     .control = seat->control.fd,
+                                     .log_ring = ring_descriptor(seat->log_ring),
+                                     .access_ring = ring_descriptor(seat->access_ring)};
+}
+
+static void
+put_generation(struct handover *to, const struct generation *generation, bool drains)
 {
     const td_tornadod_settings *settings = &generation->configuration->tornadod;
+    const td_log_settings *log = &generation->configuration->log;
 
-    td_buf_printf(to, "generation\t%u\t%d\t%zu\t%lld\t%lld\n", generation->number, drains,
-                  generation->workers_set, (long long)settings->drain_timeout_ms,
-                  (long long)settings->start_timeout_ms);
+    *HANDOVER_ADD(to, generation) = (struct handover_generation){
+        .number = generation->number,
+        .drains = drains,
+        .workers_set = (int64_t)generation->workers_set,
+        .drain_timeout_ms = settings->drain_timeout_ms,
+        .start_timeout_ms = settings->start_timeout_ms,
+        .hang_timeout_ms = settings->hang_timeout_ms,
+        .access = generation->access_format != NULL ? TD_ACCESS_CUSTOM : log->access,
+        .access_fd = generation->access_fd,
+        .access_file = log->access_file,
+    };
+    for (size_t i = 0; i < generation->manifest.instances_count; i++) {
+        const struct manifest_instance *instance = &generation->manifest.instances[i];
+        *HANDOVER_ADD(to, instance) =
+            (struct handover_instance){.generation = generation->number,
+                                       .name = instance->name,
+                                       .file = instance->file,
+                                       .plugin = instance->plugin,
+                                       .version = instance->version};
+    }
     GENERATION_EACH(seat, generation)
         put_worker(to, seat);
 }
 
 static void
-put_listeners(td_buf *to, const struct generation *generation)
+put_listeners(struct handover *to, const struct generation *generation)
 {
     for (size_t i = 0; i < generation->configuration->listeners_count; i++) {
         const struct listener *listener = generation->listeners[i];
-        td_buf_printf(to, "listener\t%d\t%d\t%s\t%s", listener->reuseport, listener->is_units,
-                      listener->name, listener->address);
+        *HANDOVER_ADD(to, listener) =
+            (struct handover_listener){.name = listener->name,
+                                       .address = listener->address,
+                                       .reuseport = listener->reuseport,
+                                       .is_units = listener->is_units};
         for (size_t j = 0; j < listener->fds_count; j++)
-            td_buf_printf(to, "\t%d", listener->fds[j]);
-        td_buf_append(to, TD_STR("\n"));
+            *HANDOVER_ADD(to, socket) =
+                (struct handover_socket){.listener = (int64_t)i, .fd = listener->fds[j]};
     }
 }
 
 static void
 put_client(void *arg, int fd)
 {
-    td_buf_printf(arg, "client\t%d\n", fd);
+    HANDOVER_ADD((struct handover *)arg, client)->fd = fd;
 }
 
 static void
-put_state(td_buf *to)
+put_shared(void *arg, const struct shared_region *region)
+{
+    *HANDOVER_ADD((struct handover *)arg, shared) =
+        (struct handover_shared){.instance = region->instance,
+                                 .name = region->name,
+                                 .size = (int64_t)region->size,
+                                 .wanted_by = region->wanted_by,
+                                 .fd = region->fd};
+}
+
+/* What is of the process as a whole. */
+static void
+put_master(struct handover *to)
 {
     const td_log_settings *log = &master.current->configuration->log;
     int socket, lock;
 
-    td_buf_printf(to, "master\t%u\t%d\t%lld\n", master.generations, master.workers_change,
-                  (long long)master.started_ns);
+    *HANDOVER_ADD(to, master) = (struct handover_master){.generations = master.generations,
+                                                         .workers_change = master.workers_change,
+                                                         .started_ns = master.started_ns};
+    *HANDOVER_ADD(to, log) = (struct handover_log){log->target, log->level, log->file};
     if (metrics_descriptor() >= 0)
-        td_buf_printf(to, "metrics\t%d\n", metrics_descriptor());
-    td_buf_printf(to, "log\t%d\t%d\t%s\n", log->target, log->level,
-                  log->file != NULL ? log->file : "");
+        HANDOVER_ADD(to, metrics)->fd = metrics_descriptor();
+    if (scoreboard_descriptor() >= 0)
+        *HANDOVER_ADD(to, scoreboard) =
+            (struct handover_scoreboard){scoreboard_descriptor(), (int64_t)scoreboard_layout(),
+                                         (int64_t)scoreboard_requests_of_dead()};
     if (master.pid_fd >= 0)
-        td_buf_printf(to, "pid_file\t%d\t%s\n", master.pid_fd, master.pid_path);
+        *HANDOVER_ADD(to, pid_file) = (struct handover_pid_file){master.pid_fd, master.pid_path};
     controlsocket_descriptors(&socket, &lock);
     if (socket >= 0)
-        td_buf_printf(to, "control\t%d\t%d\t%s\n", socket, lock, master.control_path);
+        *HANDOVER_ADD(to, control) =
+            (struct handover_control){socket, lock, master.control_path};
+}
+
+static void
+collect(struct handover *to)
+{
+    put_master(to);
+    shared_each(put_shared, to);
     put_listeners(to, master.current);
     TD_LIST_FOREACH (link, &master.draining)
         put_generation(to, TD_CONTAINER_OF(link, struct generation, link), true);
     put_generation(to, master.current, false);
     control_each_waiting(put_client, to);
-    td_buf_append(to, TD_STR("end\n"));
+}
+
+static void
+keep_descriptor(void *arg, int fd)
+{
+    fcntl(fd, F_SETFD, *(const int *)arg);
 }
 
 /* Over the exec, or, when there was none, not any more. */
 static void
-keep_descriptors(bool keep)
+keep_descriptors(const struct handover *handover, bool keep)
 {
-    const int flags = keep ? 0 : FD_CLOEXEC;
-    int socket, lock;
+    int flags = keep ? 0 : FD_CLOEXEC;
 
-    fcntl(master.pid_fd, F_SETFD, flags);
-    fcntl(metrics_descriptor(), F_SETFD, flags);
-    controlsocket_descriptors(&socket, &lock);
-    fcntl(socket, F_SETFD, flags);
-    fcntl(lock, F_SETFD, flags);
-    for (size_t i = 0; i < master.current->configuration->listeners_count; i++) {
-        const struct listener *listener = master.current->listeners[i];
-        for (size_t j = 0; j < listener->fds_count; j++)
-            fcntl(listener->fds[j], F_SETFD, flags);
-    }
-    GENERATION_EACH(seat, master.current)
-        fcntl(seat->control.fd, F_SETFD, flags);
-    TD_LIST_FOREACH (link, &master.draining) {
-        GENERATION_EACH(seat, TD_CONTAINER_OF(link, struct generation, link))
-            fcntl(seat->control.fd, F_SETFD, flags);
-    }
-    control_keep_waiting(keep);
+    handover_each_fd(handover, keep_descriptor, &flags);
 }
 
+/* Its text, in a file without a name. */
 static int
-make_state(int *fd_out, td_err *err)
+write_state(const struct handover *handover, int *fd_out, td_err *err)
 {
     td_buf state = {0};
-    int fd = memfd_create("tornadod upgrade", 0);
+    int fd = memfd_create("tornadod upgrade", MFD_CLOEXEC);
 
     if (fd < 0)
         return td_err_errno(err, "memfd");
-    put_state(&state);
+    handover_write(handover, &state);
     ssize_t n = write(fd, td_buf_str(&state).ptr, state.len);
     int rc = n == (ssize_t)state.len ? 0 : td_err_errno(err, "memfd: write");
     td_buf_release(&state);
@@ -172,6 +213,26 @@ make_state(int *fd_out, td_err *err)
     else
         *fd_out = fd;
     return rc;
+}
+
+/* Whoever is executed next finds it. */
+static void
+tell_state(const struct handover *handover, int fd)
+{
+    char number[16];
+
+    snprintf(number, sizeof(number), "%d", fd);
+    setenv(UPGRADE_STATE, number, 1);
+    fcntl(fd, F_SETFD, 0);
+    keep_descriptors(handover, true);
+}
+
+static void
+forget_state(const struct handover *handover, int fd)
+{
+    unsetenv(UPGRADE_STATE);
+    close(fd);
+    keep_descriptors(handover, false);
 }
 
 /* The arguments that this process was started with, and -t. */
@@ -211,35 +272,43 @@ fail(const char *text)
 static void
 execute(void)
 {
-    char number[16], text[TD_ERR_TEXT_SIZE + 64];
+    char text[TD_ERR_TEXT_SIZE + 64];
+    td_arena arena;
+    struct handover handover = {.arena = &arena};
     td_err err;
-    int fd = -1;
+    int fd;
 
-    if (make_state(&fd, &err) < 0) {
+    td_arena_init(&arena);
+    collect(&handover);
+    if (write_state(&handover, &fd, &err) < 0) {
         fail(err.text);
-        return;
+        goto done;
     }
     td_log_at(TD_LOG_INFO, "master", "upgrading: %s takes over", upgrade.program);
     notify_reloading();
-    keep_descriptors(true);
-    snprintf(number, sizeof(number), "%d", fd);
-    setenv(UPGRADE_STATE, number, 1);
+    tell_state(&handover, fd);
     char **argv = make_arguments(false);
     execv(upgrade.program, argv);
 
     snprintf(text, sizeof(text), "%s: %s", upgrade.program, strerror(errno));
     free(argv);
-    unsetenv(UPGRADE_STATE);
-    keep_descriptors(false);
-    close(fd);
+    forget_state(&handover, fd);
     notify_send("READY=1");
     fail(text);
+
+done:
+    td_arena_fini(&arena);
 }
 
+/* In the child, whose descriptors are its own. */
 TD_NORETURN static void
 run_test(int output)
 {
+    td_arena arena;
+    struct handover handover = {.arena = &arena};
     sigset_t none;
+    td_err err;
+    int fd;
 
     dup2(output, STDOUT_FILENO);
     dup2(output, STDERR_FILENO);
@@ -247,10 +316,16 @@ run_test(int output)
         signal(number, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    setenv(UPGRADE_TEST, "1", 1);
-    unsetenv("NOTIFY_SOCKET");
-    execv(upgrade.program, make_arguments(true));
-    fprintf(stderr, "%s: %s\n", upgrade.program, strerror(errno));
+    td_arena_init(&arena);
+    collect(&handover);
+    if (write_state(&handover, &fd, &err) == 0) {
+        tell_state(&handover, fd);
+        setenv(UPGRADE_TEST, "1", 1);
+        unsetenv("NOTIFY_SOCKET");
+        execv(upgrade.program, make_arguments(true));
+        td_err_errno(&err, "%s", upgrade.program);
+    }
+    fprintf(stderr, "%s\n", err.text);
     _exit(EXIT_FAILURE);
 }
 
@@ -347,7 +422,8 @@ judge(int status, char *output)
              strcmp(line, UPGRADE_ACKNOWLEDGED) == 0)
         execute();
     else if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        fail("the new binary does not know what to take over");
+        fail("the new binary does not know what to take over (" UPGRADE_ACKNOWLEDGED
+             "); a restart can bring it");
     else if (line[0] != '\0')
         fail(line);
     else {
@@ -378,195 +454,277 @@ upgrade_reaped(pid_t pid, int status)
     return true;
 }
 
-void
-upgrade_acknowledge(void)
+/* ---- in the new binary */
+
+static int
+read_state(int fd, td_arena *arena, struct handover *out, td_err *err)
 {
-    if (getenv(UPGRADE_TEST) != NULL)
+    td_buf text = {0};
+    ssize_t n = 0;
+
+    while (text.len <= HANDOVER_SIZE_MAX &&
+           (n = pread(fd, td_buf_reserve(&text, 65536), 65536, (off_t)text.len)) > 0)
+        td_buf_added(&text, (size_t)n);
+    int rc = n < 0 ? td_err_errno(err, "upgrade: descriptor %d", fd)
+                   : handover_read(arena, td_buf_str(&text), out, err);
+    td_buf_release(&text);
+    return rc < 0 ? rc : handover_check_fds(out, err);
+}
+
+/* -1: there is none. */
+static int
+state_descriptor(void)
+{
+    const char *number = getenv(UPGRADE_STATE);
+    int64_t fd;
+
+    return number != NULL && td_value_parse_int(number, STDERR_FILENO + 1, INT32_MAX, &fd, NULL) == 0
+               ? (int)fd
+               : -1;
+}
+
+int
+upgrade_acknowledge(td_err *err)
+{
+    const int fd = state_descriptor();
+    struct handover handover;
+    td_arena arena;
+    int rc;
+
+    if (getenv(UPGRADE_TEST) == NULL)
+        return 0;
+    if (fd < 0)
+        return td_err_set(err, TD_ECONFIG,
+                          "the daemon that runs is older than upgrades to this binary (version "
+                          HANDOVER_VERSION "); a restart can bring it");
+    td_arena_init(&arena);
+    rc = read_state(fd, &arena, &handover, err);
+    td_arena_fini(&arena);
+    if (rc == 0)
         puts(UPGRADE_ACKNOWLEDGED);
+    return rc;
 }
 
 /* ---- taking over */
 
 struct taking {
-    td_arena arena;
-    td_configuration *configuration;
+    td_arena arena; /* what was handed over lasts as long as the program */
+    struct handover handover;
     td_listener_settings *listeners;
     struct listener **open;
     size_t listeners_count;
-    struct generation *generation; /* the last one that was named */
-    char *fields[FIELDS_MAX];
-    size_t fields_count;
+    td_log_settings log;
+    bool has_board; /* the one that its workers write to */
 };
 
-static struct taking taken; /* what was handed over lasts as long as the program */
+static struct taking taken;
 
-static long long
-number_of(const struct taking *t, size_t field)
+static const char *
+unless_empty(const char *text)
 {
-    return strtoll(t->fields[field], NULL, 10);
+    return text[0] != '\0' ? text : NULL;
+}
+
+static void
+take_master(const struct handover *from)
+{
+    const struct handover_master *found = HANDOVER_ONE(from, master);
+
+    master.generations = (uint32_t)found->generations;
+    master.workers_change = (int)found->workers_change;
+    master.started_ns = found->started_ns;
+}
+
+static void
+take_log(struct taking *t)
+{
+    const struct handover_log *log = HANDOVER_ONE(&t->handover, log);
+    td_configuration *configuration = TD_ARENA_NEW(&t->arena, td_configuration);
+    td_err err;
+
+    t->log = (td_log_settings){.target = (int)log->target,
+                               .level = (int)log->level,
+                               .file = unless_empty(log->file)};
+    configuration->log = t->log;
+    if (master_open_log(configuration, &err) < 0)
+        td_log_at(TD_LOG_ERROR, "master", "%s", err.text);
+}
+
+/* What is counted and what is watched; boards of another kind begin anew. */
+static void
+take_boards(struct taking *t)
+{
+    HANDOVER_EACH (metrics, &t->handover, metrics) {
+        metrics_adopt((int)metrics->fd);
+    }
+    HANDOVER_EACH (board, &t->handover, scoreboard) {
+        t->has_board = scoreboard_adopt((int)board->fd, (uint64_t)board->layout,
+                                        (uint64_t)board->requests_of_dead);
+        if (!t->has_board)
+            td_log_at(TD_LOG_WARNING, "master",
+                      "the binary before has another scoreboard: nobody sees whether its workers hang");
+    }
+}
+
+static void
+take_files(const struct handover *from)
+{
+    HANDOVER_EACH (file, from, pid_file) {
+        master.pid_fd = (int)file->fd;
+        master.pid_path = td_xstrdup(file->path);
+    }
+    HANDOVER_EACH (control, from, control) {
+        master.control_path = td_xstrdup(control->path);
+        controlsocket_adopt(master.loop, control->path, (int)control->fd, (int)control->lock,
+                            requests_asked);
+    }
+}
+
+/* Memory that cannot be had is made anew when a handler wants it. */
+static void
+take_shared(const struct handover *from)
+{
+    td_err err;
+
+    HANDOVER_EACH (shared, from, shared) {
+        const struct shared_region region = {shared->instance, shared->name,
+                                             (uint64_t)shared->size, (uint32_t)shared->wanted_by,
+                                             (int)shared->fd};
+        if (shared_adopt(&region, &err) < 0)
+            td_log_at(TD_LOG_WARNING, "master", "handler %s: its shared memory %s begins anew: %s",
+                      region.instance, region.name, err.text);
+    }
 }
 
 static int
-descriptor_of(const struct taking *t, size_t field)
+take_listener(struct taking *t, int64_t number, const struct handover_listener *listener,
+              td_err *err)
 {
-    int fd = (int)number_of(t, field);
+    td_listener_settings *settings = &t->listeners[number];
+    size_t count = 0;
+    int *fds = td_xcalloc(t->handover.of[HANDOVER_socket].count, sizeof(*fds));
 
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
-    return fd;
-}
-
-static int
-take_master(struct taking *t, td_err *err)
-{
-    (void)err;
-    master.generations = (uint32_t)number_of(t, 1);
-    master.workers_change = (int)number_of(t, 2);
-    master.started_ns = number_of(t, 3);
-    return 0;
-}
-
-static int
-take_metrics(struct taking *t, td_err *err)
-{
-    (void)err;
-    metrics_adopt(descriptor_of(t, 1));
-    return 0;
-}
-
-static int
-take_log(struct taking *t, td_err *err)
-{
-    td_log_settings *log = &t->configuration->log;
-
-    log->target = (int)number_of(t, 1);
-    log->level = (int)number_of(t, 2);
-    log->file = t->fields[3][0] != '\0' ? td_arena_strdup(&t->arena, t->fields[3]) : NULL;
-    log->access = TD_ACCESS_OFF;
-    if (master_open_log(t->configuration, err) < 0)
-        td_log_at(TD_LOG_ERROR, "master", "%s", err->text);
-    return 0;
-}
-
-static int
-take_pid_file(struct taking *t, td_err *err)
-{
-    (void)err;
-    master.pid_fd = descriptor_of(t, 1);
-    master.pid_path = td_xstrdup(t->fields[2]);
-    return 0;
-}
-
-static int
-take_control(struct taking *t, td_err *err)
-{
-    (void)err;
-    int socket = descriptor_of(t, 1), lock = descriptor_of(t, 2);
-
-    master.control_path = td_xstrdup(t->fields[3]);
-    controlsocket_adopt(master.loop, t->fields[3], socket, lock, requests_asked);
-    return 0;
-}
-
-static int
-take_listener(struct taking *t, td_err *err)
-{
-    const size_t first = 5, count = t->fields_count - first;
-    int *fds = td_xcalloc(count, sizeof(*fds));
-
-    for (size_t i = 0; i < count; i++)
-        fds[i] = descriptor_of(t, first + i);
-    t->listeners = td_xrealloc(t->listeners, (t->listeners_count + 1) * sizeof(*t->listeners));
-    t->open = td_xrealloc(t->open, (t->listeners_count + 1) * sizeof(struct listener *));
-    t->listeners[t->listeners_count] =
-        (td_listener_settings){.name = td_arena_strdup(&t->arena, t->fields[3]),
-                               .address = td_arena_strdup(&t->arena, t->fields[4]),
-                               .reuseport = number_of(t, 1) != 0};
-    int rc = generation_adopt_listener(&t->listeners[t->listeners_count], fds, count,
-                                       number_of(t, 2) != 0, &t->open[t->listeners_count], err);
+    *settings = (td_listener_settings){.name = listener->name,
+                                       .address = listener->address,
+                                       .reuseport = listener->reuseport != 0};
+    HANDOVER_EACH (socket, &t->handover, socket) {
+        if (socket->listener == number)
+            fds[count++] = (int)socket->fd;
+    }
+    int rc = generation_adopt_listener(settings, fds, count, listener->is_units != 0,
+                                       &t->open[number], err);
     free(fds);
-    if (rc == 0)
-        t->listeners_count++;
     return rc;
 }
 
 static int
-take_generation(struct taking *t, td_err *err)
+take_listeners(struct taking *t, td_err *err)
 {
-    const bool drains = number_of(t, 2) != 0;
-    struct generation *generation =
-        generation_adopt((uint32_t)number_of(t, 1), t->configuration);
+    t->listeners_count = t->handover.of[HANDOVER_listener].count;
+    t->listeners = TD_ARENA_ARRAY(&t->arena, td_listener_settings, t->listeners_count + 1);
+    t->open = TD_ARENA_ARRAY(&t->arena, struct listener *, t->listeners_count + 1);
+    HANDOVER_EACH (listener, &t->handover, listener) {
+        if (take_listener(t, listener - HANDOVER_ONE(&t->handover, listener), listener, err) < 0)
+            return err->code;
+    }
+    return 0;
+}
 
-    (void)err;
-    t->configuration->tornadod.drain_timeout_ms = number_of(t, 4); /* of all, the last one's */
-    t->configuration->tornadod.start_timeout_ms = number_of(t, 5);
-    generation->workers_set = (size_t)number_of(t, 3);
-    if (drains) {
+static const td_configuration *
+configuration_of(struct taking *t, const struct handover_generation *from)
+{
+    td_configuration *configuration = TD_ARENA_NEW(&t->arena, td_configuration);
+
+    configuration->tornadod.drain_timeout_ms = from->drain_timeout_ms;
+    configuration->tornadod.start_timeout_ms = from->start_timeout_ms;
+    configuration->tornadod.hang_timeout_ms = from->hang_timeout_ms;
+    configuration->log = t->log;
+    configuration->log.access = (int)from->access;
+    configuration->log.access_file = unless_empty(from->access_file);
+    if (!from->drains) {
+        configuration->listeners = t->listeners;
+        configuration->listeners_count = t->listeners_count;
+    }
+    return configuration;
+}
+
+/* Lines that wait in a ring of another kind are lost. */
+static td_ring *
+take_ring(int64_t fd)
+{
+    td_ring *ring = NULL;
+    td_err err;
+
+    if (fd < 0)
+        return NULL;
+    if (td_ring_open((int)fd, &ring, &err) < 0) {
+        td_log_at(TD_LOG_WARNING, "master", "%s", err.text);
+        close((int)fd);
+    } else {
+        td_ring_hide_from_children(ring);
+    }
+    return ring;
+}
+
+/* Whom it can kill has to be a child of ours. */
+static int
+take_worker(const struct taking *t, struct generation *generation,
+            const struct handover_worker *from, td_err *err)
+{
+    siginfo_t info;
+
+    if (waitid(P_PID, (id_t)from->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+        return td_err_errno(err, "upgrade: worker %d", (int)from->pid);
+    const struct seat_worker worker = {
+        .number = (uint32_t)from->number,
+        .pid = (pid_t)from->pid,
+        .ready = from->ready != 0,
+        .control = (int)from->control,
+        .slot = t->has_board ? scoreboard_take_over((size_t)from->place) : NULL,
+        .log_ring = take_ring(from->log_ring),
+        .access_ring = take_ring(from->access_ring),
+    };
+    seat_adopt(generation_add_seat(generation), &worker);
+    return 0;
+}
+
+static void
+take_instances(struct taking *t, struct generation *generation)
+{
+    struct manifest_instance *instances = TD_ARENA_ARRAY(
+        &t->arena, struct manifest_instance, t->handover.of[HANDOVER_instance].count + 1);
+    size_t count = 0;
+
+    HANDOVER_EACH (instance, &t->handover, instance) {
+        if (instance->generation == generation->number)
+            instances[count++] = (struct manifest_instance){.name = instance->name,
+                                                            .file = instance->file,
+                                                            .plugin = instance->plugin,
+                                                            .version = unless_empty(instance->version)};
+    }
+    generation_adopt_instances(generation, instances, count);
+}
+
+static int
+take_generation(struct taking *t, const struct handover_generation *from, td_err *err)
+{
+    struct generation *generation = generation_adopt((uint32_t)from->number,
+                                                     configuration_of(t, from),
+                                                     (int)from->access_fd);
+
+    generation->workers_set = (size_t)from->workers_set;
+    if (from->drains) {
         master_await_end(generation);
     } else {
         generation->listeners = t->open;
         master.current = generation;
     }
-    t->generation = generation;
-    return 0;
-}
-
-static int
-take_worker(struct taking *t, td_err *err)
-{
-    if (t->generation == NULL)
-        return td_err_set(err, TD_EBADMSG, "a worker of no generation");
-    struct seat *seat = generation_add_seat(t->generation);
-    seat_adopt(seat, (uint32_t)number_of(t, 1), (pid_t)number_of(t, 2), descriptor_of(t, 3),
-               number_of(t, 4) != 0);
-    return 0;
-}
-
-static int
-take_client(struct taking *t, td_err *err)
-{
-    (void)err;
-    control_adopt_waiting(descriptor_of(t, 1), CONTROL_EVENT_RELOAD, 1);
-    return 0;
-}
-
-static const struct {
-    const char *name;
-    size_t fields_min;
-    int (*take)(struct taking *t, td_err *err);
-} records[] = {
-    {"master", 4, take_master},     {"log", 4, take_log},
-    {"pid_file", 3, take_pid_file}, {"control", 4, take_control},
-    {"listener", 6, take_listener}, {"generation", 6, take_generation},
-    {"worker", 5, take_worker},     {"client", 2, take_client},
-    {"metrics", 2, take_metrics},
-};
-
-static int
-take_record(struct taking *t, char *line, td_err *err)
-{
-    char *rest = line;
-
-    t->fields_count = 0;
-    while (rest != NULL && t->fields_count < FIELDS_MAX)
-        t->fields[t->fields_count++] = strsep(&rest, "\t");
-    for (size_t i = 0; i < sizeof(records) / sizeof(*records); i++) {
-        if (strcmp(records[i].name, t->fields[0]) == 0 && t->fields_count >= records[i].fields_min)
-            return records[i].take(t, err);
+    take_instances(t, generation);
+    HANDOVER_EACH (worker, &t->handover, worker) {
+        if (worker->generation == from->number && take_worker(t, generation, worker, err) < 0)
+            return err->code;
     }
-    return td_err_set(err, TD_EBADMSG, "upgrade: %s is no record", t->fields[0]);
-}
-
-static int
-read_state(int fd, td_buf *out, td_err *err)
-{
-    ssize_t n;
-
-    if (lseek(fd, 0, SEEK_SET) < 0)
-        return td_err_errno(err, "upgrade: state");
-    while ((n = read(fd, td_buf_reserve(out, 65536), 65536)) > 0)
-        td_buf_added(out, (size_t)n);
-    td_buf_append(out, td_str_make("", 1));
-    return n < 0 ? td_err_errno(err, "upgrade: state") : 0;
+    return 0;
 }
 
 bool
@@ -578,24 +736,29 @@ upgrade_is_ours(void)
 int
 upgrade_resume(td_err *err)
 {
-    const int fd = atoi(getenv(UPGRADE_STATE));
+    const int fd = state_descriptor();
     struct taking *t = &taken;
-    td_buf state = {0};
-    int rc = read_state(fd, &state, err);
 
-    unsetenv(UPGRADE_STATE);
-    close(fd);
     td_arena_init(&t->arena);
-    t->configuration = td_xcalloc(1, sizeof(*t->configuration));
-    char *rest = rc == 0 ? (char *)td_buf_str(&state).ptr : NULL;
-    for (char *line; rc == 0 && (line = strsep(&rest, "\n")) != NULL && strcmp(line, "end") != 0;)
-        rc = take_record(t, line, err);
-    td_buf_release(&state);
-    if (rc == 0 && master.current == NULL)
-        rc = td_err_set(err, TD_EBADMSG, "upgrade: no generation serves");
+    int rc = read_state(fd, &t->arena, &t->handover, err);
+    unsetenv(UPGRADE_STATE);
+    if (fd >= 0)
+        close(fd);
     if (rc < 0)
         return rc;
-    t->configuration->listeners = t->listeners;
-    t->configuration->listeners_count = t->listeners_count;
-    return 0;
+    keep_descriptors(&t->handover, false);
+    take_master(&t->handover);
+    take_log(t);
+    take_boards(t);
+    take_files(&t->handover);
+    take_shared(&t->handover);
+    rc = take_listeners(t, err);
+    HANDOVER_EACH (generation, &t->handover, generation) {
+        if (rc == 0)
+            rc = take_generation(t, generation, err);
+    }
+    HANDOVER_EACH (client, &t->handover, client) {
+        control_adopt_waiting((int)client->fd, CONTROL_EVENT_RELOAD, 1);
+    }
+    return rc;
 }

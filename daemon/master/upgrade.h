@@ -13,10 +13,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <tornado/error.h>
+#include "daemon/master/handover.h"
 
-#define UPGRADE_STATE "TORNADOD_UPGRADE_STATE" /* number of the descriptor */
+#define UPGRADE_STATE "TORNADOD_UPGRADE_STATE" /* number of the descriptor, for the test too */
 #define UPGRADE_TEST "TORNADOD_UPGRADE_TEST"   /* set while a binary tests itself for an upgrade */
-#define UPGRADE_ACKNOWLEDGED "tornadod understands upgrade 3" /* the version of what is handed over */
+#define UPGRADE_ACKNOWLEDGED "tornadod understands upgrade " HANDOVER_VERSION
 
 /* Of this program: where it was started from, so that another file of that name is found. */
 void upgrade_init(const char *argv0);
@@ -32,7 +33,10 @@ void upgrade_abandon(void); /* the daemon stops */
 bool upgrade_is_ours(void);
 int upgrade_resume(td_err *err);
 
-/* In a binary that has tested itself well: say so if it is for an upgrade. */
-void upgrade_acknowledge(void);
+/*
+ * In a binary that has tested itself well: if that is for an upgrade, read what would be handed over,
+ * and say that it can be taken, or why not.
+ */
+int upgrade_acknowledge(td_err *err);
 
 #endif

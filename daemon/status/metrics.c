@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <tornado/plugin.h>
 #include <unistd.h>
@@ -13,6 +11,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memfile.h"
 
 #define BLOCKS_SIZE ((size_t)512 << 20) /* bytes of address space; what is not used takes no memory */
 #define BLOCK_ALIGN 4096
@@ -112,23 +111,6 @@ layout(void)
     return hash;
 }
 
-/* Memory with a name that outlives an exec; -1 where files may not be that large (it has no blocks
- * yet). */
-static int
-open_memory(void)
-{
-    struct rlimit limit;
-    const int fd = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur >= MEMORY_SIZE
-                       ? memfd_create("tornadod metrics", MFD_CLOEXEC)
-                       : -1;
-
-    if (fd >= 0 && ftruncate(fd, (off_t)MEMORY_SIZE) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
 static void *
 map(int fd)
 {
@@ -147,7 +129,9 @@ use_memory(void *memory, int fd)
 int
 metrics_create(td_err *err)
 {
-    const int fd = open_memory();
+    int fd = -1;
+
+    td_memfile_create("tornadod-metrics", MEMORY_SIZE, &fd, NULL); /* or they end with this binary */
     void *memory = map(fd);
 
     if (memory == MAP_FAILED)
@@ -173,10 +157,9 @@ metrics_descriptor(void)
 static bool
 is_ours(int fd)
 {
-    struct stat st;
-    uint64_t found;
+    uint64_t size, found;
 
-    return fstat(fd, &st) == 0 && st.st_size == (off_t)MEMORY_SIZE &&
+    return td_memfile_is(fd, &size) && size == MEMORY_SIZE &&
            pread(fd, &found, sizeof(found), offsetof(struct metrics_board, layout)) ==
                (ssize_t)sizeof(found) &&
            found == board->layout;
@@ -525,13 +508,15 @@ metrics_worker_adopted(size_t place, uint32_t generation, uint32_t number, pid_t
 {
     const size_t before = find_worker(pid);
 
+    if (before == place)
+        return;
     if (before == SCOREBOARD_SLOTS) {
         metrics_worker_begins(place, generation, number);
         metrics_worker_forked(place, pid);
         metrics_worker_is(place, METRICS_SERVING);
         return;
     }
-    begin_writing(); /* places are those of the scoreboard, which has begun anew */
+    begin_writing(); /* places are those of the scoreboard, which may have begun anew */
     const struct metrics_worker other = board->workers[place];
     board->workers[place] = board->workers[before];
     board->workers[before] = other;
@@ -613,6 +598,16 @@ metrics_worker_replaced(enum metrics_end why)
     begin_writing();
     board->ends[why]++;
     end_writing();
+}
+
+uint32_t
+metrics_find_handler(const char *name)
+{
+    uint32_t i = 0;
+
+    while (i < board->handlers_count && strcmp(board->handlers[i].name, name) != 0)
+        i++;
+    return i < board->handlers_count ? i : METRICS_HANDLERS;
 }
 
 void

@@ -143,6 +143,9 @@ void metrics_worker_adopted(size_t place, uint32_t generation, uint32_t number, 
 void metrics_worker_is(size_t place, enum metrics_state state);
 void metrics_worker_ended(size_t place); /* its counters are added to those of the dead */
 void metrics_worker_replaced(enum metrics_end why);
+
+/* The place of the handler in what was described before; METRICS_HANDLERS: it has none. */
+uint32_t metrics_find_handler(const char *name);
 void metrics_handler_crashed(uint32_t handler, bool is_quarantined);
 void metrics_handler_released(uint32_t handler); /* from quarantine */
 

@@ -9,58 +9,56 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "base/arena.h"
+#include "base/memfile.h"
+
+/* The first page is what both sides share, the bytes follow. */
+static size_t
+page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
 
 /* The same pages twice in a row; MAP_FAILED. */
 static char *
-map_twice(size_t size)
+map_twice(int fd, size_t size)
 {
-    const int fd = memfd_create("tornadod-ring", MFD_CLOEXEC);
-    char *place = MAP_FAILED;
+    char *place =
+        mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-    if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
-        goto done;
-    place = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (place == MAP_FAILED)
-        goto done;
-    for (size_t i = 0; i < 2; i++) {
-        if (mmap(place + i * size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
-            MAP_FAILED) {
+    for (size_t i = 0; place != MAP_FAILED && i < 2; i++) {
+        if (mmap(place + i * size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+                 (off_t)page_size()) == MAP_FAILED) {
             munmap(place, 2 * size);
-            place = MAP_FAILED;
-            goto done;
+            return MAP_FAILED;
         }
     }
-
-done:
-    if (fd >= 0)
-        close(fd);
     return place;
 }
 
 static size_t
 round_up(size_t size)
 {
-    size_t rounded = (size_t)sysconf(_SC_PAGESIZE);
+    size_t rounded = page_size();
 
     while (rounded < size)
         rounded *= 2;
     return rounded;
 }
 
-int
-td_ring_create(size_t size, td_ring **out, td_err *err)
+static int
+map(int fd, size_t size, td_ring **out, td_err *err)
 {
     td_ring *ring = td_xcalloc(1, sizeof(*ring));
     int rc;
 
-    ring->size = round_up(size);
-    ring->bytes = map_twice(ring->size);
+    ring->fd = fd;
+    ring->size = size;
+    ring->bytes = map_twice(fd, size);
     if (ring->bytes == MAP_FAILED) {
         rc = td_err_errno(err, "memory for lines of the log");
         goto fail_free;
     }
-    ring->shared = mmap(NULL, sizeof(*ring->shared), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ring->shared = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (ring->shared == MAP_FAILED) {
         rc = td_err_errno(err, "memory for lines of the log");
         goto fail_unmap;
@@ -75,6 +73,31 @@ fail_free:
     return rc;
 }
 
+int
+td_ring_create(size_t size, td_ring **out, td_err *err)
+{
+    const size_t rounded = round_up(size);
+    int fd, rc = td_memfile_create("tornadod-ring", page_size() + rounded, &fd, err);
+
+    if (rc < 0)
+        return rc;
+    rc = map(fd, rounded, out, err);
+    if (rc < 0)
+        close(fd);
+    return rc;
+}
+
+int
+td_ring_open(int fd, td_ring **out, td_err *err)
+{
+    uint64_t size;
+
+    if (!td_memfile_is(fd, &size) || size < 2 * page_size() ||
+        ((size - page_size()) & (size - page_size() - 1)) != 0)
+        return td_err_set(err, TD_EBADMSG, "descriptor %d is no ring", fd);
+    return map(fd, (size_t)size - page_size(), out, err);
+}
+
 void
 td_ring_destroy(td_ring **ring_ref)
 {
@@ -84,7 +107,8 @@ td_ring_destroy(td_ring **ring_ref)
         return;
     *ring_ref = NULL;
     munmap(ring->bytes, 2 * ring->size);
-    munmap(ring->shared, sizeof(*ring->shared));
+    munmap(ring->shared, page_size());
+    close(ring->fd);
     free(ring);
 }
 
@@ -92,7 +116,7 @@ void
 td_ring_hide_from_children(td_ring *ring)
 {
     madvise(ring->bytes, 2 * ring->size, MADV_DONTFORK);
-    madvise(ring->shared, (size_t)sysconf(_SC_PAGESIZE), MADV_DONTFORK);
+    madvise(ring->shared, page_size(), MADV_DONTFORK);
 }
 
 td_str

@@ -1,6 +1,7 @@
 /*
  * td_ring: bytes from one writer to one reader, in shared memory.  Made before a fork, it outlives
- * the child that writes: whoever made it reads what a dead one left.
+ * the child that writes: whoever made it reads what a dead one left.  So does a program that this one
+ * has become (exec), which opens its descriptor.
  *
  * The bytes lie contiguous wherever they begin: the same pages are mapped twice in a row.
  */
@@ -22,10 +23,14 @@ typedef struct td_ring {
     char *bytes; /* 2 * size bytes of address space */
     size_t size; /* a power of two */
     struct td_ring_shared *shared;
+    int fd; /* of all of it, in the process that made or opened it */
 } td_ring;
 
 /* size: bytes, rounded up to a power of two of whole pages; they take memory when they are used. */
 TD_PRIVATE int td_ring_create(size_t size, td_ring **out, td_err *err);
+
+/* One that was made elsewhere; takes fd over.  TD_EBADMSG: that is none, and stays the caller's. */
+TD_PRIVATE int td_ring_open(int fd, td_ring **out, td_err *err);
 TD_PRIVATE void td_ring_destroy(td_ring **ring);
 
 /* Children that are forked from now on have it not. */

@@ -141,8 +141,9 @@ td_option_at(size_t offset)
 
 /*
  * Memory shared by all workers, made by the master and zeroed before the first of them starts.  A
- * reload keeps it as long as instance, name and size stay the same.  td_shared gives its address, a
- * whole page's; use atomics in it, and no pointers to elsewhere.
+ * reload keeps it as long as instance, name and size stay the same, and so does an upgrade of the
+ * daemon, over which its address is another one: use atomics in it and offsets, no pointers.  A
+ * layout that changes wants another name.  td_shared gives its address, a whole page's.
  *
  *     .shared = TD_SHARED({"hits", sizeof(struct hits)}),
  */

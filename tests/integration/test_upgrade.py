@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 import unittest
 
 import harness
@@ -134,6 +135,123 @@ class Upgrade(unittest.TestCase):
                 self.assertEqual(daemon.stop(), 0)
 
 
+def lines_of(path):
+    with open(path, encoding="ascii") as file:
+        return [line for line in file.read().split("\n") if line]
+
+
+class CarriedOver(unittest.TestCase):
+    """What the old workers share with the master is the new one's."""
+
+    def test_each_answer_has_its_line(self):
+        logged = "[log]\naccess = combined\naccess_file = access.log\n"
+        with Upgrading(["faults"], ini=logged, tornadod="workers = 2") as daemon:
+            answered = 0
+            for number in range(2):
+                with Load(daemon.addresses["default"], f"/pid?{number}", keep=4, fresh=4) as load:
+                    for _ in range(2):
+                        before = daemon.workers()
+                        self.assertEqual(daemon.command_line("upgrade").returncode, 0)
+                        daemon.wait_replaced(before)
+                        load.wait_for(100)
+                self.assertEqual((load.lost, load.reused), ([], 0))
+                answered += load.complete
+            daemon.stop()
+            self.assertEqual(len(lines_of(f"{daemon.folder}/access.log")), answered)
+
+    def waits_in_its_ring(self, daemon, worker, path):
+        """Requests whose lines the worker cannot write any more; None: it has been too fast."""
+        seen = len(lines_of(path))
+        with daemon.connect() as conn:
+            for number in range(20):
+                conn.request("GET", f"/pid?{seen}-{number}")
+            os.kill(worker, signal.SIGSTOP)
+        if len(lines_of(path)) < seen + 20:
+            return seen + 20
+        os.kill(worker, signal.SIGCONT)
+        return None
+
+    def test_what_an_old_worker_had_not_written_is_written_after_its_death(self):
+        logged = "[log]\naccess = json\naccess_file = access.log\n"
+        with Upgrading(["faults"], ini=logged) as daemon:
+            worker, path = daemon.workers()[0], f"{daemon.folder}/access.log"
+            wanted = None
+            while wanted is None:
+                wanted = self.waits_in_its_ring(daemon, worker, path)
+            self.assertEqual(daemon.command_line("upgrade").returncode, 0)
+            self.assertLess(len(lines_of(path)), wanted)
+            os.kill(worker, signal.SIGKILL)
+            harness.wait_until(lambda: len(lines_of(path)) == wanted, "its lines are lost")
+            self.assertEqual(len({json.loads(line)["uri"] for line in lines_of(path)}), wanted)
+
+    def test_a_hung_worker_is_still_ended(self):
+        with Upgrading(["faults"], tornadod="workers = 2\nhang_timeout = 2s\n") as daemon:
+            old = daemon.workers()
+            with daemon.connect() as conn:
+                conn.send(b"GET /spin HTTP/1.1\r\nHost: x\r\n\r\n")
+                self.assertEqual(daemon.command_line("upgrade").returncode, 0)
+                daemon.wait_log(r"\] generation 2 serves")
+                self.assertRegex(daemon.wait_log("no sign of life"),
+                                 r"worker \d \(pid \d+\) gave no sign of life for hang_timeout \(2000 ms\): "
+                                 r"SIGABRT.*handler faults \(faults.so\), request \d+ \"GET /spin ")
+            harness.wait_until(lambda: not set(old) & set(daemon.workers()), "the old ones go on")
+
+    def test_memory_of_handlers_keeps_what_it_holds(self):
+        with Upgrading(["settings"], ini="[handler:settings]\nneeded = x\n", tornadod="workers = 2") as daemon:
+            for number in range(1, 6):
+                self.assertEqual(daemon.get("/count").body, b"%d 2" % number)
+            for number in range(2):
+                self.assertEqual(daemon.command_line("upgrade").returncode, 0)
+                self.assertEqual(daemon.get("/count").body, b"%d %d" % (6 + number, 4 + 2 * number))
+
+    def test_old_workers_go_on_in_a_file_that_is_opened_anew(self):
+        logged = "[log]\naccess = combined\naccess_file = access.log\n"
+        with Upgrading(["faults"], ini=logged) as daemon, daemon.connect() as conn:
+            path = f"{daemon.folder}/access.log"
+            conn.send(b"GET /slow?ms=1500 HTTP/1.1\r\nHost: x\r\n\r\n")
+            daemon.get("/pid")
+            self.assertEqual(daemon.command_line("upgrade").returncode, 0)
+            os.rename(path, path + ".1")
+            self.assertEqual(daemon.command_line("reopen").returncode, 0)
+            self.assertEqual(conn.response().body, b"slow")
+            harness.wait_until(lambda: any("/slow" in line for line in lines_of(path)), "it has no line")
+
+
+class Versions(unittest.TestCase):
+    """A binary that is asked to take over says whether it can, before anything has happened."""
+
+    def run_itself(self, state):
+        """-t as a running daemon has it run; state: what it would hand over, None: an old one has none."""
+        with tempfile.TemporaryDirectory() as handlers, tempfile.TemporaryFile() as file:
+            env = {"TORNADOD_UPGRADE_TEST": "1"}
+            if state is not None:
+                file.write(state)
+                file.flush()
+                env["TORNADOD_UPGRADE_STATE"] = str(file.fileno())
+            return harness.run("-t", "--set", f"tornadod.handlers={handlers}", env=env, pass_fds=[file.fileno()])
+
+    def test_what_it_does_not_take_it_refuses(self):
+        first = b"tornadod upgrade 4\n"
+        for state, error in ((None, "is older than upgrades to this binary"),
+                             (b"", "'' is handed over, and this binary takes"),
+                             (b"tornadod upgrade 5\nend\n", "'tornadod upgrade 5' is handed over, and"),
+                             (b"\0" * 1000, "is no text"),
+                             (first + b"master\t1\t0\t0\n", "is no record"),
+                             (first + b"socket\t0\t1\nend\n", "line 2: socket: fd: '1' is no number in 3.."),
+                             (first + b"master\t1\t0\t0\nlog\t0\t1\t\n"
+                              b"generation\t1\t0\t1\t1\t1\t1\t0\t99\t\nend\n", "descriptor 99 is not open")):
+            with self.subTest(error):
+                done = self.run_itself(state)
+                self.assertEqual(done.returncode, 78)
+                self.assertRegex(done.stderr, error)
+                self.assertNotIn("understands", done.stdout)
+
+    def test_it_says_what_it_takes(self):
+        done = self.run_itself(b"tornadod upgrade 4\nmaster\t1\t0\t0\nlog\t0\t1\t\n"
+                                 b"generation\t1\t0\t1\t1\t1\t1\t0\t-1\t\nend\n")
+        self.assertEqual((done.returncode, done.stdout.split("\n")[-2]), (0, "tornadod understands upgrade 4"))
+
+
 class FailedUpgrade(unittest.TestCase):
     def fails(self, daemon, pattern):
         workers = daemon.workers()
@@ -151,12 +269,14 @@ class FailedUpgrade(unittest.TestCase):
             self.fails(daemon, "ended its test with status 3")
             daemon.put("/bin/true")
             self.fails(daemon, "does not know what to take over")
+            daemon.put_text("#!/bin/sh\necho tornadod understands upgrade 3\n")
+            self.fails(daemon, r"does not know what to take over \(tornadod understands upgrade 4\)")
             daemon.put_text("no program", 0o644)
             self.fails(daemon, "Permission denied")
             os.unlink(daemon.program)
             self.fails(daemon, "No such file or directory")
             # It tests itself well, and is gone when it is to take over.
-            daemon.put_text("#!/bin/sh\nrm \"$0\"\necho tornadod understands upgrade 3\n")
+            daemon.put_text("#!/bin/sh\nrm \"$0\"\necho tornadod understands upgrade 4\n")
             self.fails(daemon, "No such file or directory")
             self.assertEqual(daemon.command_line("reload").returncode, 0)
             daemon.put(f"{harness.BUILD}/tornadod")

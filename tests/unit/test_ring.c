@@ -120,6 +120,23 @@ START_TEST(counters_that_cannot_be_are_nothing)
 }
 END_TEST
 
+START_TEST(it_can_be_opened_elsewhere)
+{
+    td_ring *other = NULL;
+    const int fd = dup(ring->fd), none = dup(STDIN_FILENO);
+
+    add('a', 100);
+    ck_assert_int_eq(td_ring_open(fd, &other, NULL), 0);
+    ck_assert_uint_eq(other->size, ring->size);
+    ck_assert_uint_eq(td_ring_peek(other).len, 100);
+    ck_assert_int_lt(ftruncate(other->fd, 0), 0); /* nobody can cut it off below those who read it */
+    td_ring_destroy(&other);
+    ck_assert_int_eq(td_ring_open(none, &other, NULL), TD_EBADMSG);
+    ck_assert_int_eq(close(none), 0);
+    ck_assert_ptr_null(other);
+}
+END_TEST
+
 static void
 fill(TCase *tcase)
 {
@@ -128,6 +145,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, there_is_room_for_its_size_and_no_more);
     tcase_add_test(tcase, a_size_is_rounded_up);
     tcase_add_test(tcase, what_a_dead_child_wrote_is_there);
+    tcase_add_test(tcase, it_can_be_opened_elsewhere);
     tcase_add_test(tcase, a_hidden_ring_is_not_in_later_children);
     tcase_add_test(tcase, counters_that_cannot_be_are_nothing);
 }
