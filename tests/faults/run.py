@@ -13,7 +13,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 INTEGRATION = os.path.join(os.path.dirname(HERE), "integration")
-TIMEOUT = 600  # seconds of one scenario
+TIMEOUT = 900 + int(os.environ.get("TD_SOAK_SECONDS", 0))  # seconds of one scenario
 
 SCENARIOS = (
     (1, "reload under load", "nginx loses 320 reused, haproxy 168, kore 121 and 320; h2o 0",
@@ -62,7 +62,7 @@ SCENARIOS = (
       "test_reload.Reload.test_the_third_generation_that_drains_makes_the_first_one_go"]),
     (20, "hostile bytes, failing system calls, no memory", "h2o, lwan, haproxy fuzz as well",
      ["test_hostile", "test_injection", "test_no_memory"]),
-    (21, "all at once, for long", "-", ["test_endurance"]),
+    (21, "all at once, for long", "-", ["test_endurance", "test_flat"]),
 )
 
 

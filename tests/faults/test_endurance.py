@@ -8,6 +8,7 @@ import contextlib
 import glob
 import json
 import os
+import select
 import signal
 import sys
 import time
@@ -60,6 +61,14 @@ class Everything(House):
         done = self.command_line(command)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
 
+    def generations(self):
+        return json.loads(self.command_line("status", "--json").stdout)["generations"]
+
+    def hear(self):
+        """As a manager does, whose queue is never full."""
+        while select.select([self.notifications.socket], [], [], 0)[0]:
+            self.notifications.socket.recv(65536)
+
     def rotate(self, number):
         os.rename(f"{self.folder}/access.log", f"{self.folder}/access.log.{number}")
         if number % 2:
@@ -102,7 +111,7 @@ class Endurance(unittest.TestCase):
 
     def settled(self, house):
         """Descriptors and memory of the master, and of its workers the most."""
-        harness.wait_until(lambda: len(house.workers()) == 2, "old workers stay")
+        harness.wait_until(lambda: len(house.generations()) == 1 and len(house.workers()) == 2, "old workers stay")
         workers = house.workers()
         return (descriptors(house.master), resident_kb(house.master),
                 max(map(descriptors, workers)), max(map(resident_kb, workers)))
@@ -122,6 +131,7 @@ class Endurance(unittest.TestCase):
                 with contextlib.ExitStack() as stack:
                     self.slow_clients(house, stack)
                     kills.append(self.act(house, step))
+                    house.hear()
                     time.sleep(1)
         finally:
             for client in clients:
