@@ -1,6 +1,6 @@
 /*
- * `tornadod check FILE.so`: whether this daemon would load it, and what would harm later on.  What can
- * be told without running its code is told first; then a process of its own loads it.
+ * `tornadod check FILE.so`: whether this daemon would load it, what would harm later on, and what it
+ * has.  What can be told without running its code is told first; then a process of its own loads it.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -18,8 +18,10 @@
 #include "daemon/site/elf.h"
 #include "daemon/site/elfsurvey.h"
 #include "daemon/site/plugin.h"
+#include "web/urlspec.h"
 
 #define LOAD_SECONDS 10
+#define NESTING_MAX 64 /* of urls; those of the daemon are less */
 
 struct examination {
     const char *path;
@@ -88,20 +90,35 @@ tell_tables(struct examination *x)
                "at\n", x->path);
 }
 
+/* NULL: a file with something in it. */
+static const char *
+what_it_is_instead(int fd, struct stat *st)
+{
+    if (fstat(fd, st) < 0)
+        return "cannot be looked at";
+    if (S_ISDIR(st->st_mode))
+        return "is a directory";
+    if (!S_ISREG(st->st_mode))
+        return "is no file";
+    return st->st_size == 0 ? "is empty" : NULL;
+}
+
 static int
 read_tables(struct examination *x, td_err *err)
 {
     struct stat st;
-    const int fd = open(x->path, O_RDONLY | O_CLOEXEC);
+    const int fd = open(x->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0)
         return td_err_errno(err, "%s", x->path);
     const char *bytes = MAP_FAILED;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0)
+    const char *wrong = what_it_is_instead(fd, &st);
+    if (wrong == NULL)
         bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     close(fd);
     if (bytes == MAP_FAILED)
-        return td_err_set(err, TD_EPLUGIN, "%s: is no file with anything in it", x->path);
+        return td_err_set(err, TD_EPLUGIN, "%s: %s", x->path,
+                          wrong != NULL ? wrong : "cannot be mapped");
     const int rc = elf_check(bytes, (size_t)st.st_size, err);
     if (elf_survey(&x->arena, bytes, (size_t)st.st_size, &x->survey, rc < 0 ? NULL : err) < 0 ||
         (rc < 0 && x->survey.private_.count == 0))
@@ -129,14 +146,121 @@ find_symbols(struct examination *x)
     return x->faults == 0;
 }
 
-static size_t
-count_routes(const td_url *urls)
-{
-    size_t count = 0;
+/* ---- what it has */
 
-    for (; urls != NULL && urls->pattern != NULL; urls++)
-        count += urls->urls != NULL ? count_routes(urls->urls) : 1;
+static void
+print_entry(const char *what, const char *name)
+{
+    printf("  %-8s %s", what, name);
+}
+
+static void
+tell_route(struct examination *x, const td_url *url, const char *const *parts, size_t count)
+{
+    td_urlspec spec;
+    const char *pattern;
+    td_err err;
+
+    if (td_urlspec_join(&x->arena, parts, count, &pattern, &err) < 0 ||
+        td_urlspec_init(&spec, &x->arena, "/", pattern, &err) < 0) {
+        tell_fault(x, "%s", err.text);
+        return;
+    }
+    td_urlspec_fini(&spec);
+    print_entry("route", pattern);
+    if (url->methods != NULL)
+        printf(", for %s", url->methods);
+    if (url->name != NULL)
+        printf(", called %s", url->name);
+    putchar('\n');
+}
+
+/* Those in lists of lists by depth, without recursion: the tables are the author's. */
+static size_t
+tell_routes(struct examination *x, const td_url *urls)
+{
+    const td_url *at[NESTING_MAX] = {urls};
+    const char *parts[NESTING_MAX];
+    size_t depth = 1, count = 0;
+
+    while (depth > 0 && at[depth - 1] != NULL) {
+        const td_url *url = at[depth - 1];
+        if (url->pattern == NULL) {
+            depth--;
+            continue;
+        }
+        at[depth - 1]++;
+        parts[depth - 1] = url->pattern;
+        if (url->urls == NULL) {
+            tell_route(x, url, parts, depth);
+            count++;
+        } else if (depth == NESTING_MAX) {
+            tell_fault(x, "%s: urls nest deeper than %d", url->pattern, NESTING_MAX);
+        } else {
+            at[depth++] = url->urls;
+        }
+    }
     return count;
+}
+
+static void
+tell_options(const td_option *options)
+{
+    static const char *const types[] = {
+        [TD_OPTION_STRING] = "text", [TD_OPTION_INT] = "number", [TD_OPTION_BOOL] = "on or off",
+        [TD_OPTION_SIZE] = "size",   [TD_OPTION_TIME] = "time"};
+
+    for (; options != NULL && options->type != TD_OPTION_END; options++) {
+        print_entry("setting", options->name);
+        if (options->default_value != NULL && options->default_value[0] != '\0')
+            printf(" = %s", options->default_value);
+        printf(" (%s%s)", options->type <= TD_OPTION_TIME ? types[options->type] : "unknown",
+               options->default_value == NULL ? ", required" : "");
+        printf("%s%s\n", options->help != NULL ? ": " : "",
+               options->help != NULL ? options->help : "");
+    }
+}
+
+static void
+tell_shared(const td_shared_memory *shared)
+{
+    for (; shared != NULL && shared->name != NULL; shared++) {
+        print_entry("shared", shared->name);
+        printf(", %zu bytes\n", shared->size);
+    }
+}
+
+static void
+tell_metrics(const td_metric_info *metrics)
+{
+    for (; metrics != NULL && metrics->name != NULL; metrics++) {
+        print_entry("metric", metrics->name);
+        printf(" (%s): %s\n", metrics->kind == TD_METRIC_COUNTER ? "counter" : "gauge",
+               metrics->help);
+    }
+}
+
+static void
+tell_plugin(struct examination *x, const td_plugin *plugin)
+{
+    printf("%s: handler %s %s, built for ABI %u.%u\n", x->path, plugin->name,
+           plugin->version != NULL ? plugin->version : "of no version", plugin->abi_major,
+           plugin->abi_minor);
+    const size_t routes = tell_routes(x, plugin->urls);
+    if (plugin->default_handler != NULL)
+        puts("  default  what no route of the application matches");
+    if (plugin->middleware != NULL)
+        puts("  middleware");
+    if (plugin->handle_stream != NULL)
+        puts("  protocol of its own, for [listen:NAME] protocol");
+    if (routes == 0 && plugin->default_handler == NULL && plugin->middleware == NULL &&
+        plugin->handle_stream == NULL)
+        tell_warning(x, "has no route, no middleware and no protocol: it serves nothing");
+    tell_options(plugin->options);
+    tell_shared(plugin->shared);
+    tell_metrics(plugin->metrics);
+    if (plugin->needs_section)
+        puts("  serves nothing without a section [handler:NAME]");
 }
 
 static void
@@ -150,21 +274,18 @@ load(struct examination *x)
         puts(err.text);
         return;
     }
-    const size_t routes = count_routes(plugin->urls);
-    printf("%s: handler %s %s, built for ABI %u.%u, %zu route%s\n", x->path, plugin->name,
-           plugin->version != NULL ? plugin->version : "of no version", plugin->abi_major,
-           plugin->abi_minor, routes, routes == 1 ? "" : "s");
+    tell_plugin(x, plugin);
 }
 
 TD_NORETURN static void
 load_in_child(struct examination *x)
 {
-    x->faults = 0;
+    x->faults = x->warnings = 0;
     alarm(LOAD_SECONDS);
     if (find_libraries(x) && find_symbols(x))
         load(x);
     fflush(stdout);
-    _exit(x->faults > 0);
+    _exit(x->faults > 0 ? EX_CONFIG : x->warnings > 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
 static void
@@ -182,8 +303,10 @@ try_to_load(struct examination *x)
         tell_fault(x, "loading takes longer than %d s", LOAD_SECONDS);
     else if (WIFSIGNALED(status))
         tell_fault(x, "crashed while it was loaded (SIG%s)", sigabbrev_np(WTERMSIG(status)));
+    else if (WEXITSTATUS(status) == EXIT_FAILURE)
+        x->warnings++;
     else
-        x->faults += WEXITSTATUS(status) != 0;
+        x->faults += WEXITSTATUS(status) != EXIT_SUCCESS;
 }
 
 static int

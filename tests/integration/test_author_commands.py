@@ -188,7 +188,25 @@ TD_PLUGIN(.name = "counting", .version = "1.0", .urls = TD_URLS(TD_URL("/", &Get
                 continue
             status, text = self.check(f"{harness.BUILD}/handlers/{name}")
             self.assertEqual(status, 0, text)
-            self.assertRegex(text, r"^\S+: handler \w+ 1\.0, built for ABI 1\.0, \d+ routes?\n$")
+            self.assertRegex(text, r"^\S+: handler \w+ 1\.0, built for ABI 1\.0\n(  \S.*\n)+$")
+
+    def test_what_it_has_is_listed(self):
+        built = f"{harness.BUILD}/tests/handlers"
+        for path, line in ((f"{harness.BUILD}/handlers/hello.so", r"route    /hello/\(\?<name>\[\^/\]\+\), called greet"),
+                           (f"{harness.BUILD}/handlers/status.so",
+                            r"setting  allow = 127\.0\.0\.0/8, ::1 \(text\): Addresses and networks"),
+                           (f"{harness.BUILD}/handlers/request_id.so", "middleware"),
+                           (f"{built}/metrics.so", r"metric   level \(gauge\): "),
+                           (f"{built}/lines.so", "protocol of its own")):
+            status, text = self.check(path)
+            self.assertLess(status, 78, text)
+            self.assertRegex(text, f"(?m)^  {line}")
+
+    def test_a_pattern_that_is_none(self):
+        path = f"{harness.BUILD}/tests/handlers/bad_pattern.so"
+        status, text = self.check(path)
+        self.assertEqual(status, 78, text)
+        self.assertIn("pattern", text)
 
     def test_what_would_be_refused(self):
         for name, text in (("undefined_symbol", "nobody has td_there_is_no_such_call, which it needs"),
@@ -199,8 +217,10 @@ TD_PLUGIN(.name = "counting", .version = "1.0", .urls = TD_URLS(TD_URL("/", &Get
             status, said = self.check(path)
             self.assertEqual(status, 78, said)
             self.assertIn(f"{path}: {text}", said)
+        self.write("empty.so", "")
         for path, text in ((__file__, "is not a shared object"), ("/no/such.so", "No such file"),
-                           (self.folder, "is no file")):
+                           (self.folder, "is a directory"), ("/dev/null", "is no file"),
+                           (self.path("empty.so"), "is empty")):
             status, said = self.check(path)
             self.assertEqual((status, text in said), (78, True), said)
 
