@@ -266,6 +266,7 @@ LOGROTATEDIR := $(dir $(SYSCONFDIR))logrotate.d
 MANDIR := $(PREFIX)/share/man
 DOCDIR := $(PREFIX)/share/doc/tornadod
 GDBDIR := $(PREFIX)/share/gdb/auto-load$(LIBDIR)
+BASHDIR := $(PREFIX)/share/bash-completion/completions
 HANDLERDIR := $(LIBDIR)/tornadod/handlers
 INCLUDEDIR := $(PREFIX)/include
 FILL_IN = sed -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@PREFIX@|$(PREFIX)|g' \
@@ -287,6 +288,8 @@ install: all
 	    $(FILL_IN) lib/tornado/$$pc.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/$$pc.pc || exit; \
 	done
 	install -m 644 lib/io/tornado-gdb.py $(DESTDIR)$(GDBDIR)/libtornado.so.1-gdb.py
+	install -d $(DESTDIR)$(BASHDIR)
+	install -m 644 daemon/tornadod.bash $(DESTDIR)$(BASHDIR)/tornadod
 	install -d $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(DOCDIR)
 	install -m 644 $(wildcard */*.5) $(DESTDIR)$(MANDIR)/man5
 	install -m 644 $(wildcard */*.8) $(DESTDIR)$(MANDIR)/man8
@@ -309,7 +312,7 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR),$(SBINDIR)/tornadod $(LIBDIR)/libtornado.so \
 	    $(LIBDIR)/libtornado.so.1 $(LIBDIR)/libtornado-test.so $(LIBDIR)/libtornado-test.so.1 \
 	    $(LIBDIR)/pkgconfig/tornado-test.pc $(HANDLERS:handlers/%=$(HANDLERDIR)/%) $(LIBDIR)/pkgconfig/tornado.pc \
-	    $(GDBDIR)/libtornado.so.1-gdb.py $(patsubst %,$(MANDIR)/man5/%,$(notdir $(wildcard */*.5))) \
+	    $(GDBDIR)/libtornado.so.1-gdb.py $(BASHDIR)/tornadod $(patsubst %,$(MANDIR)/man5/%,$(notdir $(wildcard */*.5))) \
 	    $(patsubst %,$(MANDIR)/man8/%,$(notdir $(wildcard */*.8))) \
 	    $(SYSTEMD_UNITS:%=$(LIBDIR)/systemd/system/%) \
 	    $(LIBDIR)/sysusers.d/tornadod.conf $(LIBDIR)/tmpfiles.d/tornadod.conf)

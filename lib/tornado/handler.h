@@ -166,6 +166,9 @@ TD_API int td_set_body_timeout(td_handler *h, int64_t duration_ms);
 TD_API td_str td_path_argument(td_handler *h, const char *name);
 TD_API td_str td_path_argument_at(td_handler *h, unsigned index); /* positional or named, from 0 */
 
+/* As a number.  One that is none, is out of min..max or did not match raises 404. */
+TD_API int64_t td_path_argument_int(td_handler *h, const char *name, int64_t min, int64_t max);
+
 /*
  * The last value of that name in the query and in a form (urlencoded or multipart) in the body, where
  * a form comes after the query; stripped of white space at both ends, control bytes replaced by

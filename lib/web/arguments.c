@@ -696,6 +696,25 @@ parse_double(const char *text, const int64_t range[2], void *out, td_err *err)
     return 0;
 }
 
+/* Of a page that there cannot be we say what one that is not there says. */
+int64_t
+td_path_argument_int(td_handler *h, const char *name, int64_t min, int64_t max)
+{
+    const td_str text = td_path_argument(h, name);
+    int64_t value = 0;
+    td_err err;
+
+    if (name == NULL || !td_handler_usable(h, "td_path_argument_int"))
+        return 0;
+    if (td_str_is_null(text))
+        td_handler_raise_quietly(h, 404, "Path argument %s is not there", name);
+    if (strlen(text.ptr) != text.len)
+        td_handler_raise_quietly(h, 404, "Path argument %s is not a number", name);
+    if (td_value_parse_int(text.ptr, min, max, &value, &err) < 0)
+        td_handler_raise_quietly(h, 404, "Path argument %s: %s", name, err.text);
+    return value;
+}
+
 int64_t
 td_get_argument_int(td_handler *h, const char *name, int64_t min, int64_t max)
 {

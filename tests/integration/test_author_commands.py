@@ -245,6 +245,43 @@ TD_PLUGIN(.name = "counting", .version = "1.0", .urls = TD_URLS(TD_URL("/", &Get
         self.assertIn("it is stripped", said)
 
 
+@unittest.skipIf(harness.SANITIZED, "the same program")
+class Completion(Folder):
+    """daemon/tornadod.bash, asked as bash asks it."""
+
+    SCRIPT = """source {root}/daemon/tornadod.bash
+compopt() {{ :; }}
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+_tornadod {program}
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+    def complete(self, *words):
+        script = self.SCRIPT.format(root=harness.ROOT, program=f"{harness.BUILD}/tornadod")
+        done = subprocess.run(["bash", "-c", script, "bash", "tornadod", *words], cwd=self.folder,
+                              capture_output=True, text=True, check=True, timeout=harness.DEADLINE)
+        self.assertEqual(done.stderr, "")
+        return done.stdout.split()
+
+    def test_what_there_is_is_offered(self):
+        self.write("shop.so", "")
+        cases = (
+            (("re",), ["reload", "reopen"]), (("--con",), ["--config"]), (("help", "ex"), ["explain"]),
+            (("explain", "D"), ["DELETE"]), (("explain", "GET", "--l"), ["--listener"]),
+            (("run", "--list"), ["--listen"]), (("check", "sh"), ["shop.so"]), (("-c", "sh"), ["shop.so"]),
+            (("-c", "x.ini", "sta"), ["status"]), (("--set", "tornadod.workers"), ["tornadod.workers="]),
+            (("handlers", ""), ["release"]), (("nonsense", ""), []), (("nonsense", "--x"), []))
+        for words, offered in cases:
+            with self.subTest(words):
+                self.assertEqual(self.complete(*words), offered)
+
+    def test_every_command_is_offered(self):
+        with open(f"{harness.ROOT}/daemon/commands/commands.def", encoding="ascii") as file:
+            commands = re.findall(r"^COMMAND\((\w+),", file.read(), re.M)
+        self.assertEqual(self.complete(""), commands)
+
+
 class Explain(unittest.TestCase):
     INI = ("[application]\nmiddleware = request_id\nmax_body_size = 2m\n"
            "[handler:hello]\nmount = /api\nmax_fields = 7\n")

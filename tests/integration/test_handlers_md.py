@@ -114,6 +114,18 @@ class HandlersMd(unittest.TestCase):
                       b"Content-Type: application/json\r\n\r\n" % len(body) + body)
             return conn.response().body
 
+    def items(self):
+        for number, body, wanted in (
+                (7, b'{"name": "tea", "count": 3}', (201, b'{"number": 7, "name": "tea", "count": 3}')),
+                (0, b"{}", (404, None)), (1000000, b"{}", (404, None)), (7, b"{", (400, None)),
+                (7, b'{"count": 3}', (422, b'{"status": 422, "error": "name: 1 to 80 bytes of text"}')),
+                (7, b'{"name": "tea", "count": "3"}',
+                 (422, b'{"status": 422, "error": "count: a number, 0 or more"}'))):
+            with self.daemon.connect() as conn:
+                answer = conn.request("PUT", f"/items/{number}", "Content-Type: application/json\r\n", body)
+            self.assertEqual((answer.status, answer.body), (wanted[0], wanted[1] or answer.body))
+            self.assertEqual(answer.header("Content-Type"), "application/json; charset=UTF-8")
+
     def streamed(self, method, target, body):
         with self.daemon.connect() as conn:
             return conn.request(method, target, "Content-Type: text/plain\r\n", body).body
@@ -296,6 +308,7 @@ class HandlersMd(unittest.TestCase):
         self.assertRegex(friend.header("Server-Timing"), r"\Aapp;dur=\d+\.\d{3}\Z")
         self.shops()
         self.assertEqual(self.ordered(), b"tea\ncake\n")
+        self.items()
         self.assertEqual(self.fingered(), b"Jack is out.\n")
         self.assertEqual(self.prices(), b"3\n404 None\n")
         self.assertEqual(self.film(), bytes(1000000))
@@ -325,7 +338,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 28, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 29, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""

@@ -39,6 +39,7 @@ FILES = """
     usr/share/man/man5/tornadod.ini.5
     usr/share/doc/tornadod/LICENSE
     usr/share/doc/tornadod/README.md
+    usr/share/bash-completion/completions/tornadod
     usr/share/gdb/auto-load/usr/lib/libtornado.so.1-gdb.py
     etc/tornadod/tornadod.ini
     etc/logrotate.d/tornadod

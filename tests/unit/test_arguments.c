@@ -484,6 +484,60 @@ START_TEST(path_arguments_are_found_by_name_and_by_place)
 }
 END_TEST
 
+static const struct {
+    const char *target;
+    int status;
+    int64_t value;
+    const char *log;
+} path_numbers[] = {
+    {"/path/7/", 200, 7, ""},
+    {"/path/-7/", 200, -7, ""},
+    {"/path/100/", 200, 100, ""},
+    {"/path/101/", 404, 0, "Path argument one: "},
+    {"/path/99999999999999999999/", 404, 0, "Path argument one: "},
+    {"/path/x/", 404, 0, "Path argument one: "},
+    {"/path/7%00/", 404, 0, "Path argument one is not a number"},
+    {"/path//", 404, 0, "Path argument one: "},
+    {"/path/7/8", 200, 7, ""},
+};
+
+static void
+ask_path_int(td_handler *h)
+{
+    ck_assert_int_eq(td_path_argument_int(NULL, "one", 0, 1), 0);
+    ck_assert_int_eq(td_path_argument_int(h, NULL, 0, 1), 0);
+    got_int = td_path_argument_int(h, "one", -100, 100);
+}
+
+START_TEST(a_number_in_the_path_is_in_its_range_or_404)
+{
+    web_exchange *x;
+
+    act = ask_path_int;
+    x = web_get(path_numbers[_i].target);
+    ck_assert_int_eq(x->status, path_numbers[_i].status);
+    if (x->status == 200)
+        ck_assert_int_eq(got_int, path_numbers[_i].value);
+    ck_assert(strstr(web_log(), path_numbers[_i].log));
+    web_done(x);
+}
+END_TEST
+
+static void
+ask_path_that_is_none(td_handler *h)
+{
+    td_path_argument_int(h, "two", 0, 1);
+}
+
+START_TEST(a_number_that_the_path_has_not_is_404)
+{
+    act = ask_path_that_is_none;
+    web_exchange *x = web_get("/path//");
+    ck_assert_int_eq(x->status, 404);
+    web_done(x);
+}
+END_TEST
+
 /* ---- fields of the request */
 
 static td_str
@@ -620,6 +674,8 @@ fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, web_teardown);
     ADD_TABLE(tcase, an_argument_is_the_last_of_its_name, lookups);
+    ADD_TABLE(tcase, a_number_in_the_path_is_in_its_range_or_404, path_numbers);
+    tcase_add_test(tcase, a_number_that_the_path_has_not_is_404);
     tcase_add_test(tcase, a_missing_argument_is_named_in_the_log);
     tcase_add_test(tcase, an_argument_that_is_not_utf8_is_named_in_the_log);
     tcase_add_test(tcase, a_default_takes_the_place_of_what_is_missing);
