@@ -51,6 +51,22 @@ td_port_parse(td_str text, uint16_t *out)
     return true;
 }
 
+bool
+td_port_split(td_str text, td_str *host_out, uint16_t *port_out)
+{
+    const char *colon = text.len > 0 ? memrchr(text.ptr, ':', text.len) : NULL;
+    const bool has_port =
+        colon != NULL && (text.ptr[0] == '[' ? colon > text.ptr && colon[-1] == ']'
+                                             : memchr(text.ptr, ':', text.len) == colon);
+    const size_t len = has_port ? (size_t)(colon - text.ptr) : text.len;
+
+    if (len == 0)
+        return false;
+    *port_out = 0;
+    *host_out = td_str_make(text.ptr, len);
+    return !has_port || td_port_parse(td_str_make(colon + 1, text.len - len - 1), port_out);
+}
+
 static bool
 is_equal_up_to(const uint8_t *a, const uint8_t *b, unsigned bits)
 {

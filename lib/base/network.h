@@ -34,6 +34,9 @@ TD_PRIVATE bool td_address_parse(td_str text, td_address *out);
 
 TD_PRIVATE bool td_port_parse(td_str text, uint16_t *out); /* 1*5DIGIT, up to 65535 */
 
+/* "host", "host:port", "[::1]:port" or "::1": borrowed, and 0 for no port; false: none of them. */
+TD_PRIVATE bool td_port_split(td_str text, td_str *host_out, uint16_t *port_out);
+
 /* An address from the 16 bytes of an IPv6 address. */
 TD_PRIVATE td_address td_address_of_v6(const uint8_t bytes[16]);
 

@@ -112,17 +112,26 @@ read_file(int fd, td_arena *arena, td_str *out, td_err *err)
 }
 
 int
-td_secrets_read(td_arena *arena, const char *path, td_secrets *out, td_err *err)
+td_secrets_read_text(td_arena *arena, const char *path, td_str *out, td_err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO is refused, not waited for */
-    td_str text;
     int rc;
 
     if (fd < 0)
         return td_err_errno(err, "%s", path);
-    rc = read_file(fd, arena, &text, err);
+    rc = read_file(fd, arena, out, err);
     close(fd);
-    if (rc == 0)
-        rc = td_secrets_parse(arena, text, out, err);
+    return rc < 0 ? td_err_prefix(err, "%s", path) : 0;
+}
+
+int
+td_secrets_read(td_arena *arena, const char *path, td_secrets *out, td_err *err)
+{
+    td_str text;
+    int rc = td_secrets_read_text(arena, path, &text, err);
+
+    if (rc < 0)
+        return rc;
+    rc = td_secrets_parse(arena, text, out, err);
     return rc < 0 ? td_err_prefix(err, "%s", path) : 0;
 }

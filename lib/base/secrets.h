@@ -33,4 +33,7 @@ typedef struct td_secrets {
 TD_PRIVATE int td_secrets_parse(td_arena *arena, td_str text, td_secrets *out, td_err *err);
 TD_PRIVATE int td_secrets_read(td_arena *arena, const char *path, td_secrets *out, td_err *err);
 
+/* What is in such a file, of at most TD_SECRETS_FILE_MAX bytes, without looking at it. */
+TD_PRIVATE int td_secrets_read_text(td_arena *arena, const char *path, td_str *out, td_err *err);
+
 #endif

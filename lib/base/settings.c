@@ -740,6 +740,33 @@ check_log(struct loading *l)
     return 0;
 }
 
+/* The credentials while there still is the right to read them. */
+static int
+take_client_proxy(struct loading *l)
+{
+    static const char file[] = "client_proxy_credentials_file";
+    td_tornadod_settings *tornadod = &l->configuration->tornadod;
+    td_client_proxy *proxy = &tornadod->proxy;
+    const char *key = "client_proxy";
+    td_err err;
+    int rc = 0;
+
+    if (tornadod->client_proxy == NULL && tornadod->client_proxy_credentials_file != NULL)
+        return fail_at(l, source_of(l, TD_SECTION_TORNADOD, NULL, file), "%s: there is no client_proxy", file);
+    if (tornadod->client_proxy != NULL)
+        rc = td_client_proxy_parse(l->arena, tornadod->client_proxy, proxy, &err);
+    if (rc == 0 && tornadod->client_proxy_credentials_file != NULL) {
+        key = file;
+        rc = td_client_proxy_read_credentials(l->arena, tornadod->client_proxy_credentials_file,
+                                              proxy, &err);
+    }
+    if (rc == 0 && tornadod->client_no_proxy != NULL) {
+        key = "client_no_proxy";
+        rc = td_client_proxy_parse_bypasses(l->arena, tornadod->client_no_proxy, proxy, &err);
+    }
+    return rc < 0 ? fail_at(l, source_of(l, TD_SECTION_TORNADOD, NULL, key), "%s: %s", key, err.text) : 0;
+}
+
 static int
 check_application(struct loading *l, int kind, const char *name, const char *application)
 {
@@ -930,8 +957,9 @@ take_override(struct loading *l, const char *text)
 /* ---- all of it */
 
 static int (*const steps[])(struct loading *) = {
-    check_sections, fill_tornadod, fill_log,        fill_listeners, fill_applications,
-    fill_handlers,  check_log,     check_listeners, check_handlers, finish_applications,
+    check_sections, fill_tornadod,     fill_log,        fill_listeners, fill_applications,
+    fill_handlers,  check_log,         check_listeners, check_handlers, finish_applications,
+    take_client_proxy,
 };
 
 int

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <tornado/error.h>
 #include "base/arena.h"
+#include "base/clientproxy.h"
 #include "base/ini.h"
 #include "base/network.h"
 #include "base/secrets.h"
@@ -52,6 +53,7 @@ typedef struct td_tornadod_settings {
 #define TD_TORNADOD(field, key, kind, default_, bounds, text) TD_SETTING_##kind(field)
 #include "base/options.def"
     td_limits limits; /* effective: defaults, daemon; no TD_UNSET */
+    td_client_proxy proxy; /* out of client_proxy and its kin */
 } td_tornadod_settings;
 
 /* Of [log] access; level is a td_log_level and target a td_log_target. */

@@ -92,6 +92,9 @@ int td_fetch_limit_wait(td_fetch_stream *f, int64_t deadline_ns);
 
 void td_http_client_start(void); /* of this thread; again does nothing */
 
+/* The proxy of the settings becomes the way to it, if it is to be. */
+void td_http_client_route(td_origin *origin);
+
 /* Wait for a place among max_clients, first come first served; and leave it, or the line for it. */
 int td_fetch_take_place(td_fetch_stream *f);
 void td_fetch_leave_place(td_fetch_stream *f);

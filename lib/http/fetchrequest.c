@@ -153,20 +153,25 @@ int
 td_fetch_check_url(td_fetch_stream *f)
 {
     const td_fetch_options *o = f->options;
+    const bool has_proxy = o->proxy_host != NULL && o->proxy_host[0] != '\0';
 
     if (!td_uri_parse(f->url, &f->uri))
         return td_fetch_fail(f, TD_EINVAL, "not an http URL: %.*s", TD_STR_FMT(f->url));
-    if (o->proxy_host != NULL && (o->proxy_port == 0 || o->unix_socket != NULL))
+    if (has_proxy && (o->proxy_port == 0 || o->unix_socket != NULL))
         return td_fetch_fail(f, TD_EINVAL, "a proxy without a port, or for a unix socket");
     f->origin = (td_origin){.is_https = f->uri.is_https,
                             .host = td_str_dup(f->arena, f->uri.host).ptr,
                             .port = f->uri.port,
                             .unix_socket = o->unix_socket,
-                            .source_address = o->source_address,
-                            .proxy_host = o->proxy_host,
-                            .proxy_port = o->proxy_port,
-                            .proxy_username = o->proxy_username,
-                            .proxy_password = o->proxy_password};
+                            .source_address = o->source_address};
+    if (has_proxy) {
+        f->origin.proxy_host = o->proxy_host;
+        f->origin.proxy_port = o->proxy_port;
+        f->origin.proxy_username = o->proxy_username;
+        f->origin.proxy_password = o->proxy_password;
+    } else if (o->proxy_host == NULL && o->unix_socket == NULL) {
+        td_http_client_route(&f->origin);
+    }
     if (f->uri.is_https && !read_ssl_options(f, &f->origin.ssl))
         return td_fetch_fail(f, TD_EINVAL, "the TLS options are wrong");
     return 0;

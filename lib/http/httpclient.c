@@ -117,6 +117,19 @@ td_fetch_leave_place(td_fetch_stream *f)
 
 /* ---- a connection */
 
+void
+td_http_client_route(td_origin *origin)
+{
+    const td_client_proxy *proxy = settings.proxy;
+
+    if (proxy == NULL || !td_client_proxy_is_for(proxy, td_str_of(origin->host), origin->port))
+        return;
+    origin->proxy_host = proxy->host;
+    origin->proxy_port = proxy->port;
+    origin->proxy_username = proxy->username;
+    origin->proxy_password = proxy->password;
+}
+
 static int
 connect_anew(td_fetch_stream *f, td_str key)
 {

@@ -8,12 +8,14 @@
 #include <tornado/error.h>
 #include <tornado/httpclient.h>
 #include "base/arena.h"
+#include "base/clientproxy.h"
 
 typedef struct td_http_client_options {
     size_t max_clients;      /* requests under way */
     size_t idle_max;         /* connections that are kept */
     size_t idle_origin_max;  /* to one origin */
     int64_t idle_timeout_ms; /* for so long */
+    const td_client_proxy *proxy; /* NULL: none; has to live on */
 } td_http_client_options;
 
 /* Before this thread's first request. */

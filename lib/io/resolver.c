@@ -821,23 +821,17 @@ td_resolver_override(const char *host, uint16_t port, const char *to_host, uint1
     return 0;
 }
 
-/* "host", "host:port", "[::1]:port" or "::1"; false: it is none of them. */
+/* A copy of the host, and its port or 0. */
 static bool
 split_port(td_str text, char *host, uint16_t *port_out)
 {
-    const char *colon = memrchr(text.ptr, ':', text.len);
-    const bool has_port =
-        colon != NULL && (text.ptr[0] == '[' ? colon > text.ptr && colon[-1] == ']'
-                                             : memchr(text.ptr, ':', text.len) == colon);
-    const size_t len = has_port ? (size_t)(colon - text.ptr) : text.len;
+    td_str name;
 
-    *port_out = 0;
-    if (len == 0 || len > HOST_MAX)
+    if (!td_port_split(text, &name, port_out) || name.len > HOST_MAX)
         return false;
-    memcpy(host, text.ptr, len);
-    host[len] = '\0';
-    return !has_port ||
-           td_port_parse(td_str_make(colon + 1, text.len - len - 1), port_out);
+    memcpy(host, name.ptr, name.len);
+    host[name.len] = '\0';
+    return true;
 }
 
 /* NAME[:PORT]=HOST[:PORT] */

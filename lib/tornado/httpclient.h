@@ -94,9 +94,10 @@ typedef struct td_fetch_options {
 
     /*
      * A proxy: asked for the whole URL if that is http, and for a tunnel (CONNECT) if it is https.  The
-     * credentials are for it alone.
+     * credentials are for it alone.  Unsaid, it is that of the settings (client_proxy of [tornadod])
+     * with its own, for servers that are not in client_no_proxy; each redirect is looked at anew.
      */
-    const char *proxy_host TD_ZERO; /* NULL: none */
+    const char *proxy_host TD_ZERO; /* NULL: that of the settings, or none; "": none */
     uint16_t proxy_port TD_ZERO;
     const char *proxy_username TD_ZERO, *proxy_password TD_ZERO;
 

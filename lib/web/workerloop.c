@@ -70,7 +70,8 @@ td_workerloop_open(const td_configuration *configuration, size_t workers_count, 
         &(td_http_client_options){.max_clients = (size_t)settings->max_clients,
                                   .idle_max = (size_t)settings->client_idle,
                                   .idle_origin_max = (size_t)settings->client_idle_origin,
-                                  .idle_timeout_ms = settings->client_idle_timeout_ms});
+                                  .idle_timeout_ms = settings->client_idle_timeout_ms,
+                                  .proxy = &settings->proxy});
     int rc = td_ioloop_create(out, err);
     if (rc < 0)
         return rc;

@@ -51,6 +51,8 @@ options_of(td_handler *h)
     options.client_cert = text_or_null(h, "cert");
     options.client_key = text_or_null(h, "key");
     options.proxy_host = text_or_null(h, "proxy_host");
+    if (number(h, "no_proxy") > 0)
+        options.proxy_host = "";
     options.proxy_port = (uint16_t)number(h, "proxy_port");
     options.proxy_username = text_or_null(h, "proxy_user");
     options.proxy_password = text_or_null(h, "proxy_password");

@@ -5,9 +5,11 @@ nobody else; what goes wrong is named; the proxy is told what it has to know and
 import os
 import socket
 import ssl
+import tempfile
 import threading
 import unittest
 import warnings
+from urllib.parse import urlencode
 
 import harness
 from certificates import Certificates
@@ -480,12 +482,15 @@ class Proxy:
                 peer.sendall(self.refusal)
                 return
             host, port = head.split(b" ")[1].decode().rsplit(":", 1)
-            with socket.create_connection((host, int(port))) as server:
+            with self._connect(host, int(port)) as server:
                 peer.sendall(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n" + self.behind_head)
                 back = threading.Thread(target=self._relay, args=(server, peer), daemon=True)
                 back.start()
                 self._relay(peer, server)
                 back.join(harness.DEADLINE)
+
+    def _connect(self, host, port):
+        return socket.create_connection((host, port))
 
     @staticmethod
     def _relay(source, target):
@@ -574,6 +579,102 @@ class Proxies(Https):
         with Upstream(says(answer())) as upstream:
             self.fetch(upstream.url, proxy_user="jack")
             self.assertNotIn(b"Proxy-", upstream.requests[0])
+
+
+class TunnelTo(Proxy):
+    """A proxy to which every name leads to the same port."""
+
+    def __init__(self, name):
+        self.to = int(name.split(":")[1])
+        super().__init__()
+
+    def _connect(self, host, port):
+        return super()._connect("127.0.0.1", self.to)
+
+
+class ProxyOfTheSettings(Https):
+    """client_proxy and its kin."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.relay = Upstream(says(answer(), stays=True)).__enter__()
+        cls.addClassCleanup(cls.relay.__exit__)
+        with tempfile.NamedTemporaryFile("w", delete=False) as secret:
+            secret.write("jack:p@ss\n")
+        cls.addClassCleanup(os.unlink, secret.name)
+        cls.TORNADOD = (f"workers = 1\nclient_proxy = {cls.relay.name}\n"
+                        "client_no_proxy = direct.test, 10.0.0.0/8, odd.test:81\n"
+                        f"client_proxy_credentials_file = {secret.name}\n"
+                        "resolver_override = one.direct.test=127.0.0.1, odd.test=127.0.0.1, even.test=127.0.0.1")
+        super().setUpClass()
+
+    def told(self, url, **arguments):
+        """What the proxy was told of that request; None: nothing."""
+        before = len(self.relay.requests)
+        self.fetch(url, **arguments)
+        return self.relay.requests[before].decode() if len(self.relay.requests) > before else None
+
+    def test_it_is_asked_with_our_credentials(self):
+        head = self.told("http://example.test:8080/a?b", secrets=1)
+        self.assertTrue(head.startswith("GET http://example.test:8080/a?b HTTP/1.1\r\n"))
+        self.assertIn("\r\nProxy-Authorization: Basic amFjazpwQHNz\r\n", head)
+        self.assertIn("GET http://10.one.test/ ", self.told("http://10.one.test/"))
+
+    def test_https_wants_a_tunnel(self):
+        context = self.certificates.server("secure", host="secure.test")
+        with self.upstream(context=context) as upstream, TunnelTo(upstream.name) as proxy, \
+                harness.Daemon(["fetch"], tornadod=f"workers = 1\nclient_proxy = 127.0.0.1:{proxy.port}") as daemon:
+            query = urlencode({"url": "https://secure.test/", "ca": self.certificates.ca})
+            self.assertTrue(daemon.get(f"/fetch?{query}").body.endswith(b"\n\nhello"))
+            self.assertEqual(proxy.heads, [b"CONNECT secure.test:443 HTTP/1.1\r\nHost: secure.test:443\r\n\r\n"])
+            self.assertIn(b"\r\nHost: secure.test\r\n", upstream.requests[0])
+            self.assertEqual(daemon.stop(), 0)
+
+    def test_not_for_all(self):
+        with Upstream(says(answer())) as upstream:
+            port = upstream.name.split(":")[1]
+            for url in (upstream.url, f"http://localhost:{port}/", f"http://one.direct.test:{port}/"):
+                with self.subTest(url):
+                    self.assertIsNone(self.told(url))
+            self.assertEqual(len(upstream.requests), 3)
+            self.assertIsNotNone(self.told(f"http://odd.test:{port}/"))  # of another port
+        self.assertIsNone(self.told("http://10.0.0.1/", connect_ms=50))
+
+    def test_a_request_may_say_otherwise(self):
+        with Upstream(says(answer(), stays=True)) as other, Upstream(says(answer())) as upstream:
+            port = other.name.split(":")[1]
+            self.assertIsNone(self.told("http://example.test/", proxy_host="127.0.0.1", proxy_port=port))
+            self.assertTrue(other.requests[0].startswith(b"GET http://example.test/ "))
+            self.assertNotIn(b"Proxy-Authorization", other.requests[0])  # those are not its own
+            url = upstream.url.replace("127.0.0.1", "even.test")
+            self.assertIsNotNone(self.told(url))
+            self.assertIsNone(self.told(url, no_proxy=1))
+            self.assertEqual(len(upstream.requests), 1)
+            path = f"{self.daemon.folder}/direct.sock"
+            with Upstream(says(answer()), path=path) as local:
+                self.assertIsNone(self.told("http://example.test/", unix=path))
+                self.assertEqual(len(local.requests), 1)
+
+    def test_redirects_are_looked_at_one_by_one(self):
+        with Upstream(says(b"HTTP/1.1 302 x\r\nLocation: http://example.test/there\r\n"
+                           b"Content-Length: 0\r\n\r\n")) as upstream:
+            self.assertTrue(self.told(upstream.url).startswith("GET http://example.test/there "))
+            self.assertNotIn(b"Proxy-", upstream.requests[0])
+
+
+class ProxySettings(unittest.TestCase):
+    def test_what_is_wrong_is_told_with_its_line(self):
+        for line, text in (("client_proxy = http://a:b@c:1", "is not HOST:PORT"),
+                           ("client_proxy = a", "client_proxy: 'a' is not HOST:PORT"),
+                           ("client_proxy = a:1\nclient_no_proxy = 10.0.0.1/8", "client_no_proxy: '10.0.0.1/8'"),
+                           ("client_proxy_credentials_file = /dev/null", "there is no client_proxy"),
+                           ("client_proxy = a:1\nclient_proxy_credentials_file = /nowhere", "/nowhere: No such file")):
+            with self.subTest(line):
+                daemon = harness.Daemon([], tornadod=line)
+                self.addCleanup(daemon.close)
+                done = harness.run("-t", "-c", daemon.ini_path)
+                self.assertEqual(done.returncode, 78)
+                self.assertRegex(done.stderr, rf":\d+: .*{text}")
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ ask(struct relay *relay)
                  .stream_body = is_streamed,
                  .content_length = is_streamed && relay->length > 0 ? relay->length : 0,
                  .allow_nonstandard_methods = true, .no_decompress = true, .max_redirects = -1,
-                 .user_agent = "",
+                 .user_agent = "", .proxy_host = "",
                  .connect_timeout_ms = settings->connect_timeout,
                  .request_timeout_ms = settings->timeout,
                  .unix_socket = relay->upstream->unix_socket,
