@@ -178,6 +178,18 @@ take_line(td_handler *h, const char *function, const char *name, const char *val
     return 0;
 }
 
+/* The same line in memory of its own, one piece. */
+static td_header
+dup_line(td_arena *arena, td_header line)
+{
+    char *name = td_arena_alloc_raw(arena, line.name.len + line.value.len + 2);
+    char *value = name + line.name.len + 1;
+
+    memcpy(name, line.name.ptr, line.name.len + 1); /* with their NULs */
+    memcpy(value, line.value.ptr, line.value.len + 1);
+    return (td_header){td_str_make(name, line.name.len), td_str_make(value, line.value.len)};
+}
+
 int
 td_set_header(td_handler *h, const char *name, const char *value)
 {
@@ -205,8 +217,7 @@ td_add_header(td_handler *h, const char *name, const char *value)
 
     if (rc < 0 || is_special(h, "td_add_header", &line, &rc))
         return rc;
-    td_headers_add(&h->headers, &h->request->arena, td_str_dup(&h->request->arena, line.name),
-                   td_str_dup(&h->request->arena, line.value));
+    *td_headers_append(&h->headers, &h->request->arena) = dup_line(&h->request->arena, line);
     return 0;
 }
 
