@@ -4,12 +4,14 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 #include "daemon/commands/client.h"
 
 #define ROUTES_SHOWN 15
-#define TO_THE_TOP "\033[H\033[J"
+#define TO_THE_TOP "\033[H\033[J\033[?7l" /* and lines that are too long are cut off */
+#define WRAP_AGAIN "\033[?7h"
 
 struct picture {
     json_t *status;
@@ -130,6 +132,22 @@ print_busy(const struct busy *busy, double elapsed_s)
     putchar('\n');
 }
 
+/* As many as fit below the workers; a terminal may change its size at any time. */
+static size_t
+count_shown(const json_t *status)
+{
+    struct winsize size;
+    size_t above = 6, i; /* the heads, and the line of the cursor */
+    const json_t *generation;
+
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_row == 0)
+        return ROUTES_SHOWN;
+    json_array_foreach(json_object_get(status, "generations"), i, generation)
+        above += json_array_size(json_object_get(generation, "workers"));
+    const size_t room = size.ws_row > above ? size.ws_row - above : 0;
+    return room < ROUTES_SHOWN ? room : ROUTES_SHOWN;
+}
+
 static void
 print_routes(const struct picture *now, const struct picture *before)
 {
@@ -150,7 +168,8 @@ print_routes(const struct picture *now, const struct picture *before)
                        requests_before(route, routes_of(before->status), i)};
     qsort(all, count, sizeof(*all), compare_busy);
     puts("\nrequests/s     requests  route  handler");
-    for (i = 0; i < count && i < ROUTES_SHOWN && all[i].requests > 0; i++)
+    const size_t shown = count_shown(now->status);
+    for (i = 0; i < count && i < shown && all[i].requests > 0; i++)
         print_busy(&all[i], elapsed_s);
     free(all);
 }
@@ -173,7 +192,6 @@ print_picture(const struct picture *now, const struct picture *before)
     json_array_foreach(json_object_get(now->status, "generations"), i, generation)
         print_workers(generation, now, before);
     print_routes(now, before);
-    fflush(stdout);
 }
 
 static int
@@ -187,6 +205,9 @@ watch(const struct command_line *line, const char *path, bool once, td_err *err)
         if (is_terminal && !once)
             fputs(TO_THE_TOP, stdout);
         print_picture(&now, &before);
+        if (is_terminal && !once)
+            fputs(WRAP_AGAIN, stdout); /* at once: who interrupts us gets his terminal as it was */
+        fflush(stdout);
         json_decref(before.status);
         before = now;
         if (once || ferror(stdout))

@@ -3,12 +3,15 @@ of the command line tell what came of what they asked for.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import socket
 import stat
+import struct
 import subprocess
+import termios
 import time
 import unittest
 
@@ -153,6 +156,28 @@ class Commands(unittest.TestCase):
             for worker in daemon.workers():
                 self.assertRegex(done.stdout, rf"\n +1 +\d +{worker} +ready ")
             self.assertRegex(done.stdout, r"\n +[\d.]+ +1  /pid  faults\n")
+
+    def test_top_fits_its_terminal(self):
+        with harness.Daemon(["faults", "conformance"], tornadod="workers = 2\ncontrol = own.sock") as daemon:
+            for status in range(200, 230):
+                daemon.get(f"/status/{status}")
+            for target in ("/pid", "/plaintext", "/post", "/nowhere"):
+                daemon.get(target)
+            ours, its = os.openpty()
+            with open(ours, "rb", buffering=0) as terminal:
+                fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 40, 0, 0))
+                top = subprocess.Popen([f"{harness.BUILD}/tornadod", "top", "-c", daemon.ini_path],
+                                       stdin=its, stdout=its, stderr=its, cwd=daemon.folder)
+                os.close(its)
+                text = b""
+                while b"\033[?7h" not in text:  # the first picture is whole
+                    text += terminal.read(4096)
+                top.send_signal(signal.SIGINT)
+                self.assertEqual(top.wait(harness.DEADLINE), -signal.SIGINT)
+            self.assertTrue(text.startswith(b"\033[H\033[J\033[?7l"))
+            picture = text[:text.index(b"\033[?7h")]
+            self.assertEqual(picture.count(b"\n"), 9)  # the cursor is in the last of ten
+            self.assertIn(b"/status/([0-9]+)", picture)
 
     def test_they_find_it_through_the_same_ini(self):
         with harness.Daemon(["faults"], tornadod="workers = 1\ncontrol = own.sock") as daemon:
