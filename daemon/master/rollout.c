@@ -243,7 +243,12 @@ open_control_socket(const td_configuration *configuration, td_arena *arena, td_e
         source_prefix(configuration, "tornadod", "control", err);
         return rc == TD_EBUSY ? rc : err->code;
     }
-    td_log_at(TD_LOG_INFO, "master", "%s; commands cannot reach this daemon", err->text);
+    if (rc == TD_EBUSY)
+        td_log_at(TD_LOG_WARNING, "master",
+                  "%s: commands reach that one and not this one; set control in [tornadod]",
+                  err->text);
+    else
+        td_log_at(TD_LOG_INFO, "master", "%s; commands cannot reach this daemon", err->text);
     return 0;
 }
 

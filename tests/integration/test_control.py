@@ -17,6 +17,8 @@ import unittest
 
 import harness
 
+IN_OWN_RUN = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run && mkdir /run/tornadod && exec "$@"', "sh")
+
 LINE_MAX = 4600
 CLIENTS_MAX = 16
 
@@ -346,6 +348,26 @@ class Strangers(unittest.TestCase):
             began = time.monotonic()
             self.assertEqual(read_all(sock), b"")
             self.assertGreater(time.monotonic() - began, 5)
+
+
+class Shared(unittest.TestCase):
+    """Two daemons that are not told where their sockets are to be."""
+
+    def test_the_second_says_that_commands_do_not_reach_it(self):
+        if subprocess.run([*IN_OWN_RUN, "true"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("no mount namespace of one's own")
+        unset = "workers = 1\n; control = is not set"
+        with harness.Daemon(wrapper=IN_OWN_RUN, tornadod=unset) as first:
+            there = ("nsenter", "-t", str(first.master), "-m")
+            with harness.Daemon(wrapper=there, tornadod=unset) as second:
+                second.wait_log(r"^\[W .*control = /run/tornadod/control.sock: another tornadod holds it: commands reach "
+                                r"that one and not this one; set control in \[tornadod\]")
+                for daemon, status, said in ((first, 0, "generation 1, serving"),
+                                             (second, 1, f"here serves the daemon of {first.ini_path} and not")):
+                    done = subprocess.run([*there, f"{harness.BUILD}/tornadod", "status", "-c", daemon.ini_path],
+                                          capture_output=True, text=True, check=False, timeout=harness.DEADLINE)
+                    self.assertEqual(done.returncode, status)
+                    self.assertRegex(done.stdout + done.stderr, said)
 
 
 if __name__ == "__main__":
