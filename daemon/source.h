@@ -13,8 +13,8 @@ int source_prefix(const td_configuration *configuration, const char *section, co
                   td_err *err);
 
 /*
- * The same where a key of the section begins `text`, a part of err's, as in "users = /x: No such file":
- * of the key that it is.  Otherwise nothing is put in front, and the code stays.
+ * The same where a key of the section begins `text`, a part of err's, as in "users = /x: No such
+ * file": of the key that it is.  Otherwise nothing is put in front, and the code stays.
  */
 int source_prefix_named(const td_configuration *configuration, const char *section, const char *text,
                         td_err *err);

@@ -7,13 +7,14 @@
  *     [handler:basic_auth]
  *     users = /etc/tornadod/users
  *
- * The file has a line for each, NAME:HASH, with a hash of crypt(5): SHA-256, SHA-512, bcrypt, scrypt
- * or yescrypt, as mkpasswd, openssl passwd -6 or htpasswd -B make them.
+ * The file has a line for each, NAME:HASH, with a hash of crypt(5): SHA-256, SHA-512, bcrypt,
+ * scrypt or yescrypt, as mkpasswd, openssl passwd -6 or htpasswd -B make them.
  *
- * Such hashes are slow on purpose, so they are computed on a thread of their own, one after the other:
- * guessing costs others nothing, and goes no faster with more connections.  Who was let in is known for
- * cache_time by a keyed hash of the password, and not asked again.  Handlers find the name as the
- * text td_current_user(h).  The file is read when a worker starts: reload after a change.
+ * Such hashes are slow on purpose, so they are computed on a thread of their own, one after the
+ * other: guessing costs others nothing, and goes no faster with more connections.  Who was let in
+ * is known for cache_time by a keyed hash of the password, and not asked again.  Handlers find the
+ * name as the text td_current_user(h).  The file is read when a worker starts: reload after a
+ * change.
  */
 #include <crypt.h>
 #include <openssl/crypto.h>

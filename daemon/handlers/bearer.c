@@ -11,8 +11,8 @@
  *     printf %s "$TOKEN" | sha256sum
  *
  * A token is random and long (openssl rand -hex 32), so a fast hash keeps it; what is compared are
- * hashes, so time tells nothing.  Handlers find the name as the text td_current_user(h).  The file is
- * read when a worker starts: reload after a change.
+ * hashes, so time tells nothing.  Handlers find the name as the text td_current_user(h).  The file
+ * is read when a worker starts: reload after a change.
  */
 #include <ctype.h>
 #include <openssl/crypto.h>

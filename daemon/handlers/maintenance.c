@@ -1,5 +1,6 @@
 /*
- * maintenance: as long as a file exists, everybody but the addresses in `allow` gets 503 and a page.
+ * maintenance: as long as a file exists, everybody but the addresses in `allow` gets 503 and a
+ * page.
  *
  *     [application]
  *     middleware = maintenance

@@ -1,6 +1,6 @@
 /*
- * rate_limit: so many requests a period for each address, or each value of a header, whatever worker
- * they come to; then 429.
+ * rate_limit: so many requests a period for each address, or each value of a header, whatever
+ * worker they come to; then 429.
  *
  *     [application]
  *     middleware = rate_limit
@@ -9,11 +9,11 @@
  *     period = 1m
  *     burst = 20
  *
- * A bucket is one number, the time at which it is empty again (the generic cell rate algorithm), in a
- * table that all workers share and that a reload keeps.  The table never grows: a key has eight places
- * to be in, and takes that of the one which is the least behind when all are taken.  So a flood from
- * many addresses may make it forget some, never stop.  Which places are a key's, nobody outside can
- * know: the hash has a random key.
+ * A bucket is one number, the time at which it is empty again (the generic cell rate algorithm), in
+ * a table that all workers share and that a reload keeps.  The table never grows: a key has eight
+ * places to be in, and takes that of the one which is the least behind when all are taken.  So a
+ * flood from many addresses may make it forget some, never stop.  Which places are a key's, nobody
+ * outside can know: the hash has a random key.
  *
  * IPv6 clients own at least a /64, so one of these counts as one address.  Behind a proxy, tell the
  * listener whom to trust (xheaders), or all clients are one.
@@ -144,8 +144,8 @@ now_ns(void)
 }
 
 /*
- * Two workers that give the same place away at once, to different keys, share it for that moment: one
- * of them looks again the next time.
+ * Two workers that give the same place away at once, to different keys, share it for that moment:
+ * one of them looks again the next time.
  */
 static struct bucket *
 find_bucket(struct table *table, uint64_t key, int64_t now)

@@ -1,12 +1,12 @@
 /*
- * request_id: a name for each request, the same in our log, our answer and whatever is asked further
- * down: that of the proxy before us, or a new one.
+ * request_id: a name for each request, the same in our log, our answer and whatever is asked
+ * further down: that of the proxy before us, or a new one.
  *
  *     [application]
  *     middleware = request_id
  *
- * Handlers find it as td_request_id(h), and as the text td_value(h, "request_id").  It stands in all
- * responses, error pages too, in the error lines of the request, and in access lines (json, or
+ * Handlers find it as td_request_id(h), and as the text td_value(h, "request_id").  It stands in
+ * all responses, error pages too, in the error lines of the request, and in access lines (json, or
  * $request_id in access_format).
  */
 #include <stdio.h>

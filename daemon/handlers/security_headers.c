@@ -1,6 +1,6 @@
 /*
- * security_headers: what tells browsers to trust a site less.  A header that a handler has set itself
- * stays as it is; an option that is empty sets none.
+ * security_headers: what tells browsers to trust a site less.  A header that a handler has set
+ * itself stays as it is; an option that is empty sets none.
  *
  *     [application]
  *     middleware = security_headers

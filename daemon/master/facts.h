@@ -1,6 +1,7 @@
 /*
  * What the master knows of itself, its generations, workers and handlers, and what is counted
- * ("metrics", as status.h says it, the same as /status.json): the answer to `tornadod status --json`.
+ * ("metrics", as status.h says it, the same as /status.json): the answer to `tornadod status
+ * --json`.
  */
 #ifndef DAEMON_MASTER_FACTS_H
 #define DAEMON_MASTER_FACTS_H

@@ -115,8 +115,8 @@ void supervise_respawn_failed(struct seat *seat, const td_err *err);
 void supervise_replace(struct seat *seat);
 
 /*
- * The same, and the one that comes accepts from the sockets of `leaving` too, which leaves then.  False:
- * that cannot be now.
+ * The same, and the one that comes accepts from the sockets of `leaving` too, which leaves then.
+ * False: that cannot be now.
  */
 bool supervise_inherit(struct seat *seat, struct seat *leaving);
 

@@ -1,6 +1,7 @@
 /*
- * Quarantine: a handler that crashes worker after worker is not run any more; its routes answer 503,
- * and the rest of the site goes on.  A new generation knows nothing of it, so a reload lets it go.
+ * Quarantine: a handler that crashes worker after worker is not run any more; its routes answer
+ * 503, and the rest of the site goes on.  A new generation knows nothing of it, so a reload lets it
+ * go.
  */
 #ifndef DAEMON_MASTER_QUARANTINE_H
 #define DAEMON_MASTER_QUARANTINE_H

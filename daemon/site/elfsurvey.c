@@ -1,6 +1,6 @@
 /*
- * Read by the section table, with every offset checked against the size of the file.  A table that is
- * missing or makes no sense is as if it were empty; only a file without sections is damaged.
+ * Read by the section table, with every offset checked against the size of the file.  A table that
+ * is missing or makes no sense is as if it were empty; only a file without sections is damaged.
  */
 #include "daemon/site/elfsurvey.h"
 

@@ -1,6 +1,6 @@
 /*
- * The hooks of all instances of a site (plugin.h says when each runs), called one after the other in
- * the order of the instances.
+ * The hooks of all instances of a site (plugin.h says when each runs), called one after the other
+ * in the order of the instances.
  */
 #ifndef DAEMON_SITE_HOOKS_H
 #define DAEMON_SITE_HOOKS_H
@@ -8,8 +8,8 @@
 #include "daemon/site/site.h"
 
 /*
- * The hook check of one instance, which needs no coroutine.  0, or an error that says whose settings are
- * wrong.
+ * The hook check of one instance, which needs no coroutine.  0, or an error that says whose
+ * settings are wrong.
  */
 int hooks_check(const struct site *site, const td_instance *instance, td_err *err);
 

@@ -41,8 +41,8 @@ struct td_test {
 TD_NORETURN void testing_fail(td_test *test, const char *format, ...) TD_PRINTF(2, 3);
 
 /*
- * Run the loop until testing_stop, for at most timeout_ms; false: it took longer.  what: for the line
- * that says that a handler does not give the loop back.
+ * Run the loop until testing_stop, for at most timeout_ms; false: it took longer.  what: for the
+ * line that says that a handler does not give the loop back.
  */
 bool testing_wait(td_test *test, int64_t timeout_ms, const char *what);
 void testing_stop(td_test *test);

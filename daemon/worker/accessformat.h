@@ -1,6 +1,7 @@
 /*
- * A format of one's own for access lines: text with $names in it, those of nginx where it has them, so
- * that its log_format can be taken over.  The names are in accessformat.c, and in tornadod.ini(5).
+ * A format of one's own for access lines: text with $names in it, those of nginx where it has them,
+ * so that its log_format can be taken over.  The names are in accessformat.c, and in
+ * tornadod.ini(5).
  */
 #ifndef DAEMON_WORKER_ACCESSFORMAT_H
 #define DAEMON_WORKER_ACCESSFORMAT_H

@@ -2,8 +2,8 @@
  * What the worker is doing right now, written where the master can read it after a crash.
  *
  * The coroutine layer stores the activity of whatever it resumes, so the cost is a few stores a
- * request.  td_activity_slot points at a private dummy until the worker points it at its slot of the
- * scoreboard.
+ * request.  td_activity_slot points at a private dummy until the worker points it at its slot of
+ * the scoreboard.
  */
 #ifndef TORNADO_BASE_ACTIVITY_H
 #define TORNADO_BASE_ACTIVITY_H

@@ -44,8 +44,8 @@ td_latency_bucket(int64_t duration_ns)
 }
 
 /*
- * The duration that `part` (0..1) of those counted do not exceed, in ns, taken as evenly spread within
- * a bucket; 0 when nothing was counted.  Beyond the last bound it is the last bound.
+ * The duration that `part` (0..1) of those counted do not exceed, in ns, taken as evenly spread
+ * within a bucket; 0 when nothing was counted.  Beyond the last bound it is the last bound.
  */
 TD_PRIVATE uint64_t td_latency_quantile(const uint64_t buckets[TD_LATENCY_BUCKETS], double part);
 

@@ -1,6 +1,6 @@
 /*
- * td_table: a hash from byte strings to pointers; open addressing, randomly seeded (XXH3), so that a
- * peer cannot choose collisions.  Keys are not copied and must outlive the table.
+ * td_table: a hash from byte strings to pointers; open addressing, randomly seeded (XXH3), so that
+ * a peer cannot choose collisions.  Keys are not copied and must outlive the table.
  */
 #ifndef TORNADO_BASE_TABLE_H
 #define TORNADO_BASE_TABLE_H

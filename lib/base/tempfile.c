@@ -1,6 +1,7 @@
 /*
- * O_TMPFILE, or where a file system has it not (NFS, old overlays) a name that nobody guesses.  Then
- * a process that is killed may leave a file behind that has no other use: ".tornadod-" and digits.
+ * O_TMPFILE, or where a file system has it not (NFS, old overlays) a name that nobody guesses.
+ * Then a process that is killed may leave a file behind that has no other use: ".tornadod-" and
+ * digits.
  */
 #include "base/tempfile.h"
 

@@ -1,8 +1,9 @@
 /*
- * What a client says that it would like: Accept and Accept-Encoding (RFC 9110 sections 12.4 and 12.5).
+ * What a client says that it would like: Accept and Accept-Encoding (RFC 9110 sections 12.4 and
+ * 12.5).
  *
- * Qualities are thousandths, 0..1000; 0: not to be sent.  An element that is not well-formed is as if
- * it was not there; what stands there twice counts the first time.  Time is linear in the value.
+ * Qualities are thousandths, 0..1000; 0: not to be sent.  An element that is not well-formed is as
+ * if it was not there; what stands there twice counts the first time.  Time is linear in the value.
  */
 #ifndef TORNADO_HTTP_ACCEPT_H
 #define TORNADO_HTTP_ACCEPT_H
@@ -27,9 +28,9 @@ typedef enum td_coding {
 TD_PRIVATE td_str td_coding_name(td_coding coding); /* "zstd", "br", "gzip", "identity" */
 
 /*
- * The coding that an Accept-Encoding of that value likes most of those in `offered` (TD_CODING_BITs;
- * identity is always offered).  The null string: the request has none, which gives identity, and so
- * does one that likes nothing: an answer that cannot be decoded helps nobody.
+ * The coding that an Accept-Encoding of that value likes most of those in `offered`
+ * (TD_CODING_BITs; identity is always offered).  The null string: the request has none, which gives
+ * identity, and so does one that likes nothing: an answer that cannot be decoded helps nobody.
  */
 TD_PRIVATE td_coding td_accept_coding(td_str accept_encoding, unsigned offered);
 

@@ -13,8 +13,8 @@
 td_str td_cookie_find(td_str line, td_str name);
 
 /*
- * Take the next cookie off the front of such a line: its name, which is a token, and its value as it
- * was sent.  False: there is none left.
+ * Take the next cookie off the front of such a line: its name, which is a token, and its value as
+ * it was sent.  False: there is none left.
  */
 bool td_cookie_next(td_str *line, td_str *name_out, td_str *value_out);
 

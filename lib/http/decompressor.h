@@ -1,7 +1,7 @@
 /*
  * Bodies with Content-Encoding: gzip (RFC 1952), inflated piece by piece (Tornado's
- * GzipDecompressor).  Takes any split of its input.  How much a body may become is for the caller to
- * count: no call gives more than TD_INFLATED_MAX bytes.
+ * GzipDecompressor).  Takes any split of its input.  How much a body may become is for the caller
+ * to count: no call gives more than TD_INFLATED_MAX bytes.
  */
 #ifndef TORNADO_HTTP_DECOMPRESSOR_H
 #define TORNADO_HTTP_DECOMPRESSOR_H

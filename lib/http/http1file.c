@@ -1,11 +1,11 @@
 /*
  * Files that leave: slice by slice, in a line (BEHAVIOUR section 13).
  *
- * A file that is longer than a slice stands in the worker's line, and an iteration of the loop sends
- * one slice of the first one, whatever the number of downloads: a small request waits for one slice
- * at most.  The first one stays in front for a burst of slices, as its socket, its pages and its
- * client are warm then, and goes to the end afterwards.  Who is refused by the kernel leaves the line
- * until the socket is writable again.
+ * A file that is longer than a slice stands in the worker's line, and an iteration of the loop
+ * sends one slice of the first one, whatever the number of downloads: a small request waits for one
+ * slice at most.  The first one stays in front for a burst of slices, as its socket, its pages and
+ * its client are warm then, and goes to the end afterwards.  Who is refused by the kernel leaves
+ * the line until the socket is writable again.
  *
  * What is not in the page cache is read from the disk meanwhile, and the worker waits for it.
  */

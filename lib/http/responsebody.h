@@ -43,8 +43,8 @@ int td_response_body_begin(td_response_body *body, td_response_head *head, td_ar
 
 /*
  * Take some of *input, which is advanced; *data_out points into it, or into a buffer that is valid
- * until any body's next call.  1: there is some; 0: it wants more input, or is over; TD_EBADMSG (see
- * body->what), TD_ETOOBIG.  Input that was taken has to stay where it is until 0 is returned.
+ * until any body's next call.  1: there is some; 0: it wants more input, or is over; TD_EBADMSG
+ * (see body->what), TD_ETOOBIG.  Input that was taken has to stay where it is until 0 is returned.
  */
 int td_response_body_next(td_response_body *body, td_str *input, td_str *data_out);
 

@@ -1,8 +1,8 @@
 /*
  * Connections to servers that are kept for the next request, by where they lead.
  *
- * What comes while one is kept, the end or bytes that nobody has asked for, makes it useless: the loop
- * tells of it, and what came since the last poll is looked for where there was none yet.
+ * What comes while one is kept, the end or bytes that nobody has asked for, makes it useless: the
+ * loop tells of it, and what came since the last poll is looked for where there was none yet.
  */
 #ifndef TORNADO_HTTP_UPSTREAM_H
 #define TORNADO_HTTP_UPSTREAM_H

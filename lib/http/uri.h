@@ -20,8 +20,8 @@ typedef struct td_uri { /* strings are in the text that was parsed, or constants
 TD_PRIVATE bool td_uri_parse(td_str text, td_uri *out);
 
 /*
- * What a reference (a Location) means beside `base`: an absolute URI in the arena; bytes that no URI
- * has are percent-encoded.  The null string: it is neither http nor https.
+ * What a reference (a Location) means beside `base`: an absolute URI in the arena; bytes that no
+ * URI has are percent-encoded.  The null string: it is neither http nor https.
  */
 TD_PRIVATE td_str td_uri_join(td_arena *arena, const td_uri *base, td_str reference);
 

@@ -409,8 +409,9 @@ prepare(td_ioloop *loop)
 }
 
 /*
- * libev calls this for what is pending, at its start and after each poll, so there is time to prepare
- * for the next one.  An ev_prepare would be pending itself, and cost a hundred instructions more.
+ * libev calls this for what is pending, at its start and after each poll, so there is time to
+ * prepare for the next one.  An ev_prepare would be pending itself, and cost a hundred instructions
+ * more.
  */
 static void
 on_pending(struct ev_loop *ev)

@@ -1,8 +1,9 @@
 /*
- * Child processes: started by posix_spawn, which stops only this thread and only until the exec, and
- * watched by a pidfd, so that neither SIGCHLD nor wait for just any child comes into it.
+ * Child processes: started by posix_spawn, which stops only this thread and only until the exec,
+ * and watched by a pidfd, so that neither SIGCHLD nor wait for just any child comes into it.
  *
- * Until it is reaped the number of a process is its own, and so signals go to it and to no stranger.
+ * Until it is reaped the number of a process is its own, and so signals go to it and to no
+ * stranger.
  */
 #include "io/process.h"
 

@@ -1,10 +1,11 @@
 /*
- * Stretches: how long the code of a handler held the loop without a wait (Tornado's slow callbacks).
+ * Stretches: how long the code of a handler held the loop without a wait (Tornado's slow
+ * callbacks).
  *
  * A stretch begins when the clock was last read on the loop's thread, which is as good as when the
- * handler was called, and ends where the clock is read anyway (a request that is answered in one go is
- * logged then), or when a coroutine that has waited, or is nobody's request, gives the loop back.  So
- * a plain request costs a comparison.
+ * handler was called, and ends where the clock is read anyway (a request that is answered in one go
+ * is logged then), or when a coroutine that has waited, or is nobody's request, gives the loop
+ * back.  So a plain request costs a comparison.
  */
 #ifndef TORNADO_IO_STRETCH_H
 #define TORNADO_IO_STRETCH_H

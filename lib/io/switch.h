@@ -37,10 +37,10 @@ void td_switch(void **point, void *to);
 TD_NORETURN void td_switch_leave(void *to);
 
 /*
- * Call entry(arg) on the stack that runs.  Comes back when entry returns or when it goes to *point for
- * good (td_switch_leave): its frames are forgotten then.  *point is used up when entry returns, too.
- * Backtraces and forced unwinding go on through this call; whoever unwinds stops here by himself.
- * An exception that entry lets out comes to td_switch_uncaught.  (Not with ucontext.)
+ * Call entry(arg) on the stack that runs.  Comes back when entry returns or when it goes to *point
+ * for good (td_switch_leave): its frames are forgotten then.  *point is used up when entry returns,
+ * too. Backtraces and forced unwinding go on through this call; whoever unwinds stops here by
+ * himself. An exception that entry lets out comes to td_switch_uncaught.  (Not with ucontext.)
  */
 void td_switch_call(void **point, void (*entry)(void *arg), void *arg);
 

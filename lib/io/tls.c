@@ -1,11 +1,11 @@
 /*
  * Contexts and sessions of TLS.
  *
- * A context costs the reading of its files and is the same for all connections with the same options;
- * its key has what the files look like, so that a renewed certificate makes a new one.  A session
- * is kept under the key of its context and the server, for it proves as much as the context asked
- * for and no more.  RFC 8446 appendix C.4: a ticket of TLS 1.3 is used once, or who looks on could
- * tell that two connections are the same client's.
+ * A context costs the reading of its files and is the same for all connections with the same
+ * options; its key has what the files look like, so that a renewed certificate makes a new one.  A
+ * session is kept under the key of its context and the server, for it proves as much as the context
+ * asked for and no more.  RFC 8446 appendix C.4: a ticket of TLS 1.3 is used once, or who looks on
+ * could tell that two connections are the same client's.
  */
 #include "io/tls.h"
 
@@ -164,8 +164,9 @@ is_rehashed(const char *path)
 }
 
 /*
- * The file of all that the system trusts takes tens of milliseconds to read, in which the worker stands
- * still; a directory gives each CA when it is asked for.  Who names a file in the environment means it.
+ * The file of all that the system trusts takes tens of milliseconds to read, in which the worker
+ * stands still; a directory gives each CA when it is asked for.  Who names a file in the
+ * environment means it.
  */
 static void
 trust_system(SSL_CTX *ctx)

@@ -24,9 +24,9 @@ bool td_ssl_options_read(const td_ssl_options *wanted, td_ssl_options *out, cons
 void td_ssl_options_describe(const td_ssl_options *options, td_buf *out);
 
 /*
- * The client's side of a connection through fd with `host` (a name or a number, "[::1]" too), unless
- * the options say another one.  0 and an SSL for td_tls_free, or TD_ECONFIG and a text in err: a file
- * cannot be used, or there is no host to be proven.
+ * The client's side of a connection through fd with `host` (a name or a number, "[::1]" too),
+ * unless the options say another one.  0 and an SSL for td_tls_free, or TD_ECONFIG and a text in
+ * err: a file cannot be used, or there is no host to be proven.
  */
 int td_tls_connect(const td_ssl_options *options, const char *host, int fd, SSL **out,
                    td_err *err);

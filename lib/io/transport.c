@@ -14,9 +14,9 @@
 #define DISCARD_LOW_WATER (256 * 1024) /* bytes */
 
 /*
- * Reading and writing go by syscall(2).  Those of the C library are points of cancellation, and as soon
- * as there is a thread (that of a log, an executor's) each costs forty instructions more, two of
- * them locked.  We cancel no thread.
+ * Reading and writing go by syscall(2).  Those of the C library are points of cancellation, and as
+ * soon as there is a thread (that of a log, an executor's) each costs forty instructions more, two
+ * of them locked.  We cancel no thread.
  */
 static ssize_t
 plain_read(td_transport *t, void *to, size_t size)
@@ -226,8 +226,8 @@ td_transport_move(td_transport *to, td_transport *from, td_ioloop *loop, td_tran
 /* ---- what nobody wants */
 
 /*
- * The kernel makes room for as much.  With the little room that there is at first each look would make
- * it send the peer's next bytes in our time, where the peer is on the same host.
+ * The kernel makes room for as much.  With the little room that there is at first each look would
+ * make it send the peer's next bytes in our time, where the peer is on the same host.
  */
 void
 td_transport_expect_discard(td_transport *t)

@@ -62,9 +62,9 @@ void td_transport_lost(struct ev_loop *ev, td_transport *t);
 TD_PRIVATE void td_transport_close(td_transport *t, td_ioloop *loop); /* stops watching first */
 
 /*
- * For the rest of what a peer sends, when nobody wants it: from the first on, readable means that many
- * bytes are there, or the end.  The second drops up to size of them (those of the descriptor, whatever
- * the kind makes of them), without a copy where the kernel can; returns what `read` does.
+ * For the rest of what a peer sends, when nobody wants it: from the first on, readable means that
+ * many bytes are there, or the end.  The second drops up to size of them (those of the descriptor,
+ * whatever the kind makes of them), without a copy where the kernel can; returns what `read` does.
  */
 TD_PRIVATE void td_transport_expect_discard(td_transport *t);
 TD_PRIVATE ssize_t td_transport_discard(td_transport *t, size_t size);

@@ -8,13 +8,13 @@
 #pragma GCC visibility push(hidden)
 
 /*
- * The plain transport speaks TLS from now on.  Takes ssl over, whose side (connect or accept) is set
- * and which was made by tls.h.  Nothing is watched until td_transport_watch.
+ * The plain transport speaks TLS from now on.  Takes ssl over, whose side (connect or accept) is
+ * set and which was made by tls.h.  Nothing is watched until td_transport_watch.
  *
  * The first reads and writes do the handshake on their way; td_transport_handshake does that alone.
- * While anything says -EAGAIN, watching for its direction is right, whatever TLS needs of the socket.
- * The end of the other side is a read of 0 only if it has said so (close_notify): without it
- * TD_ETRUNCATED, for somebody may have cut off what it was sending.
+ * While anything says -EAGAIN, watching for its direction is right, whatever TLS needs of the
+ * socket. The end of the other side is a read of 0 only if it has said so (close_notify): without
+ * it TD_ETRUNCATED, for somebody may have cut off what it was sending.
  */
 void td_transport_start_tls(td_transport *t, td_ioloop *loop, SSL *ssl);
 

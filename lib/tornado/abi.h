@@ -43,8 +43,8 @@
 #endif
 
 /*
- * What TD_SSE, TD_STATIC and their kin are in C++: options of a call live as long as the call, those of
- * a table (.initialize_arg = TD_STATIC(...)) as long as the file is loaded.
+ * What TD_SSE, TD_STATIC and their kin are in C++: options of a call live as long as the call,
+ * those of a table (.initialize_arg = TD_STATIC(...)) as long as the file is loaded.
  */
 #ifdef __cplusplus
 extern "C++" {

@@ -1,11 +1,11 @@
 /*
  * Waiting in straight-line code.
  *
- * Every handler method, hook, timer and callback runs on a coroutine, so each of these may be called
- * in any of them; the loop serves others meanwhile.  A wait may not return: when the request is
- * cancelled (request_timeout, the end of a drain, a client that left a class with TD_CANCEL_ON_CLOSE)
- * the coroutine unwinds there, running C++ destructors, cleanup variables (compile with
- * -fexceptions, as tornado.pc says) and td_defer actions.  errno is preserved.
+ * Every handler method, hook, timer and callback runs on a coroutine, so each of these may be
+ * called in any of them; the loop serves others meanwhile.  A wait may not return: when the request
+ * is cancelled (request_timeout, the end of a drain, a client that left a class with
+ * TD_CANCEL_ON_CLOSE) the coroutine unwinds there, running C++ destructors, cleanup variables
+ * (compile with -fexceptions, as tornado.pc says) and td_defer actions.  errno is preserved.
  *
  * On a thread that is no loop, or outside a coroutine, they return TD_EINVAL and log it.
  */
@@ -19,8 +19,9 @@
 #include <tornado/ioloop.h>
 
 /*
- * Wait for a future and take it over: the caller's reference is released.  Returns 0 and the result,
- * or the error it was resolved with.  One that is done already does not suspend.  NULL: TD_EINVAL.
+ * Wait for a future and take it over: the caller's reference is released.  Returns 0 and the
+ * result, or the error it was resolved with.  One that is done already does not suspend.  NULL:
+ * TD_EINVAL.
  */
 TD_API int td_await(td_future *future, void **result_out);
 
@@ -38,16 +39,16 @@ TD_API int td_wait_fd(int fd, int events, int64_t timeout_ms);
  * Run fn(arg) on a coroutine of its own, from the next iteration on; it may outlive the request and
  * has an arena of its own.  Returns a future that resolves with NULL when fn returns and with
  * TD_ECANCELED when it is unwound; td_future_unref it when that does not matter.  td_future_cancel
- * unwinds it at its wait, at once or an iteration later; one that has just been woken goes on to its
- * next wait.  So whoever cancels it has to keep what it uses until it has ended.
+ * unwinds it at its wait, at once or an iteration later; one that has just been woken goes on to
+ * its next wait.  So whoever cancels it has to keep what it uses until it has ended.
  */
 TD_API td_future *td_spawn(td_callback_fn *fn, void *arg);
 
 /*
- * A future that resolves when all count futures (taken over; one that stands there twice, once) have,
- * in whatever order; its result is NULL.  results, when not NULL, gets the result of each in input
- * order when the whole is awaited or its result or error is asked for, and must live until then.
- * The first error in input order is the error of the whole; later ones are logged.
+ * A future that resolves when all count futures (taken over; one that stands there twice, once)
+ * have, in whatever order; its result is NULL.  results, when not NULL, gets the result of each in
+ * input order when the whole is awaited or its result or error is asked for, and must live until
+ * then. The first error in input order is the error of the whole; later ones are logged.
  */
 TD_API td_future *td_gather(td_future *const *futures, size_t count, void **results);
 
@@ -58,15 +59,15 @@ TD_API td_future *td_gather(td_future *const *futures, size_t count, void **resu
 TD_API td_future *td_with_timeout(int64_t timeout_ms, td_future *future);
 
 /*
- * A future that resolves as the first of these (taken over) that is done; the others go on, and a later
- * failure of theirs is logged.
+ * A future that resolves as the first of these (taken over) that is done; the others go on, and a
+ * later failure of theirs is logged.
  */
 TD_API td_future *td_first(td_future *const *futures, size_t count);
 
 /*
- * Several futures (taken over) in the order in which they end.  next waits for one that has not been
- * given yet and returns it, done, with its index in the list: the iterator's, until destroy.  NULL:
- * all were given.  One coroutine at a time may wait in it.
+ * Several futures (taken over) in the order in which they end.  next waits for one that has not
+ * been given yet and returns it, done, with its index in the list: the iterator's, until destroy.
+ * NULL: all were given.  One coroutine at a time may wait in it.
  *
  *     while ((done = td_wait_iterator_next(iterator, &i)) != NULL)
  *         td_writef(h, "%zu: %s\n", i, td_strerror(td_future_error(done)));

@@ -1,6 +1,6 @@
 /*
- * Taking a connection over (Tornado's RequestHandler.detach): after an upgrade, or for a protocol of
- * one's own that begins as a request.
+ * Taking a connection over (Tornado's RequestHandler.detach): after an upgrade, or for a protocol
+ * of one's own that begins as a request.
  *
  *     static void
  *     chat(td_handler *h)
@@ -38,25 +38,25 @@ typedef struct td_detach_options {
 
 /*
  * What the client would like to go on with: the value of Upgrade.  The null string: it does not ask
- * (no Upgrade, or no "Connection: upgrade"), or in HTTP/1.0, where that counts for nothing (RFC 9110
- * section 7.8).  Not to obey is always right.
+ * (no Upgrade, or no "Connection: upgrade"), or in HTTP/1.0, where that counts for nothing (RFC
+ * 9110 section 7.8).  Not to obey is always right.
  */
 TD_API td_str td_request_upgrade(td_handler *h);
 
 /*
  * End the response, and HTTP on this connection: what the client has sent behind its request is the
- * first that the stream reads, answers to earlier requests leave before what is written to it.  Waits
- * a moment, so it is for the methods of the handler (prepare and a middleware too).
+ * first that the stream reads, answers to earlier requests leave before what is written to it.
+ * Waits a moment, so it is for the methods of the handler (prepare and a middleware too).
  *
- * NULL: the client has gone.  Or misuse, which is logged: after the first flush or td_write, a second
- * time, with a body that was not read to its end, an upgrade in HTTP/1.0.
+ * NULL: the client has gone.  Or misuse, which is logged: after the first flush or td_write, a
+ * second time, with a body that was not read to its end, an upgrade in HTTP/1.0.
  *
  * From now on no time-out of HTTP counts and td_raise leaves without a page.  The method goes on as
- * after td_finish.  The stream is destroyed when the request is over: when the method has returned and
- * on_finish was called, however they ended, or with the last td_handler_unref; td_iostream_destroy
- * may come earlier.  Until it closes, the connection counts for max_connections, and a drain waits for
- * it (see TD_EDRAINING in <tornado/iostream.h>).  The access log has the request when it is detached:
- * with 101, or the status that was set.
+ * after td_finish.  The stream is destroyed when the request is over: when the method has returned
+ * and on_finish was called, however they ended, or with the last td_handler_unref;
+ * td_iostream_destroy may come earlier.  Until it closes, the connection counts for
+ * max_connections, and a drain waits for it (see TD_EDRAINING in <tornado/iostream.h>).  The access
+ * log has the request when it is detached: with 101, or the status that was set.
  */
 TD_API td_iostream *td_detach(td_handler *h, const td_detach_options *options);
 

@@ -1,7 +1,7 @@
 /*
  * Text into HTML, URLs and JSON (Tornado's tornado.escape).  Escape where text goes into a page,
- * not where it comes in; what is returned is memory of the request, as that of td_sprintf, and has a
- * NUL behind it.  The null string stays the null string.
+ * not where it comes in; what is returned is memory of the request, as that of td_sprintf, and has
+ * a NUL behind it.  The null string stays the null string.
  */
 #ifndef TORNADO_ESCAPE_H
 #define TORNADO_ESCAPE_H
@@ -11,8 +11,8 @@
 #include <tornado/str.h>
 
 /*
- * As td_write, with & < > " ' as entities: for whatever is no markup of the author's, in the text of
- * an element or in an attribute that has quotes around it.  With the setting debug on, td_writef
+ * As td_write, with & < > " ' as entities: for whatever is no markup of the author's, in the text
+ * of an element or in an attribute that has quotes around it.  With the setting debug on, td_writef
  * logs a warning, once a route, when its arguments bring < > " or ' into a text/html response.
  */
 TD_API int td_write_escaped(td_handler *h, td_str text);

@@ -42,8 +42,8 @@ TD_API void td_executor_destroy(td_executor **executor);
 
 /*
  * Run fn(arg) on a thread and wait for it.  0 and what it returned (result_out may be NULL);
- * TD_EBUSY: queue_max jobs wait already, which is a case for td_raise(h, 503, ...); TD_ECANCELED: the
- * job has ended its thread, or the executor was destroyed before its turn.
+ * TD_EBUSY: queue_max jobs wait already, which is a case for td_raise(h, 503, ...); TD_ECANCELED:
+ * the job has ended its thread, or the executor was destroyed before its turn.
  *
  * A request that is cancelled takes a job back that has not begun; for one that has, the unwinding
  * waits until it ends, so arg may point into the stack or to the request's memory.
@@ -51,9 +51,9 @@ TD_API void td_executor_destroy(td_executor **executor);
 TD_API int td_executor_run(td_executor *executor, td_executor_fn *fn, void *arg, void **result_out);
 
 /*
- * The same without waiting: a future of what fn returns, with the same errors.  arg has to live until
- * the job has ended, also when the future is cancelled or unreferenced: then the result is lost, and
- * only a job that has not begun is taken back.
+ * The same without waiting: a future of what fn returns, with the same errors.  arg has to live
+ * until the job has ended, also when the future is cancelled or unreferenced: then the result is
+ * lost, and only a job that has not begun is taken back.
  */
 TD_API td_future *td_executor_submit(td_executor *executor, td_executor_fn *fn, void *arg);
 

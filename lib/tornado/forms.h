@@ -33,8 +33,8 @@ TD_API double td_get_argument_double_default(td_handler *h, const char *name, do
 /*
  * ---- files: the parts of a multipart/form-data body that have a filename
  *
- * A body larger than body_spill is not in memory but in a temporary file that is mapped, so files of
- * any size can be had as td_str; what is read of them comes from the disk, or its cache.
+ * A body larger than body_spill is not in memory but in a temporary file that is mapped, so files
+ * of any size can be had as td_str; what is read of them comes from the disk, or its cache.
  */
 
 typedef struct td_http_file {
@@ -52,11 +52,11 @@ TD_API size_t td_get_files(td_handler *h, const char *name, const td_http_file *
 
 /*
  * Write a file, or all of the body, to `path`.  Waits: 256 KiB are copied at a time, others are
- * served in between, and the disk is not waited for.  At the end path is the new file as a whole, in
- * place of what was there (a symbolic link is not followed); before, and after an error or when the
- * handler is cancelled, nothing is seen of it.  Permissions are those of a new file, by umask.
- * Whether it outlives a loss of power is up to the file system; fsync, by td_executor_run, is left to
- * whoever needs it.
+ * served in between, and the disk is not waited for.  At the end path is the new file as a whole,
+ * in place of what was there (a symbolic link is not followed); before, and after an error or when
+ * the handler is cancelled, nothing is seen of it.  Permissions are those of a new file, by umask.
+ * Whether it outlives a loss of power is up to the file system; fsync, by td_executor_run, is left
+ * to whoever needs it.
  *
  * Returns 0 or -errno, such as -ENOSPC.  path is relative to the directory that the daemon was
  * started in, so say where it begins; and never make it out of `filename`.

@@ -28,8 +28,8 @@ TD_API td_ioloop *td_ioloop_current(void);
 TD_API int64_t td_ioloop_time_ms(void);
 
 /*
- * Run fn(arg) in the next iteration, first come first served.  Thread-safe.  Returns 0; when the loop
- * is closing the callback is dropped.
+ * Run fn(arg) in the next iteration, first come first served.  Thread-safe.  Returns 0; when the
+ * loop is closing the callback is dropped.
  */
 TD_API int td_add_callback(td_ioloop *loop, td_callback_fn *fn, void *arg);
 
@@ -44,9 +44,9 @@ TD_API void td_remove_timeout(td_ioloop *loop, td_timeout *timeout); /* NULL is 
 
 /*
  * Call fn(fd, events, arg) whenever fd is ready for events (TD_READ, TD_WRITE).  A second
- * td_add_handler for the same fd returns TD_EEXISTS; update of an unknown one TD_ENOTFOUND; remove of
- * an unknown one does nothing.  The next call of fn comes after the one before has returned.  The
- * descriptor stays yours: remove it before closing.
+ * td_add_handler for the same fd returns TD_EEXISTS; update of an unknown one TD_ENOTFOUND; remove
+ * of an unknown one does nothing.  The next call of fn comes after the one before has returned.
+ * The descriptor stays yours: remove it before closing.
  */
 TD_API int td_add_handler(td_ioloop *loop, int fd, int events, td_fd_fn *fn, void *arg);
 TD_API int td_update_handler(td_ioloop *loop, int fd, int events);
@@ -54,8 +54,8 @@ TD_API void td_remove_handler(td_ioloop *loop, int fd);
 
 /*
  * PeriodicCallback: fn(arg) every period_ms (1..), first one period after the start; when late it
- * skips and does not burst, and it never runs beside itself.  jitter 0.0..1.0 spreads each period by
- * that share.  destroy stops it; from inside fn too.
+ * skips and does not burst, and it never runs beside itself.  jitter 0.0..1.0 spreads each period
+ * by that share.  destroy stops it; from inside fn too.
  */
 TD_API td_periodic *td_periodic_create(td_callback_fn *fn, void *arg, int64_t period_ms,
                                        double jitter);

@@ -22,8 +22,8 @@ typedef struct td_json td_json;
  * same name the last counts), 413 beyond max_json_depth or max_json_memory.  Never NULL; 500 when a
  * handler that uses libjansson itself has replaced its allocator.
  *
- * The first call may wait, in a coroutine: of a body beyond 4 KiB some 100 us are spent at a time, and
- * others are served in between.
+ * The first call may wait, in a coroutine: of a body beyond 4 KiB some 100 us are spent at a time,
+ * and others are served in between.
  */
 TD_API const td_json *td_request_json(td_handler *h);
 

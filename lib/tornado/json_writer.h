@@ -15,9 +15,10 @@
  *     td_json_end(&w);
  *
  * Values are written as td_write_json does.  What comes out is well-formed whatever is called: what
- * fits nowhere (a key in an array, none in an object, a second value at the top, an object deeper than
- * TD_JSON_WRITER_DEPTH) is misuse, logged, and left out with all that is in it, and td_json_end closes
- * what is open.  All return 0, TD_EINVAL or TD_ECLOSED, and raise what td_write raises.
+ * fits nowhere (a key in an array, none in an object, a second value at the top, an object deeper
+ * than TD_JSON_WRITER_DEPTH) is misuse, logged, and left out with all that is in it, and
+ * td_json_end closes what is open.  All return 0, TD_EINVAL or TD_ECLOSED, and raise what td_write
+ * raises.
  */
 #ifndef TORNADO_JSON_WRITER_H
 #define TORNADO_JSON_WRITER_H

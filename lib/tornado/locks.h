@@ -45,8 +45,8 @@ TD_API int td_semaphore_release(td_semaphore *semaphore);
 TD_API int td_semaphore_hold(td_semaphore *semaphore, int64_t timeout_ms); /* as td_lock_hold */
 
 /*
- * ---- td_condition: wait until somebody says that something has changed.  0 when notified.  Who does
- * not wait yet hears nothing.
+ * ---- td_condition: wait until somebody says that something has changed.  0 when notified.  Who
+ * does not wait yet hears nothing.
  */
 
 TD_API td_condition *td_condition_create(void);

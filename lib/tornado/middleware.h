@@ -18,9 +18,9 @@
  *     middleware = basic_auth
  *
  * names instances.  The chain of a route is that of its application, then that of its own instance;
- * the first is the outermost.  It runs on the coroutine of the request, so td_await works before and
- * after td_next, and stands around everything that a route answers: methods, files, redirects, error
- * pages; that of the application also around 404, 501 and OPTIONS *, that of an instance also
+ * the first is the outermost.  It runs on the coroutine of the request, so td_await works before
+ * and after td_next, and stands around everything that a route answers: methods, files, redirects,
+ * error pages; that of the application also around 404, 501 and OPTIONS *, that of an instance also
  * around what is not found below its mount.  (What a connection refuses before there is a route, a
  * broken head or a body that is too large, has no chain.)
  *
@@ -47,10 +47,11 @@ TD_API int td_next(td_handler *h);
 typedef void td_on_head_fn(td_handler *h, void *arg);
 
 /*
- * Call fn(h, arg) just before status and headers are sent, whatever answers; the last one registered
- * comes first.  It may look at them and change them by the usual functions; writing, ending,
- * waiting and raising are misuse.  One that raises has failed to do its part: the connection is closed
- * instead of sending what it was to complete.  TD_EINVAL when the headers have been sent.
+ * Call fn(h, arg) just before status and headers are sent, whatever answers; the last one
+ * registered comes first.  It may look at them and change them by the usual functions; writing,
+ * ending, waiting and raising are misuse.  One that raises has failed to do its part: the
+ * connection is closed instead of sending what it was to complete.  TD_EINVAL when the headers have
+ * been sent.
  */
 TD_API int td_on_head(td_handler *h, td_on_head_fn *fn, void *arg);
 
@@ -58,8 +59,8 @@ TD_API int td_on_head(td_handler *h, td_on_head_fn *fn, void *arg);
 TD_API td_str td_response_header(td_handler *h, const char *name);
 
 /*
- * What links hand down (or up) to others: a pointer under a name, such as "request_id".  The name is
- * copied, the value is not; setting NULL takes it away.  (td_set_current_user, in auth.h, is for
+ * What links hand down (or up) to others: a pointer under a name, such as "request_id".  The name
+ * is copied, the value is not; setting NULL takes it away.  (td_set_current_user, in auth.h, is for
  * the user; td_set_user_data is the handler's own.)
  */
 TD_API int td_set_value(td_handler *h, const char *name, void *value);

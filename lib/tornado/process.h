@@ -15,15 +15,16 @@
  *     td_iostream_read_until_close(td_subprocess_stdout(sort), 0, &sorted);
  *     td_subprocess_wait(sort, &code);
  *
- * A program that writes much while it reads wants both at once: read on another coroutine (td_spawn),
- * or pipes on both sides fill and nobody goes on.
+ * A program that writes much while it reads wants both at once: read on another coroutine
+ * (td_spawn), or pipes on both sides fill and nobody goes on.
  *
- * The program is its own process group, and that is what signals are sent to.  It inherits no descriptor
- * but 0, 1 and 2, no ignored and no blocked signal.  Nothing here is about SIGCHLD, and children that
- * others have started are left alone.  No shell is involved: argv goes as it is.
+ * The program is its own process group, and that is what signals are sent to.  It inherits no
+ * descriptor but 0, 1 and 2, no ignored and no blocked signal.  Nothing here is about SIGCHLD, and
+ * children that others have started are left alone.  No shell is involved: argv goes as it is.
  *
- * In a service the unit decides what may be executed: where NoExecPaths= forbids a program, starting
- * it is -EACCES (systemctl edit tornadod: ExecPaths=/usr/bin/sort), and its sandbox is the worker's.
+ * In a service the unit decides what may be executed: where NoExecPaths= forbids a program,
+ * starting it is -EACCES (systemctl edit tornadod: ExecPaths=/usr/bin/sort), and its sandbox is the
+ * worker's.
  */
 #ifndef TORNADO_PROCESS_H
 #define TORNADO_PROCESS_H

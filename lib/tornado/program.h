@@ -19,9 +19,9 @@
  *
  *     cc -o hello hello.c $(pkg-config --cflags --libs tornado)
  *
- * Handlers are those of the daemon, to the letter: they wait on coroutines, and a .so is made of them
- * by writing TD_PLUGIN in place of the main.  What the daemon adds is not here: workers, reloads,
- * options of [handler:NAME] and TD_SHARED, quarantine, privileges.
+ * Handlers are those of the daemon, to the letter: they wait on coroutines, and a .so is made of
+ * them by writing TD_PLUGIN in place of the main.  What the daemon adds is not here: workers,
+ * reloads, options of [handler:NAME] and TD_SHARED, quarantine, privileges.
  *
  * All functions but td_program_stop are for the thread that has created the program.
  */

@@ -22,8 +22,8 @@ TD_API td_queue *td_queue_create(size_t size_max);
 TD_API void td_queue_destroy(td_queue **queue);
 
 /*
- * Wait until there is room, and put item (NULL is one, too) in.  0, TD_ETIMEDOUT, or TD_ECLOSED after
- * td_queue_close.  The second: TD_EBUSY instead of waiting.
+ * Wait until there is room, and put item (NULL is one, too) in.  0, TD_ETIMEDOUT, or TD_ECLOSED
+ * after td_queue_close.  The second: TD_EBUSY instead of waiting.
  */
 TD_API int td_queue_put(td_queue *queue, void *item, int64_t timeout_ms);
 TD_API int td_queue_put_nowait(td_queue *queue, void *item);

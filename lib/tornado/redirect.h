@@ -14,9 +14,10 @@
 #include <tornado/handler.h>
 
 /*
- * url: {0} or {name} is a group of the route's pattern, encoded again, empty where it did not match;
- * {{ and }} are braces.  The query of the request is appended.  What a client puts into a group
- * never changes the host: if it would, the answer is 404.  What is wrong here is told at load.
+ * url: {0} or {name} is a group of the route's pattern, encoded again, empty where it did not
+ * match; {{ and }} are braces.  The query of the request is appended.  What a client puts into a
+ * group never changes the host: if it would, the answer is 404.  What is wrong here is told at
+ * load.
  */
 typedef struct td_redirect_options {
     size_t size TD_ZERO; /* of the struct; set by TD_REDIRECT */

@@ -6,9 +6,9 @@
  *
  * Numbers ("127.0.0.1", "::1", "[::1]"), localhost and what is cached are answered at once; else
  * /etc/hosts and then the name servers of /etc/resolv.conf are asked, while others are served, and
- * then the system, if it has more to ask (resolver_system of [tornadod]).  Who asks for the same name
- * meanwhile waits for the same answer.  Answers are kept for the time that their servers allow,
- * between resolver_ttl_min and resolver_ttl_max; failures are not.
+ * then the system, if it has more to ask (resolver_system of [tornadod]).  Who asks for the same
+ * name meanwhile waits for the same answer.  Answers are kept for the time that their servers
+ * allow, between resolver_ttl_min and resolver_ttl_max; failures are not.
  *
  * All for the loop's thread; misuse is TD_EINVAL (or NULL) and logged.
  */
@@ -52,16 +52,16 @@ typedef struct td_resolve_options {
 #endif
 
 /*
- * Wait for the addresses of host; options NULL: as usual.  0, TD_ENOTFOUND (there is no such name, or
- * it has no address of that family), TD_ETIMEDOUT, TD_EBUSY (too many are being looked up), TD_ENAME
- * (the servers cannot be reached, or have failed).
+ * Wait for the addresses of host; options NULL: as usual.  0, TD_ENOTFOUND (there is no such name,
+ * or it has no address of that family), TD_ETIMEDOUT, TD_EBUSY (too many are being looked up),
+ * TD_ENAME (the servers cannot be reached, or have failed).
  */
 TD_API int td_resolve(const char *host, uint16_t port, const td_resolve_options *options,
                       td_addresses *out);
 
 /*
- * The same without waiting.  The result is a td_addresses * of whoever looks at it, who frees it with
- * td_addresses_destroy.
+ * The same without waiting.  The result is a td_addresses * of whoever looks at it, who frees it
+ * with td_addresses_destroy.
  */
 TD_API td_future *td_resolve_future(const char *host, uint16_t port,
                                     const td_resolve_options *options);

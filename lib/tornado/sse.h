@@ -14,11 +14,12 @@
  *         } while (td_sse_sleep(h, 1000) == 0);
  *     }
  *
- * A stream is over when its client has left or its worker is to end (a reload, a stop): each of these
- * functions then returns TD_ECLOSED, promptly where it waits, and so does td_write; on_connection_close
- * works as ever.  Who waits otherwise, in td_condition_wait or td_queue_get, wants TD_CANCEL_ON_CLOSE
- * in the flags of the class: in both cases the handler is unwound there.  At a reload the client sees
- * the end of the response, comes again after its retry time, and finds the new generation.
+ * A stream is over when its client has left or its worker is to end (a reload, a stop): each of
+ * these functions then returns TD_ECLOSED, promptly where it waits, and so does td_write;
+ * on_connection_close works as ever.  Who waits otherwise, in td_condition_wait or td_queue_get,
+ * wants TD_CANCEL_ON_CLOSE in the flags of the class: in both cases the handler is unwound there.
+ * At a reload the client sees the end of the response, comes again after its retry time, and finds
+ * the new generation.
  *
  * While nothing is sent, a comment every sse_heartbeat (a setting) keeps proxies from closing the
  * connection and shows when the client is gone.

@@ -4,10 +4,10 @@
  *
  *     td_tcpclient_connect("mail.internal", 993, TD_CONNECT(.ssl_options = TD_SSL()), &stream);
  *
- * Versions are 1.2 and 1.3.  A server has to prove that it is server_hostname by a certificate that a CA
- * of ca_certs stands for, or the connection fails with TD_ECERTIFICATE.  Files are in PEM; they are
- * read again when they have changed.  Sessions are resumed where the server allows it.  A program
- * that has not said what SIGPIPE is to do ignores it from the first connection on.
+ * Versions are 1.2 and 1.3.  A server has to prove that it is server_hostname by a certificate that
+ * a CA of ca_certs stands for, or the connection fails with TD_ECERTIFICATE.  Files are in PEM;
+ * they are read again when they have changed.  Sessions are resumed where the server allows it.  A
+ * program that has not said what SIGPIPE is to do ignores it from the first connection on.
  */
 #ifndef TORNADO_SSL_H
 #define TORNADO_SSL_H

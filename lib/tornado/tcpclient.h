@@ -4,9 +4,9 @@
  *     td_iostream *stream;
  *     int rc = td_tcpclient_connect("db.internal", 5432, TD_CONNECT(.timeout_ms = 2000), &stream);
  *
- * A name that has several addresses is tried the way of RFC 8305 ("Happy Eyeballs"): in turn of IPv6
- * and IPv4, the next one as soon as the one before has failed or after 250 ms, whichever is first;
- * the first that is connected wins and the others are closed.
+ * A name that has several addresses is tried the way of RFC 8305 ("Happy Eyeballs"): in turn of
+ * IPv6 and IPv4, the next one as soon as the one before has failed or after 250 ms, whichever is
+ * first; the first that is connected wins and the others are closed.
  */
 #ifndef TORNADO_TCPCLIENT_H
 #define TORNADO_TCPCLIENT_H
@@ -41,15 +41,15 @@ typedef struct td_connect_options {
  * Wait for a connection with host (a name or a number, or "unix:/path", then port means nothing).
  * 0 and a stream of yours (td_iostream_destroy), or what td_resolve says, the error of the address
  * that failed last (-ECONNREFUSED), or TD_ETIMEDOUT; with ssl_options also what
- * td_iostream_start_tls says, of which err has the reason.  When source_address cannot be had that is
- * said at once (-EADDRNOTAVAIL).  What is cancelled leaves nothing open.
+ * td_iostream_start_tls says, of which err has the reason.  When source_address cannot be had that
+ * is said at once (-EADDRNOTAVAIL).  What is cancelled leaves nothing open.
  */
 TD_API int td_tcpclient_connect(const char *host, uint16_t port, const td_connect_options *options,
                                 td_iostream **out);
 
 /*
- * The same without waiting.  The result is a td_iostream * of whoever looks at it.  What pointers in
- * ssl_options point at has to live until then.
+ * The same without waiting.  The result is a td_iostream * of whoever looks at it.  What pointers
+ * in ssl_options point at has to live until then.
  */
 TD_API td_future *td_tcpclient_connect_future(const char *host, uint16_t port,
                                               const td_connect_options *options);

@@ -53,7 +53,8 @@ TD_API td_str td_connection_sprintf(td_connection *connection, const char *forma
 
 /*
  * Leave handle_stream from wherever it is (td_raise of a connection): the text is logged with the
- * client's address, cleanups run, what is unsent is lost, the connection closes.  Only on its coroutine.
+ * client's address, cleanups run, what is unsent is lost, the connection closes.  Only on its
+ * coroutine.
  */
 TD_API TD_NORETURN void td_connection_raise(td_connection *connection, const char *format, ...)
     TD_PRINTF(2, 3);

@@ -1,6 +1,6 @@
 /*
- * Tests of handlers (Tornado's tornado.testing): a program of tests calls them in its own process, a
- * request in, a response out, without a port and without a daemon.
+ * Tests of handlers (Tornado's tornado.testing): a program of tests calls them in its own process,
+ * a request in, a response out, without a port and without a daemon.
  *
  *     #include <check.h>
  *     #include <tornado/testing.h>
@@ -23,8 +23,8 @@
  * of these functions and at no other time, so what a handler waits for goes on only there.
  *
  * A test fails by libcheck when <check.h> was included before; without it a line is written to
- * standard error and the process aborts.  A process has one td_test at a time, and all functions are
- * for the thread that opened it.
+ * standard error and the process aborts.  A process has one td_test at a time, and all functions
+ * are for the thread that opened it.
  */
 #ifndef TORNADO_TESTING_H
 #define TORNADO_TESTING_H
@@ -118,9 +118,9 @@ TD_TEST_API td_test *td_test_open(const td_test_options *options);
 TD_TEST_API const char *td_test_refusal(const td_test_options *options);
 
 /*
- * Wait until no handler runs and no thread works for one, run the hooks drain and stop, free all that
- * has come out of this td_test, and clear *t.  Fails the test when that takes longer than timeout_ms.
- * NULL inside is harmless.
+ * Wait until no handler runs and no thread works for one, run the hooks drain and stop, free all
+ * that has come out of this td_test, and clear *t.  Fails the test when that takes longer than
+ * timeout_ms. NULL inside is harmless.
  */
 TD_TEST_API void td_test_close(td_test **t);
 
@@ -150,8 +150,9 @@ TD_TEST_API td_test_exchange *td_test_send(td_test *t, const char *url,
 TD_TEST_API const td_response *td_test_receive(td_test *t, td_test_exchange *exchange);
 
 /*
- * Wait until so many bytes of its body have come, of a stream of events that does not end by itself.
- * They are valid until the next wait, with a NUL behind.  Fails the test when it ends before.
+ * Wait until so many bytes of its body have come, of a stream of events that does not end by
+ * itself. They are valid until the next wait, with a NUL behind.  Fails the test when it ends
+ * before.
  */
 TD_TEST_API td_str td_test_receive_some(td_test *t, td_test_exchange *exchange, size_t bytes);
 
@@ -178,8 +179,8 @@ TD_TEST_API void td_test_set_cookie(td_test *t, const char *name, const char *va
 TD_TEST_API const char *td_test_log(td_test *t);
 
 /*
- * A handler that was loaded, for td_instance_state, td_instance_metric and their kin; NULL: there is
- * none of that name.
+ * A handler that was loaded, for td_instance_state, td_instance_metric and their kin; NULL: there
+ * is none of that name.
  */
 TD_TEST_API td_instance *td_test_instance(const td_test *t, const char *name);
 

@@ -1,7 +1,7 @@
 /*
- * Which request this is, for logs here and elsewhere: an id, and the trace that it is part of.  Both
- * stand in access lines (access_format and json in [log]), the id in the error lines of the request,
- * too.
+ * Which request this is, for logs here and elsewhere: an id, and the trace that it is part of.
+ * Both stand in access lines (access_format and json in [log]), the id in the error lines of the
+ * request, too.
  */
 #ifndef TORNADO_TRACING_H
 #define TORNADO_TRACING_H
@@ -12,8 +12,8 @@
 #include <tornado/str.h>
 
 /*
- * The id of the request, which the middleware request_id or td_set_request_id has given it; the null
- * string: it has none.
+ * The id of the request, which the middleware request_id or td_set_request_id has given it; the
+ * null string: it has none.
  */
 TD_API td_str td_request_id(td_handler *h);
 

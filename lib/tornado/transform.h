@@ -13,11 +13,11 @@
  *
  *     static const td_transform Shout = TD_TRANSFORM(.name = "shout", .transform_chunk = shout);
  *
- * One that was added by initialize, prepare or middleware sees all that leaves: each td_flush gives it
- * a piece, the end of the response the last one (finishing is true, chunk perhaps empty), and what it
- * emits goes to the one that was added next, then to compress_response, then to the client.  Error
- * pages pass through, too, and files of td_serve_static, which are read into memory for it piece by
- * piece, and of which there are no ranges then.
+ * One that was added by initialize, prepare or middleware sees all that leaves: each td_flush gives
+ * it a piece, the end of the response the last one (finishing is true, chunk perhaps empty), and
+ * what it emits goes to the one that was added next, then to compress_response, then to the client.
+ * Error pages pass through, too, and files of td_serve_static, which are read into memory for it
+ * piece by piece, and of which there are no ranges then.
  *
  * A transform may wait (td_await).  It may raise: the answer is then the error page, without
  * transforms, or the connection closes if the headers were sent.  td_write, td_flush, td_finish and
@@ -49,8 +49,8 @@ typedef struct td_transform {
 
 /*
  * Add one to the end of the chain, from now on for this response; transform and arg live as long as
- * the request.  A Content-Length that the handler sets is that of what it writes: the length that is
- * sent is that of what comes out, or none when the response is flushed.  After the first flush:
+ * the request.  A Content-Length that the handler sets is that of what it writes: the length that
+ * is sent is that of what comes out, or none when the response is flushed.  After the first flush:
  * TD_EINVAL.
  */
 TD_API int td_add_transform(td_handler *h, const td_transform *transform, void *arg);
@@ -62,9 +62,9 @@ TD_API int td_add_transform(td_handler *h, const td_transform *transform, void *
 TD_API int td_emit(td_output *out, td_str bytes);
 
 /*
- * compress_response is not for this response: not for one with a secret in it beside something that a
- * stranger can make it repeat, for its size tells how well the two agree (BREACH).  An XSRF token is no
- * such secret, it looks different each time.  After the first flush: TD_EINVAL.
+ * compress_response is not for this response: not for one with a secret in it beside something that
+ * a stranger can make it repeat, for its size tells how well the two agree (BREACH).  An XSRF token
+ * is no such secret, it looks different each time.  After the first flush: TD_EINVAL.
  */
 TD_API int td_never_compress(td_handler *h);
 

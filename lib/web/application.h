@@ -36,8 +36,8 @@ TD_PRIVATE void td_application_count(td_application *app, td_counters_of_route_f
                                      void *arg);
 
 /*
- * From now on no code of that instance begins to run: its routes answer 503, and so do chains that it
- * is a link of.  For after seal; there is no way back.
+ * From now on no code of that instance begins to run: its routes answer 503, and so do chains that
+ * it is a link of.  For after seal; there is no way back.
  */
 TD_PRIVATE void td_application_quarantine(td_application *app, td_instance *instance);
 

@@ -13,8 +13,8 @@ typedef struct td_byteranges {
 } td_byteranges;
 
 /*
- * The body that has these ranges (two or more) of a file of that Content-Type.  All is in the arena;
- * the file is borrowed.
+ * The body that has these ranges (two or more) of a file of that Content-Type.  All is in the
+ * arena; the file is borrowed.
  */
 TD_PRIVATE td_byteranges td_byteranges_make(td_arena *arena, const td_byte_ranges *ranges,
                                             const td_cached_file *file, td_str content_type);

@@ -24,8 +24,8 @@ td_visitor_of(td_handler *h)
 /* ---- those of the request */
 
 /*
- * The first Cookie line, and the next one; NULL: none.  RFC 6265 section 5.4 allows one; several are
- * as one, joined with "; ".
+ * The first Cookie line, and the next one; NULL: none.  RFC 6265 section 5.4 allows one; several
+ * are as one, joined with "; ".
  */
 static const td_header *
 first_line(td_handler *h)

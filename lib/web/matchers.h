@@ -25,16 +25,17 @@ typedef struct td_matchers {
 } td_matchers;
 
 /*
- * urls: `count` of them, the outermost first.  TD_EPLUGIN: a word that is no method, nothing left of
- * all the lists, a name that is no token, a bad pattern.
+ * urls: `count` of them, the outermost first.  TD_EPLUGIN: a word that is no method, nothing left
+ * of all the lists, a name that is no token, a bad pattern.
  */
 TD_PRIVATE int td_matchers_init(td_matchers *matchers, td_arena *arena, const td_url *const *urls,
                                 size_t count, td_err *err);
 TD_PRIVATE void td_matchers_fini(td_matchers *matchers);
 
 /*
- * Whether the headers are as they are to be.  0; TD_ENOTFOUND; TD_EBUSY when a match ran into a limit
- * of the context.  vary: the names of what was looked at, so far; those that are new to it are added.
+ * Whether the headers are as they are to be.  0; TD_ENOTFOUND; TD_EBUSY when a match ran into a
+ * limit of the context.  vary: the names of what was looked at, so far; those that are new to it
+ * are added.
  */
 TD_PRIVATE int td_matchers_check(const td_matchers *matchers, const td_headers *headers,
                                  td_arena *arena, pcre2_match_data *data,

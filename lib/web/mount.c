@@ -1,6 +1,6 @@
 /*
- * td_application_mount: takes the routes of an instance, those that are nested in others joined with
- * them, each with its methods, limits and checks.
+ * td_application_mount: takes the routes of an instance, those that are nested in others joined
+ * with them, each with its methods, limits and checks.
  */
 #include <ctype.h>
 #include "web/application_internal.h"

@@ -1,6 +1,7 @@
 /*
  * Each struct of the descriptor is copied by the size it had where it was built into one of today's
- * size: fields that it does not know are zero, which is what every new field has to mean "as before" by.
+ * size: fields that it does not know are zero, which is what every new field has to mean "as
+ * before" by.
  */
 #include "web/pluginlayout.h"
 

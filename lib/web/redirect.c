@@ -2,7 +2,8 @@
  * Answers that lead elsewhere.
  *
  * What a client sends may become part of a path or a query but never of a host: a path that begins
- * with two slashes is one to a browser, and so is what stands behind "https://" up to the next slash.
+ * with two slashes is one to a browser, and so is what stands behind "https://" up to the next
+ * slash.
  */
 #include "web/redirect.h"
 

@@ -10,10 +10,11 @@
  * Literals are looked up first.  That is right only if no pattern declared earlier would match the
  * same path, so at load each literal is matched against those, and the shadowed are left out.
  *
- * A route that wants more than a path (td_matchers) is never looked up but matched as a pattern, and
- * so is a literal behind one that may match it, too.  In the joined expression its branch ends in a
- * callout, which looks at the request and lets the branch fail: then the next one is tried, as if the
- * path had not matched.  Its parentheses are atomic, for there is no other way to match it again.
+ * A route that wants more than a path (td_matchers) is never looked up but matched as a pattern,
+ * and so is a literal behind one that may match it, too.  In the joined expression its branch ends
+ * in a callout, which looks at the request and lets the branch fail: then the next one is tried, as
+ * if the path had not matched.  Its parentheses are atomic, for there is no other way to match it
+ * again.
  */
 #include <ctype.h>
 #include <stdlib.h>

@@ -2,9 +2,9 @@
  * What a client has sent, into a file that the author names.
  *
  * One slice an iteration of the loop.  Where the body lies in a temporary file, the kernel copies
- * from there (and shares the blocks where the file system can); else, and where it cannot, the bytes
- * are written.  Taking the place of a large file frees that, which takes the kernel milliseconds; so
- * where what takes it is large, a thread of the executor does it.
+ * from there (and shares the blocks where the file system can); else, and where it cannot, the
+ * bytes are written.  Taking the place of a large file frees that, which takes the kernel
+ * milliseconds; so where what takes it is large, a thread of the executor does it.
  */
 #include <errno.h>
 #include <sys/types.h>

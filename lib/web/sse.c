@@ -1,7 +1,7 @@
 /*
- * Streams of events.  A stream is a response that is flushed after each event; what this adds is its
- * end: waits that end with it, and an end by ourselves at a drain.  Heartbeats and that end run on a
- * coroutine of their own, as transforms of the author may have to see them.
+ * Streams of events.  A stream is a response that is flushed after each event; what this adds is
+ * its end: waits that end with it, and an end by ourselves at a drain.  Heartbeats and that end run
+ * on a coroutine of their own, as transforms of the author may have to see them.
  */
 #include <tornado/coroutine.h>
 #include <tornado/sse.h>

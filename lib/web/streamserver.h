@@ -24,8 +24,8 @@ TD_PRIVATE td_streamserver *td_streamserver_create(td_ioloop *loop,
 TD_PRIVATE void td_streamserver_start(td_streamserver *server); /* begins to accept */
 
 /*
- * Accept no more, and let the streams know.  `drained(arg)` runs from the loop when no connection is
- * left.
+ * Accept no more, and let the streams know.  `drained(arg)` runs from the loop when no connection
+ * is left.
  */
 TD_PRIVATE void td_streamserver_drain(td_streamserver *server, void (*drained)(void *arg),
                                       void *arg);

@@ -27,8 +27,8 @@ typedef struct td_filtered {
  * Take a piece of the body through the chain.  The first, before the headers were written, settles
  * them.  finishing: it is the last.
  *
- * 0; TD_ECLOSED; or TD_EINVAL when that is not what Content-Length has promised: the response cannot
- * be completed.  May wait; may raise if the author's transforms do.
+ * 0; TD_ECLOSED; or TD_EINVAL when that is not what Content-Length has promised: the response
+ * cannot be completed.  May wait; may raise if the author's transforms do.
  */
 int td_filters_run(td_handler *h, td_str piece, bool finishing, td_filtered *filtered);
 void td_filtered_release(td_filtered *filtered);

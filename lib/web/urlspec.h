@@ -36,9 +36,9 @@ TD_PRIVATE int td_urlspec_init(td_urlspec *spec, td_arena *arena, const char *mo
 TD_PRIVATE void td_urlspec_fini(td_urlspec *spec);
 
 /*
- * The pattern that matches what those of `count` parts match one behind the other; a slash at the end
- * of all but the last is left out.  TD_EPLUGIN: one of them is no pattern, or has a reference that
- * would mean another group.
+ * The pattern that matches what those of `count` parts match one behind the other; a slash at the
+ * end of all but the last is left out.  TD_EPLUGIN: one of them is no pattern, or has a reference
+ * that would mean another group.
  */
 TD_PRIVATE int td_urlspec_join(td_arena *arena, const char *const *parts, size_t count,
                                const char **pattern_out, td_err *err);

@@ -1,6 +1,6 @@
 /*
- * Goal: no compressed body crashes the decompressor, makes it give too much at once or go on without
- * end, or becomes something else when it is cut.
+ * Goal: no compressed body crashes the decompressor, makes it give too much at once or go on
+ * without end, or becomes something else when it is cut.
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /*
  * Goal: whatever a Range, an If-Range or a list of entity tags says, the pieces that are sent lie
- * within the file and apart from each other, and a Range that is understood means what its numbers say.
+ * within the file and apart from each other, and a Range that is understood means what its numbers
+ * say.
  *
  * Input: two bytes for the size of the file, a Range, a line feed, an If-Range, a line feed, an
  * If-None-Match.

@@ -1,6 +1,6 @@
 /*
- * Goal: no text that claims to be signed, or to be an XSRF token, does harm; only what we have signed
- * is taken for it, and a token is the same under another mask.
+ * Goal: no text that claims to be signed, or to be an XSRF token, does harm; only what we have
+ * signed is taken for it, and a token is the same under another mask.
  *
  * Input: a name, a line feed, a text, which is first read as signed and then signed itself.
  */

@@ -1,6 +1,6 @@
 /*
- * Goal: each way in which one client can make a worker toil, beside a small answer for those who are
- * not to notice it.
+ * Goal: each way in which one client can make a worker toil, beside a small answer for those who
+ * are not to notice it.
  */
 #include <stdlib.h>
 #include <string.h>

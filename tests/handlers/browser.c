@@ -1,6 +1,6 @@
 /*
- * Goal: a page whose script does what browsers do: cookies, XSRF tokens, forms with files, server-sent
- * events that come again, and tells the log what came of it.
+ * Goal: a page whose script does what browsers do: cookies, XSRF tokens, forms with files,
+ * server-sent events that come again, and tells the log what came of it.
  */
 #include <stdlib.h>
 #include <tornado/tornado.h>

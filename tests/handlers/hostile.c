@@ -1,6 +1,6 @@
 /*
- * Goal: every way in which a handler can take its time or break its word, while clients do the same.
- * /counts says how many handlers have begun and how many have had their on_finish.
+ * Goal: every way in which a handler can take its time or break its word, while clients do the
+ * same. /counts says how many handlers have begun and how many have had their on_finish.
  */
 #include <stdlib.h>
 #include <tornado/tornado.h>

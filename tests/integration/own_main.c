@@ -1,6 +1,6 @@
 /*
- * Goal: a program without the daemon, for test_program.py: own_main [ADDRESS [SETTING...]], where an
- * address of "" stands for those of the settings.  It says what happens on standard output.
+ * Goal: a program without the daemon, for test_program.py: own_main [ADDRESS [SETTING...]], where
+ * an address of "" stands for those of the settings.  It says what happens on standard output.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
- * What io/switch.h promises, without any library: for test_switch.c, and for switch_bare.c, which is
- * also built for aarch64 and with ucontext.  Each case returns NULL or what went wrong.
+ * What io/switch.h promises, without any library: for test_switch.c, and for switch_bare.c, which
+ * is also built for aarch64 and with ucontext.  Each case returns NULL or what went wrong.
  */
 #ifndef TESTS_UNIT_SWITCH_CASES_H
 #define TESTS_UNIT_SWITCH_CASES_H

@@ -1,6 +1,6 @@
 /*
- * Goal: what was gzipped comes out as it was at every split of the input, what is damaged, cut off or
- * followed by something else is refused, and a bomb goes off in small pieces.
+ * Goal: what was gzipped comes out as it was at every split of the input, what is damaged, cut off
+ * or followed by something else is refused, and a bomb goes off in small pieces.
  */
 #include <string.h>
 #include <tornado/error.h>

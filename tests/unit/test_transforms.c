@@ -1,7 +1,7 @@
 /*
- * Goal: which responses are compressed and what their headers say then (BEHAVIOUR section 12); bodies
- * pass transforms in order, lengths are those of what leaves, and what a transform may not do is
- * refused.
+ * Goal: which responses are compressed and what their headers say then (BEHAVIOUR section 12);
+ * bodies pass transforms in order, lengths are those of what leaves, and what a transform may not
+ * do is refused.
  */
 #include <zlib.h>
 #include "web_fixture.h"

@@ -1,6 +1,6 @@
 /*
- * Goal: the layers above see of TLS what they see of a socket: attempts that say how it went, events
- * when the next one is worth it, and an end that nobody can forge.
+ * Goal: the layers above see of TLS what they see of a socket: attempts that say how it went,
+ * events when the next one is worth it, and an end that nobody can forge.
  */
 #include "io/transport_tls.h"
 
