@@ -378,8 +378,11 @@ listener_store(struct listener *listener)
     for (size_t i = 0; i < listener->fds_count && !listener->is_units; i++) {
         if (listener->stored[i] != NULL)
             continue;
-        listener->stored[i] = make_stored_name(listener, i);
-        notify_store(listener->stored[i], listener->fds[i]);
+        char *name = make_stored_name(listener, i);
+        if (notify_store(name, listener->fds[i]))
+            listener->stored[i] = name;
+        else
+            free(name); /* the next reload tries again */
     }
 }
 

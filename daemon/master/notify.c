@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define PATIENCE_MS 500
+#define PATIENCE_S 2
 #define TRIES 3       /* where the kernel had no memory for it, or was interrupted */
 #define SPARE_MS 5000 /* for what is done around it */
 
@@ -58,30 +58,31 @@ is_worth_a_try(int error)
 /*
  * The queue of the manager may be short (net.unix.max_dgram_qlen), and what is not told has
  * consequences: a start that it does not hear of it gives up, a socket that it does not have is
- * lost with the next restart.  So there is some waiting; one that hangs is not waited for twice.
+ * lost with the next restart.  So there is some waiting; one that hangs is not waited for twice
+ * but with what matters most.
  */
 static bool
-deliver(const struct msghdr *message)
+deliver(const struct msghdr *message, bool matters)
 {
-    const struct timeval patience = {.tv_usec = PATIENCE_MS * 1000};
+    const struct timeval patience = {.tv_sec = PATIENCE_S};
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return false;
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    const int flags = MSG_NOSIGNAL | (is_stuck ? MSG_DONTWAIT : 0);
+    const int flags = MSG_NOSIGNAL | (is_stuck && !matters ? MSG_DONTWAIT : 0);
     bool is_told = sendmsg(fd, message, flags) >= 0;
     for (int i = 1; !is_told && is_worth_a_try(errno) && i < TRIES; i++)
         is_told = sendmsg(fd, message, flags) >= 0;
     const int error = errno;
     close(fd);
-    is_stuck = !is_told;
+    is_stuck = !is_told && error == EAGAIN;
     errno = error;
     return is_told;
 }
 
-/* passed: a descriptor that goes along, or -1. */
-static void
+/* passed: a descriptor that goes along, or -1.  False: it could not be told. */
+static bool
 tell(const char *text, size_t len, int passed)
 {
     static td_log_gate gate;
@@ -102,9 +103,11 @@ tell(const char *text, size_t len, int passed)
         item->cmsg_len = CMSG_LEN(sizeof(int));
         memcpy(CMSG_DATA(item), &passed, sizeof(int));
     }
-    if (!deliver(&message))
-        td_log_gated(&gate, TD_LOG_WARNING, "master", "%.*s could not be told: %s",
-                     (int)strcspn(text, "\n"), text, strerror(errno));
+    if (deliver(&message, strncmp(text, "READY=1", 7) == 0))
+        return true;
+    td_log_gated(&gate, TD_LOG_WARNING, "master", "%.*s could not be told: %s",
+                 (int)strcspn(text, "\n"), text, strerror(errno));
+    return false;
 }
 
 void
@@ -127,15 +130,15 @@ notify_has_store(void)
     return has_store;
 }
 
-void
+bool
 notify_store(const char *name, int fd)
 {
     char text[512];
 
     if (!has_store)
-        return;
+        return false;
     int n = snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s", name);
-    tell(text, (size_t)n, fd);
+    return tell(text, n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1, fd);
 }
 
 void

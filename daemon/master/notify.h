@@ -11,8 +11,8 @@
 void notify_init(void);
 
 /*
- * Lines of "KEY=value" separated by newlines.  Waits half a second at most for a manager whose
- * queue is full, and after one that had no room by then not at all; what is not told is logged.
+ * Lines of "KEY=value" separated by newlines.  Waits two seconds at most for a manager whose queue
+ * is full, and with one that had no room by then for READY=1 alone; what is not told is logged.
  */
 void notify_send(const char *format, ...) TD_PRINTF(1, 2);
 
@@ -20,9 +20,10 @@ void notify_send(const char *format, ...) TD_PRINTF(1, 2);
 
 /*
  * Put a socket into the manager's store under that name, or have those of that name forgotten; does
- * nothing unless FDSTORE says that there is a store.  What is there already keeps its name.
+ * nothing unless FDSTORE says that there is a store.  What is there already keeps its name.  False:
+ * it is not there.
  */
-void notify_store(const char *name, int fd);
+bool notify_store(const char *name, int fd);
 void notify_forget(const char *name);
 bool notify_has_store(void);
 

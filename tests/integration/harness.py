@@ -14,6 +14,7 @@ exits 0 and no sanitizer has complained.
 import contextlib
 import json
 import os
+import queue
 import re
 import select
 import shutil
@@ -36,37 +37,61 @@ COMPLAINTS = re.compile(r"ERROR: (Address|Leak|Thread|Memory)Sanitizer|runtime e
                         r"==\d+== (Invalid|Conditional|Use of|Syscall param|.*definitely lost)")
 
 
+ENDED = "the process has ended"
+
+
 class Notifications:
-    """The datagrams that the daemon sends to NOTIFY_SOCKET, as systemd would get them."""
+    """The datagrams that the daemon sends to NOTIFY_SOCKET, taken at once, as systemd does."""
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(path)
         self.path = path
-        self.seen = []
+        self.seen = []  # of those that came, the ones that were waited for or passed over
+        self.came = queue.SimpleQueue()
+        self.count = os.eventfd(0, os.EFD_SEMAPHORE)
+        self.thread = threading.Thread(target=self._collect, daemon=True)
+        self.thread.start()
+
+    def _collect(self):
+        while message := self.socket.recv(65536):
+            self.came.put(message.decode())
+            os.eventfd_write(self.count, 1)
 
     def wait(self, wanted, process):
         """The next message that has the line `wanted`; RuntimeError when the process ends first."""
         exited = os.pidfd_open(process.pid)
+        watched = [self.count, exited]
         deadline = time.monotonic() + DEADLINE
         try:
             while True:
-                left = max(0, deadline - time.monotonic())
-                ready, _, _ = select.select([self.socket, exited], [], [], left)
-                if self.socket in ready:
-                    message = self.socket.recv(65536).decode()
+                ready, _, _ = select.select(watched, [], [], max(0, deadline - time.monotonic()))
+                if self.count in ready:
+                    os.eventfd_read(self.count)
+                    message = self.came.get()
                     self.seen.append(message)
                     if wanted in message.split("\n"):
                         return message
+                    if message == ENDED:
+                        raise RuntimeError(f"exited {process.wait()} and never said {wanted}")
                 elif exited in ready:
-                    raise RuntimeError(f"exited {process.wait()} and never said {wanted}")
+                    watched.remove(exited)
+                    self._send(ENDED.encode())  # comes behind all that it has said
                 else:
                     raise TimeoutError(f"never said {wanted}, but {self.seen}")
         finally:
             os.close(exited)
 
+    def _send(self, message):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(message, self.path)
+
     def close(self):
-        self.socket.close()
+        if self.thread.is_alive():
+            self._send(b"")
+            self.thread.join()
+            self.socket.close()
+            os.close(self.count)
 
 
 class Log:

@@ -103,6 +103,9 @@ class Service(Base):
                 self.assertIn(wanted, status)
             self.assertNotIn("Uid:\t0\t", status)
         self.assertLessEqual(exposure("tornadod.service"), EXPOSURE_MAX)
+        done = machine.run("systemd-analyze", "verify", "--man=no", "tornadod.service", "tornadod.socket",
+                           "tornadod@shop.service")
+        self.assertEqual([line for line in done.stderr.split("\n") if "tornadod" in line], [])
 
     def test_a_port_below_1024(self):
         """As the manual says."""
@@ -124,7 +127,7 @@ class Service(Base):
         self.assertRegex(machine.must("tornadod", "status", "-c", "/etc/tornadod/tornadod.ini"), "generation 2")
         machine.write("/etc/tornadod/tornadod.ini", INI)
         machine.systemctl("reload", "tornadod")
-        self.assertNotEqual(get().body, before)
+        machine.wait(lambda: get().body != before, "the old generation goes on")
 
     def test_restarts_lose_nothing(self):
         with self.load() as loads:
@@ -333,6 +336,7 @@ class Activation(unittest.TestCase):
 
     def test_an_upgrade_knows_whose_they_are(self):
         get(address=self.address)
+        machine.wait(lambda: machine.show("tornadod", "ActiveState") == "active", "it is not active")
         machine.systemctl("kill", "--signal=USR2", "--kill-who=main", "tornadod")
         machine.wait(lambda: "generation 2" in machine.show("tornadod", "StatusText"), "no upgrade")
         machine.systemctl("stop", "tornadod.service")
