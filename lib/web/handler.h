@@ -1,6 +1,7 @@
 /*
  * td_handler: what the web layer keeps of one request that a handler works on (Tornado's
- * RequestHandler).  handler.c has its life, response.c what it answers, arguments.c what was asked.
+ * RequestHandler).  handler.c has its life, response.c what it answers, arguments.c what was asked;
+ * handler_internal.h says which chapters its life has.
  *
  * It lies in the arena of its request.  A handler that never waits needs nothing else; one that
  * waits, or finishes later, gets a td_handler_wait and holds a reference to the request.
@@ -117,7 +118,7 @@ td_route *td_chains_nobody(td_application *app, td_str host, td_str path);
 /* What a class calls for a method, get for HEAD; NULL: nothing, or something of ours. */
 td_method_fn *td_class_method(const td_handler_class *class, td_method method);
 
-/* ---- handler.c */
+/* ---- handler.c and its chapters */
 
 /* This thread, with its loop, is the one of all handlers. */
 void td_handlers_open(void);

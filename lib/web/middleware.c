@@ -1,6 +1,6 @@
 /*
  * Chains of middleware: which links a route has, decided when the application is sealed, and what
- * the links share.  How a chain runs is part of the life of a handler: see handler.c.
+ * the links share.  How a chain runs is part of the life of a handler: see handlerchain.c.
  */
 #include <tornado/middleware.h>
 #include <stdlib.h>
