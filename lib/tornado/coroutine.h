@@ -40,7 +40,9 @@ TD_API int td_wait_fd(int fd, int events, int64_t timeout_ms);
  * has an arena of its own.  Returns a future that resolves with NULL when fn returns and with
  * TD_ECANCELED when it is unwound; td_future_unref it when that does not matter.  td_future_cancel
  * unwinds it at its wait, at once or an iteration later; one that has just been woken goes on to
- * its next wait.  So whoever cancels it has to keep what it uses until it has ended.
+ * its next wait.  So whoever cancels it has to keep what it uses until it has ended.  The future
+ * does not tell of that, for it is resolved by td_future_cancel itself: what fn gives to td_defer
+ * first does, by td_event_set, say; if fn has begun, which one that is cancelled before does not.
  */
 TD_API td_future *td_spawn(td_callback_fn *fn, void *arg);
 

@@ -22,7 +22,10 @@ TD_API void td_future_unref(td_future *future); /* NULL is harmless */
 TD_API int td_future_set_result(td_future *future, void *result);
 TD_API int td_future_set_error(td_future *future, int error); /* error < 0 */
 
-/* Resolve with TD_ECANCELED and tell whoever works on it (see on_cancel); false: it was done already. */
+/*
+ * Resolve with TD_ECANCELED and tell whoever works on it (see on_cancel), who may need a while to end:
+ * see td_spawn.  False: it was done already.
+ */
 TD_API bool td_future_cancel(td_future *future);
 
 /* fn(future, arg) is called once, from td_future_cancel; for whoever will set the result. */
