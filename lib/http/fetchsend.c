@@ -64,16 +64,16 @@ take_last_words(td_fetch_stream *f)
 
 /*
  * A server that has closed, or reset the connection, may have said why before: it does not want all
- * of the body.
+ * of the body.  Whoever reads has been woken for what it said, and tells if that is no answer.
  */
 static int
 fail_sending(td_fetch_stream *f, int error)
 {
     if (f->out->error != 0)
         return error;
-    if (f->upstream == NULL) /* by whoever reads */
+    if (f->upstream == NULL || (f->is_reading && error != TD_ETIMEDOUT))
         return 1;
-    if (error != TD_ETIMEDOUT && !f->is_reading && td_iostream_unread(f->upstream->stream) > 0)
+    if (error != TD_ETIMEDOUT && td_iostream_unread(f->upstream->stream) > 0)
         return take_last_words(f);
     return td_fetch_fail_waiting(f, error);
 }

@@ -190,9 +190,10 @@ TD_API td_fetch_stream *td_fetch_open(td_handler *h, const char *url,
                                       const td_fetch_options *options);
 
 /*
- * Send some of the body; returns when the kernel has it.  1: the server has answered already, and the
- * rest need not be sent, so nothing was.  Or an error, as of td_fetch: more than content_length, by
- * which the request fails, is TD_EINVAL.
+ * Send some of the body; returns when the kernel has it.  1: the server has answered already, or has
+ * closed while another coroutine waits for its answer, and will be told; the rest need not be sent, so
+ * nothing was.  Or an error, as of td_fetch: more than content_length, by which the request fails, is
+ * TD_EINVAL.
  */
 TD_API int td_fetch_write(td_fetch_stream *stream, td_str bytes);
 

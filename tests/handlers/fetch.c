@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <tornado/tornado.h>
+#include <unistd.h>
 
 static const char *
 text_or_null(td_handler *h, const char *name)
@@ -370,6 +371,11 @@ prank_before_the_head(struct pranks *pranks)
         other = td_spawn(write_big, pranks);
         td_sleep(1);
         ask_for_head(pranks);
+    } else if (strcmp(pranks->what, "write to one that has answered and gone") == 0) {
+        other = td_spawn(ask_for_head, pranks);
+        td_sleep(1);
+        usleep(200000); /* nobody is woken meanwhile */
+        write_big(pranks);
     } else if (strcmp(pranks->what, "read first") == 0) {
         td_writef(pranks->h, "%d ", td_fetch_read(pranks->stream, &data));
     } else if (strcmp(pranks->what, "ready first") == 0) {

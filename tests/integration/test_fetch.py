@@ -308,6 +308,11 @@ class Answers(Fetch):
             chunks_of(file)
             peer.sendall(answer())
 
+        def goes(upstream, peer, *_):
+            time.sleep(0.05)  # the head is being waited for
+            peer.sendall(answer())
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
         refused = "-4096"
         for what, script, expected, log in (
                 ("producer closes", patient, "200 0", "td_fetch_close: body_producer may only write"),
@@ -316,6 +321,7 @@ class Answers(Fetch):
                 ("two heads", patient, "1 200 200 0", "td_fetch_head: another coroutine waits"),
                 ("head in parts", in_parts, "200 0 200 0", ""),
                 ("head while it waits for 100", allows, "0 0 200 0", "td_fetch_head: another coroutine waits"),
+                ("write to one that has answered and gone", goes, "1 200 200 0", ""),
                 ("read first", early, f"{refused} 200 0", "td_fetch_read: td_fetch_head comes first"),
                 ("ready first", early, "200 0", ""),
                 ("timer closes", patient, f"{CLOSED}: ", ""),
