@@ -27,6 +27,7 @@
 #include "io/ioloop.h"
 
 #define MEMORY_TRIES_MAX 1000 /* 10 s */
+#define LOG_PATIENCE_MS 100 /* what workers say by thousands may not keep out what a crash was */
 #define DRAINING_MAX 2 /* generations; the oldest goes when there is one more */
 
 struct master master;
@@ -405,6 +406,7 @@ master_run(const struct options *options)
     master.options = options;
     master.ini = options->path != NULL ? realpath(options->path, NULL) : NULL;
     master.started_ns = td_clock_ns();
+    td_log_set_patience(LOG_PATIENCE_MS);
     if (open_master(&err) < 0) {
         td_log_at(TD_LOG_CRITICAL, "master", "%s", err.text);
         return EXIT_FAILURE;

@@ -70,6 +70,8 @@ static struct {
 static uint64_t lost_here, *lost_total = &lost_here, lost_untold;
 static td_log_take_fn *taker; /* NULL: the target itself */
 static bool is_torn; /* the last write ended inside a line: the disk is full */
+static int patience_ms;
+static bool is_stuck; /* the last line was lost */
 
 const char *(*td_log_current_module)(void);
 
@@ -303,11 +305,41 @@ divert(td_log_level level, const char *module, const char *text)
     return taker(line.bytes, line.len);
 }
 
+void
+td_log_set_patience(int milliseconds)
+{
+    patience_ms = milliseconds;
+}
+
+static bool
+has_room_soon(void)
+{
+    struct pollfd room = {.fd = log_state.fd, .events = POLLOUT};
+    int ready;
+
+    do
+        ready = poll(&room, 1, patience_ms);
+    while (ready < 0 && errno == EINTR);
+    return ready > 0;
+}
+
+static bool
+pass(td_log_level level, const char *module, const char *text)
+{
+    bool is_passed = td_log_tell_lost() && td_log_pass(level, module, text);
+
+    if (!is_passed && patience_ms > 0 && !__atomic_load_n(&is_stuck, __ATOMIC_RELAXED) &&
+        has_room_soon())
+        is_passed = td_log_tell_lost() && td_log_pass(level, module, text);
+    __atomic_store_n(&is_stuck, !is_passed, __ATOMIC_RELAXED);
+    return is_passed;
+}
+
 static void
 deliver(td_log_level level, const char *module, const char *text)
 {
-    const bool is_taken = taker != NULL ? divert(level, module, text)
-                                        : td_log_tell_lost() && td_log_pass(level, module, text);
+    const bool is_taken =
+        taker != NULL ? divert(level, module, text) : pass(level, module, text);
 
     if (!is_taken)
         td_log_lose(1);

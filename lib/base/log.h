@@ -99,6 +99,12 @@ TD_PRIVATE ssize_t td_log_give(const char *bytes, size_t len);
 /* A line to the target, whoever else takes lines; false: it was not taken, and not counted. */
 TD_PRIVATE bool td_log_pass(td_log_level level, const char *module, const char *text);
 
+/*
+ * Wait so long for room for a line, unless the one before was lost: for who has no clients that would
+ * wait, too, and little to say, but that matters.  0, as it is at first: not at all.
+ */
+TD_PRIVATE void td_log_set_patience(int milliseconds);
+
 TD_PRIVATE void td_log_lose(uint64_t lines); /* count them, and tell later */
 TD_PRIVATE uint64_t td_log_untold(void);     /* of them, so many are to be told yet */
 TD_PRIVATE bool td_log_tell_lost(void);      /* with td_log_pass; false: it was not taken */

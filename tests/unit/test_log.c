@@ -1,8 +1,10 @@
-/* Goal: a line arrives whole wherever it goes, and one that cannot is counted, never waited for. */
+/* Goal: a line arrives whole wherever it goes, and one that cannot is counted, not waited for. */
 #include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <regex.h>
 #include <signal.h>
@@ -270,6 +272,45 @@ START_TEST(a_reader_that_does_not_read_blocks_nobody_and_is_told_what_it_missed)
 }
 END_TEST
 
+static void *
+read_late(void *arg)
+{
+    usleep(50000);
+    drain(*(const int *)arg);
+    return NULL;
+}
+
+static void
+fill_stderr(void)
+{
+    static const char noise[4096];
+    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    while (poll(&room, 1, 0) > 0)
+        ck_assert_int_gt(write(STDERR_FILENO, noise, sizeof(noise)), 0);
+}
+
+START_TEST(with_patience_a_reader_who_is_late_misses_nothing_and_one_who_stopped_holds_nobody)
+{
+    int reader = replace_stderr(false);
+    pthread_t thread;
+
+    open_log(TD_LOG_STDERR, TD_LOG_INFO, NULL);
+    td_log_set_patience(INT_MAX);
+    fill_stderr();
+    pthread_create(&thread, NULL, read_late, &reader);
+    td_log_at(TD_LOG_INFO, "a", "waited for");
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(td_log_dropped(), 0);
+    fill_stderr();
+    td_log_set_patience(1);
+    td_log_at(TD_LOG_INFO, "a", "in vain");
+    td_log_set_patience(INT_MAX);
+    td_log_at(TD_LOG_INFO, "a", "not waited for any more");
+    ck_assert_uint_eq(td_log_dropped(), 2);
+}
+END_TEST
+
 START_TEST(a_pipe_that_cannot_be_opened_anew_does_not_block_either)
 {
     const int reader = replace_stderr(false);
@@ -500,6 +541,8 @@ fill(TCase *tcase)
     tcase_add_test(tcase, a_file_that_cannot_be_opened_leaves_the_log_as_it_was);
     tcase_add_loop_test(tcase, a_reader_that_does_not_read_blocks_nobody_and_is_told_what_it_missed,
                         0, 2);
+    tcase_add_test(
+        tcase, with_patience_a_reader_who_is_late_misses_nothing_and_one_who_stopped_holds_nobody);
     tcase_add_test(tcase, a_pipe_that_cannot_be_opened_anew_does_not_block_either);
     tcase_add_loop_test(tcase, a_reader_that_has_gone_kills_nobody, 0, 2);
     tcase_add_test(tcase, stderr_in_a_file_shares_its_offset);
