@@ -8,7 +8,6 @@ import contextlib
 import glob
 import json
 import os
-import select
 import signal
 import sys
 import time
@@ -63,11 +62,6 @@ class Everything(House):
 
     def generations(self):
         return json.loads(self.command_line("status", "--json").stdout)["generations"]
-
-    def hear(self):
-        """As a manager does, whose queue is never full."""
-        while select.select([self.notifications.socket], [], [], 0)[0]:
-            self.notifications.socket.recv(65536)
 
     def rotate(self, number):
         os.rename(f"{self.folder}/access.log", f"{self.folder}/access.log.{number}")
@@ -131,7 +125,6 @@ class Endurance(unittest.TestCase):
                 with contextlib.ExitStack() as stack:
                     self.slow_clients(house, stack)
                     kills.append(self.act(house, step))
-                    house.hear()
                     time.sleep(1)
         finally:
             for client in clients:
