@@ -107,6 +107,8 @@ class Flat(unittest.TestCase):
             self.ask(daemon, REQUESTS)
             self.assertEqual(pids, (daemon.master, *daemon.workers()))
             for who, pid, then in zip(("the master", "the worker"), pids, before):
+                # The last connections are closed a moment after their clients have seen them end.
+                harness.wait_until(lambda: descriptors(pid) <= then[0], f"{who} keeps descriptors")
                 self.compare(f"{who} over {REQUESTS} requests", then, (descriptors(pid), resident_kb(pid)))
 
 
