@@ -63,7 +63,9 @@ uint64_t scoreboard_layout(void);
  */
 bool scoreboard_adopt(int fd, uint64_t layout, uint64_t requests_of_dead);
 
-/* The slot of a worker that lives, as it is; NULL: there is no such place, or it is another one's. */
+/*
+ * The slot of a worker that lives, as it is; NULL: there is no such place, or it is another one's.
+ */
 struct slot *scoreboard_take_over(size_t place);
 
 /* A free slot, cleared; NULL: all are in use. */

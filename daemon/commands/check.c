@@ -1,6 +1,7 @@
 /*
- * `tornadod check FILE.so`: whether this daemon would load it, what would harm later on, and what it
- * has.  What can be told without running its code is told first; then a process of its own loads it.
+ * `tornadod check FILE.so`: whether this daemon would load it, what would harm later on, and what
+ * it has.  What can be told without running its code is told first; then a process of its own loads
+ * it.
  */
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -16,14 +16,17 @@
 
 /*
  * Ask and wait for the whole answer.  argument may be NULL; path: what CLIENT_OPTION gave, or NULL.
- * patience_s: how long the daemon may be silent; 0: for ever.  0 and the body of the answer, TD_ECLOSED
- * when nobody answers, TD_ECONFIG for settings that cannot be read, or TD_EINVAL with what the daemon
- * has against it.
+ * patience_s: how long the daemon may be silent; 0: for ever.  0 and the body of the answer,
+ * TD_ECLOSED when nobody answers, TD_ECONFIG for settings that cannot be read, or TD_EINVAL with
+ * what the daemon has against it.
  */
 int client_ask(const struct command_line *line, const char *path, const char *request,
                const char *argument, int patience_s, td_buf *answer_out, td_err *err);
 
-/* The same for a command that has nothing to say but how it went, which the text of the answer tells. */
+/*
+ * The same for a command that has nothing to say but how it went, which the text of the answer
+ * tells.
+ */
 int client_run(int argc, char **argv, const char *request, int patience_s);
 
 /* Say what went wrong; returns the exit status for it. */

@@ -12,8 +12,8 @@
 #undef COMMAND
 
 /*
- * Run the command that argv[0] names with all of argv; returns the exit status of the program.  For a
- * name that is none of ours the nearest one is told.
+ * Run the command that argv[0] names with all of argv; returns the exit status of the program.  For
+ * a name that is none of ours the nearest one is told.
  */
 int commands_run(int argc, char **argv);
 
@@ -35,9 +35,9 @@ struct command_line {
 };
 
 /*
- * Read the line of the command argv[0]: its own options, then -c, --set and --help.  True: go on, and
- * command_line_fini at the end.  False: there is nothing more to do than to return *status_out, as
- * help was asked for and printed, or the line is wrong, which was said.
+ * Read the line of the command argv[0]: its own options, then -c, --set and --help.  True: go on,
+ * and command_line_fini at the end.  False: there is nothing more to do than to return *status_out,
+ * as help was asked for and printed, or the line is wrong, which was said.
  *
  * operands_max  how many words that are no options it may have.
  */

@@ -1,6 +1,6 @@
 /*
- * `tornadod explain METHOD URL`: who would answer that request, by which way, within which limits and
- * who has said so; or why nobody would.
+ * `tornadod explain METHOD URL`: who would answer that request, by which way, within which limits
+ * and who has said so; or why nobody would.
  */
 #include <stdio.h>
 #include <stdlib.h>

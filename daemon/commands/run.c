@@ -1,9 +1,9 @@
 /*
  * `tornadod run FILE`: one handler served in the foreground while somebody writes on it.
  *
- * The daemon is a child with a directory of its own, in which the built file lies and which it watches
- * as always; we watch the source.  What compiles is put into that directory, what does not changes
- * nothing, so the last good one serves.
+ * The daemon is a child with a directory of its own, in which the built file lies and which it
+ * watches as always; we watch the source.  What compiles is put into that directory, what does not
+ * changes nothing, so the last good one serves.
  */
 #include <errno.h>
 #include <fcntl.h>

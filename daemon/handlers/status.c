@@ -10,7 +10,8 @@
  *     allow = 127.0.0.0/8, ::1, 10.1.0.0/16
  *
  * Others get 403.  Behind a proxy on the same machine all clients come from 127.0.0.1 unless the
- * listener is told to trust it (xheaders); then give the handler a listener of its own, or no address.
+ * listener is told to trust it (xheaders); then give the handler a listener of its own, or no
+ * address.
  */
 #include "networks.h"
 

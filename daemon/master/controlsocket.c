@@ -381,7 +381,10 @@ find_group(const char *name, td_err *err)
     return 0;
 }
 
-/* With the lock in our hands what has the name is nobody's; what is no socket is not ours to remove. */
+/*
+ * With the lock in our hands what has the name is nobody's; what is no socket is not ours to
+ * remove.
+ */
 static int
 remove_stale(const char *path, td_err *err)
 {

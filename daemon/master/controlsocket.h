@@ -1,6 +1,6 @@
 /*
- * The control socket: how `tornadod status` and its kin reach the master, a unix stream socket in the
- * file system.  One request a connection:
+ * The control socket: how `tornadod status` and its kin reach the master, a unix stream socket in
+ * the file system.  One request a connection:
  *
  *     request  = command [ HTAB argument [ HTAB ini ] ] LF
  *     answer   = "ok" LF *OCTET / "error" SP reason, up to the end of the stream
@@ -44,9 +44,9 @@ const char *controlsocket_path(td_arena *arena, const td_configuration *configur
                                const char *ini);
 
 /*
- * Listen at path, for members of `group` too unless it is NULL.  `asked` is called for each request,
- * and has to see to it that there is an answer.  TD_EBUSY: a daemon that lives has it; the socket of
- * one that does not is replaced.  -errno.
+ * Listen at path, for members of `group` too unless it is NULL.  `asked` is called for each
+ * request, and has to see to it that there is an answer.  TD_EBUSY: a daemon that lives has it; the
+ * socket of one that does not is replaced.  -errno.
  */
 int controlsocket_open(struct ev_loop *loop, const char *path, const char *group,
                        void (*asked)(struct control_client *client,

@@ -76,7 +76,9 @@ int generation_load(const struct options *options, uint32_t number, struct gener
 struct generation *generation_adopt(uint32_t number, const td_configuration *configuration,
                                     int access_fd);
 
-/* Its handlers, in the order of their numbers, so that it can be told what a dead worker was doing. */
+/*
+ * Its handlers, in the order of their numbers, so that it can be told what a dead worker was doing.
+ */
 void generation_adopt_instances(struct generation *generation, struct manifest_instance *instances,
                                 size_t count);
 

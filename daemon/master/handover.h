@@ -1,7 +1,7 @@
 /*
  * What passes from one binary to the next when it takes over in place, as a struct and as text: a
- * record a line, its name and its fields separated by tabs, in such texts \t, \n and \\ for the bytes
- * that would end them.  The first line tells the version, the last one is "end".
+ * record a line, its name and its fields separated by tabs, in such texts \t, \n and \\ for the
+ * bytes that would end them.  The first line tells the version, the last one is "end".
  *
  * Whoever reads it trusts nothing in it: names, counts, ranges and what refers to what are checked
  * before anything of it is used.

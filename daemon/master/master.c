@@ -300,7 +300,9 @@ on_nudge(struct ev_loop *loop, ev_io *watcher, int events)
     (void)!read(watcher->fd, &count, sizeof(count));
 }
 
-/* Watchers wait to be told that they are not watched: not until somebody else has something to say. */
+/*
+ * Watchers wait to be told that they are not watched: not until somebody else has something to say.
+ */
 static void
 on_polling(struct ev_loop *loop)
 {

@@ -83,7 +83,9 @@ int rollout_begin(td_err *err);
 /* Another one, now or after the one that is on its way. */
 void rollout_reload(void);
 
-/* The next generation will not serve.  status: what the program exits with if it is the first one. */
+/*
+ * The next generation will not serve.  status: what the program exits with if it is the first one.
+ */
 void rollout_fail(int status, const char *format, ...) TD_PRINTF(2, 3);
 int rollout_exit_status(int rc); /* of a failure with this code */
 

@@ -1,4 +1,6 @@
-/* What the master is asked through the control socket (controlsocket.h): status, reload and so on. */
+/*
+ * What the master is asked through the control socket (controlsocket.h): status, reload and so on.
+ */
 #ifndef DAEMON_MASTER_REQUESTS_H
 #define DAEMON_MASTER_REQUESTS_H
 

@@ -1,7 +1,7 @@
 /*
- * The number of workers while a generation serves: TTIN is one more, TTOU one less, WINCH none.  What
- * is asked for is kept as a difference to the setting, so it lasts over reloads and until the setting
- * itself changes; WINCH lasts until a reload, or TTIN, which begins with one.
+ * The number of workers while a generation serves: TTIN is one more, TTOU one less, WINCH none.
+ * What is asked for is kept as a difference to the setting, so it lasts over reloads and until the
+ * setting itself changes; WINCH lasts until a reload, or TTIN, which begins with one.
  *
  * With reuseport a worker has sockets of its own, in whose queues connections wait.  So before one
  * leaves for good, its heir is replaced by a worker that accepts from them as well (seat.c).

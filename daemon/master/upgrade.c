@@ -1,7 +1,8 @@
 /*
- * Nothing is lost by an upgrade: what the old workers write to (their slots, their rings, the memory
- * of handlers, counters) has descriptors, which stay open over the exec, and handover.h says which is
- * which.  The new binary reads all of that when it tests itself, and again when it takes over.
+ * Nothing is lost by an upgrade: what the old workers write to (their slots, their rings, the
+ * memory of handlers, counters) has descriptors, which stay open over the exec, and handover.h says
+ * which is which.  The new binary reads all of that when it tests itself, and again when it takes
+ * over.
  *
  * Workers of the old binary hear on with control.h's packets.
  */

@@ -34,8 +34,8 @@ bool upgrade_is_ours(void);
 int upgrade_resume(td_err *err);
 
 /*
- * In a binary that has tested itself well: if that is for an upgrade, read what would be handed over,
- * and say that it can be taken, or why not.
+ * In a binary that has tested itself well: if that is for an upgrade, read what would be handed
+ * over, and say that it can be taken, or why not.
  */
 int upgrade_acknowledge(td_err *err);
 

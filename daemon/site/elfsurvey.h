@@ -28,7 +28,9 @@ struct elf_survey {
     struct elf_names unwindless; /* functions that nothing can be thrown through */
 };
 
-/* bytes: what elf_check has found to be a shared object, but for its symbols.  TD_EPLUGIN: damaged. */
+/*
+ * bytes: what elf_check has found to be a shared object, but for its symbols.  TD_EPLUGIN: damaged.
+ */
 int elf_survey(td_arena *arena, const char *bytes, size_t size, struct elf_survey *out, td_err *err);
 
 #endif

@@ -15,7 +15,9 @@ int hooks_check(const struct site *site, const td_instance *instance, td_err *er
 
 typedef void hooks_note_fn(void *arg, const td_instance *instance); /* whose code runs next */
 
-/* On a coroutine, as those below: load of all, then start of all.  Stops at the first that fails. */
+/*
+ * On a coroutine, as those below: load of all, then start of all.  Stops at the first that fails.
+ */
 int hooks_load_and_start(const struct site *site, hooks_note_fn *note, void *arg, td_err *err);
 
 void hooks_drain(const struct site *site);

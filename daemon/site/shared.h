@@ -1,7 +1,8 @@
 /*
  * Memory that the workers of an instance share (TD_SHARED of <tornado/plugin.h>).  The master makes
- * it before it forks, so it has the same address in all of them, and keeps it over reloads as long as
- * the instance wants a region of that name and size; over an upgrade too, but at another address.
+ * it before it forks, so it has the same address in all of them, and keeps it over reloads as long
+ * as the instance wants a region of that name and size; over an upgrade too, but at another
+ * address.
  */
 #ifndef DAEMON_SITE_SHARED_H
 #define DAEMON_SITE_SHARED_H
@@ -13,8 +14,8 @@
 #define SHARED_SIZE_MAX (UINT64_C(1) << 40) /* bytes */
 
 /*
- * Make the region or find it, for generation `number`.  The log tells of one that begins anew because
- * its size is another one.
+ * Make the region or find it, for generation `number`.  The log tells of one that begins anew
+ * because its size is another one.
  */
 int shared_want(const char *instance, const char *name, uint64_t size, uint32_t number,
                 td_err *err);

@@ -2,13 +2,15 @@
  * The metrics of the daemon: memory that the master makes before it forks, and that all of its
  * processes see at the same address for as long as it runs.
  *
- * In front is the *board*, which the master alone writes: what there is to count (listeners, handlers,
- * routes), who works where, and what the workers that are gone had counted.  A thing keeps its place on
- * the board over reloads, so what is counted for it never falls.  Behind it each worker has a *block*
- * of counters, one for each thing on the board when it was made.  What is the case in all is a place's
- * number of the dead plus those in the blocks of the living; status.h adds it up.
+ * In front is the *board*, which the master alone writes: what there is to count (listeners,
+ * handlers, routes), who works where, and what the workers that are gone had counted.  A thing
+ * keeps its place on the board over reloads, so what is counted for it never falls.  Behind it each
+ * worker has a *block* of counters, one for each thing on the board when it was made.  What is the
+ * case in all is a place's number of the dead plus those in the blocks of the living; status.h adds
+ * it up.
  *
- * There is nothing in a block but numbers, so a worker gone mad can make figures wrong and nothing else.
+ * There is nothing in a block but numbers, so a worker gone mad can make figures wrong and nothing
+ * else.
  */
 #ifndef DAEMON_STATUS_METRICS_H
 #define DAEMON_STATUS_METRICS_H
@@ -110,14 +112,15 @@ struct metrics_board {
 int metrics_create(td_err *err); /* once, before the first fork */
 
 /*
- * For the binary that takes over (upgrade.h): what is counted goes on, the workers that it finds go on
- * counting where they did.  The descriptor is closed on exec; -1: the memory has none.
+ * For the binary that takes over (upgrade.h): what is counted goes on, the workers that it finds go
+ * on counting where they did.  The descriptor is closed on exec; -1: the memory has none.
  */
 int metrics_descriptor(void);
 
 /*
- * In that binary, before it has a worker: go on in the memory behind fd, which is ours from here on.
- * That of a binary that counts other things is left alone, which is logged, and all begins anew.
+ * In that binary, before it has a worker: go on in the memory behind fd, which is ours from here
+ * on.  That of a binary that counts other things is left alone, which is logged, and all begins
+ * anew.
  */
 void metrics_adopt(int fd);
 
@@ -160,7 +163,9 @@ struct metrics_block {
     uint32_t listeners_count, routes_count, own_count;
 };
 
-/* td_counters and td_gauges are the block's from now on, and the board cannot be written any more. */
+/*
+ * td_counters and td_gauges are the block's from now on, and the board cannot be written any more.
+ */
 void metrics_enter(size_t place, struct metrics_block *out);
 
 /* ---- everybody */

@@ -1,6 +1,7 @@
 /*
- * The state as OpenMetrics 1.0 text (https://prometheus.io/docs/specs/om/open_metrics_spec): families
- * one after the other, each with its TYPE, UNIT and HELP in front of all its samples, and EOF.
+ * The state as OpenMetrics 1.0 text (https://prometheus.io/docs/specs/om/open_metrics_spec):
+ * families one after the other, each with its TYPE, UNIT and HELP in front of all its samples, and
+ * EOF.
  */
 #include <inttypes.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
- * Who asks in a test: a client that sends one request over its end of a pair of sockets and reads one
- * response, as strictly as td_fetch does.
+ * Who asks in a test: a client that sends one request over its end of a pair of sockets and reads
+ * one response, as strictly as td_fetch does.
  */
 #include <errno.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /*
  * A worker without a master, in the process of a test: settings, handlers and a loop are made as a
- * worker makes them, and a server that accepts nobody is given one end of a pair of sockets for each
- * request.  The loop runs while the test waits for something, and only then.
+ * worker makes them, and a server that accepts nobody is given one end of a pair of sockets for
+ * each request.  The loop runs while the test waits for something, and only then.
  */
 #include "daemon/testing/testing.h"
 

@@ -136,7 +136,10 @@ pass_line(const struct sink *sink, td_str lines)
     return len + (newline != NULL);
 }
 
-/* One write of what waits, which is not nothing: how many bytes of it; 0: it failed, errno says why. */
+/*
+ * One write of what waits, which is not nothing: how many bytes of it; 0: it failed, errno says
+ * why.
+ */
 static size_t
 write_some(struct sink *sink, td_str lines)
 {

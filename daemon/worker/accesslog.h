@@ -1,8 +1,8 @@
 /*
- * The access log of one worker.  The loop writes lines into a ring in shared memory, a thread of its
- * own writes the ring out, so a full disk or a reader that sleeps never holds a request up: what
- * does not fit is dropped and counted.  No system call a request.  What a dead worker left in its
- * ring the master writes.
+ * The access log of one worker.  The loop writes lines into a ring in shared memory, a thread of
+ * its own writes the ring out, so a full disk or a reader that sleeps never holds a request up:
+ * what does not fit is dropped and counted.  No system call a request.  What a dead worker left in
+ * its ring the master writes.
  */
 #ifndef DAEMON_WORKER_ACCESSLOG_H
 #define DAEMON_WORKER_ACCESSLOG_H

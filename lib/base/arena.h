@@ -1,12 +1,12 @@
 /*
  * td_arena: memory that is given back all at once.
  *
- * Allocation bumps a pointer; there is no free.  What td_arena_alloc returns is zeroed and aligned to
- * 16 bytes.  Memory gone aborts the process, so nothing returns NULL: compare every size that a peer
- * controls with its limit first.
+ * Allocation bumps a pointer; there is no free.  What td_arena_alloc returns is zeroed and aligned
+ * to 16 bytes.  Memory gone aborts the process, so nothing returns NULL: compare every size that a
+ * peer controls with its limit first.
  *
- * Chunks come from the chunk pool of the process (see td_chunk_get), larger ones from malloc.  An arena
- * is used by one thread.
+ * Chunks come from the chunk pool of the process (see td_chunk_get), larger ones from malloc.  An
+ * arena is used by one thread.
  */
 #ifndef TORNADO_BASE_ARENA_H
 #define TORNADO_BASE_ARENA_H
@@ -96,8 +96,8 @@ TD_PRIVATE size_t td_chunks_in_use(void);
 
 /*
  * Called, if set, when a chunk is put to more idle ones than the pool likes to keep.  td_chunk_cool
- * gives the memory of some back, 50 us of work; false: those that are left are not too many.  Not set:
- * their memory goes at once.
+ * gives the memory of some back, 50 us of work; false: those that are left are not too many.  Not
+ * set: their memory goes at once.
  */
 typedef void td_chunks_fn(void);
 TD_PRIVATE extern td_chunks_fn *td_chunks_idle;
@@ -114,8 +114,8 @@ TD_PRIVATE void *td_xrealloc(void *p, size_t size);
 TD_PRIVATE char *td_xstrdup(const char *text);
 
 /*
- * Called, if set, when at least TD_LARGE bytes were asked for or are given back, in any thread; those
- * who free say so with td_note_large.
+ * Called, if set, when at least TD_LARGE bytes were asked for or are given back, in any thread;
+ * those who free say so with td_note_large.
  */
 #define TD_LARGE (128 * 1024)
 typedef void td_large_fn(void);

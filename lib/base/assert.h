@@ -1,4 +1,6 @@
-/* TD_ASSERT states an invariant of our own; it is always compiled in.  Never for what a peer sent. */
+/*
+ * TD_ASSERT states an invariant of our own; it is always compiled in.  Never for what a peer sent.
+ */
 #ifndef TORNADO_BASE_ASSERT_H
 #define TORNADO_BASE_ASSERT_H
 

@@ -1,6 +1,6 @@
 /*
- * Counting is an addition where something large is taken; arenas, which take pooled chunks all the time,
- * are not counted but asked how many chunks they have when somebody wants to know.
+ * Counting is an addition where something large is taken; arenas, which take pooled chunks all the
+ * time, are not counted but asked how many chunks they have when somebody wants to know.
  */
 #include "base/budget.h"
 

@@ -1,14 +1,15 @@
 /*
- * td_budget: the memory of a process that its clients can make grow, counted as it is taken and given
- * back, and refused where there is too much of it.
+ * td_budget: the memory of a process that its clients can make grow, counted as it is taken and
+ * given back, and refused where there is too much of it.
  *
- * There is one limit, the setting `memory`, for all kinds together.  A kind is refused when the sum of
- * all would pass its share of the limit, so that bodies, which have files to go to, leave room for
- * answers, and both leave room for whoever wants little: it is never bodies that end the requests of
- * others.  What cannot be refused where it is taken is noted, and makes the others be refused earlier.
+ * There is one limit, the setting `memory`, for all kinds together.  A kind is refused when the sum
+ * of all would pass its share of the limit, so that bodies, which have files to go to, leave room
+ * for answers, and both leave room for whoever wants little: it is never bodies that end the
+ * requests of others.  What cannot be refused where it is taken is noted, and makes the others be
+ * refused earlier.
  *
- * What does not depend on clients is not counted: code, settings, log rings, caches with limits of their
- * own; nor what handlers take from malloc.
+ * What does not depend on clients is not counted: code, settings, log rings, caches with limits of
+ * their own; nor what handlers take from malloc.
  */
 #ifndef TORNADO_BASE_BUDGET_H
 #define TORNADO_BASE_BUDGET_H
@@ -39,7 +40,10 @@ TD_PRIVATE extern const char *const td_budget_names[TD_BUDGET_KINDS_COUNT];
 /* limit: bytes; SIZE_MAX, as it is at first: none. */
 TD_PRIVATE void td_budget_configure(size_t limit);
 
-/* "memory (1048576 bytes) is used up": why something was refused; constant until the next configure. */
+/*
+ * "memory (1048576 bytes) is used up": why something was refused; constant until the next
+ * configure.
+ */
 TD_PRIVATE const char *td_budget_text(void);
 
 /* Whether there is room for size bytes more of that kind. */
@@ -61,16 +65,16 @@ TD_PRIVATE void td_budget_refused(td_budget_kind kind, const char *instead);
 TD_PRIVATE size_t td_budget_used(void); /* of all kinds */
 
 /*
- * Write what is used to td_gauges.  That is done whenever something is taken or given back, too; but
- * small requests take what they need from pools, past all this.
+ * Write what is used to td_gauges.  That is done whenever something is taken or given back, too;
+ * but small requests take what they need from pools, past all this.
  */
 TD_PRIVATE void td_budget_publish(void);
 
 /*
  * A worker's part of the memory that there is, when workers_count have the same: half of what the
  * control groups allow (there may be two generations of workers at a time), but a quarter of the
- * machine's at most (others live there, too), less what a worker takes with nobody to serve; never less
- * than 4 MiB.
+ * machine's at most (others live there, too), less what a worker takes with nobody to serve; never
+ * less than 4 MiB.
  *
  * root: in front of the paths of control groups; "" but in tests.  machine: bytes.
  */

@@ -1,6 +1,7 @@
 /*
  * td_buf: bytes that grow at the end and are consumed from the front.  Holds no memory while empty
- * after td_buf_release; what it holds counts in the budget.  Who appends what a peer sent compares with a limit first.
+ * after td_buf_release; what it holds counts in the budget.  Who appends what a peer sent compares
+ * with a limit first.
  */
 #ifndef TORNADO_BASE_BUF_H
 #define TORNADO_BASE_BUF_H

@@ -1,4 +1,7 @@
-/* td_census: how many of something each address has, for limits; memory only for those that have any. */
+/*
+ * td_census: how many of something each address has, for limits; memory only for those that have
+ * any.
+ */
 #ifndef TORNADO_BASE_CENSUS_H
 #define TORNADO_BASE_CENSUS_H
 

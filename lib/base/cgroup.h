@@ -1,6 +1,6 @@
 /*
- * The control groups of this process, of version 2 or 1: its own and each above it, whose limits bind
- * it, too.  In a container the outer ones are simply not there.
+ * The control groups of this process, of version 2 or 1: its own and each above it, whose limits
+ * bind it, too.  In a container the outer ones are simply not there.
  */
 #ifndef TORNADO_BASE_CGROUP_H
 #define TORNADO_BASE_CGROUP_H

@@ -22,7 +22,9 @@ TD_PRIVATE int64_t td_clock_ns(void); /* CLOCK_MONOTONIC, now */
 TD_PRIVATE extern int64_t td_clock_cached_ns;
 TD_PRIVATE extern time_t td_clock_cached_wall;
 
-/* The latest reading on the loop's thread: the cached one, or one since of whoever measures there. */
+/*
+ * The latest reading on the loop's thread: the cached one, or one since of whoever measures there.
+ */
 TD_PRIVATE extern int64_t td_clock_read_ns;
 
 TD_PRIVATE void td_clock_refresh(void);

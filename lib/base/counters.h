@@ -2,10 +2,12 @@
  * What a worker counts, where the master and all other workers can read it.
  *
  * Each number has one writer, the loop of its worker, so an addition is a load and a store; readers
- * are other processes, and an aligned number of 64 bits is never seen half written.  Before a worker has
- * its place, and in programs that have none, the pointers lead to places that nobody reads.
+ * are other processes, and an aligned number of 64 bits is never seen half written.  Before a
+ * worker has its place, and in programs that have none, the pointers lead to places that nobody
+ * reads.
  *
- * Structs of counters are nothing but uint64_t, so that those of a dead worker are added up as arrays.
+ * Structs of counters are nothing but uint64_t, so that those of a dead worker are added up as
+ * arrays.
  */
 #ifndef TORNADO_BASE_COUNTERS_H
 #define TORNADO_BASE_COUNTERS_H

@@ -11,16 +11,22 @@
 #include "base/arena.h"
 #include "base/buf.h"
 
-/* & < > " ' as entities (Tornado's xhtml_escape).  Returns s itself where nothing needs escaping. */
+/*
+ * & < > " ' as entities (Tornado's xhtml_escape).  Returns s itself where nothing needs escaping.
+ */
 TD_PRIVATE td_str td_html_escape(td_arena *arena, td_str s);
 
-/* The same piece by piece: how many bytes in front are as they are; what stands for one that is not. */
+/*
+ * The same piece by piece: how many bytes in front are as they are; what stands for one that is
+ * not.
+ */
 TD_PRIVATE size_t td_html_plain(td_str s);
 TD_PRIVATE td_str td_html_entity(char c);
 
 /*
- * How many bytes in front are one character that does nothing to a terminal or to a reader of lines;
- * 0: the first byte is of a control (C0, DEL, C1 in UTF-8 or as a byte alone), or there is none.
+ * How many bytes in front are one character that does nothing to a terminal or to a reader of
+ * lines; 0: the first byte is of a control (C0, DEL, C1 in UTF-8 or as a byte alone), or there is
+ * none.
  */
 TD_PRIVATE size_t td_text_plain(td_str s);
 
@@ -28,12 +34,14 @@ TD_PRIVATE size_t td_text_plain(td_str s);
 TD_PRIVATE void td_log_escape(td_buf *out, td_str s);
 
 /*
- * Same bytes into a fixed place: writes at most `size` bytes, never half an escape; returns how many
- * were written.  No NUL.
+ * Same bytes into a fixed place: writes at most `size` bytes, never half an escape; returns how
+ * many were written.  No NUL.
  */
 TD_PRIVATE size_t td_log_escape_into(char *out, size_t size, td_str s);
 
-/* JSON string without the quotes: controls, C1 too, '"', '\' escaped; invalid UTF-8 becomes U+FFFD. */
+/*
+ * JSON string without the quotes: controls, C1 too, '"', '\' escaped; invalid UTF-8 becomes U+FFFD.
+ */
 TD_PRIVATE void td_json_escape(td_buf *out, td_str s);
 
 /* The value of a hexadecimal digit in either case; -1: it is none. */

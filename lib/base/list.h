@@ -12,7 +12,9 @@ typedef struct td_list {
 #define TD_CONTAINER_OF(pointer, type, member)                                                     \
     ((type *)((char *)(pointer) - offsetof(type, member)))
 
-/* Not safe against removal of `link` inside the loop; take the next one first where that happens. */
+/*
+ * Not safe against removal of `link` inside the loop; take the next one first where that happens.
+ */
 #define TD_LIST_FOREACH(link, head)                                                                \
     for (td_list *link = (head)->next; link != (head); link = link->next)
 

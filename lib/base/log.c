@@ -107,7 +107,10 @@ put(struct line *line, const char *format, ...)
         line->len += (size_t)len < room ? (size_t)len : room - 1;
 }
 
-/* The text with bytes of controls as \xNN and a newline; what does not fit is cut and "..." says so. */
+/*
+ * The text with bytes of controls as \xNN and a newline; what does not fit is cut and "..." says
+ * so.
+ */
 static void
 put_text(struct line *line, const char *text)
 {

@@ -43,8 +43,8 @@ TD_PRIVATE void td_log_set_fd(int fd); /* takes the descriptor over */
 TD_PRIVATE bool td_log_is_stderr(void); /* lines go to standard error */
 
 /*
- * Standard error is the journal's (JOURNAL_STREAM of systemd.exec(5)), which takes "<4>" in front of
- * a line for its level, sd-daemon(3); other lines have that of information.
+ * Standard error is the journal's (JOURNAL_STREAM of systemd.exec(5)), which takes "<4>" in front
+ * of a line for its level, sd-daemon(3); other lines have that of information.
  */
 TD_PRIVATE bool td_log_is_journal_stream(void);
 
@@ -74,8 +74,8 @@ TD_PRIVATE void td_log_vat(td_log_level level, const char *module, const char *f
     TD_PRINTF(3, 0);
 
 /*
- * At most one line a second from each `gate` (a static of the caller); what was held back is counted
- * in the next one: "... (and 41 more)".
+ * At most one line a second from each `gate` (a static of the caller); what was held back is
+ * counted in the next one: "... (and 41 more)".
  */
 typedef struct td_log_gate {
     int64_t last_ns;
@@ -100,8 +100,8 @@ TD_PRIVATE ssize_t td_log_give(const char *bytes, size_t len);
 TD_PRIVATE bool td_log_pass(td_log_level level, const char *module, const char *text);
 
 /*
- * Wait so long for room for a line, unless the one before was lost: for who has no clients that would
- * wait, too, and little to say, but that matters.  0, as it is at first: not at all.
+ * Wait so long for room for a line, unless the one before was lost: for who has no clients that
+ * would wait, too, and little to say, but that matters.  0, as it is at first: not at all.
  */
 TD_PRIVATE void td_log_set_patience(int milliseconds);
 
@@ -109,7 +109,9 @@ TD_PRIVATE void td_log_lose(uint64_t lines); /* count them, and tell later */
 TD_PRIVATE uint64_t td_log_untold(void);     /* of them, so many are to be told yet */
 TD_PRIVATE bool td_log_tell_lost(void);      /* with td_log_pass; false: it was not taken */
 
-/* The name td_log puts in front: a plugin instance's while its code runs.  Set by the upper layers. */
+/*
+ * The name td_log puts in front: a plugin instance's while its code runs.  Set by the upper layers.
+ */
 TD_PRIVATE extern const char *(*td_log_current_module)(void);
 
 #endif

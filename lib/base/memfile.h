@@ -1,6 +1,6 @@
 /*
- * Memory with a descriptor: it can be mapped by whoever is given that, also after an exec.  Its size
- * is sealed, so nobody who has the descriptor can cut it off below those who have it mapped.
+ * Memory with a descriptor: it can be mapped by whoever is given that, also after an exec.  Its
+ * size is sealed, so nobody who has the descriptor can cut it off below those who have it mapped.
  */
 #ifndef TORNADO_BASE_MEMFILE_H
 #define TORNADO_BASE_MEMFILE_H

@@ -1,7 +1,7 @@
 /*
  * td_ring: bytes from one writer to one reader, in shared memory.  Made before a fork, it outlives
- * the child that writes: whoever made it reads what a dead one left.  So does a program that this one
- * has become (exec), which opens its descriptor.
+ * the child that writes: whoever made it reads what a dead one left.  So does a program that this
+ * one has become (exec), which opens its descriptor.
  *
  * The bytes lie contiguous wherever they begin: the same pages are mapped twice in a row.
  */

@@ -1,9 +1,10 @@
 /*
  * The settings: one ini, checked against one list (options.def), into plain structs.
  *
- * Sections: [tornadod], [log], [listen:NAME], [application:NAME] (or [application]), [handler:NAME].
- * Keys of limits may stand in several sections; the narrower wins: daemon < listener < application <
- * mount (handler) < class.  All strings are in the arena given to td_settings_load.
+ * Sections: [tornadod], [log], [listen:NAME], [application:NAME] (or [application]),
+ * [handler:NAME].  Keys of limits may stand in several sections; the narrower wins: daemon <
+ * listener < application < mount (handler) < class.  All strings are in the arena given to
+ * td_settings_load.
  */
 #ifndef TORNADO_BASE_SETTINGS_H
 #define TORNADO_BASE_SETTINGS_H
@@ -23,8 +24,8 @@
 #define TD_UNSET INT64_C(-1) /* of a limit that this scope does not set; 0 means "no limit" where allowed */
 
 /*
- * The limits that have scopes, in the units of their names (_ms milliseconds, else bytes or a count).
- * Generated from the TD_LIMIT rows of options.def.
+ * The limits that have scopes, in the units of their names (_ms milliseconds, else bytes or a
+ * count).  Generated from the TD_LIMIT rows of options.def.
  */
 typedef struct td_limits {
 #define TD_LIMIT(field, key, kind, default_, bounds, scopes, text) int64_t field;
@@ -125,8 +126,9 @@ typedef struct td_configuration {
 } td_configuration;
 
 /*
- * path NULL: defaults alone.  overrides: "section.key=value" texts of --set, which win over the file.
- * Returns 0, or TD_ECONFIG / -errno with "FILE:LINE: what is wrong, and what would be right".
+ * path NULL: defaults alone.  overrides: "section.key=value" texts of --set, which win over the
+ * file.  Returns 0, or TD_ECONFIG / -errno with "FILE:LINE: what is wrong, and what would be
+ * right".
  */
 TD_PRIVATE int td_settings_load(td_arena *arena, const char *path, const char *const *overrides,
                                 size_t overrides_count, const td_configuration **out, td_err *err);

@@ -37,7 +37,9 @@ TD_PRIVATE td_coding td_accept_coding(td_str accept_encoding, unsigned offered);
 /* The quality of a media type, "text/html"; of a request without Accept (the null string): 1000. */
 TD_PRIVATE int td_accept_media(td_str accept, td_str type);
 
-/* It stands there by its own name, so the client is one that asks for it; wildcards do not count. */
+/*
+ * It stands there by its own name, so the client is one that asks for it; wildcards do not count.
+ */
 TD_PRIVATE bool td_accept_names(td_str accept, td_str type);
 
 #endif

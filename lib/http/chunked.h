@@ -50,7 +50,10 @@ TD_PRIVATE ssize_t td_chunked_decode(td_chunked *decoder, const td_chunked_limit
                                      const char *bytes, size_t len, td_str *data_out,
                                      bool *end_out);
 
-/* The last n bytes of the data that the last call gave were not taken: they are going to come again. */
+/*
+ * The last n bytes of the data that the last call gave were not taken: they are going to come
+ * again.
+ */
 TD_PRIVATE void td_chunked_untake(td_chunked *decoder, size_t n);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Compressors that nobody uses lie in a list for each coding, the last used on top, so that one does
- * for all whole bodies of a worker.
+ * Compressors that nobody uses lie in a list for each coding, the last used on top, so that one
+ * does for all whole bodies of a worker.
  */
 #include "http/compressor.h"
 
@@ -25,7 +25,10 @@
 #define GZIP_WINDOW 31
 #define GZIP_MEMORY 7
 
-/* A window as large as gzip's; the tables that zstd would take for it by itself are ten times larger. */
+/*
+ * A window as large as gzip's; the tables that zstd would take for it by itself are ten times
+ * larger.
+ */
 #define ZSTD_WINDOW 15
 #define ZSTD_TABLES 14
 

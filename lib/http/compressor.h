@@ -2,8 +2,8 @@
  * Making bodies smaller: a whole one at once, or a stream piece by piece (BEHAVIOUR section 12).
  *
  * What zlib and zstd need is kept for the next response: setting it up anew costs as much as a
- * small body.  Brotli has no way to use its memory again, and its streams need 0.7 to 1.7 MB each, so
- * it is for whole bodies only; a stream of gzip takes 200 KiB, one of zstd 345 KiB.
+ * small body.  Brotli has no way to use its memory again, and its streams need 0.7 to 1.7 MB each,
+ * so it is for whole bodies only; a stream of gzip takes 200 KiB, one of zstd 345 KiB.
  *
  * A level is 1..9 in all codings: as zlib's, and the others take about as long for it at most.
  */
@@ -35,7 +35,10 @@ typedef enum td_compress_mode {
 /* How many streams this worker may have open at once; 128 until this is called. */
 TD_PRIVATE void td_compressor_configure(size_t streams_max);
 
-/* coding: one of TD_COMPRESS_STREAM_CODINGS.  NULL: streams_max are open, or the budget has no room. */
+/*
+ * coding: one of TD_COMPRESS_STREAM_CODINGS.  NULL: streams_max are open, or the budget has no
+ * room.
+ */
 TD_PRIVATE td_compressor *td_compressor_open(td_coding coding, int level);
 TD_PRIVATE const char *td_compressor_refusal(void); /* why the last one was NULL; names the setting */
 TD_PRIVATE void td_compressor_close(td_compressor **stream); /* NULL and a stream not ended, too */

@@ -153,8 +153,8 @@ int td_fetch_send_request(td_fetch_stream *f);
 int td_fetch_next_head(td_fetch_stream *f, int64_t begin_ns, int64_t end_ns);
 
 /*
- * The same of what has come, be it the end, without waiting for more: 0 also when that is a part of a
- * head, which whoever asks for the head goes on with.
+ * The same of what has come, be it the end, without waiting for more: 0 also when that is a part of
+ * a head, which whoever asks for the head goes on with.
  */
 int td_fetch_take_input(td_fetch_stream *f);
 int td_fetch_receive_head(td_fetch_stream *f); /* that of the answer proper; 0 or an error, told */

@@ -113,7 +113,9 @@ td_fetch_wait_until(const td_fetch_stream *f)
     return f->is_pulled ? td_fetch_deadline_in(f->options->request_timeout_ms) : f->deadline_ns;
 }
 
-/* The loop's time will do, but for one who does not let it go on: a server may be faster than we. */
+/*
+ * The loop's time will do, but for one who does not let it go on: a server may be faster than we.
+ */
 int
 td_fetch_limit_wait(td_fetch_stream *f, int64_t deadline_ns)
 {

@@ -1,7 +1,7 @@
 /*
  * The inside of a td_http1connection, shared by its parts: http1connection.c is its life and takes
- * heads, http1body.c takes bodies, http1writer.c answers, http1file.c sends files, http1proxy.c reads
- * who the client is.
+ * heads, http1body.c takes bodies, http1writer.c answers, http1file.c sends files, http1proxy.c
+ * reads who the client is.
  */
 #ifndef TORNADO_HTTP_HTTP1_INTERNAL_H
 #define TORNADO_HTTP_HTTP1_INTERNAL_H
@@ -94,9 +94,9 @@ struct td_http1connection {
     bool https : 1;          /* the client has used TLS, as far as the connection knows */
     bool xheaders : 1;       /* peer is trusted to name another in its heads */
     /*
-     * Invariants: stable.len > 0 or a range implies that the request is not done; broken or closing implies
-     * that no further request is taken; body_left and chunked mean something only in HTTP1_BODY;
-     * body_paused implies a flow.
+     * Invariants: stable.len > 0 or a range implies that the request is not done; broken or closing
+     * implies that no further request is taken; body_left and chunked mean something only in
+     * HTTP1_BODY; body_paused implies a flow.
      */
 };
 
@@ -104,8 +104,8 @@ struct td_http1connection {
 _Static_assert(sizeof(struct td_http1connection) <= 376, "it would take 400 bytes of the heap");
 
 /*
- * The turn: while the loop has called into one connection, what it answers collects in one buffer of
- * the worker and leaves in one system call at the end of the turn, or earlier when flushed.
+ * The turn: while the loop has called into one connection, what it answers collects in one buffer
+ * of the worker and leaves in one system call at the end of the turn, or earlier when flushed.
  */
 typedef struct http1_turn {
     td_http1connection *active; /* whose turn it is; NULL between turns */

@@ -172,8 +172,8 @@ end_request(td_http1connection *conn)
 /* ---- the head */
 
 /*
- * Refuse a head that did not become a request; the access log shows it as unknown.  `bytes` are what
- * has come of it: the answer to HEAD has no body, whatever is wrong (RFC 9110 section 9.3.2).
+ * Refuse a head that did not become a request; the access log shows it as unknown.  `bytes` are
+ * what has come of it: the answer to HEAD has no body, whatever is wrong (RFC 9110 section 9.3.2).
  */
 static void
 refuse_head(td_http1connection *conn, td_str bytes, int status, const char *why)
@@ -553,8 +553,9 @@ receive_straight(td_http1connection *conn)
 }
 
 /*
- * With many connections, or large answers, nothing of this one is in the processor's caches any more.
- * The memory of its last request, which the next one uses again, is on its way while the kernel reads.
+ * With many connections, or large answers, nothing of this one is in the processor's caches any
+ * more.  The memory of its last request, which the next one uses again, is on its way while the
+ * kernel reads.
  */
 static inline void
 prefetch_request(const td_http1connection *conn)
@@ -570,9 +571,9 @@ is_oldest_head(const td_http1connection *conn)
 }
 
 /*
- * To keep n bytes more of an incomplete head, of which there is `head`.  Where there is no room left,
- * the heads that have been so for longest make some: those who send them slowly shall not keep others
- * from being heard.
+ * To keep n bytes more of an incomplete head, of which there is `head`.  Where there is no room
+ * left, the heads that have been so for longest make some: those who send them slowly shall not
+ * keep others from being heard.
  */
 static bool
 make_room_for_head(td_http1connection *conn, td_str head, size_t n)
@@ -715,8 +716,8 @@ head_expired(td_deadline *deadline)
 }
 
 /*
- * 1: it is there, as far as one can see without a read; else as read() would say once there is nothing
- * more.  What has come is the handler's first: a whole body, or chunks that may be one.
+ * 1: it is there, as far as one can see without a read; else as read() would say once there is
+ * nothing more.  What has come is the handler's first: a whole body, or chunks that may be one.
  */
 static ssize_t
 look_for_end(const td_http1connection *conn)

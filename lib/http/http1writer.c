@@ -2,9 +2,9 @@
  * The answering half of an HTTP/1.1 connection: td_message_writer, framing (BEHAVIOUR section 10),
  * persistence (section 1), and output that the kernel does not take at once.
  *
- * Heads and small bodies are copied into the buffer of the turn; a large body is handed to the kernel
- * together with what is in front of it, and only what the kernel refuses is kept: by reference when
- * the caller says that the bytes stay, else by copy.
+ * Heads and small bodies are copied into the buffer of the turn; a large body is handed to the
+ * kernel together with what is in front of it, and only what the kernel refuses is kept: by
+ * reference when the caller says that the bytes stay, else by copy.
  */
 #include <errno.h>
 #include <strings.h>
@@ -295,7 +295,8 @@ headers_size(const td_headers *headers)
 
 /*
  * May the connection outlive this answer (BEHAVIOUR 1.1, 1.4, 1.5)?  A body that is still coming is
- * drained when it is known that little of it is left; a client that waits for 100 may never send it.
+ * drained when it is known that little of it is left; a client that waits for 100 may never send
+ * it.
  */
 static bool
 may_keep(const td_http1connection *conn)
@@ -558,8 +559,8 @@ http1_finish(td_request *request)
 }
 
 /*
- * RFC 9110 section 15.2.2: a 101 names the protocol that comes behind it.  The Connection that lists
- * Upgrade (section 7.8) is ours, as each Connection.
+ * RFC 9110 section 15.2.2: a 101 names the protocol that comes behind it.  The Connection that
+ * lists Upgrade (section 7.8) is ours, as each Connection.
  */
 static void
 switch_protocols(td_http1connection *conn, const td_headers *headers)

@@ -22,8 +22,8 @@ typedef struct td_http_client_options {
 TD_PRIVATE void td_http_client_configure(const td_http_client_options *options);
 
 /*
- * Ask, and wait on the current coroutine, which may be unwound meanwhile.  All that *out points to is
- * in the arena.  0 or out->error.  owner: for td_fetch_stream_owner, in body_producer.
+ * Ask, and wait on the current coroutine, which may be unwound meanwhile.  All that *out points to
+ * is in the arena.  0 or out->error.  owner: for td_fetch_stream_owner, in body_producer.
  */
 TD_PRIVATE int td_http_client_fetch(td_arena *arena, const char *url,
                                     const td_fetch_options *options, void *owner,
@@ -31,8 +31,8 @@ TD_PRIVATE int td_http_client_fetch(td_arena *arena, const char *url,
 
 /*
  * The same piece by piece, by the functions of <tornado/httpclient.h> with other names; they return
- * errors, which are told in *out, and log no misuse.  The stream lies in the arena; options and what
- * they point to have to live as long.
+ * errors, which are told in *out, and log no misuse.  The stream lies in the arena; options and
+ * what they point to have to live as long.
  */
 TD_PRIVATE int td_http_client_open(td_arena *arena, const char *url,
                                    const td_fetch_options *options, void *owner, td_response *out,

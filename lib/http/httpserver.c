@@ -24,7 +24,9 @@ struct td_httpserver {
     td_callback tell_drained;
 };
 
-/* The request is nearly always there; closing before it was read would reset, and lose the answer. */
+/*
+ * The request is nearly always there; closing before it was read would reset, and lose the answer.
+ */
 static void
 refuse_connection(int fd)
 {

@@ -24,8 +24,8 @@ typedef struct td_httpserver_options {
 
     /*
      * One call a response (or refusal of a head, with request->head.raw empty), when it has been
-     * given to the kernel or was lost: for the access log.  NULL: none.  duration_ns counts from the
-     * complete head.
+     * given to the kernel or was lost: for the access log.  NULL: none.  duration_ns counts from
+     * the complete head.
      */
     void (*log_request)(void *arg, const td_request *request, int64_t duration_ns);
     void *log_arg;
@@ -41,8 +41,8 @@ TD_PRIVATE void td_httpserver_start(td_httpserver *server); /* begins to accept;
 TD_PRIVATE void td_httpserver_admit(td_httpserver *server, int fd, const td_peer *peer);
 
 /*
- * Accept no more; answer what is there with Connection: close; close idle connections after grace_ms.
- * `drained(arg)` runs from the loop when no connection is left.
+ * Accept no more; answer what is there with Connection: close; close idle connections after
+ * grace_ms.  `drained(arg)` runs from the loop when no connection is left.
  */
 TD_PRIVATE void td_httpserver_drain(td_httpserver *server, int64_t grace_ms,
                                     void (*drained)(void *arg), void *arg);

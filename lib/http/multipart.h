@@ -6,9 +6,9 @@
  *   delimiter  = CRLF "--" boundary, followed by CRLF, or by "--" where the last part has ended
  *
  * Preamble and epilogue are ignored.  A parser takes any split of its input, and what it says does
- * not depend on the split; it copies the lines that mean something of the headers of parts, and nothing
- * of their bodies.  Its time is linear in the size of the input, and what a line means is found out when
- * it comes: a header of many lines is no long work at its end.
+ * not depend on the split; it copies the lines that mean something of the headers of parts, and
+ * nothing of their bodies.  Its time is linear in the size of the input, and what a line means is
+ * found out when it comes: a header of many lines is no long work at its end.
  */
 #ifndef TORNADO_HTTP_MULTIPART_H
 #define TORNADO_HTTP_MULTIPART_H

@@ -1,7 +1,7 @@
 /*
- * What nearly every head consists of, 16 bytes at a time: for the ways through a head that know no more
- * than that, and leave the rest to others.  Where a run ends earlier than the grammar lets it (at HTAB
- * in a value, at most of the token bytes in a name), the head is not plain.
+ * What nearly every head consists of, 16 bytes at a time: for the ways through a head that know no
+ * more than that, and leave the rest to others.  Where a run ends earlier than the grammar lets it
+ * (at HTAB in a value, at most of the token bytes in a name), the head is not plain.
  */
 #ifndef TORNADO_HTTP_PLAIN_H
 #define TORNADO_HTTP_PLAIN_H
@@ -104,7 +104,9 @@ td_load_block(const char *p)
     return b;
 }
 
-/* The first byte of [p, end) that ends the run, or end; the 16 bytes before end must be readable. */
+/*
+ * The first byte of [p, end) that ends the run, or end; the 16 bytes before end must be readable.
+ */
 static inline __attribute__((always_inline)) const char *
 td_find_end(const char *p, const char *end, td_block (*ends)(td_block))
 {

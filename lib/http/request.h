@@ -1,8 +1,8 @@
 /*
  * td_request: one request, from its first byte until it is finished, sent and unreferenced
  * (Tornado's HTTPServerRequest), and the two structs through which the HTTP layers meet the layer
- * above: td_message_delegate goes up, td_message_writer comes down.  HTTP/1 fills in the writer today,
- * HTTP/2 the same way; the layer above never sees chunks, Connection or stream numbers.
+ * above: td_message_delegate goes up, td_message_writer comes down.  HTTP/1 fills in the writer
+ * today, HTTP/2 the same way; the layer above never sees chunks, Connection or stream numbers.
  *
  * Order of calls for one request:
  *
@@ -44,10 +44,10 @@ typedef enum td_body_mode {
 
 typedef struct td_message_delegate {
     /*
-     * The head has been parsed: fill in request->route_data and ->body_mode; ->limits are those of the
-     * listener, and others may take their place.  Looks at
-     * nothing but the head and does nothing else, for the result is kept while the same head comes
-     * again on the connection; what it allocates from the arena is kept with it.
+     * The head has been parsed: fill in request->route_data and ->body_mode; ->limits are those of
+     * the listener, and others may take their place.  Looks at nothing but the head and does
+     * nothing else, for the result is kept while the same head comes again on the connection; what
+     * it allocates from the arena is kept with it.
      */
     void (*route)(void *arg, td_request *request);
 
@@ -60,8 +60,8 @@ typedef struct td_message_delegate {
     void (*headers_received)(void *arg, td_request *request);
 
     /*
-     * At most TD_BODY_PIECE_MAX bytes of a streamed body, valid during the call.  Returns true to go
-     * on, false to be given no more until td_request_resume_body.
+     * At most TD_BODY_PIECE_MAX bytes of a streamed body, valid during the call.  Returns true to
+     * go on, false to be given no more until td_request_resume_body.
      */
     bool (*data_received)(void *arg, td_request *request, td_str data);
 
@@ -100,15 +100,17 @@ typedef struct td_message_writer {
 
     /*
      * Some of the body; bytes are copied or sent before it returns unless `stable`, which says that
-     * they stay until done.  More than the length told closes the connection (RFC 9112 section 6.2).
+     * they stay until done.  More than the length told closes the connection (RFC 9112 section
+     * 6.2).
      */
     int (*body)(td_request *request, td_str bytes, bool stable);
 
     /*
-     * `length` bytes of the file from offset on, of a body whose length was told.  Holds a reference to
-     * the file until they are sent or lost.  They leave in slices, one for all files of a connection,
-     * and the loop serves others in between.  More of body and file may follow at once: it waits in
-     * order, little of it in memory.  A file that has become shorter closes the connection.
+     * `length` bytes of the file from offset on, of a body whose length was told.  Holds a
+     * reference to the file until they are sent or lost.  They leave in slices, one for all files
+     * of a connection, and the loop serves others in between.  More of body and file may follow at
+     * once: it waits in order, little of it in memory.  A file that has become shorter closes the
+     * connection.
      */
     int (*file)(td_request *request, td_file *file, uint64_t offset, uint64_t length);
 
@@ -125,12 +127,14 @@ typedef struct td_message_writer {
                   const td_headers *headers);
     void (*abort)(td_request *request); /* close so that the client can tell it is truncated */
 
-    /* Write the head of an answer with these headers that is not prepared; false: it has no room. */
+    /*
+     * Write the head of an answer with these headers that is not prepared; false: it has no room.
+     */
     bool (*prepare)(td_request *request, td_prepared *prepared, const td_headers *headers);
 
     /*
-     * The whole of a prepared answer, in place of head, body and finish, before anything was answered.
-     * False: this client is to get another head, or waits; nothing was done.
+     * The whole of a prepared answer, in place of head, body and finish, before anything was
+     * answered.  False: this client is to get another head, or waits; nothing was done.
      */
     bool (*send_prepared)(td_request *request, td_prepared *prepared);
 } td_message_writer;

@@ -1,8 +1,8 @@
 /*
- * A head is judged line by line as it comes, so that what is wrong is told at the line that shows it;
- * once it is whole it is taken apart, and its fields are compared with each other.  Most are whole and
- * plain when they come, and are seen through in one go; what is wrong with one is for the long way to
- * tell.
+ * A head is judged line by line as it comes, so that what is wrong is told at the line that shows
+ * it; once it is whole it is taken apart, and its fields are compared with each other.  Most are
+ * whole and plain when they come, and are seen through in one go; what is wrong with one is for the
+ * long way to tell.
  */
 #include "http/responsehead.h"
 

@@ -38,9 +38,9 @@ typedef struct td_response_head {
 TD_PRIVATE ssize_t td_response_head_scan(td_response_scan *scan, td_str bytes, const char **what);
 
 /*
- * The same, and td_response_head_read, of a head that is there as a whole and looks as nearly all do:
- * its length, and *out, which points into a copy in the arena with a NUL behind each string.  0: it is
- * for the two to judge.
+ * The same, and td_response_head_read, of a head that is there as a whole and looks as nearly all
+ * do: its length, and *out, which points into a copy in the arena with a NUL behind each string.
+ * 0: it is for the two to judge.
  */
 TD_PRIVATE size_t td_response_head_plain(td_str bytes, td_arena *arena, td_response_head *out);
 

@@ -39,7 +39,9 @@ td_traceparent_parse(td_str text, td_trace *out)
     const td_str flags = td_str_make(at + 53, FLAGS);
     if (at[2] != '-' || at[35] != '-' || at[52] != '-')
         return false;
-    /* Section 3.2.2: version ff is invalid. Section 4.3: what a later one has more follows a dash. */
+    /*
+     * Section 3.2.2: version ff is invalid. Section 4.3: what a later one has more follows a dash.
+     */
     if (!is_hex(version) || td_str_equal(version, TD_STR("ff")) ||
         (text.len > LEN && (td_str_equal(version, TD_STR("00")) || at[LEN] != '-')))
         return false;

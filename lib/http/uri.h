@@ -16,7 +16,9 @@ typedef struct td_uri { /* strings are in the text that was parsed, or constants
     td_str query;     /* without the '?'; the null string: none */
 } td_uri;
 
-/* False: it is neither http nor https, or has a byte in it that no URI has.  A fragment is dropped. */
+/*
+ * False: it is neither http nor https, or has a byte in it that no URI has.  A fragment is dropped.
+ */
 TD_PRIVATE bool td_uri_parse(td_str text, td_uri *out);
 
 /*

@@ -49,9 +49,9 @@ TD_PRIVATE void td_coroutine_configure(const td_coroutine_options *options);
 
 /*
  * Run task (copied) on a pooled stack until it first waits or ends; on the loop's stack only.
- * Returns 0, or TD_EBUSY when coroutines_max are in use, or the budget has no room for another stack
- * (nothing ran, ended is not called); td_coroutine_refusal says why.
- * out, when not NULL, is the coroutine, or NULL if it has ended already.
+ * Returns 0, or TD_EBUSY when coroutines_max are in use, or the budget has no room for another
+ * stack (nothing ran, ended is not called); td_coroutine_refusal says why.  out, when not NULL, is
+ * the coroutine, or NULL if it has ended already.
  */
 TD_PRIVATE int td_coroutine_start(const td_coroutine_task *task, td_coroutine **out);
 TD_PRIVATE const char *td_coroutine_refusal(void); /* names the setting */
@@ -89,7 +89,8 @@ TD_PRIVATE int td_coroutine_wait(void (*undo)(void *arg), void *arg);
 
 /*
  * For `undo`, when what the coroutine waits for cannot be stopped: the wait goes on, and it unwinds
- * when it is resumed.  One that the end of the loop finds like that is left as it is, with its stack.
+ * when it is resumed.  One that the end of the loop finds like that is left as it is, with its
+ * stack.
  */
 TD_PRIVATE void td_coroutine_hold(td_coroutine *co);
 

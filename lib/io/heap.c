@@ -1,9 +1,9 @@
 /*
  * While nothing large is used there is no timer: an idle worker is not woken.
  *
- * To give hundreds of MiB back takes the kernel tens of milliseconds, and the C library does it in one
- * go.  So a thread does it, beside the loop, which has to wait for it only where it wants from malloc
- * what it has not got in store.
+ * To give hundreds of MiB back takes the kernel tens of milliseconds, and the C library does it in
+ * one go.  So a thread does it, beside the loop, which has to wait for it only where it wants from
+ * malloc what it has not got in store.
  */
 #include "io/heap.h"
 

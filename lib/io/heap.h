@@ -1,9 +1,9 @@
 /*
- * td_heap: the memory of large buffers (bodies that come, responses that leave) stays with the worker
- * while it is used again and again, and goes back to the system when it is not.
+ * td_heap: the memory of large buffers (bodies that come, responses that leave) stays with the
+ * worker while it is used again and again, and goes back to the system when it is not.
  *
- * The C library by itself maps a large buffer anew each time, and each of its pages is a fault: with
- * a body of 1 MiB that is more than all the rest of such a request costs.
+ * The C library by itself maps a large buffer anew each time, and each of its pages is a fault:
+ * with a body of 1 MiB that is more than all the rest of such a request costs.
  *
  * Much of it goes back on a thread of its own, so that the loop goes on meanwhile.
  *

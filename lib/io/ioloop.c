@@ -425,7 +425,9 @@ on_pending(struct ev_loop *ev)
     }
 }
 
-/* libev calls this before it polls, once: watchers may wait to be told that they are not watched. */
+/*
+ * libev calls this before it polls, once: watchers may wait to be told that they are not watched.
+ */
 static void
 on_polling(struct ev_loop *ev)
 {

@@ -19,13 +19,15 @@ size_t td_iostream_unsent(const td_iostream *stream);
 void td_iostream_push_back(td_iostream *stream, td_str bytes);
 
 /*
- * td_iostream_write, without its limit, of what was appended to the output: its result.  Nothing else
- * is done with the stream in between.
+ * td_iostream_write, without its limit, of what was appended to the output: its result.  Nothing
+ * else is done with the stream in between.
  */
 td_buf *td_iostream_output(td_iostream *stream);
 int td_iostream_send(td_iostream *stream);
 
-/* All waits from now on end by then (td_clock_ns; INT64_MAX: never), until td_iostream_set_timeout. */
+/*
+ * All waits from now on end by then (td_clock_ns; INT64_MAX: never), until td_iostream_set_timeout.
+ */
 void td_iostream_set_deadline(td_iostream *stream, int64_t deadline_ns);
 
 /*
@@ -35,8 +37,8 @@ void td_iostream_set_deadline(td_iostream *stream, int64_t deadline_ns);
 int td_iostream_flush_or_input(td_iostream *stream);
 
 /*
- * Call fn(arg), once, on the loop's stack, when something has come, be it the end; it may destroy the
- * stream.  NULL: no more.  Not while somebody reads.
+ * Call fn(arg), once, on the loop's stack, when something has come, be it the end; it may destroy
+ * the stream.  NULL: no more.  Not while somebody reads.
  */
 void td_iostream_on_input(td_iostream *stream, td_loop_fn *fn, void *arg);
 
@@ -50,8 +52,8 @@ typedef struct td_iostream_observer {
 } td_iostream_observer;
 
 /*
- * Make a stream of what is no longer somebody else's: the transport (moved), what was received and not
- * read, what was written and not sent (both emptied).  options as of td_iostream_create.
+ * Make a stream of what is no longer somebody else's: the transport (moved), what was received and
+ * not read, what was written and not sent (both emptied).  options as of td_iostream_create.
  */
 td_iostream *td_iostream_adopt(td_transport *transport, td_buf *received, td_buf *unsent,
                                const td_iostream_options *options,

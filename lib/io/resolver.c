@@ -566,7 +566,9 @@ td_resolve_number(const char *host, uint16_t port, td_endpoint *out)
     return true;
 }
 
-/* RFC 6761 section 6.3: "localhost." and all names that fall within it, whatever the servers say. */
+/*
+ * RFC 6761 section 6.3: "localhost." and all names that fall within it, whatever the servers say.
+ */
 static bool
 is_localhost(const char *host)
 {

@@ -25,7 +25,9 @@ typedef struct td_resolver_options {
     size_t cache_max;    /* names */
     size_t pending_max;  /* names that are being looked up */
 
-    /* Asked, on threads, for names that neither /etc/hosts nor the servers know; NULL: nobody is. */
+    /*
+     * Asked, on threads, for names that neither /etc/hosts nor the servers know; NULL: nobody is.
+     */
     td_system_lookup *system_lookup;
 } td_resolver_options;
 

@@ -15,7 +15,9 @@
 #include "base/assert.h"
 #include "base/clock.h"
 
-/* owner: as in td_coroutine_task, NULL for nobody's; module: whose code it was; both may be NULL. */
+/*
+ * owner: as in td_coroutine_task, NULL for nobody's; module: whose code it was; both may be NULL.
+ */
 typedef void td_stretch_fn(const void *owner, const char *module, int64_t duration_ns);
 
 TD_PRIVATE extern int64_t td_stretch_max_ns; /* longer ones are told; INT64_MAX, the default: none */

@@ -60,7 +60,10 @@ td_tls_configure(const char *ca_certs)
     ca_certs_default = ca_certs;
 }
 
-/* OpenSSL writes to sockets as to files: who has gone would end a program that has not thought of it. */
+/*
+ * OpenSSL writes to sockets as to files: who has gone would end a program that has not thought of
+ * it.
+ */
 static void
 ignore_sigpipe(void)
 {

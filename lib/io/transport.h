@@ -26,7 +26,9 @@ typedef struct td_tls td_tls;
 typedef struct td_transport_ops {
     ssize_t (*read)(td_transport *t, void *to, size_t size); /* bytes, 0 at the end, -errno */
 
-    /* Bytes, -errno.  more: other bytes or the end follow at once, so that both may leave together. */
+    /*
+     * Bytes, -errno.  more: other bytes or the end follow at once, so that both may leave together.
+     */
     ssize_t (*writev)(td_transport *t, const struct iovec *parts, int count, bool more);
 
     /* Bytes, 0 where the file has ended, -errno.  The process ignores SIGPIPE. */

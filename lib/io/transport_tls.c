@@ -1,14 +1,14 @@
 /*
  * The TLS transport.
  *
- * TLS may need to read in order to write and the other way round, so what the layers above watch for
- * (`wanted`) and what the socket is watched for are two things: each direction has its need, which
- * the last attempt told.  OpenSSL may also hold bytes that the socket does not know of any more; as
- * long as the last read did not come back for want of bytes (`is_dry`) the layers above are called
- * once an iteration without an event of the socket.
+ * TLS may need to read in order to write and the other way round, so what the layers above watch
+ * for (`wanted`) and what the socket is watched for are two things: each direction has its need,
+ * which the last attempt told.  OpenSSL may also hold bytes that the socket does not know of any
+ * more; as long as the last read did not come back for want of bytes (`is_dry`) the layers above
+ * are called once an iteration without an event of the socket.
  *
- * After a failure the SSL object must not be used again: it is remembered, and every attempt says it.
- * A socket that takes no more is no such failure for reading.
+ * After a failure the SSL object must not be used again: it is remembered, and every attempt says
+ * it.  A socket that takes no more is no such failure for reading.
  */
 #include "io/transport_tls.h"
 
@@ -63,7 +63,9 @@ failure_of(td_tls *tls, int system_error)
     return system_error != 0 ? -system_error : TD_ETRUNCATED;
 }
 
-/* What a call of OpenSSL that gave `result` means; -EAGAIN: when the socket has what *needs says. */
+/*
+ * What a call of OpenSSL that gave `result` means; -EAGAIN: when the socket has what *needs says.
+ */
 static int
 explain(td_tls *tls, int result, int *needs)
 {

@@ -1,9 +1,10 @@
 /*
- * Coroutines that stand in a line until another one lets them go on: what locks and queues are made of.
+ * Coroutines that stand in a line until another one lets them go on: what locks and queues are made
+ * of.
  *
- * A waiter lies on the stack that waits.  Who is let go is out of the line at once, so that nobody is
- * let go twice and nobody overtakes, and comes back from the loop.  If it is cancelled on that way it
- * will not take what it was let go for: `declined` hands that on.
+ * A waiter lies on the stack that waits.  Who is let go is out of the line at once, so that nobody
+ * is let go twice and nobody overtakes, and comes back from the loop.  If it is cancelled on that
+ * way it will not take what it was let go for: `declined` hands that on.
  */
 #ifndef TORNADO_IO_WAITERS_H
 #define TORNADO_IO_WAITERS_H
@@ -22,8 +23,8 @@ typedef struct td_waiters {
 void td_waiters_init(td_waiters *waiters, void (*declined)(void *arg), void *arg);
 
 /*
- * Stand at the end of the line, with something of one's own for whoever lets it go.  The code that it
- * was let go with, or TD_ETIMEDOUT; timeout_ms 0 waits for ever.
+ * Stand at the end of the line, with something of one's own for whoever lets it go.  The code that
+ * it was let go with, or TD_ETIMEDOUT; timeout_ms 0 waits for ever.
  */
 int td_waiters_wait(td_waiters *waiters, void *own, int64_t timeout_ms);
 int td_waiters_wait_until(td_waiters *waiters, void *own, int64_t deadline_ns); /* INT64_MAX: for ever */
@@ -39,14 +40,14 @@ void *td_waiters_release(td_waiters *waiters, int code);
 void td_waiters_release_all(td_waiters *waiters, int code);
 
 /*
- * The first of those let go, if any, comes back now and not in the next iteration.  On the loop's stack,
- * as the last thing that is done there: it may end what was waited for.
+ * The first of those let go, if any, comes back now and not in the next iteration.  On the loop's
+ * stack, as the last thing that is done there: it may end what was waited for.
  */
 void td_waiters_resume(td_waiters *waiters);
 
 /*
- * For the public functions of whatever is made of waiters: false, and logged, when it is NULL or this
- * is no loop's thread; may_wait: also where one cannot wait and when the time is negative.
+ * For the public functions of whatever is made of waiters: false, and logged, when it is NULL or
+ * this is no loop's thread; may_wait: also where one cannot wait and when the time is negative.
  */
 bool td_waiters_are_usable(const void *what, const char *function);
 bool td_waiters_may_wait(const void *what, int64_t timeout_ms, const char *function);

@@ -42,10 +42,14 @@ typedef struct td_err {
     char text[TD_ERR_TEXT_SIZE];
 } td_err;
 
-/* The sentence for a number of either kind; static or thread-local text, valid until the next call. */
+/*
+ * The sentence for a number of either kind; static or thread-local text, valid until the next call.
+ */
 TD_API const char *td_strerror(int code);
 
-/* Fill `err` in and return `code`: return td_err_set(err, TD_EBADMSG, "line %d: no value", line); */
+/*
+ * Fill `err` in and return `code`: return td_err_set(err, TD_EBADMSG, "line %d: no value", line);
+ */
 TD_API int td_err_set(td_err *err, int code, const char *format, ...) TD_PRINTF(3, 4);
 
 /* The same with -errno as the code and ": No such file or directory" after the text. */

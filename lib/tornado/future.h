@@ -23,8 +23,8 @@ TD_API int td_future_set_result(td_future *future, void *result);
 TD_API int td_future_set_error(td_future *future, int error); /* error < 0 */
 
 /*
- * Resolve with TD_ECANCELED and tell whoever works on it (see on_cancel), who may need a while to end:
- * see td_spawn.  False: it was done already.
+ * Resolve with TD_ECANCELED and tell whoever works on it (see on_cancel), who may need a while to
+ * end: see td_spawn.  False: it was done already.
  */
 TD_API bool td_future_cancel(td_future *future);
 

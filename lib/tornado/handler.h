@@ -39,8 +39,8 @@ typedef void td_method_fn(td_handler *h);
 /*
  * TD_REMOVE_SLASH and TD_ADD_SLASH (Tornado's removeslash and addslash): the methods are called for
  * paths of one kind only, GET and HEAD of the other kind are sent there (301, the query kept), what
- * else comes there is 404.  The pattern has to match both, as in "/list/?".  A path that begins with
- * two slashes is 404, for a browser would take it for another host; "/" is left alone.
+ * else comes there is 404.  The pattern has to match both, as in "/list/?".  A path that begins
+ * with two slashes is 404, for a browser would take it for another host; "/" is left alone.
  */
 
 /*
@@ -100,9 +100,10 @@ typedef struct td_header_line { /* its size is part of the ABI */
 TD_API size_t td_request_headers(td_handler *h, const td_header_line **lines_out);
 
 /*
- * Which of the media types the client likes best (Accept with its qualities; RFC 9110 section 12.5.1),
- * of those that it likes equally the first.  NULL: none of them, for which there is 406, or the one
- * that most understand.  Parameters are not compared, so a type may be given as Content-Type wants it:
+ * Which of the media types the client likes best (Accept with its qualities; RFC 9110 section
+ * 12.5.1), of those that it likes equally the first.  NULL: none of them, for which there is 406,
+ * or the one that most understand.  Parameters are not compared, so a type may be given as
+ * Content-Type wants it:
  *
  *     const char *type = td_best_type(h, "application/json", "text/html; charset=UTF-8");
  *
@@ -170,12 +171,13 @@ TD_API td_str td_path_argument_at(td_handler *h, unsigned index); /* positional 
 TD_API int64_t td_path_argument_int(td_handler *h, const char *name, int64_t min, int64_t max);
 
 /*
- * The last value of that name in the query and in a form (urlencoded or multipart) in the body, where
- * a form comes after the query; stripped of white space at both ends, control bytes replaced by
- * spaces.  Those without a default raise 400 "Missing argument NAME" when it is not there; invalid
- * UTF-8 raises 400 in all of them; more arguments than max_fields raise 413.
+ * The last value of that name in the query and in a form (urlencoded or multipart) in the body,
+ * where a form comes after the query; stripped of white space at both ends, control bytes replaced
+ * by spaces.  Those without a default raise 400 "Missing argument NAME" when it is not there;
+ * invalid UTF-8 raises 400 in all of them; more arguments than max_fields raise 413.
  *
- * A form that is broken is answered 400 before prepare.  See <tornado/forms.h> for numbers and files.
+ * A form that is broken is answered 400 before prepare.  See <tornado/forms.h> for numbers and
+ * files.
  */
 TD_API td_str td_get_argument(td_handler *h, const char *name);
 TD_API td_str td_get_argument_default(td_handler *h, const char *name, const char *default_value);
@@ -196,7 +198,10 @@ TD_API size_t td_get_body_arguments(td_handler *h, const char *name, const td_st
 /* 200..999; reason NULL: the registered one.  After the first flush: TD_EINVAL. */
 TD_API int td_set_status(td_handler *h, int status, const char *reason);
 
-/* As it is now; once the response has ended, what the client was told (413, say, by a streamed body). */
+/*
+ * As it is now; once the response has ended, what the client was told (413, say, by a streamed
+ * body).
+ */
 TD_API int td_get_status(td_handler *h);
 
 /*
@@ -211,8 +216,8 @@ TD_API int td_clear_header(td_handler *h, const char *name);
 
 /*
  * Add to the body.  Never waits.  Raises 500 when more than max_response_buffer is waiting to be
- * flushed, and 503 when all responses of the worker have used up the setting memory; returns TD_ECLOSED
- * when the client has gone.  Nothing is escaped: see <tornado/escape.h>.
+ * flushed, and 503 when all responses of the worker have used up the setting memory; returns
+ * TD_ECLOSED when the client has gone.  Nothing is escaped: see <tornado/escape.h>.
  */
 TD_API int td_write(td_handler *h, td_str bytes);
 TD_API int td_write_text(td_handler *h, const char *text);
@@ -326,8 +331,9 @@ TD_API int td_redirect(td_handler *h, const char *url, bool permanent);
 TD_API int td_redirect_status(td_handler *h, const char *url, int status); /* 300..399 */
 
 /*
- * The entity tag of what is there: "v17", or in full "\"v17\"" or "W/\"v17\"".  NULL: there is none, and
- * none is made (else a response of status 200 that was not flushed gets that of its bytes).
+ * The entity tag of what is there: "v17", or in full "\"v17\"" or "W/\"v17\"".  NULL: there is
+ * none, and none is made (else a response of status 200 that was not flushed gets that of its
+ * bytes).
  */
 TD_API int td_set_etag(td_handler *h, const char *etag);
 
@@ -360,9 +366,9 @@ TD_API TD_NORETURN void td_raise(td_handler *h, int status, const char *format, 
 TD_API int td_send_error(td_handler *h, int status, const char *format, ...) TD_PRINTF(3, 4);
 
 /*
- * For write_error: what td_raise or td_send_error was told, as the log has it ("Missing argument q",
- * "no note 7"), or, where nothing was said, the reason of the status ("Not Found").  It may tell a
- * client more than it should know: of 5xx better not.
+ * For write_error: what td_raise or td_send_error was told, as the log has it ("Missing argument
+ * q", "no note 7"), or, where nothing was said, the reason of the status ("Not Found").  It may
+ * tell a client more than it should know: of 5xx better not.
  */
 TD_API td_str td_raised_text(td_handler *h);
 
@@ -377,9 +383,9 @@ TD_API td_str td_sprintf(td_handler *h, const char *format, ...) TD_PRINTF(2, 3)
 TD_API td_str td_strdup(td_handler *h, td_str s);
 
 /*
- * For long streams: memory that td_alloc, td_sprintf and td_strdup gave since the mark is taken back
- * by the rewind.  What getters returned and what was set in the response stays.  Marks nest.  One
- * that was made after what has been rewound to, or for another request, is TD_EINVAL.
+ * For long streams: memory that td_alloc, td_sprintf and td_strdup gave since the mark is taken
+ * back by the rewind.  What getters returned and what was set in the response stays.  Marks nest.
+ * One that was made after what has been rewound to, or for another request, is TD_EINVAL.
  *
  *     const td_scope scope = td_scope_mark(h);
  *     while (next_row(rows)) {

@@ -68,14 +68,15 @@ typedef struct td_fetch_options {
     bool no_keep_alive TD_ZERO;         /* a connection of its own */
 
     /*
-     * Tornado's callbacks, in the order below and with callback_arg, on the coroutine that fetches, so
-     * they may wait: what they do not take stays with the server.  They hear of the last answer
+     * Tornado's callbacks, in the order below and with callback_arg, on the coroutine that fetches,
+     * so they may wait: what they do not take stays with the server.  They hear of the last answer
      * alone, not of redirects that are followed.
      *
-     * body_producer calls td_fetch_write for each piece (and nothing else of the stream, which ends with
-     * td_fetch) and returns 0, or a negative error that ends the request; a redirect that keeps the body calls it again.  header_callback gets each line of
-     * the head: the status line, the fields, and the empty one, with their CRLF.  streaming_callback
-     * gets the body; td_response.body is empty then.
+     * body_producer calls td_fetch_write for each piece (and nothing else of the stream, which ends
+     * with td_fetch) and returns 0, or a negative error that ends the request; a redirect that
+     * keeps the body calls it again.  header_callback gets each line of the head: the status line,
+     * the fields, and the empty one, with their CRLF.  streaming_callback gets the body;
+     * td_response.body is empty then.
      */
     int (*body_producer)(td_fetch_stream *stream, void *arg) TD_ZERO;
     void (*header_callback)(td_str line, void *arg) TD_ZERO;
@@ -93,9 +94,10 @@ typedef struct td_fetch_options {
     const td_ssl_options *ssl_options TD_ZERO;    /* in the place of these four; NULL: these */
 
     /*
-     * A proxy: asked for the whole URL if that is http, and for a tunnel (CONNECT) if it is https.  The
-     * credentials are for it alone.  Unsaid, it is that of the settings (client_proxy of [tornadod])
-     * with its own, for servers that are not in client_no_proxy; each redirect is looked at anew.
+     * A proxy: asked for the whole URL if that is http, and for a tunnel (CONNECT) if it is https.
+     * The credentials are for it alone.  Unsaid, it is that of the settings (client_proxy of
+     * [tornadod]) with its own, for servers that are not in client_no_proxy; each redirect is
+     * looked at anew.
      */
     const char *proxy_host TD_ZERO; /* NULL: that of the settings, or none; "": none */
     uint16_t proxy_port TD_ZERO;
@@ -130,17 +132,17 @@ typedef struct td_response { /* all of it in the memory of the request that aske
 } td_response;
 
 /*
- * Wait for the answer; any status is one, also 404 and 500.  options NULL: as usual.  NULL: there is
- * none, td_error_text(h) and td_error_code(h) say why: -ECONNREFUSED, TD_ENOTFOUND, TD_ETIMEDOUT
+ * Wait for the answer; any status is one, also 404 and 500.  options NULL: as usual.  NULL: there
+ * is none, td_error_text(h) and td_error_code(h) say why: -ECONNREFUSED, TD_ENOTFOUND, TD_ETIMEDOUT
  * ("Timeout in request queue", "Timeout while connecting", "Timeout during TLS handshake", "Timeout
  * during request"), TD_EBADMSG, TD_ETOOBIG, TD_ECLOSED; TD_ECERTIFICATE ("TLS handshake: ...:
- * certificate has expired"), TD_ETLS and TD_ECONFIG as of td_iostream_start_tls, TD_ETRUNCATED (a body
- * without a length has ended, but TLS has not), TD_EPROXY ("proxy: 407 ..."); TD_EINVAL when it is not
- * one that can be sent.
+ * certificate has expired"), TD_ETLS and TD_ECONFIG as of td_iostream_start_tls, TD_ETRUNCATED (a
+ * body without a length has ended, but TLS has not), TD_EPROXY ("proxy: 407 ..."); TD_EINVAL when
+ * it is not one that can be sent.
  *
  * Redirects are followed as browsers do: 303, and 301 and 302 of a POST, by a GET without a body.
- * To another scheme, host or port Authorization, Cookie and the like do not go along.  When there were
- * max_redirects the last one is the answer.
+ * To another scheme, host or port Authorization, Cookie and the like do not go along.  When there
+ * were max_redirects the last one is the answer.
  */
 TD_API td_response *td_fetch(td_handler *h, const char *url, const td_fetch_options *options);
 
@@ -183,36 +185,37 @@ TD_API td_future *td_fetch_future(td_handler *h, const char *url, const td_fetch
  */
 
 /*
- * Connect, and send the head of the request; and its body, or with stream_body nothing of it.  NULL as
- * of td_fetch.
+ * Connect, and send the head of the request; and its body, or with stream_body nothing of it.  NULL
+ * as of td_fetch.
  */
 TD_API td_fetch_stream *td_fetch_open(td_handler *h, const char *url,
                                       const td_fetch_options *options);
 
 /*
- * Send some of the body; returns when the kernel has it.  1: the server has answered already, or has
- * closed while another coroutine waits for its answer, and will be told; the rest need not be sent, so
- * nothing was.  Or an error, as of td_fetch: more than content_length, by which the request fails, is
- * TD_EINVAL.
+ * Send some of the body; returns when the kernel has it.  1: the server has answered already, or
+ * has closed while another coroutine waits for its answer, and will be told; the rest need not be
+ * sent, so nothing was.  Or an error, as of td_fetch: more than content_length, by which the
+ * request fails, is TD_EINVAL.
  */
 TD_API int td_fetch_write(td_fetch_stream *stream, td_str bytes);
 
 /*
- * The body of the request is complete (one of content_length bytes is when they are written, one that
- * is not streamed from the beginning).  As of td_fetch_write: less than content_length is TD_EINVAL.
+ * The body of the request is complete (one of content_length bytes is when they are written, one
+ * that is not streamed from the beginning).  As of td_fetch_write: less than content_length is
+ * TD_EINVAL.
  */
 TD_API int td_fetch_end(td_fetch_stream *stream);
 
 /*
- * The head of the answer, with an empty body; waits for it, and follows redirects unless the body was
- * streamed.  NULL as of td_fetch.  A second time: the same one.
+ * The head of the answer, with an empty body; waits for it, and follows redirects unless the body
+ * was streamed.  NULL as of td_fetch.  A second time: the same one.
  */
 TD_API td_response *td_fetch_head(td_fetch_stream *stream);
 
 /*
- * The next bytes of the answer's body, inflated, at most 64 KiB, valid until the next call.  Returns how
- * many, 0 at the end and ever after, when the connection serves others already, or an error, as of
- * td_fetch: TD_ECLOSED says that it was cut off, or closed by td_fetch_close.
+ * The next bytes of the answer's body, inflated, at most 64 KiB, valid until the next call.
+ * Returns how many, 0 at the end and ever after, when the connection serves others already, or an
+ * error, as of td_fetch: TD_ECLOSED says that it was cut off, or closed by td_fetch_close.
  */
 TD_API int td_fetch_read(td_fetch_stream *stream, td_str *data_out);
 

@@ -9,9 +9,9 @@
  *         ...
  *     td_iostream_destroy(&stream);
  *
- * Functions that wait do so on the calling coroutine; others are served meanwhile.  At most one read
- * is pending at a time, and any number of flushes.  Cancelling a wait takes the read back: what has
- * come stays in the buffer for the next one.  All are for the loop's thread.
+ * Functions that wait do so on the calling coroutine; others are served meanwhile.  At most one
+ * read is pending at a time, and any number of flushes.  Cancelling a wait takes the read back:
+ * what has come stays in the buffer for the next one.  All are for the loop's thread.
  *
  * Errors: TD_ECLOSED (the other side or td_iostream_close, see td_iostream_error), TD_ETIMEDOUT,
  * TD_ETOOBIG, TD_EINVAL (misuse, which is logged), or the system's, -ECONNRESET; of TLS those of
@@ -71,8 +71,9 @@ TD_API int td_iostream_fd(const td_iostream *stream); /* to look at; -1 once clo
 TD_API void td_iostream_set_timeout(td_iostream *stream, int64_t timeout_ms); /* 0: none */
 
 /*
- * fn(arg) on a coroutine, once, when it closes for whatever reason but destroy, after the reads that
- * were pending were told.  While nothing is read, up to 64 KiB are received ahead to notice the end.
+ * fn(arg) on a coroutine, once, when it closes for whatever reason but destroy, after the reads
+ * that were pending were told.  While nothing is read, up to 64 KiB are received ahead to notice
+ * the end.
  */
 TD_API int td_iostream_set_close_callback(td_iostream *stream, td_callback_fn *fn, void *arg);
 
@@ -80,24 +81,26 @@ TD_API int td_iostream_set_close_callback(td_iostream *stream, td_callback_fn *f
 TD_API int td_iostream_connect(td_iostream *stream, const struct sockaddr *address, socklen_t len);
 
 /*
- * Speak TLS from now on, as a client: at once, or after what a protocol says in the clear (STARTTLS).
- * Waits for the end of the handshake.  options NULL: as usual, but server_hostname has to be said
- * unless no_validate_cert is.  Nothing may be being read or written (TD_EINVAL).
+ * Speak TLS from now on, as a client: at once, or after what a protocol says in the clear
+ * (STARTTLS).  Waits for the end of the handshake.  options NULL: as usual, but server_hostname has
+ * to be said unless no_validate_cert is.  Nothing may be being read or written (TD_EINVAL).
  *
  * Else the stream is closed by a failure, and td_iostream_error_text says more than the number:
  * TD_ECERTIFICATE ("certificate has expired", "hostname mismatch", "self-signed certificate"),
- * TD_ETLS, TD_ECONFIG (a file cannot be used), TD_EBADMSG (bytes came in the clear ahead of it, which
- * somebody in between may have put there), TD_ETIMEDOUT, TD_ECLOSED, -errno.
+ * TD_ETLS, TD_ECONFIG (a file cannot be used), TD_EBADMSG (bytes came in the clear ahead of it,
+ * which somebody in between may have put there), TD_ETIMEDOUT, TD_ECLOSED, -errno.
  *
- * Afterwards reads and writes are as before.  An end that the other side has not announced is an error,
- * TD_ETRUNCATED, for td_iostream_read_until_close, too; td_iostream_close announces ours.
+ * Afterwards reads and writes are as before.  An end that the other side has not announced is an
+ * error, TD_ETRUNCATED, for td_iostream_read_until_close, too; td_iostream_close announces ours.
  */
 TD_API int td_iostream_start_tls(td_iostream *stream, const td_ssl_options *options);
 
 /* td_strerror of td_iostream_error and, of TLS, the reason; valid until destroy. */
 TD_API const char *td_iostream_error_text(const td_iostream *stream);
 
-/* ---- reading.  *out is the stream's own, has a NUL behind it, and is valid until the next read. */
+/*
+ * ---- reading.  *out is the stream's own, has a NUL behind it, and is valid until the next read.
+ */
 
 /* Exactly count bytes (1..max_buffer). */
 TD_API int td_iostream_read_bytes(td_iostream *stream, size_t count, td_str *out);
@@ -115,16 +118,21 @@ TD_API int td_iostream_read_until(td_iostream *stream, td_str marker, size_t siz
 TD_API int td_iostream_read_until_regex(td_iostream *stream, const char *regex, size_t size_max,
                                         td_str *out);
 
-/* All until the other side closes, which is success here; beyond size_max (0: max_buffer) TD_ETOOBIG. */
+/*
+ * All until the other side closes, which is success here; beyond size_max (0: max_buffer)
+ * TD_ETOOBIG.
+ */
 TD_API int td_iostream_read_until_close(td_iostream *stream, size_t size_max, td_str *out);
 
 /*
- * Straight into memory of yours, past the buffer: size bytes or, partial, at least one.  Returns how
- * many, or an error; what came before an error is lost.  Cancelled, it writes no more to `to`.
+ * Straight into memory of yours, past the buffer: size bytes or, partial, at least one.  Returns
+ * how many, or an error; what came before an error is lost.  Cancelled, it writes no more to `to`.
  */
 TD_API ssize_t td_iostream_read_into(td_iostream *stream, void *to, size_t size, bool partial);
 
-/* The same reads without waiting, as futures whose result is a const td_str *, valid as *out above. */
+/*
+ * The same reads without waiting, as futures whose result is a const td_str *, valid as *out above.
+ */
 typedef enum td_iostream_until {
     TD_UNTIL_BYTES, TD_UNTIL_PARTIAL, TD_UNTIL_MARKER, TD_UNTIL_REGEX, TD_UNTIL_CLOSE,
 } td_iostream_until;
@@ -151,8 +159,8 @@ TD_API td_future *td_iostream_read_future(td_iostream *stream, const td_iostream
 /* ---- writing */
 
 /*
- * Send, or keep (copied) what the kernel does not take now.  Never waits.  TD_ETOOBIG, and nothing is
- * kept: more than max_write_buffer would wait.  Before connect has ended it is kept for then.
+ * Send, or keep (copied) what the kernel does not take now.  Never waits.  TD_ETOOBIG, and nothing
+ * is kept: more than max_write_buffer would wait.  Before connect has ended it is kept for then.
  */
 TD_API int td_iostream_write(td_iostream *stream, td_str bytes);
 

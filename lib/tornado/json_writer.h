@@ -46,7 +46,9 @@ TD_API int td_json_open_object(td_json_writer *w, const char *key);
 TD_API int td_json_open_array(td_json_writer *w, const char *key);
 TD_API int td_json_close(td_json_writer *w);
 
-/* Members of an object: td_json_write(&w, TD_JSON("a", 1), ...); of an array: TD_JSON_ITEM(1), ... */
+/*
+ * Members of an object: td_json_write(&w, TD_JSON("a", 1), ...); of an array: TD_JSON_ITEM(1), ...
+ */
 TD_API int td_json_write_pairs(td_json_writer *w, const td_json_pair *pairs, size_t count);
 
 /* Close what is open.  The first error that there was. */

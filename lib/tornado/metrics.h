@@ -1,6 +1,6 @@
 /*
- * The state of the whole daemon as text: what the bundled handler `status` answers, for those who want
- * to serve it elsewhere or in another way.
+ * The state of the whole daemon as text: what the bundled handler `status` answers, for those who
+ * want to serve it elsewhere or in another way.
  *
  *     static void
  *     metrics(td_handler *h)
@@ -9,9 +9,9 @@
  *         td_write_metrics(h, TD_METRICS_OPENMETRICS);
  *     }
  *
- * Any worker can tell it, of all workers; what workers had counted that have ended is
- * in it, so counters never fall as long as the daemon runs, reloads or not.  It tells strangers more
- * than they should know: see to it who may ask.
+ * Any worker can tell it, of all workers; what workers had counted that have ended is in it, so
+ * counters never fall as long as the daemon runs, reloads or not.  It tells strangers more than
+ * they should know: see to it who may ask.
  */
 #ifndef TORNADO_METRICS_H
 #define TORNADO_METRICS_H
@@ -33,15 +33,15 @@ typedef enum td_metrics_format {
  * Write it to the response, a piece of some 32 KiB after the other with td_flush in between, so any
  * number of routes takes no more memory than few and others are served meanwhile.  Suspends.  Each
  * route's numbers are of one moment, those of another route may be of the next.  Returns 0,
- * TD_ECLOSED when the client has gone, TD_EINVAL for a format that is none, which is misuse.  Writes
- * nothing outside of the daemon (tests in process).
+ * TD_ECLOSED when the client has gone, TD_EINVAL for a format that is none, which is misuse.
+ * Writes nothing outside of the daemon (tests in process).
  */
 TD_API int td_write_metrics(td_handler *h, td_metrics_format format);
 
 /*
  * The same in one piece, in no time in which others are served (some 100 us, and 10 us for each
- * route), from the arena of the request.  The null string outside of the daemon (tests in process), and for a
- * format that is none, which is misuse.
+ * route), from the arena of the request.  The null string outside of the daemon (tests in process),
+ * and for a format that is none, which is misuse.
  */
 TD_API td_str td_metrics(td_handler *h, td_metrics_format format);
 

@@ -37,9 +37,9 @@ typedef struct td_header_match { /* its size is part of the ABI */
  * headers were looked at says so in Vary.
  *
  * urls in place of handler: routes below this pattern.  Their patterns go on where it ends, a slash
- * at its end left out; its groups come before theirs.  What it says of methods and headers holds for
- * them too, its initialize_arg is theirs where they have none, and its name and a dot stand before
- * their names.
+ * at its end left out; its groups come before theirs.  What it says of methods and headers holds
+ * for them too, its initialize_arg is theirs where they have none, and its name and a dot stand
+ * before their names.
  */
 typedef struct td_url {
     const char *pattern TD_ZERO; /* NULL ends the list */
@@ -171,8 +171,8 @@ typedef enum td_metric_kind {
  *          unit at its end: orders_bytes.
  * help     a sentence: 1..255 bytes of UTF-8 without control characters.
  *
- * A file has at most 100.  Where several handlers have one of the same name, it is of the same kind.
- * What breaks a rule is refused when it is loaded.
+ * A file has at most 100.  Where several handlers have one of the same name, it is of the same
+ * kind.  What breaks a rule is refused when it is loaded.
  */
 typedef struct td_metric_info {
     const char *name TD_ZERO; /* NULL ends the list */
@@ -220,9 +220,10 @@ typedef struct td_plugin {
     const void *default_handler_arg TD_ZERO;
 
     /*
-     * Whether the settings are good, files that they name too.  Asked by tornadod -t and before each
-     * start and reload, in a process of its own that has no loop and serves nobody.  0, or an error;
-     * one whose text begins with an option's name is told with the line of the ini where that stands.
+     * Whether the settings are good, files that they name too.  Asked by tornadod -t and before
+     * each start and reload, in a process of its own that has no loop and serves nobody.  0, or an
+     * error; one whose text begins with an option's name is told with the line of the ini where
+     * that stands.
      */
     int (*check)(const td_instance *instance, td_err *err) TD_ZERO;
 
@@ -245,8 +246,8 @@ typedef struct td_plugin {
      __VA_ARGS__}
 
 /*
- * In C++ by way of a static one: what stands in the initialiser of a variable that has a linkage has
- * one too, and the dynamic linker would unite the lists of all handlers.
+ * In C++ by way of a static one: what stands in the initialiser of a variable that has a linkage
+ * has one too, and the dynamic linker would unite the lists of all handlers.
  */
 #ifdef __cplusplus
 #define TD_PLUGIN(...)                                                                             \

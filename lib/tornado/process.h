@@ -74,7 +74,10 @@ typedef struct td_subprocess_options {
 TD_API int td_subprocess_start(const char *const *argv, const td_subprocess_options *options,
                                td_subprocess **out);
 
-/* Its pipes, NULL without; they end with it.  td_iostream_close of the input is the end of the input. */
+/*
+ * Its pipes, NULL without; they end with it.  td_iostream_close of the input is the end of the
+ * input.
+ */
 TD_API td_iostream *td_subprocess_stdin(td_subprocess *process);
 TD_API td_iostream *td_subprocess_stdout(td_subprocess *process);
 TD_API td_iostream *td_subprocess_stderr(td_subprocess *process);

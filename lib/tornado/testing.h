@@ -60,7 +60,9 @@ typedef struct td_test_options {
     const td_plugin *plugin TD_ZERO;  /* one that is linked in: a handler of its .name */
     const td_url *urls TD_ZERO;       /* classes alone: a handler of the name "test" */
     const char *ini TD_ZERO;          /* path of a file of settings; NULL: none */
-    /* "handler:hello.greeting=Hi", "application.debug=on": as --set of tornadod; win over the ini. */
+    /*
+     * "handler:hello.greeting=Hi", "application.debug=on": as --set of tornadod; win over the ini.
+     */
     const char *const *settings TD_ZERO;
     int64_t timeout_ms TD_ZERO; /* of each wait in here; 0: 3 s, less than libcheck's own 4 s */
     bool keep_cookies TD_ZERO;  /* send those that responses have set, as a browser does */
@@ -142,7 +144,10 @@ TD_TEST_API td_test *td_test_at(td_test *t, const char *source, int line);
 TD_TEST_API const td_response *td_test_fetch(td_test *t, const char *url,
                                              const td_test_request *request);
 
-/* Begin to ask, for tests of what several clients do at once.  Nothing is sent before the next wait. */
+/*
+ * Begin to ask, for tests of what several clients do at once.  Nothing is sent before the next
+ * wait.
+ */
 TD_TEST_API td_test_exchange *td_test_send(td_test *t, const char *url,
                                            const td_test_request *request);
 
@@ -162,7 +167,9 @@ TD_TEST_API void td_test_leave(td_test *t, td_test_exchange *exchange);
 /* Let the loop run for so long: timers, spawned coroutines. */
 TD_TEST_API void td_test_run(td_test *t, int64_t ms);
 
-/* Wait until no handler runs, also of those that work on after their answer, and no thread for one. */
+/*
+ * Wait until no handler runs, also of those that work on after their answer, and no thread for one.
+ */
 TD_TEST_API void td_test_settle(td_test *t);
 
 /* The body as JSON, valid until td_test_close; what is none fails the test. */

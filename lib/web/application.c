@@ -1,6 +1,6 @@
 /*
- * td_application: from its first route (mount.c, seal.c) to its end, and between them the question of
- * each head: which route, with what arguments and limits, or which error.
+ * td_application: from its first route (mount.c, seal.c) to its end, and between them the question
+ * of each head: which route, with what arguments and limits, or which error.
  */
 #include <stdlib.h>
 #include "base/escape.h"
@@ -185,7 +185,9 @@ answer_quarantined(td_handler *h)
     td_handler_raise_quietly(h, 503, "it is quarantined: it has crashed too often");
 }
 
-/* Requests that are under way keep what they have begun with, but for hooks that have not come yet. */
+/*
+ * Requests that are under way keep what they have begun with, but for hooks that have not come yet.
+ */
 static void
 put_into_quarantine(td_route *route)
 {

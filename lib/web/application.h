@@ -49,7 +49,10 @@ TD_PRIVATE int td_application_seal(td_application *app, td_err *err);
 
 TD_PRIVATE extern const td_message_delegate td_application_delegate; /* arg: the application */
 
-/* Handlers that have not finished yet, in all applications of the worker; cancel asks them to unwind. */
+/*
+ * Handlers that have not finished yet, in all applications of the worker; cancel asks them to
+ * unwind.
+ */
 TD_PRIVATE size_t td_handlers_running(void);
 TD_PRIVATE void td_handlers_cancel_all(void);
 

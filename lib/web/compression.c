@@ -1,7 +1,7 @@
 /*
- * A compressed body is another representation than the one that it was made of, so it has an entity tag
- * of its own: that of the other with the coding behind it, "x-gzip".  td_etag_is_in takes it for
- * the other's.
+ * A compressed body is another representation than the one that it was made of, so it has an entity
+ * tag of its own: that of the other with the coding behind it, "x-gzip".  td_etag_is_in takes it
+ * for the other's.
  */
 #include "web/compression.h"
 
@@ -185,7 +185,10 @@ tell_etag_apart(td_handler *h, td_coding coding)
                              etag->value.ptr, TD_STR_FMT(td_coding_name(coding))));
 }
 
-/* RFC 9111 section 4.3.4: a 304 refreshes the stored response that has its entity tag, and no other. */
+/*
+ * RFC 9111 section 4.3.4: a 304 refreshes the stored response that has its entity tag, and no
+ * other.
+ */
 static void
 repeat_known_etag(td_handler *h)
 {

@@ -34,7 +34,9 @@ td_coding td_compression_wish(const td_compression *compression, td_request *req
  */
 td_coding td_compression_choose(td_handler *h, int64_t length, bool stream);
 
-/* What every answer of an application that compresses says, since another client gets another one. */
+/*
+ * What every answer of an application that compresses says, since another client gets another one.
+ */
 void td_compression_vary(td_handler *h);
 
 /* Content-Encoding, and what else the headers say then. */

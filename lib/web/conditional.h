@@ -14,12 +14,15 @@
 
 /*
  * True when a list of entity tags begins with `*` or names `etag`, or that with a coding behind it:
- * "x-gzip" is "x", compressed.  weakly: W/ makes no difference (If-None-Match); else a weak tag matches
- * nothing (If-Match).
+ * "x-gzip" is "x", compressed.  weakly: W/ makes no difference (If-None-Match); else a weak tag
+ * matches nothing (If-Match).
  */
 TD_PRIVATE bool td_etag_is_in(td_str etag, td_str list, bool weakly);
 
-/* The one that is named so, without W/, where td_etag_is_in(etag, list, true); the null string: `*`. */
+/*
+ * The one that is named so, without W/, where td_etag_is_in(etag, list, true); the null string:
+ * `*`.
+ */
 TD_PRIVATE td_str td_etag_known(td_str etag, td_str list);
 
 /* A piece of a body. */
@@ -54,8 +57,8 @@ typedef struct td_validators {
 TD_PRIVATE bool td_is_conditional(const td_headers *headers);
 
 /*
- * The status of the answer to a GET or HEAD that has such a file: 200, 206 (and the pieces), 304, 412
- * or 416, in the order of RFC 9110 section 13.2.2.
+ * The status of the answer to a GET or HEAD that has such a file: 200, 206 (and the pieces), 304,
+ * 412 or 416, in the order of RFC 9110 section 13.2.2.
  */
 TD_PRIVATE int td_conditional_status(td_request *request, const td_validators *validators,
                                      size_t ranges_max, td_byte_ranges *ranges_out);

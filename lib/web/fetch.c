@@ -1,6 +1,6 @@
 /*
- * td_fetch: the requests of handlers to other servers, by the client of lib/http.  An answer lies in
- * the memory of the request; one that is a future keeps that memory until it is there.
+ * td_fetch: the requests of handlers to other servers, by the client of lib/http.  An answer lies
+ * in the memory of the request; one that is a future keeps that memory until it is there.
  */
 #include <tornado/httpclient.h>
 #include <tornado/tracing.h>

@@ -1,8 +1,8 @@
 /*
  * Opening below a root, and the table of what was found.
  *
- * The root is opened by its name and reopened every recheck_ms, so that one that was replaced (a link
- * to the current release) is noticed.  Everything here may wait for the disk, as short as that
+ * The root is opened by its name and reopened every recheck_ms, so that one that was replaced (a
+ * link to the current release) is noticed.  Everything here may wait for the disk, as short as that
  * mostly is.
  */
 #include "web/filecache.h"
@@ -200,8 +200,8 @@ fill_file(td_filecache *cache, td_cached_file *file, int fd, const struct stat *
 }
 
 /*
- * Look at the path anew.  file: what is known of it, or NULL.  What has changed while it is used must
- * stay as it was, so another takes its place.  0; or an error, and the file is as it was.
+ * Look at the path anew.  file: what is known of it, or NULL.  What has changed while it is used
+ * must stay as it was, so another takes its place.  0; or an error, and the file is as it was.
  */
 static int
 look(td_filecache *cache, struct td_root *root, td_str path, td_cached_file *file,

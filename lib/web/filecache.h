@@ -1,11 +1,11 @@
 /*
  * td_filecache: what a worker knows of the files below some directories.
  *
- * A file is opened below its root by the kernel (openat2), whatever its path and the links on it are,
- * and described by what was opened, so there is no gap between the check and the use.  What is known
- * is kept: bytes of a small file, a descriptor of a large one, that a directory is one.  It is good
- * for recheck_ms, then the path is opened again; what is still the same file stays.  Errors are not
- * kept.  The files used least recently go when there are too many.
+ * A file is opened below its root by the kernel (openat2), whatever its path and the links on it
+ * are, and described by what was opened, so there is no gap between the check and the use.  What is
+ * known is kept: bytes of a small file, a descriptor of a large one, that a directory is one.  It
+ * is good for recheck_ms, then the path is opened again; what is still the same file stays.  Errors
+ * are not kept.  The files used least recently go when there are too many.
  */
 #ifndef TORNADO_WEB_FILECACHE_H
 #define TORNADO_WEB_FILECACHE_H
@@ -72,17 +72,18 @@ TD_PRIVATE int td_filecache_open(td_filecache *cache, const char *root, td_symli
 TD_PRIVATE void td_filecache_done(td_filecache *cache, td_cached_file *file);
 
 /*
- * To come back to a file without its path: td_filecache_again with what td_filecache_era said when the
- * file was open is as good as td_filecache_open when it returns true, but nobody calls done, and the
- * file stays as it is only until the cache is used again.  False: open it, perhaps to find the same.
+ * To come back to a file without its path: td_filecache_again with what td_filecache_era said when
+ * the file was open is as good as td_filecache_open when it returns true, but nobody calls done,
+ * and the file stays as it is only until the cache is used again.  False: open it, perhaps to find
+ * the same.
  */
 TD_PRIVATE uint64_t td_filecache_era(const td_filecache *cache);
 TD_PRIVATE bool td_filecache_again(td_filecache *cache, td_cached_file *file, uint64_t era);
 
 /*
- * The codings in which the file lies beside it under its own name with ".zst", ".br" or ".gz" behind:
- * TD_CODING_BITs.  Looked for once for each time that the file is.  A neighbour older than the file
- * (in seconds) was made of another version of it and does not count.
+ * The codings in which the file lies beside it under its own name with ".zst", ".br" or ".gz"
+ * behind: TD_CODING_BITs.  Looked for once for each time that the file is.  A neighbour older than
+ * the file (in seconds) was made of another version of it and does not count.
  */
 TD_PRIVATE unsigned td_filecache_codings(td_cached_file *file);
 TD_PRIVATE td_str td_filecache_suffix(td_coding coding);

@@ -46,7 +46,10 @@ struct td_handler {
     int64_t content_length;      /* as the handler set it; -1: it did not */
     int status;
 
-    /* From here to inline_headers all is zero to begin with; what a plain request looks at is first. */
+    /*
+     * From here to inline_headers all is zero to begin with; what a plain request looks at is
+     * first.
+     */
     int raised;                  /* status of the error page that is to come; 0: none */
     char *body;
     size_t body_len, body_size;  /* bytes written; room */
@@ -125,7 +128,9 @@ void td_handlers_open(void);
 
 void td_handler_execute(td_application *app, td_request *request); /* the message is complete */
 
-/* The answer is this error page before the message is complete.  why: for the log, NULL for none. */
+/*
+ * The answer is this error page before the message is complete.  why: for the log, NULL for none.
+ */
 void td_handler_refuse(td_application *app, td_request *request, int status, const char *why);
 
 /* What the connection tells; on the loop's stack. */
@@ -152,7 +157,9 @@ bool td_handler_awaits_body(const td_handler *h);
 td_coroutine_task td_handler_task(td_handler *h, void (*run)(void *arg),
                                   void (*ended)(void *arg, td_coroutine_end end));
 
-/* The response has ended before the handler knew: as if the client had left; on the loop's stack. */
+/*
+ * The response has ended before the handler knew: as if the client had left; on the loop's stack.
+ */
 void td_handler_ended_early(td_handler *h);
 
 /* A time is up: log it, and end the wait of the sequence with that error page. */
@@ -230,7 +237,9 @@ typedef struct td_piece {
 /* End a response that has not begun with that body.  0 or TD_ECLOSED. */
 int td_response_finish_pieces(td_handler *h, const td_piece *pieces, size_t count);
 
-/* End a response that has not begun in giving the connection away, after a head if status is 101. */
+/*
+ * End a response that has not begun in giving the connection away, after a head if status is 101.
+ */
 int td_response_detach(td_handler *h, td_detached *detached);
 
 void td_response_not_modified(td_handler *h); /* status 304, and nothing of a body */

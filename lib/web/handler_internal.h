@@ -1,8 +1,8 @@
 /*
- * The inside of a handler's life, shared by its chapters: handler.c is the sequence of its code, from
- * the first call to the last; handlerchain.c what stands around that, handlerwait.c what it waits
- * for, raise.c how it gives up, handlerlog.c what is logged of it, handlerauthor.c the rest of what
- * its author calls.
+ * The inside of a handler's life, shared by its chapters: handler.c is the sequence of its code,
+ * from the first call to the last; handlerchain.c what stands around that, handlerwait.c what it
+ * waits for, raise.c how it gives up, handlerlog.c what is logged of it, handlerauthor.c the rest
+ * of what its author calls.
  */
 #ifndef TORNADO_WEB_HANDLER_INTERNAL_H
 #define TORNADO_WEB_HANDLER_INTERNAL_H

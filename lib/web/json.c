@@ -1,4 +1,6 @@
-/* td_write_json: with "</" as "<\/", so that it may stand in a script element, as Tornado has it. */
+/*
+ * td_write_json: with "</" as "<\/", so that it may stand in a script element, as Tornado has it.
+ */
 #include "web/json.h"
 
 void

@@ -197,7 +197,9 @@ innermost_arg(const struct nest *nest)
     return arg;
 }
 
-/* The usual slip of who writes "users" for "/users"; a group or a set may still begin with a slash. */
+/*
+ * The usual slip of who writes "users" for "/users"; a group or a set may still begin with a slash.
+ */
 static int
 check_beginning(const char *pattern, td_err *err)
 {

@@ -1,6 +1,6 @@
 /*
- * The smallest that serves: what master, site and worker are in the daemon, in one process and for one
- * plugin that is linked in.
+ * The smallest that serves: what master, site and worker are in the daemon, in one process and for
+ * one plugin that is linked in.
  */
 #include <tornado/program.h>
 

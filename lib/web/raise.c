@@ -12,8 +12,9 @@ error_status(int status)
 }
 
 /*
- * Whether what ends the response here is what td_asynchronous was promised.  A link behind td_next, an
- * error page and a hook before the head end a response that somebody else is still going to finish.
+ * Whether what ends the response here is what td_asynchronous was promised.  A link behind td_next,
+ * an error page and a hook before the head end a response that somebody else is still going to
+ * finish.
  */
 static bool
 is_debtor(const td_handler *h)

@@ -276,8 +276,8 @@ td_clear(td_handler *h)
 /* ---- the body */
 
 /*
- * The body may have `size` bytes, or if there is no room for them, `needed`; returns which.  Clients
- * that do not read keep theirs, so there is a limit.
+ * The body may have `size` bytes, or if there is no room for them, `needed`; returns which.
+ * Clients that do not read keep theirs, so there is a limit.
  */
 static size_t
 account_body(td_handler *h, size_t size, size_t needed)
@@ -357,8 +357,8 @@ refuse_to_ask(const td_handler *h, const char *function)
 }
 
 /*
- * A large part of the request's own body, which stays until the response is sent, need not be copied.
- * Its size is 0: there is no room in it, and none behind it.
+ * A large part of the request's own body, which stays until the response is sent, need not be
+ * copied.  Its size is 0: there is no room in it, and none behind it.
  */
 static bool
 borrow(td_handler *h, td_str bytes)

@@ -93,7 +93,10 @@ keep_refused(const td_router *router, td_route *route, const char *subject, cons
         search->refused_groups[i] = i < 2 * count ? groups[i] : PCRE2_UNSET;
 }
 
-/* The path of the search leads to this route: is the request one that it is for?  As td_router_find. */
+/*
+ * The path of the search leads to this route: is the request one that it is for?  As
+ * td_router_find.
+ */
 static int
 admit(const td_router *router, td_route *route, const char *subject, const size_t *groups,
       size_t count)

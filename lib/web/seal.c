@@ -78,7 +78,9 @@ refuse_twins(td_application *app, td_err *err)
     return rc;
 }
 
-/* What no route matches is for the one that the settings name, or for the only one that wants it. */
+/*
+ * What no route matches is for the one that the settings name, or for the only one that wants it.
+ */
 static int
 find_default_handler(const td_application *app, const struct td_default_handler **out, td_err *err)
 {

@@ -1,9 +1,9 @@
 /*
  * StaticFileHandler: from a path to headers and a file (BEHAVIOUR section 13).
  *
- * What is known of the file comes from the application's td_filecache, which sees to it that it lies
- * below the root; how its bytes reach the client is the connection's.  Headers borrow from what the
- * cache gave, for they are written before it is given back.
+ * What is known of the file comes from the application's td_filecache, which sees to it that it
+ * lies below the root; how its bytes reach the client is the connection's.  Headers borrow from
+ * what the cache gave, for they are written before it is given back.
  */
 #include "web/static.h"
 
@@ -55,8 +55,8 @@ td_static_is_normal(td_str path)
 }
 
 /*
- * Without empty, "." and ".." segments, as os.path.normpath does it: by the text, whatever links are on
- * the way.  The null string: it begins at "/" or leaves the root.
+ * Without empty, "." and ".." segments, as os.path.normpath does it: by the text, whatever links
+ * are on the way.  The null string: it begins at "/" or leaves the root.
  */
 static td_str
 normalise(td_arena *arena, td_str path)
@@ -126,8 +126,8 @@ refuse(td_handler *h, int rc, td_str path)
 }
 
 /*
- * To the path with a slash at its end, so that relative links in the default file are right.  One that
- * begins with two would lead to another host (CVE-2023-28370).
+ * To the path with a slash at its end, so that relative links in the default file are right.  One
+ * that begins with two would lead to another host (CVE-2023-28370).
  */
 static int
 redirect_to_directory(td_handler *h)
@@ -292,8 +292,8 @@ tell_of_ranges(td_handler *h, size_t ranges_max)
 static void get(td_handler *h);
 
 /*
- * The answer depends on nothing but the file and the head that asks for it, and nobody else's code has
- * a say in it.
+ * The answer depends on nothing but the file and the head that asks for it, and nobody else's code
+ * has a say in it.
  */
 static bool
 is_for_all(const td_handler *h, const td_static_options *options, const struct found *found)
@@ -392,7 +392,9 @@ open_path(struct found *found, const td_static_options *options, td_str path)
     return rc;
 }
 
-/* The first default file that is there of the directory at path, which ends the URL with a slash. */
+/*
+ * The first default file that is there of the directory at path, which ends the URL with a slash.
+ */
 static int
 open_default(td_handler *h, struct found *found, const td_static_options *options, td_str path)
 {
@@ -628,8 +630,8 @@ check(const td_application_settings *settings, td_err *err)
 }
 
 /*
- * Asked before the handlers of any plugin whose mount is not longer, as in Tornado; but after all of
- * them when the prefix is "/", which would leave nothing to them.
+ * Asked before the handlers of any plugin whose mount is not longer, as in Tornado; but after all
+ * of them when the prefix is "/", which would leave nothing to them.
  */
 static td_instance *
 make_instance(td_application *app, const td_static_options *options,

@@ -6,8 +6,8 @@
 #include "web/application_internal.h"
 
 /*
- * Mount what static_path asks for, before the application is sealed.  TD_ECONFIG: the directory, the
- * prefix or the table of types cannot be used.
+ * Mount what static_path asks for, before the application is sealed.  TD_ECONFIG: the directory,
+ * the prefix or the table of types cannot be used.
  */
 int td_static_mount(td_application *app, td_err *err);
 
@@ -18,8 +18,8 @@ int td_static_mount(td_application *app, td_err *err);
 int td_static_prepare(td_route *route, td_err *err);
 
 /*
- * The head that has come before has come again, and match->file is what was found for it.  Answers if
- * that is still right.
+ * The head that has come before has come again, and match->file is what was found for it.  Answers
+ * if that is still right.
  */
 void td_static_repeat(td_application *app, td_request *request);
 

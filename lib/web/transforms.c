@@ -1,6 +1,6 @@
 /*
- * The chain collects what each transform emits and hands it to the next as one piece, so that each is
- * called once for a piece and all see which is the last, as in Tornado.
+ * The chain collects what each transform emits and hands it to the next as one piece, so that each
+ * is called once for a piece and all see which is the last, as in Tornado.
  *
  * Large bodies are compressed in slices, and the loop serves others in between.
  */

@@ -33,7 +33,10 @@ struct td_visitor {
 /* In the arena of the request, zeroed at first. */
 struct td_visitor *td_visitor_of(td_handler *h);
 
-/* Of a request that may have no handler, for logs: the null string, and -1, when there is none of it. */
+/*
+ * Of a request that may have no handler, for logs: the null string, and -1, when there is none of
+ * it.
+ */
 TD_PRIVATE td_str td_visitor_request_id(const td_request *request);
 TD_PRIVATE int64_t td_visitor_fetch_ns(const td_request *request);
 

@@ -79,7 +79,9 @@ td_workerloop_open(const td_configuration *configuration, size_t workers_count, 
     return override_names(settings, err);
 }
 
-/* With the loop nobody is left who could still want it: ours, or a handler's that has forgotten it. */
+/*
+ * With the loop nobody is left who could still want it: ours, or a handler's that has forgotten it.
+ */
 static void
 tell_leftovers(void)
 {

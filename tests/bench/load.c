@@ -154,8 +154,8 @@ note_latency(const struct connection *conn, int64_t now)
 }
 
 /*
- * The bytes of the first answer in `input`, as its head tells them: 0 when the head is not complete,
- * -1 when it is not a right one.
+ * The bytes of the first answer in `input`, as its head tells them: 0 when the head is not
+ * complete, -1 when it is not a right one.
  */
 static ssize_t
 answer_length(const char *input, size_t len)

@@ -4,7 +4,8 @@
  *
  *     {"name": "...", "value": 1.07, "unit": "times", "target": 1.3, "detail": "..."}
  *
- * A figure is the median of ROUNDS rounds of CPU time; ours and its measure take turns within a round.
+ * A figure is the median of ROUNDS rounds of CPU time; ours and its measure take turns within a
+ * round.
  */
 #include <pthread.h>
 #include <stdio.h>

@@ -1,9 +1,10 @@
 /*
- * Goal: whatever a server sends behind a good head, the body is the same, or refused, however it was
- * cut; it is never larger than it may be, ends where its framing says, and nothing behind it is taken.
+ * Goal: whatever a server sends behind a good head, the body is the same, or refused, however it
+ * was cut; it is never larger than it may be, ends where its framing says, and nothing behind it is
+ * taken.
  *
- * Input: a byte that says where it is cut, one that says what is asked for (enum below), the head and
- * what comes behind it; then the connection ends.
+ * Input: a byte that says where it is cut, one that says what is asked for (enum below), the head
+ * and what comes behind it; then the connection ends.
  */
 #include <stdint.h>
 #include <stdlib.h>

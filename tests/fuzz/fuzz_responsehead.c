@@ -1,6 +1,6 @@
 /*
- * Goal: whatever a server sends for a head, it is understood in the same way or refused in the same way
- * however it was cut, and what is understood has one framing.
+ * Goal: whatever a server sends for a head, it is understood in the same way or refused in the same
+ * way however it was cut, and what is understood has one framing.
  *
  * Input: a byte that says where it is cut, and the head.
  */

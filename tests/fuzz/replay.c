@@ -20,7 +20,9 @@ die(const char *path)
     exit(1);
 }
 
-/* The bytes are in a block of exactly their size, so that the sanitizer sees a read past the end. */
+/*
+ * The bytes are in a block of exactly their size, so that the sanitizer sees a read past the end.
+ */
 static void
 replay_file(const char *path)
 {

@@ -1,6 +1,7 @@
 /*
- * For the instruction gate: valgrind knows no openat2, so that no file were served below it.  Preloaded,
- * this opens with openat instead; all other system calls are as they were, some instructions later.
+ * For the instruction gate: valgrind knows no openat2, so that no file were served below it.
+ * Preloaded, this opens with openat instead; all other system calls are as they were, some
+ * instructions later.
  */
 #include <dlfcn.h>
 #include <fcntl.h>

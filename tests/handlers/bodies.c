@@ -20,7 +20,9 @@ mirror_twice(td_handler *h)
     td_write(h, td_str_make(body.ptr + 1, body.len - 1));
 }
 
-/* What was written is forgotten: the page must not take its place in the body, which is looked at. */
+/*
+ * What was written is forgotten: the page must not take its place in the body, which is looked at.
+ */
 static void
 mirror_and_fail(td_handler *h)
 {

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <tornado/tornado.h>
 
-/* Each step adds to `said`; whatever goes wrong stands there, too, and the report is made anyway. */
+/*
+ * Each step adds to `said`; whatever goes wrong stands there, too, and the report is made anyway.
+ */
 static const char script[] =
     "const said = {};\n"
     "const text = async (...request) => { const r = await fetch(...request);"

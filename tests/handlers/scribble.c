@@ -1,4 +1,6 @@
-/* Goal: what a worker gone mad leaves in the memory that it shares is no harm to those who read it. */
+/*
+ * Goal: what a worker gone mad leaves in the memory that it shares is no harm to those who read it.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,6 @@
-/* Goal: what is known of an answer: error pages that say why, middleware that hears what was sent. */
+/*
+ * Goal: what is known of an answer: error pages that say why, middleware that hears what was sent.
+ */
 #include <tornado/tornado.h>
 
 static void

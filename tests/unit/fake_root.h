@@ -1,4 +1,6 @@
-/* A folder that stands for the root of the file system, with what there is of control groups in it. */
+/*
+ * A folder that stands for the root of the file system, with what there is of control groups in it.
+ */
 #ifndef TESTS_UNIT_FAKE_ROOT_H
 #define TESTS_UNIT_FAKE_ROOT_H
 

@@ -1,6 +1,6 @@
 /*
- * Goal: one limit for all that clients make grow, each kind up to its share of it; and auto is a part of
- * what there really is.
+ * Goal: one limit for all that clients make grow, each kind up to its share of it; and auto is a
+ * part of what there really is.
  */
 #include "base/budget.h"
 

@@ -1,4 +1,6 @@
-/* Goal: the first rule that is for a file says its Cache-Control, and what is no rule is refused. */
+/*
+ * Goal: the first rule that is for a file says its Cache-Control, and what is no rule is refused.
+ */
 #include "web/cacherules.h"
 
 #include "unit.h"

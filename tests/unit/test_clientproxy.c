@@ -1,4 +1,7 @@
-/* Goal: the proxy of the settings is read as it stands, and is for just those servers that it is for. */
+/*
+ * Goal: the proxy of the settings is read as it stands, and is for just those servers that it is
+ * for.
+ */
 #include <errno.h>
 #include <unistd.h>
 #include "base/clientproxy.h"

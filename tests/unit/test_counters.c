@@ -1,4 +1,6 @@
-/* Goal: each error that the daemon makes is counted under the name of its limit, or of what is bad. */
+/*
+ * Goal: each error that the daemon makes is counted under the name of its limit, or of what is bad.
+ */
 #include "base/counters.h"
 
 #include <string.h>

@@ -1,4 +1,6 @@
-/* Goal: a format says what stands in a line, and nothing that a client sends can break out of it. */
+/*
+ * Goal: a format says what stands in a line, and nothing that a client sends can break out of it.
+ */
 #include "daemon/worker/accessformat.h"
 
 #include <stdlib.h>

@@ -1,4 +1,6 @@
-/* Goal: what is handed over comes back as it was; anything else is refused, and its line is named. */
+/*
+ * Goal: what is handed over comes back as it was; anything else is refused, and its line is named.
+ */
 #include "daemon/master/handover.h"
 
 #include <stdio.h>

@@ -1,4 +1,7 @@
-/* Goal: memory of handlers stays as it is while it is wanted, is passed on, and what begins anew is told. */
+/*
+ * Goal: memory of handlers stays as it is while it is wanted, is passed on, and what begins anew is
+ * told.
+ */
 #include "daemon/site/shared.h"
 
 #include <sys/resource.h>

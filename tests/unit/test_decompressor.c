@@ -63,7 +63,9 @@ give(td_decompressor *d, td_str piece)
     return rc;
 }
 
-/* In pieces of `first` bytes and then `step` at a time: 0 or an error; *complete_out: may end so. */
+/*
+ * In pieces of `first` bytes and then `step` at a time: 0 or an error; *complete_out: may end so.
+ */
 static int
 inflate_in_steps(td_str input, size_t first, size_t step, bool *complete_out)
 {
@@ -187,7 +189,9 @@ START_TEST(bomb_goes_off_in_pieces)
 }
 END_TEST
 
-/* One that is used again knows nothing of what it did before; no more are kept than are worth it. */
+/*
+ * One that is used again knows nothing of what it did before; no more are kept than are worth it.
+ */
 START_TEST(used_ones_are_as_new)
 {
     const td_str input = deflated(TD_STR(TEXT), GZIP);

@@ -811,7 +811,9 @@ ask_for_file(const char *path)
     return fd;
 }
 
-/* How many of them are those of the file from that offset on; an assertion for each takes seconds. */
+/*
+ * How many of them are those of the file from that offset on; an assertion for each takes seconds.
+ */
 static size_t
 count_digits(const char *bytes, size_t len, size_t offset)
 {
@@ -1755,7 +1757,9 @@ START_TEST(bodies_past_the_memory_go_to_files)
 }
 END_TEST
 
-/* Of a chunked one the size is not told.  8192 + 8192 bytes are whole pages: the NUL has its own. */
+/*
+ * Of a chunked one the size is not told.  8192 + 8192 bytes are whole pages: the NUL has its own.
+ */
 START_TEST(a_body_that_turns_out_to_be_large_moves_to_a_file)
 {
     const int before = open_descriptors();

@@ -1,6 +1,7 @@
 /*
- * Goal: a connection with a PROXY header in front serves its requests as others do, for the peer that
- * the header names, whatever the cut of its bytes; and one without is closed without an answer.
+ * Goal: a connection with a PROXY header in front serves its requests as others do, for the peer
+ * that the header names, whatever the cut of its bytes; and one without is closed without an
+ * answer.
  */
 #include <check.h>
 #include <stdio.h>

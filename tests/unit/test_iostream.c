@@ -628,7 +628,9 @@ drain(void *arg)
     peer_sends("\n");
 }
 
-/* What has come before the drain, and how the reads end; what is sent after it is the line's end. */
+/*
+ * What has come before the drain, and how the reads end; what is sent after it is the line's end.
+ */
 static const struct {
     const char *before;
     int first, second;

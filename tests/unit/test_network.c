@@ -1,4 +1,6 @@
-/* Goal: an address or network is read as it is meant or refused, and has its own addresses alone. */
+/*
+ * Goal: an address or network is read as it is meant or refused, and has its own addresses alone.
+ */
 #include "base/network.h"
 
 #include <string.h>

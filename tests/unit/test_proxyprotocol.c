@@ -1,4 +1,7 @@
-/* Goal: a header of the PROXY protocol is read at every cut of its bytes, and anything else refused. */
+/*
+ * Goal: a header of the PROXY protocol is read at every cut of its bytes, and anything else
+ * refused.
+ */
 #include "http/proxyprotocol.h"
 
 #include <stdio.h>

@@ -1,4 +1,7 @@
-/* Goal: names become addresses without a wait that is not needed, once for all who ask, and in time. */
+/*
+ * Goal: names become addresses without a wait that is not needed, once for all who ask, and in
+ * time.
+ */
 #include <tornado/resolver.h>
 #include <arpa/inet.h>
 #include <semaphore.h>

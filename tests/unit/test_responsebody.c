@@ -1,4 +1,6 @@
-/* Goal: bytes of a connection become bytes of a body, in the same way at every split of the input. */
+/*
+ * Goal: bytes of a connection become bytes of a body, in the same way at every split of the input.
+ */
 #include <check.h>
 #include <string.h>
 #include <tornado/error.h>

@@ -1,6 +1,6 @@
 /*
- * Goal: what is saved is what was sent, wherever it lies and whatever the kernel can do; what is not
- * saved as a whole is not there.
+ * Goal: what is saved is what was sent, wherever it lies and whatever the kernel can do; what is
+ * not saved as a whole is not there.
  */
 #include "web_fixture.h"
 #include <dlfcn.h>

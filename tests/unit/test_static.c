@@ -359,7 +359,9 @@ END_TEST
 
 /* ---- several ranges */
 
-/* What a multipart/byteranges body of hello.txt or large.bin is made of, with B for the boundary. */
+/*
+ * What a multipart/byteranges body of hello.txt or large.bin is made of, with B for the boundary.
+ */
 static void
 check_parts(const web_exchange *x, const char *wanted)
 {
@@ -859,7 +861,9 @@ START_TEST(url_changes_when_the_content_does)
 }
 END_TEST
 
-/* The same bytes have the same version, whether they are hashed at once or while others are served. */
+/*
+ * The same bytes have the same version, whether they are hashed at once or while others are served.
+ */
 START_TEST(large_file_is_hashed_in_slices)
 {
     static char bytes[3000000];

@@ -1,4 +1,6 @@
-/* Goal: of several addresses the first that answers wins, in its time, and nothing else stays open. */
+/*
+ * Goal: of several addresses the first that answers wins, in its time, and nothing else stays open.
+ */
 #include <tornado/tcpclient.h>
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,4 +1,6 @@
-/* Goal: contexts and sessions are shared by those that may share them, and wrong options are told. */
+/*
+ * Goal: contexts and sessions are shared by those that may share them, and wrong options are told.
+ */
 #include "io/tls.h"
 
 #include <arpa/inet.h>

@@ -15,7 +15,9 @@ start_actor(void (*fn)(void *arg), void *arg)
     return co;
 }
 
-/* What it was waiting for: a letter in lower case when it came, in upper case when the time was up. */
+/*
+ * What it was waiting for: a letter in lower case when it came, in upper case when the time was up.
+ */
 static inline void
 note_outcome(char letter, int rc)
 {

@@ -1,6 +1,6 @@
 /*
- * Each field is looked at once: what it is decides whether it goes along.  To applications that make
- * variables of names (CGI, WSGI) an underscore is a hyphen, so it is one here.
+ * Each field is looked at once: what it is decides whether it goes along.  To applications that
+ * make variables of names (CGI, WSGI) an underscore is a hyphen, so it is one here.
  */
 #include "fields.h"
 
@@ -39,7 +39,9 @@ begins_as(const char *name, const char *lower, size_t len)
     return true;
 }
 
-/* Length and first letter tell nearly all names apart.  RFC 9110 section 7.6.1 has those of a hop. */
+/*
+ * Length and first letter tell nearly all names apart.  RFC 9110 section 7.6.1 has those of a hop.
+ */
 static enum field
 find_field(const char *name, size_t len)
 {

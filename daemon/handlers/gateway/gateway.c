@@ -8,17 +8,17 @@
  *
  * A request is straight-line code: choose an upstream, send it what the client has sent, send the
  * client what it answers.  Both ways go on at once, piece by piece, and as fast as the slower side
- * takes them.  Each message is taken apart and framed anew, so what one side could understand in two
- * ways does not reach the other: hop-by-hop fields, and those that Connection names, end here.  A path
- * with a segment ".." is answered 400: it would lead out of the mount.
+ * takes them.  Each message is taken apart and framed anew, so what one side could understand in
+ * two ways does not reach the other: hop-by-hop fields, and those that Connection names, end here.
+ * A path with a segment ".." is answered 400: it would lead out of the mount.
  *
- * A client and an upstream that agree on a protocol of `upgrades` are left alone with each other: their
- * bytes pass, with no more of them under way than buffers hold.
+ * A client and an upstream that agree on a protocol of `upgrades` are left alone with each other:
+ * their bytes pass, with no more of them under way than buffers hold.
  *
- * An upstream that fails max_fails times in fail_timeout is left alone for fail_timeout, unless there
- * is no other; each worker counts for itself.  A request goes to the next upstream when the one it was
- * meant for has not got any of it, or when a second time does no harm: an idempotent method, all of
- * its body at hand, nothing answered.
+ * An upstream that fails max_fails times in fail_timeout is left alone for fail_timeout, unless
+ * there is no other; each worker counts for itself.  A request goes to the next upstream when the
+ * one it was meant for has not got any of it, or when a second time does no harm: an idempotent
+ * method, all of its body at hand, nothing answered.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -248,7 +248,9 @@ has_unknown_length(td_handler *h, const td_response *answer)
 
 /* ---- all of it */
 
-/* It was asked how far it gets, and this is the end of its way; nobody is shown what he has sent. */
+/*
+ * It was asked how far it gets, and this is the end of its way; nobody is shown what he has sent.
+ */
 static void
 answer_as_last(td_handler *h)
 {

@@ -56,8 +56,8 @@ struct relay {
 };
 
 /*
- * Run other_way(relay) on a coroutine of its own beside that which runs; once a request, and stopped by
- * whoever has started it before *relay goes.
+ * Run other_way(relay) on a coroutine of its own beside that which runs; once a request, and
+ * stopped by whoever has started it before *relay goes.
  */
 void relay_start_beside(struct relay *relay, void (*other_way)(struct relay *));
 void relay_stop_beside(struct relay *relay); /* harmless when there is none */

@@ -4,7 +4,9 @@
 
 #include "relay.h"
 
-/* The protocol that the client would like to go on with, if it is one that is passed; NULL: none. */
+/*
+ * The protocol that the client would like to go on with, if it is one that is passed; NULL: none.
+ */
 const char *upgrade_wanted(const struct relay *relay);
 
 /* The answer is a 101: until both, or one of them for good, have said what they have to. */

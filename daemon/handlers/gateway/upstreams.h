@@ -34,8 +34,8 @@ int upstreams_init(struct upstreams *upstreams, const char *list, const char *ba
 void upstreams_fini(struct upstreams *upstreams); /* after a failed init, too */
 
 /*
- * The next one in turn, or of those the least busy, that is none of `tried` (bit i: items[i]); those
- * that are left alone last.  NULL: all were tried.
+ * The next one in turn, or of those the least busy, that is none of `tried` (bit i: items[i]);
+ * those that are left alone last.  NULL: all were tried.
  */
 struct upstream *upstreams_choose(struct upstreams *upstreams, uint64_t tried);
 

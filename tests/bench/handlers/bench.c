@@ -1,6 +1,6 @@
 /*
- * The handler that `make bench` measures: a fixed answer, a group of the path, the body of the request,
- * a wait.
+ * The handler that `make bench` measures: a fixed answer, a group of the path, the body of the
+ * request, a wait.
  */
 #include <stdlib.h>
 #include <tornado/tornado.h>
