@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "base/arena.h"
+#include "base/put.h"
 #include "base/value.h"
 #include "daemon/master/notify.h"
 #include "daemon/master/passed.h"
@@ -237,11 +239,11 @@ static char *
 make_stored_name(const struct listener *listener, size_t slot)
 {
     const char *scheme_end = strstr(listener->url, "://");
-    char *name;
+    const char *address = scheme_end != NULL ? scheme_end + 3 : listener->url;
+    const size_t size = sizeof(NOTIFY_STORED "-") + strlen(address) + TD_DECIMAL_MAX;
+    char *name = td_xmalloc(size); /* waits for memory: the master does not die of that */
 
-    if (asprintf(&name, NOTIFY_STORED "%s-%zu",
-                 scheme_end != NULL ? scheme_end + 3 : listener->url, slot) < 0)
-        abort();
+    snprintf(name, size, NOTIFY_STORED "%s-%zu", address, slot);
     for (char *c = name; *c != '\0'; c++) {
         if (*c == ':') /* it separates the names in LISTEN_FDNAMES */
             *c = '_';

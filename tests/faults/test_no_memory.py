@@ -21,7 +21,7 @@ import harness
 
 LONG = os.environ.get("TD_FAULTS") == "long"
 AT_START = (*range(1, 40, 3), *range(50, 1000, 50)) if LONG else (5, 60)
-AT_WORK = (*range(1, 12), 20, 40, 80, 160) if LONG else (1, 3)
+AT_WORK = (*range(1, 12), 20, 40, 80, 160) if LONG else (1, 3, 20)
 REQUESTS = ("/pid", "/lump", "/static/tornadod.ini", "/big")
 TORNADOD = "workers = 2\nquarantine_crashes = 0\n"
 MASTER, CHILDREN = 0, 1
