@@ -16,6 +16,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration"))
 import harness
 import test_full_house
+from harness import descriptors, resident_kb
 from test_full_house import CLIENTS, KINDS, Client, House
 
 LONG = os.environ.get("TD_FAULTS") == "long"
@@ -27,15 +28,6 @@ mount = /gate
 strip_prefix = /gate
 upstreams = 127.0.0.1:{port}
 """
-
-
-def resident_kb(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        return int(next(line for line in file if line.startswith("VmRSS")).split()[1])
-
-
-def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def gate(_, conn):

@@ -9,7 +9,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration"))
 import harness
-from test_endurance import descriptors, resident_kb
+from harness import descriptors, resident_kb
 
 LONG = os.environ.get("TD_FAULTS") == "long"
 RELOADS = 100 if LONG else 20

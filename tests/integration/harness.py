@@ -309,6 +309,15 @@ def run(*args, env=None, **more):
                           timeout=DEADLINE, check=False, **more)
 
 
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def resident_kb(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return int(next(line for line in file if line.startswith("VmRSS")).split()[1])
+
+
 def wait_until(condition, what):
     """What no line of a log tells of."""
     deadline = time.monotonic() + DEADLINE

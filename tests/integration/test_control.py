@@ -85,12 +85,10 @@ class Commands(unittest.TestCase):
 
     def test_many_reloads_at_once_are_all_answered(self):
         with harness.Daemon(["faults"]) as daemon:
-            def descriptors():
-                return len(os.listdir(f"/proc/{daemon.master}/fd"))
-
-            before = descriptors()
+            before = harness.descriptors(daemon.master)
             socks = [connect(daemon.control) for _ in range(CLIENTS_MAX)]
-            harness.wait_until(lambda: descriptors() >= before + CLIENTS_MAX, "it has not accepted them all")
+            harness.wait_until(lambda: harness.descriptors(daemon.master) >= before + CLIENTS_MAX,
+                               "it has not accepted them all")
             os.kill(daemon.master, signal.SIGSTOP)  # or the first may be done before the last is asked for
             for sock in socks:
                 sock.sendall(b"reload\n")

@@ -2,7 +2,6 @@
 once, and its listener goes on counting, draining and closing it.
 """
 
-import os
 import socket
 import unittest
 
@@ -30,10 +29,6 @@ def rest(conn):
     return taken
 
 
-def descriptors(daemon):
-    return len(os.listdir(f"/proc/{daemon.workers()[0]}/fd"))
-
-
 class Detach(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -43,13 +38,13 @@ class Detach(unittest.TestCase):
                        "one": "max_connections_per_address = 1"})
         cls.addClassCleanup(cls.daemon.close)
         cls.daemon.start()
-        cls.idle = descriptors(cls.daemon)
+        cls.idle = harness.descriptors(cls.daemon.workers()[0])
 
     def setUp(self):
         self.log = len(self.daemon.log.lines)
 
     def tearDown(self):
-        harness.wait_until(lambda: descriptors(self.daemon) == self.idle, "a descriptor is left")
+        harness.wait_until(lambda: harness.descriptors(self.daemon.workers()[0]) == self.idle, "a descriptor is left")
 
     def test_bytes_behind_the_request_are_the_first_that_the_stream_reads(self):
         for path in (b"upgrade", b"late"):

@@ -149,7 +149,7 @@ class Fetch(unittest.TestCase):
         return result
 
     def descriptors(self):
-        return len(os.listdir(f"/proc/{self.daemon.workers()[0]}/fd"))
+        return harness.descriptors(self.daemon.workers()[0])
 
 
 class Answers(Fetch):
@@ -530,6 +530,17 @@ def early(status, closes):
     return script
 
 
+def echoing_chunks(upstream, peer, file, head):
+    """Each chunk goes back when it has come."""
+    peer.sendall(OK + b"Transfer-Encoding: chunked\r\n\r\n")
+    while size := int(file.readline(), 16):
+        peer.sendall(b"%x\r\n%s\r\n" % (size, file.read(size)))
+        file.readline()
+    file.readline()
+    peer.sendall(b"0\r\n\r\n")
+    return True
+
+
 class PieceByPiece(Fetch):
     CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -624,15 +635,7 @@ class PieceByPiece(Fetch):
             self.assertEqual(self.stream(upstream.url, method="PUT", streamed=100000, expect=1), "1 417 0 2 No")
 
     def test_both_ways_at_once(self):
-        def script(upstream, peer, file, head):
-            peer.sendall(self.CHUNKED)
-            while size := int(file.readline(), 16):
-                peer.sendall(b"%x\r\n%s\r\n" % (size, file.read(size)))
-                file.readline()
-            file.readline()
-            peer.sendall(b"0\r\n\r\n")
-            return True
-        with Upstream(script) as upstream:
+        with Upstream(echoing_chunks) as upstream:
             for _ in range(3):
                 self.assertEqual(self.ask("duplex", url=upstream.url), b"ping" * 5)
             self.assertEqual(upstream.connections, 1)

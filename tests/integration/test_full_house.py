@@ -172,7 +172,7 @@ class FullHouse(unittest.TestCase):
             with self.everything(house) as clients:
                 harness.wait_until(lambda: all(client.done or client.ask is events for client in clients),
                            "not all are served")
-                before = len(os.listdir(f"/proc/{house.master}/fd"))
+                before = harness.descriptors(house.master)
                 for _ in range(SECONDS):
                     house.reload()
                     time.sleep(1)
@@ -183,7 +183,7 @@ class FullHouse(unittest.TestCase):
             for client in clients:
                 self.assertGreater(client.done, 0, client.ask.__name__)
             harness.wait_until(lambda: len(house.workers()) == 2, "the old workers stay, or their zombies")
-            self.assertEqual(len(os.listdir(f"/proc/{house.master}/fd")), before)
+            self.assertEqual(harness.descriptors(house.master), before)
             for worker in house.workers():
                 harness.wait_until(lambda worker=worker: temporary_files(worker) == 0, "a file is kept")
             self.assertEqual(os.listdir(house.temporary), [])

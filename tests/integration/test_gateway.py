@@ -409,7 +409,7 @@ class Faults(unittest.TestCase):
             upstream.over.wait(harness.DEADLINE)
 
         with Upstream(script) as upstream, gateway(upstream, keys=ANY_SIZE) as daemon:
-            files = len(os.listdir(f"/proc/{daemon.workers()[0]}/fd"))
+            files = harness.descriptors(daemon.workers()[0])
             for body in (b"\r\n", b"Content-Length: 900000\r\n\r\n" + bytes(100000)):
                 conns = [daemon.connect() for _ in range(20)]
                 for conn in conns:
@@ -417,7 +417,7 @@ class Faults(unittest.TestCase):
                     until(conn, b"\r\n\r\n")
                 for conn in conns:
                     conn.close()
-                harness.wait_until(lambda: len(os.listdir(f"/proc/{daemon.workers()[0]}/fd")) <= files + 1,
+                harness.wait_until(lambda: harness.descriptors(daemon.workers()[0]) <= files + 1,
                                    "descriptors are left")
 
 

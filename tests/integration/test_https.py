@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import harness
 from certificates import Certificates
-from test_fetch import (BAD, CLOSED, EINVAL, OK, TIMED_OUT, Fetch, Upstream, answer, chunks_of, early,
+from test_fetch import (BAD, CLOSED, EINVAL, OK, TIMED_OUT, Fetch, Upstream, answer, chunks_of, early, echoing_chunks,
                         echoing, says)
 
 ETLS, CERTIFICATE, TRUNCATED, PROXY, CONFIG = -4109, -4110, -4111, -4112, -4105
@@ -393,15 +393,7 @@ class PieceByPiece(Https):
                 self.assertEqual(len(upstream.handshakes), 1)
 
     def test_both_ways_at_once(self):
-        def script(upstream, peer, file, head):
-            peer.sendall(OK + b"Transfer-Encoding: chunked\r\n\r\n")
-            while size := int(file.readline(), 16):
-                peer.sendall(b"%x\r\n%s\r\n" % (size, file.read(size)))
-                file.readline()
-            file.readline()
-            peer.sendall(b"0\r\n\r\n")
-            return True
-        with self.upstream(script) as upstream:
+        with self.upstream(echoing_chunks) as upstream:
             for _ in range(3):
                 self.assertEqual(self.ask("duplex", url=upstream.url, ca=self.certificates.ca), b"ping" * 5)
             self.assertEqual(len(upstream.handshakes), 1)

@@ -202,9 +202,7 @@ class Events(unittest.TestCase):
                 with daemon.connect() as other:
                     for _ in range(200):
                         self.assertEqual(ask(other, "/whole?lines=1").status, 200)
-                with open(f"/proc/{daemon.workers()[0]}/status", encoding="ascii") as file:
-                    kib = next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
-                self.assertLess(kib, 40_000 if not harness.SANITIZED else 400_000)
+                self.assertLess(harness.resident_kb(daemon.workers()[0]), 40_000 if not harness.SANITIZED else 400_000)
             daemon.wait_log("the flood is over: -4098")
 
 

@@ -20,7 +20,7 @@ class Processes(unittest.TestCase):
 
     @classmethod
     def descriptors(cls):
-        return len(os.listdir(f"/proc/{cls.daemon.workers()[0]}/fd"))
+        return harness.descriptors(cls.daemon.workers()[0])
 
     def tearDown(self):
         worker = self.daemon.workers()[0]

@@ -2,7 +2,6 @@
 time-outs, drains, and blame where a handler crashes.
 """
 
-import os
 import unittest
 
 import harness
@@ -34,7 +33,7 @@ class Protocol(unittest.TestCase):
 
     @classmethod
     def descriptors(cls):
-        return len(os.listdir(f"/proc/{cls.daemon.workers()[0]}/fd"))
+        return harness.descriptors(cls.daemon.workers()[0])
 
     def setUp(self):
         self.log = len(self.daemon.log.lines)

@@ -5,22 +5,9 @@
 #include <errno.h>
 #include <unistd.h>
 #include "base/clientproxy.h"
-#include "unit.h"
+#include "on_arena.h"
 
-static td_arena arena;
 static td_err err;
-
-static void
-setup(void)
-{
-    td_arena_init(&arena);
-}
-
-static void
-teardown(void)
-{
-    td_arena_fini(&arena);
-}
 
 static const struct {
     const char *text, *host; /* NULL: it is refused */
@@ -166,7 +153,7 @@ END_TEST
 static void
 fill(TCase *tcase)
 {
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, arena_setup, arena_teardown);
     ADD_TABLE(tcase, a_proxy_is_a_host_and_a_port, proxies);
     ADD_TABLE(tcase, credentials_are_one_line, files);
     tcase_add_test(tcase, a_file_that_is_not_there_is_told);

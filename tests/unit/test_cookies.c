@@ -4,21 +4,7 @@
  */
 #include "base/clock.h"
 #include "http/cookies.h"
-#include "unit.h"
-
-static td_arena arena;
-
-static void
-setup(void)
-{
-    td_arena_init(&arena);
-}
-
-static void
-teardown(void)
-{
-    td_arena_fini(&arena);
-}
+#include "on_arena.h"
 
 static void
 assert_str(td_str got, const char *expected)
@@ -263,7 +249,7 @@ END_TEST
 static void
 fill(TCase *tcase)
 {
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, arena_setup, arena_teardown);
     ADD_TABLE(tcase, the_last_cookie_of_a_name_is_found, lines);
     ADD_TABLE(tcase, quotes_and_escapes_are_taken_away, quoted);
     tcase_add_test(tcase, a_zero_byte_inside_is_data);

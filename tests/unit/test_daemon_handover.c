@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "unit.h"
+#include "on_arena.h"
 
 #define FIRST "tornadod upgrade " HANDOVER_VERSION "\n"
 #define MASTER "master\t2\t-1\t12345\n"
@@ -16,20 +16,6 @@
 #define GENERATION "generation\t2\t0\t4\t30000\t30000\t0\t1\t-1\t\n"
 #define GOOD FIRST MASTER LOG "listener\ta\tunix:/x\t0\t0\nsocket\t0\t7\n" GENERATION \
     "instance\t2\thello\thello.so\thello\t1.0\nworker\t2\t0\t4711\t1\t0\t8\t9\t-1\n"
-
-static td_arena arena;
-
-static void
-setup(void)
-{
-    td_arena_init(&arena);
-}
-
-static void
-teardown(void)
-{
-    td_arena_fini(&arena);
-}
 
 static const char *
 text_of(const struct handover *handover)
@@ -187,7 +173,7 @@ END_TEST
 static void
 fill(TCase *tcase)
 {
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, arena_setup, arena_teardown);
     tcase_set_timeout(tcase, 30);
     tcase_add_test(tcase, what_was_written_comes_back);
     tcase_add_test(tcase, any_text_comes_back);

@@ -2,9 +2,7 @@
 #include "daemon/site/manifest.h"
 
 #include <string.h>
-#include "unit.h"
-
-static td_arena arena;
+#include "on_arena.h"
 
 static void
 put_example(td_buf *to)
@@ -19,18 +17,6 @@ put_example(td_buf *to)
     manifest_put_shared(to, &(struct manifest_shared){2, "counters", UINT64_C(1) << 33});
     manifest_put_metric(to, &(struct manifest_metric){2, 1, "orders", "Orders."});
     manifest_put_end(to);
-}
-
-static void
-setup(void)
-{
-    td_arena_init(&arena);
-}
-
-static void
-teardown(void)
-{
-    td_arena_fini(&arena);
 }
 
 START_TEST(it_reads_back)
@@ -137,7 +123,7 @@ END_TEST
 static void
 fill(TCase *tcase)
 {
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, arena_setup, arena_teardown);
     tcase_add_test(tcase, it_reads_back);
     tcase_add_test(tcase, failures_are_told_in_order);
     tcase_add_test(tcase, what_is_cut_anywhere_or_goes_on_is_refused);

@@ -9,22 +9,8 @@
 #include <string.h>
 #include <tornado/tornado.h>
 #include "daemon/site/elf.h"
-#include "unit.h"
+#include "on_arena.h"
 #include "web/pluginlayout.h"
-
-static td_arena arena;
-
-static void
-setup(void)
-{
-    td_arena_init(&arena);
-}
-
-static void
-teardown(void)
-{
-    td_arena_fini(&arena);
-}
 
 static void
 greet(td_handler *h)
@@ -422,7 +408,7 @@ END_TEST
 static void
 fill(TCase *tcase)
 {
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, arena_setup, arena_teardown);
     tcase_add_test(tcase, a_good_one_is_copied);
     tcase_add_test(tcase, urls_in_urls_are_copied);
     tcase_add_test(tcase, an_older_file_has_no_newer_fields);

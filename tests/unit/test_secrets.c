@@ -3,22 +3,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/secrets.h"
-#include "unit.h"
+#include "on_arena.h"
 
-static td_arena arena;
 static td_err err;
-
-static void
-setup(void)
-{
-    td_arena_init(&arena);
-}
-
-static void
-teardown(void)
-{
-    td_arena_fini(&arena);
-}
 
 static const struct {
     const char *text;
@@ -124,7 +111,7 @@ END_TEST
 static void
 fill(TCase *tcase)
 {
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, arena_setup, arena_teardown);
     ADD_TABLE(tcase, one_secret_or_several_with_versions, good);
     ADD_TABLE(tcase, what_is_wrong_is_said_without_the_secret, bad);
     tcase_add_test(tcase, a_file_is_read_whole);

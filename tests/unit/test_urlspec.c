@@ -3,22 +3,9 @@
  * groups, whether it may be joined with others, and the path that arguments make of it (BEHAVIOUR
  * 6.3, 6.4).
  */
+#include "on_arena.h"
 #include "web_fixture.h"
 #include "web/urlspec.h"
-
-static td_arena arena;
-
-static void
-setup(void)
-{
-    td_arena_init(&arena);
-}
-
-static void
-teardown(void)
-{
-    td_arena_fini(&arena);
-}
 
 /* literal, joinable: NULL where there is none. */
 static const struct {
@@ -257,7 +244,7 @@ END_TEST
 static void
 fill(TCase *tcase)
 {
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, arena_setup, arena_teardown);
     ADD_TABLE(tcase, a_pattern_is_taken_apart, patterns);
     ADD_TABLE(tcase, a_joinable_pattern_has_the_groups_of_its_original, patterns);
     ADD_TABLE(tcase, what_is_wrong_is_told, refused);
