@@ -127,7 +127,7 @@ web_abort(td_request *request)
     web_exchange_of(request)->aborts++;
 }
 
-/* What is prepared is the connection's affair: see test_http1connection.c. */
+/* What is prepared is the connection's affair: see test_http1writer.c. */
 static bool
 web_prepare(td_request *request, td_prepared *prepared, const td_headers *headers)
 {
