@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/arena.h"
+#include "base/congestion.h"
 #include "base/put.h"
 #include "base/value.h"
 #include "daemon/master/notify.h"
@@ -62,9 +63,15 @@ set_tcp_options(int fd, const td_listener_settings *settings, int family, bool r
 
 /* These may change while it listens. */
 static int
-set_queue(int fd, const td_listener_settings *settings, int family, td_err *err)
+set_queue(int fd, const td_listener_settings *settings, const struct sockaddr_storage *address,
+          td_err *err)
 {
-    if (family != AF_UNIX &&
+    const int rc = td_congestion_set(fd, (const struct sockaddr *)address, settings->congestion);
+
+    if (rc < 0)
+        return td_err_set(err, rc, "listen %s: congestion = %s: %s", settings->address,
+                          settings->congestion, strerror(-rc));
+    if (address->ss_family != AF_UNIX &&
         set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT,
                    settings->defer_accept && settings->protocol == NULL ? DEFER_ACCEPT_S : 0,
                    "TCP_DEFER_ACCEPT", settings->address, err) < 0)
@@ -173,7 +180,7 @@ add_socket(struct listener *listener, const td_listener_settings *settings, td_e
     if (path != NULL && chmod(path, (mode_t)settings->mode) < 0)
         rc = td_err_errno(err, "listen %s: mode", settings->address);
     else
-        rc = set_queue(fd, settings, listener->bound.ss_family, err);
+        rc = set_queue(fd, settings, &listener->bound, err);
     if (rc < 0) {
         if (path != NULL)
             unlink(path);
@@ -262,7 +269,7 @@ set_passed_options(int fd, const struct listener *listener, const td_listener_se
     if (listener->reuseport && /* others are to join it */
         set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT", settings->address, err) < 0)
         return err->code;
-    return set_queue(fd, settings, listener->bound.ss_family, err);
+    return set_queue(fd, settings, &listener->bound, err);
 }
 
 /* Those of a unit or of the store; with reuseport all of them, since connections wait in each. */
@@ -345,7 +352,7 @@ listener_adapt(struct listener *listener, const td_listener_settings *settings,
     if (path != NULL && chmod(path, (mode_t)settings->mode) < 0)
         return td_err_errno(err, "listen %s: mode", settings->address);
     for (size_t i = 0; i < listener->fds_count; i++) {
-        if (set_queue(listener->fds[i], settings, listener->bound.ss_family, err) < 0)
+        if (set_queue(listener->fds[i], settings, &listener->bound, err) < 0)
             return err->code;
     }
     return open_sockets(listener, settings, listener->reuseport ? workers_count : 1, err);
@@ -364,14 +371,7 @@ listener_give(const struct listener *listener, uid_t uid, gid_t gid, td_err *err
 bool
 listener_is_local(const struct listener *listener)
 {
-    const struct sockaddr_in *ip4 = (const struct sockaddr_in *)&listener->bound;
-    const struct sockaddr_in6 *ip6 = (const struct sockaddr_in6 *)&listener->bound;
-
-    if (listener->bound.ss_family == AF_INET)
-        return ntohl(ip4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    if (listener->bound.ss_family == AF_INET6)
-        return IN6_IS_ADDR_LOOPBACK(&ip6->sin6_addr);
-    return true;
+    return td_sockaddr_is_local((const struct sockaddr *)&listener->bound);
 }
 
 void

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/assert.h"
+#include "base/congestion.h"
 #include "base/escape.h"
 #include "base/log.h"
 #include "base/settings_rows.h"
@@ -875,6 +876,19 @@ check_trust(struct loading *l, const td_listener_settings *listener)
 }
 
 static int
+check_congestion(struct loading *l, const td_listener_settings *listener)
+{
+    char names[256];
+
+    if (td_congestion_is_known(listener->congestion))
+        return 0;
+    td_congestion_names(names, sizeof(names));
+    return fail_at(l, source_of(l, TD_SECTION_LISTEN, listener->name, "congestion"),
+                   "congestion = %s: write auto, system, or one that the kernel has: %s",
+                   listener->congestion, names);
+}
+
+static int
 check_listeners(struct loading *l)
 {
     const td_configuration *c = l->configuration;
@@ -887,6 +901,8 @@ check_listeners(struct loading *l)
             rc = check_address(l, listener, &c->listeners[j]);
         if (rc == 0)
             rc = check_trust(l, listener);
+        if (rc == 0)
+            rc = check_congestion(l, listener);
         if (rc == 0)
             rc = check_application(l, TD_SECTION_LISTEN, listener->name, listener->application);
     }

@@ -17,6 +17,7 @@
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/congestion.h"
 #include "io/call.h"
 #include "io/future_internal.h"
 #include "io/iostream.h"
@@ -214,6 +215,8 @@ start_attempt(td_connecting *c, const struct sockaddr *address, socklen_t len)
         end(c, rc, -1);
         return false;
     }
+    if (td_sockaddr_is_local(address))
+        td_congestion_set(fd, address, TD_CONGESTION_AUTO);
     if (connect(fd, address, len) == 0) {
         succeed(attempt);
         return false;

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/congestion.h"
 #include "base/log.h"
 #include "base/table.h"
 #include "http/httpserver.h"
@@ -157,6 +158,7 @@ open_socket(const char *address, int backlog, int *port_out, td_err *err)
     fd = socket(bound.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return td_err_errno(err, "listen %s", address);
+    td_congestion_set(fd, (struct sockaddr *)&bound, TD_CONGESTION_AUTO); /* as well without it */
     if (set_options(fd, bound.ss_family) < 0 || bind(fd, (struct sockaddr *)&bound, len) < 0 ||
         listen(fd, backlog) < 0 || getsockname(fd, (struct sockaddr *)&bound, &len) < 0) {
         const int rc = td_err_errno(err, "listen %s", address);

@@ -35,7 +35,8 @@ static td_listener_settings
 settings_for(const char *address)
 {
     return (td_listener_settings){
-        .name = "test", .address = address, .backlog = 16, .mode = 0640, .defer_accept = true};
+        .name = "test", .address = address, .backlog = 16, .mode = 0640, .defer_accept = true,
+        .congestion = "auto"};
 }
 
 static struct listener *
@@ -76,24 +77,6 @@ START_TEST(a_tcp_socket_has_what_its_connections_need)
 }
 END_TEST
 
-static const struct {
-    const char *address;
-    bool is_local;
-} reached[] = {
-    {"127.0.0.1:1", true},  {"127.9.9.9:1", true}, {"[::1]:1", true},   {"unix:/x", true},
-    {"128.0.0.1:1", false}, {"0.0.0.0:1", false},  {"[::]:1", false},   {"[::2]:1", false},
-};
-
-START_TEST(only_this_machine_reaches_a_local_one)
-{
-    struct listener listener = {0};
-
-    ck_assert_int_eq(
-        td_value_parse_address(reached[_i].address, &listener.bound, &listener.bound_len, &err), 0);
-    ck_assert_int_eq(listener_is_local(&listener), reached[_i].is_local);
-}
-END_TEST
-
 START_TEST(what_may_change_while_it_listens_does)
 {
     td_listener_settings settings = settings_for("127.0.0.1:0");
@@ -105,6 +88,9 @@ START_TEST(what_may_change_while_it_listens_does)
     settings.defer_accept = true;
     ck_assert_int_eq(listener_adapt(listener, &settings, 1, &err), 0);
     ck_assert_int_gt(option_of(listener->fds[0], IPPROTO_TCP, TCP_DEFER_ACCEPT), 0);
+    settings.congestion = "ronin";
+    ck_assert_int_eq(listener_adapt(listener, &settings, 1, &err), -ENOENT);
+    ck_assert_str_eq(err.text, "listen 127.0.0.1:0: congestion = ronin: No such file or directory");
     listener_close(&listener);
 }
 END_TEST
@@ -128,6 +114,28 @@ START_TEST(reuseport_is_a_socket_for_each_worker_and_never_fewer)
     ck_assert_uint_eq(listener->fds_count, 5);
     settings.reuseport = false;
     ck_assert_int_eq(listener_adapt(listener, &settings, 2, &err), TD_ECONFIG);
+    listener_close(&listener);
+}
+END_TEST
+
+/* The worker makes no system call for it. */
+START_TEST(what_it_accepts_is_not_paced_on_this_machine)
+{
+    td_listener_settings settings = settings_for("127.0.0.1:0");
+    struct listener *listener = open_listener(&settings, 1);
+    const int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char name[16] = "";
+    socklen_t len = sizeof(name);
+    int conn;
+
+    ck_assert_int_eq(connect(client, (struct sockaddr *)&listener->bound, listener->bound_len), 0);
+    ck_assert_int_eq(write(client, "x", 1), 1);
+    while ((conn = accept(listener->fds[0], NULL, NULL)) < 0)
+        ck_assert_int_eq(errno, EAGAIN);
+    ck_assert_int_eq(getsockopt(conn, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+    ck_assert_str_eq(name, "reno");
+    close(conn);
+    close(client);
     listener_close(&listener);
 }
 END_TEST
@@ -202,8 +210,8 @@ fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_tcp_socket_has_what_its_connections_need);
-    ADD_TABLE(tcase, only_this_machine_reaches_a_local_one, reached);
     tcase_add_test(tcase, what_may_change_while_it_listens_does);
+    tcase_add_test(tcase, what_it_accepts_is_not_paced_on_this_machine);
     tcase_add_test(tcase, reuseport_is_a_socket_for_each_worker_and_never_fewer);
     ADD_TABLE(tcase, a_busy_port_is_told, reuseports);
     tcase_add_test(tcase, a_unix_socket_has_its_mode_and_goes_with_us);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/congestion.h"
 #include "base/log.h"
 #include "base/settings_rows.h"
 #include "unit.h"
@@ -366,6 +367,20 @@ START_TEST(what_is_wrong_is_named_with_its_place)
 }
 END_TEST
 
+START_TEST(an_algorithm_that_the_kernel_has_not_is_named_beside_those_that_it_has)
+{
+    char names[256];
+
+    td_congestion_names(names, sizeof(names));
+    ck_assert_int_eq(load("[listen:x]\ncongestion = ronin", NULL), TD_ECONFIG);
+    ck_assert_str_eq(without_path(err.text),
+                     td_arena_sprintf(&arena, "FILE:2: congestion = ronin: write auto, system, or "
+                                              "one that the kernel has: %s", names).ptr);
+    ck_assert_int_eq(load("[listen:x]\ncongestion = reno", NULL), 0);
+    ck_assert_str_eq(c->listeners[0].congestion, "reno");
+}
+END_TEST
+
 START_TEST(ports_that_the_system_picks_do_not_clash)
 {
     load_good("[listen:a]\naddress = 127.0.0.1:0\n[listen:b]\naddress = 127.0.0.1:0\n", NULL);
@@ -528,6 +543,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, relative_paths_start_at_the_file);
     ADD_TABLE(tcase, set_wins_over_the_file, overrides);
     ADD_TABLE(tcase, what_is_wrong_is_named_with_its_place, wrong);
+    tcase_add_test(tcase, an_algorithm_that_the_kernel_has_not_is_named_beside_those_that_it_has);
     tcase_add_test(tcase, ports_that_the_system_picks_do_not_clash);
     tcase_add_test(tcase, a_file_that_is_missing_says_so);
     ADD_TABLE(tcase, what_is_printed_loads_to_the_same, loadable);

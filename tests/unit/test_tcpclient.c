@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <sys/un.h>
 #include "io/resolver.h"
 #include "io/tcpclient.h"
@@ -48,6 +49,16 @@ close_client(void)
 }
 
 static void
+check_not_paced(int fd)
+{
+    char name[16] = "";
+    socklen_t len = sizeof(name);
+
+    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+    ck_assert_str_eq(name, "reno");
+}
+
+static void
 check_connected(void *arg)
 {
     td_iostream *stream = NULL;
@@ -60,6 +71,7 @@ check_connected(void *arg)
     ck_assert_int_eq(write(peer, "hello\n", 6), 6);
     ck_assert_int_eq(td_iostream_read_until(stream, TD_STR("\n"), 0, &line), 0);
     ck_assert(td_str_equal(line, TD_STR("hello\n")));
+    check_not_paced(td_iostream_fd(stream));
     td_iostream_destroy(&stream);
     close(peer);
 }
