@@ -130,19 +130,23 @@ make_room(td_http1connection *conn, size_t n)
 
 /*
  * RFC 9110 section 8.4.1.3: x-gzip is the same.  More than one coding is left to the handler, who
- * sees from the name of the header whether there is something left to do.
+ * sees from the name of the header whether there is something left to do.  Nor is the length his:
+ * who makes room by it would have too little for what it becomes.
  */
 static void
 begin_decompression(td_http1connection *conn)
 {
     const td_headers *headers = &conn->request->head.headers;
     const td_header *line = td_headers_find(headers, TD_STR("Content-Encoding"));
+    const td_header *length = td_headers_find(headers, TD_STR("Content-Length"));
 
     if (line == NULL || td_headers_next(headers, line) != NULL ||
         (!td_str_equal_nocase(line->value, TD_STR("gzip")) &&
          !td_str_equal_nocase(line->value, TD_STR("x-gzip"))))
         return;
     headers->items[line - headers->items].name = TD_STR("X-Consumed-Content-Encoding");
+    if (length != NULL)
+        headers->items[length - headers->items].name = TD_STR("X-Consumed-Content-Length");
     flow_of(conn)->decompressor = td_decompressor_create();
 }
 

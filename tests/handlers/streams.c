@@ -112,6 +112,7 @@ whole(td_handler *h)
     add(sum_of(h), td_request_body(h));
     td_writef(h, "[%.*s] [%.*s] ", TD_STR_FMT(td_request_header(h, "Content-Encoding")),
               TD_STR_FMT(td_request_header(h, "X-Consumed-Content-Encoding")));
+    td_writef(h, "[%.*s] ", TD_STR_FMT(td_request_header(h, "Content-Length")));
     tell(h);
 }
 

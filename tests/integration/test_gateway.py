@@ -3,6 +3,7 @@ whatever an upstream does, a client gets an answer, or can tell that it has none
 """
 
 import contextlib
+import gzip
 import os
 import re
 import socket
@@ -186,6 +187,20 @@ class Requests(unittest.TestCase):
                 self.assertEqual(seen.body.partition(b"\r\n\r\n")[2], b"".join(pieces))
                 self.assertNotIn(b"trailer", seen.body)
             self.assertEqual(upstream.connections, 1)
+
+    def test_bodies_that_are_inflated(self):
+        """Their length is another one then: more than was told fits nowhere, and nobody is told it."""
+        ini = "[application]\ndecompress_request = on\nmax_body_size = 1g\n"
+        with Upstream(echo) as upstream, gateway(upstream, ini=ini) as daemon, daemon.connect() as conn:
+            for size in (0, 1, 100, 65537, 5000000):
+                with self.subTest(size):
+                    body = os.urandom(size // 2) + bytes(size - size // 2)
+                    packed = gzip.compress(body)
+                    seen = request(conn, "PUT / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\n"
+                                   f"Content-Length: {len(packed)}\r\n\r\n", packed).body
+                    head, _, got = seen.partition(b"\r\n\r\n")
+                    self.assertNotIn(b"\r\nContent-Encoding:", head)
+                    self.assertEqual(got, body)
 
     def test_expect(self):
         with Upstream(echo) as upstream, gateway(upstream) as daemon, daemon.connect() as conn:

@@ -29,14 +29,21 @@
 
 /* ---- the body of the request */
 
+static bool
+has_header(td_handler *h, const char *name)
+{
+    return !td_str_is_null(td_request_header(h, name));
+}
+
+/* How long it is of one that is inflated on its way (decompress_request) nobody knows. */
 static void
 find_body(struct relay *relay)
 {
     const td_str length = td_request_header(relay->h, "Content-Length");
 
     relay->length = td_str_is_null(length) ? -1 : strtoll(length.ptr, NULL, 10);
-    relay->has_body = relay->length >= 0 ||
-                      !td_str_is_null(td_request_header(relay->h, "Transfer-Encoding"));
+    relay->has_body = relay->length >= 0 || has_header(relay->h, "Transfer-Encoding") ||
+                      has_header(relay->h, "X-Consumed-Content-Encoding");
     relay->is_whole = !relay->has_body || relay->length == 0;
     relay->body = relay->has_body ? TD_STR("") : td_str_make(NULL, 0);
 }
