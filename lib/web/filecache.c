@@ -19,6 +19,7 @@
 #include <xxhash.h>
 
 #define ATTEMPTS_MAX 16 /* while others rename what is on the way (EAGAIN) */
+#define GRAIN_S 2       /* of time stamps, at most: FAT has 2 s, ext4 before Linux 6.13 some ms */
 
 struct td_root {
     struct td_root *next;
@@ -123,11 +124,18 @@ open_below(const struct td_root *root, const char *path, int flags)
 }
 
 static bool
+is_same_time(struct timespec a, struct timespec b)
+{
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+/* Whoever writes a file may set the time of its content back, but not st_ctim. */
+static bool
 is_same(const td_cached_file *file, const struct stat *st)
 {
     return file->inode == st->st_ino && file->device == st->st_dev &&
-           file->size == (uint64_t)st->st_size && file->changed.tv_sec == st->st_mtim.tv_sec &&
-           file->changed.tv_nsec == st->st_mtim.tv_nsec && !file->is_directory;
+           file->size == (uint64_t)st->st_size && is_same_time(file->changed, st->st_mtim) &&
+           is_same_time(file->touched, st->st_ctim) && file->is_settled && !file->is_directory;
 }
 
 /* A small file goes into memory; one that has just become another size stays a descriptor. */
@@ -165,6 +173,8 @@ describe(td_filecache *cache, td_cached_file *file, const struct stat *st)
     file->size = file->is_directory ? 0 : (uint64_t)st->st_size;
     file->modified = st->st_mtim.tv_sec;
     file->changed = st->st_mtim;
+    file->touched = st->st_ctim;
+    file->is_settled = st->st_ctim.tv_sec < td_clock_cached_wall - GRAIN_S;
     file->device = st->st_dev;
     file->inode = st->st_ino;
     file->content_type = td_mimetypes_find(&cache->types, file->path);

@@ -4,8 +4,9 @@
  * A file is opened below its root by the kernel (openat2), whatever its path and the links on it
  * are, and described by what was opened, so there is no gap between the check and the use.  What is
  * known is kept: bytes of a small file, a descriptor of a large one, that a directory is one.  It
- * is good for recheck_ms, then the path is opened again; what is still the same file stays.  Errors
- * are not kept.  The files used least recently go when there are too many.
+ * is good for recheck_ms, then the path is opened again; what is still the same file stays, unless
+ * it was read so soon after a change that the next one may bear the same time.  Errors are not kept.
+ * The files used least recently go when there are too many.
  */
 #ifndef TORNADO_WEB_FILECACHE_H
 #define TORNADO_WEB_FILECACHE_H
@@ -48,7 +49,8 @@ typedef struct td_cached_file {
     td_str path;
     dev_t device;
     ino_t inode;
-    struct timespec changed;
+    struct timespec changed, touched; /* its content, as it says itself; whatever, as the system says */
+    bool is_settled; /* a change since it was read would show in `touched` */
     int64_t checked_ns;
 } td_cached_file;
 

@@ -200,8 +200,53 @@ START_TEST(change_is_seen_after_the_time)
 }
 END_TEST
 
+/* The times of all files lie so far back that nothing more can happen at them. */
+static void
+settle(void)
+{
+    td_clock_cached_wall += 10;
+}
+
+/* The same size, the same time, the same inode: what is left is when the system saw it written. */
+START_TEST(change_that_hides_its_time_is_seen)
+{
+    const struct timespec times[] = {{1000000000, 0}, {1000000000, 0}};
+    char path[64];
+
+    snprintf(path, sizeof(path), "%s/a.txt", root);
+    ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+    settle();
+    ck_assert_mem_eq(open_file("a.txt")->bytes, "hello", 5);
+    put("root/a.txt", "HELLO");
+    ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+    pass(RECHECK_MS);
+    ck_assert_mem_eq(open_file("a.txt")->bytes, "HELLO", 5);
+}
+END_TEST
+
+/* It was read so early that another change could have the same times, and is read once more. */
+START_TEST(file_that_has_just_changed_is_read_again)
+{
+    td_cached_file *file = open_file("a.txt");
+    uint64_t era = td_filecache_era(cache);
+
+    pass(RECHECK_MS);
+    open_file("a.txt");
+    ck_assert(!td_filecache_again(cache, file, era));
+    settle();
+    pass(RECHECK_MS);
+    file = open_file("a.txt");
+    era = td_filecache_era(cache);
+    pass(RECHECK_MS);
+    open_file("a.txt");
+    ck_assert(td_filecache_again(cache, file, era));
+}
+END_TEST
+
 START_TEST(file_that_stays_is_not_read_again)
 {
+    settle();
+
     const td_cached_file *file = open_file("a.txt");
     const char *bytes = file->bytes;
 
@@ -214,6 +259,8 @@ END_TEST
 /* It is the same as to open it, or it is refused. */
 START_TEST(coming_back_is_as_good_as_opening)
 {
+    settle();
+
     td_cached_file *file = open_file("a.txt");
     const uint64_t era = td_filecache_era(cache);
 
@@ -454,6 +501,8 @@ fill(TCase *tcase)
     ADD_TABLE(tcase, only_what_is_below_the_root_is_opened, opens);
     tcase_add_test(tcase, small_file_is_in_memory_and_a_large_one_open);
     tcase_add_test(tcase, change_is_seen_after_the_time);
+    tcase_add_test(tcase, change_that_hides_its_time_is_seen);
+    tcase_add_test(tcase, file_that_has_just_changed_is_read_again);
     tcase_add_test(tcase, file_that_stays_is_not_read_again);
     tcase_add_test(tcase, coming_back_is_as_good_as_opening);
     tcase_add_test(tcase, nobody_comes_back_to_what_was_let_go);
