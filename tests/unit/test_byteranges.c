@@ -1,6 +1,6 @@
 /*
- * Goal: several ranges of a file are the parts of one body (RFC 9110 section 14.6), and more of them
- * than the limit are told and answered with the whole file.
+ * Goal: several ranges of a file are the parts of one body (RFC 9110 section 14.6), and more of
+ * them than the limit are told and answered with the whole file.
  */
 #include "static_fixture.h"
 
