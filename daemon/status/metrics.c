@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memfile.h"
+#include "base/table.h"
 
 #define BLOCKS_SIZE ((size_t)512 << 20) /* bytes of address space; what is not used takes no memory */
 #define BLOCK_ALIGN 4096
@@ -320,29 +321,36 @@ place_of_handler(const struct metrics_handler *wanted)
     return i;
 }
 
-static bool
-is_route(const struct metrics_route *a, const struct metrics_route *b)
+/* All that tells it from others; behind the end of each text there are zeroes. */
+static td_str
+texts_of(const struct metrics_route *route)
 {
-    return strcmp(a->pattern, b->pattern) == 0 && strcmp(a->handler, b->handler) == 0 &&
-           strcmp(a->hosts, b->hosts) == 0 && strcmp(a->wanted, b->wanted) == 0 &&
-           strcmp(a->application, b->application) == 0;
+    return td_str_make((const char *)route, offsetof(struct metrics_route, generation));
+}
+
+/* Those on the board by their texts: there may be thousands, and each is looked for. */
+static void
+index_routes(td_table *index)
+{
+    td_table_init(index);
+    for (uint32_t i = 1; i < board->routes_count; i++)
+        td_table_set(index, texts_of(&board->routes[i]), &board->routes[i]);
 }
 
 static uint32_t
-place_of_route(const struct metrics_route *wanted)
+place_of_route(td_table *index, const struct metrics_route *wanted)
 {
-    uint32_t i = 1;
+    struct metrics_route *route = td_table_get(index, texts_of(wanted));
 
-    while (i < board->routes_count && !is_route(&board->routes[i], wanted))
-        i++;
-    if (i == METRICS_ROUTES)
+    if (route == NULL && board->routes_count == METRICS_ROUTES)
         return 0;
-    if (i == board->routes_count) {
-        board->routes_count++;
-        board->routes[i] = *wanted;
+    if (route == NULL) {
+        route = &board->routes[board->routes_count++];
+        *route = *wanted;
+        td_table_set(index, texts_of(route), route);
     }
-    board->routes[i].generation = wanted->generation;
-    return i;
+    route->generation = wanted->generation;
+    return (uint32_t)(route - board->routes);
 }
 
 /* METRICS_OWN: there is no room. */
@@ -388,8 +396,8 @@ describe_handler(const struct manifest_instance *instance, uint32_t generation, 
 
 /* A mount of "/api/" and a pattern of "/users" are what an operator knows as /api/users. */
 static void
-describe_route(const struct manifest *manifest, const struct manifest_route *found,
-               uint32_t generation, uint32_t *place)
+describe_route(td_table *index, const struct manifest *manifest,
+               const struct manifest_route *found, uint32_t generation, uint32_t *place)
 {
     const struct manifest_instance *instance = &manifest->instances[found->instance - 1];
     struct metrics_route route = {.generation = generation};
@@ -403,7 +411,7 @@ describe_route(const struct manifest *manifest, const struct manifest_route *fou
     snprintf(route.pattern, sizeof(route.pattern), "%.*s%s", (int)mount_len, found->mount,
              found->pattern);
     SET_TEXT(route.wanted, found->wanted);
-    *place = place_of_route(&route);
+    *place = place_of_route(index, &route);
 }
 
 static void
@@ -431,16 +439,20 @@ metrics_describe(td_arena *arena, uint32_t generation, const td_configuration *c
         .handlers = TD_ARENA_ARRAY(arena, uint32_t, manifest->instances_count + 1),
         .routes = TD_ARENA_ARRAY(arena, uint32_t, manifest->routes_count + 1),
         .own = TD_ARENA_ARRAY(arena, uint32_t, manifest->metrics_count + 1)};
+    td_table index;
+
+    index_routes(&index);
     begin_writing();
     for (size_t i = 0; i < configuration->listeners_count; i++)
         describe_listener(&configuration->listeners[i], generation, &out->listeners[i]);
     for (size_t i = 0; i < manifest->instances_count; i++)
         describe_handler(&manifest->instances[i], generation, &out->handlers[i]);
     for (size_t i = 0; i < manifest->routes_count; i++)
-        describe_route(manifest, &manifest->routes[i], generation, &out->routes[i]);
+        describe_route(&index, manifest, &manifest->routes[i], generation, &out->routes[i]);
     for (size_t i = 0; i < manifest->metrics_count; i++)
         describe_own(manifest, &manifest->metrics[i], generation, &out->own[i]);
     end_writing();
+    td_table_fini(&index);
 }
 
 /* ---- what happens */
