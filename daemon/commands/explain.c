@@ -2,11 +2,13 @@
  * `tornadod explain METHOD URL`: who would answer that request, by which way, within which limits
  * and who has said so; or why nobody would.
  */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "daemon/check.h"
 #include "daemon/commands/commands.h"
+#include "http/request.h"
 #include "http/uri.h"
 #include "web/explain.h"
 
@@ -108,26 +110,68 @@ print_chain(const td_explanation *found)
     putchar('\n');
 }
 
-/* Why nobody answers as asked. */
+/* ---- why nobody answers as asked */
+
+static void TD_PRINTF(2, 3)
+print_reason(bool *is_first, const char *format, ...)
+{
+    va_list args;
+
+    fputs(*is_first ? ": " : "; ", stdout);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    *is_first = false;
+}
+
+static void
+print_near(const td_explained_route *near, td_str path)
+{
+    const td_route_info *route = &near->route;
+    bool is_first = true;
+
+    printf("%s%s of %s", strcmp(route->mount, "/") != 0 ? route->mount : "", route->pattern,
+           route->instance->name);
+    if ((near->why & TD_NEAR_PATTERN) && near->misfit.len > 0)
+        print_reason(&is_first, "'%.*s' does not fit", TD_STR_FMT(near->misfit));
+    else if (near->why & TD_NEAR_PATTERN)
+        print_reason(&is_first, "it wants more behind the path");
+    if (near->why & TD_NEAR_SLASH)
+        print_reason(&is_first, "it has %s slash at its end",
+                     path.ptr[path.len - 1] == '/' ? "no" : "a");
+    if (near->why & TD_NEAR_CASE)
+        print_reason(&is_first, "upper and lower case differ");
+    if (near->why & TD_NEAR_HOST)
+        print_reason(&is_first, "it is for hosts %s", route->hosts);
+    if (near->why & TD_NEAR_METHOD)
+        print_reason(&is_first, "it answers %s", near->allow.ptr);
+    if (near->why & TD_NEAR_HEADERS)
+        print_reason(&is_first, "it is for %s", route->wanted);
+    putchar('\n');
+}
+
+static void
+print_nearest(const td_explanation *found)
+{
+    for (size_t i = 0; i < found->nearest_count; i++) {
+        printf("  %-12s ", i == 0 ? "nearest" : "");
+        print_near(&found->nearest[i], found->request->head.path);
+    }
+}
+
 static void
 print_refusal(const td_explanation *found, const char *method)
 {
-    const td_route_info *nearest = &found->nearest;
-
     if (found->status == 405)
         printf("  %-12s 405: the route has no %s; it answers %s\n", "answer", method,
                found->allow.ptr);
     else if (found->status == 501)
         printf("  %-12s 501: no route of the application has %s\n", "answer", method);
-    else if (found->status == 404 && nearest->pattern == NULL)
-        printf("  %-12s 404: no route matches\n", "answer");
     else if (found->status == 404)
-        printf("  %-12s 404: no route matches; the nearest is %s%s of %s%s%s\n", "answer",
-               strcmp(nearest->mount, "/") != 0 ? nearest->mount : "", nearest->pattern,
-               nearest->instance->name, nearest->wanted != NULL ? ", for " : "",
-               nearest->wanted != NULL ? nearest->wanted : "");
+        printf("  %-12s 404: no route matches\n", "answer");
     else if (found->status != 0)
         printf("  %-12s %d\n", "answer", found->status);
+    print_nearest(found);
 }
 
 static void

@@ -1,7 +1,6 @@
 #include "web/explain.h"
 
 #include <string.h>
-#include "base/value.h"
 #include "http/request_internal.h"
 #include "web/application_internal.h"
 #include "web/handler.h"
@@ -32,45 +31,19 @@ explain_arguments(const td_route_match *match, td_arena *arena, td_explanation *
     out->arguments_count = spec->groups_count;
 }
 
-/* The one whose pattern begins most like the path. */
-static const td_route *
-find_longest_prefix(const td_application *app, const char *const *patterns, td_str path)
-{
-    const td_route *best = NULL;
-    size_t best_len = 1; /* the slash that all begin with says nothing */
-
-    for (size_t i = 0; i < app->routes_count; i++) {
-        size_t len = 0;
-        while (len < path.len && patterns[i][len] == path.ptr[len])
-            len++;
-        if (len > best_len) {
-            best = app->routes[i];
-            best_len = len;
-        }
-    }
-    return best;
-}
-
 static void
-find_nearest(const td_application *app, const td_request *request, td_arena *arena,
-             td_explanation *out)
+find_nearest(const td_application *app, td_request *request, td_explanation *out)
 {
-    const char **patterns = TD_ARENA_ARRAY(arena, const char *, app->routes_count + 1);
     const td_str path = request->head.path;
-    const td_route *nearest = NULL;
+    td_near_route near[TD_NEAR_ROUTES_MAX];
 
-    for (size_t i = 0; i < app->routes_count; i++)
-        patterns[i] = td_arena_sprintf(arena, "%s%s", app->routes[i]->spec.mount.ptr,
-                                       app->routes[i]->pattern)
-                          .ptr;
-    const char *found = td_nearest(td_str_dup(arena, path).ptr, patterns, app->routes_count);
-    for (size_t i = 0; i < app->routes_count && found != NULL && nearest == NULL; i++)
-        if (patterns[i] == found)
-            nearest = app->routes[i];
-    if (nearest == NULL)
-        nearest = find_longest_prefix(app, patterns, path);
-    if (nearest != NULL)
-        out->nearest = info_of(nearest);
+    out->nearest_count = td_near_routes_find(app, &request->head, &request->arena, near);
+    for (size_t i = 0; i < out->nearest_count; i++)
+        out->nearest[i] = (td_explained_route){
+            .route = info_of(near[i].route),
+            .allow = near[i].route->allow,
+            .why = near[i].why,
+            .misfit = td_str_make(path.ptr + near[i].fit, path.len - near[i].fit)};
 }
 
 /* What routes of no plugin answer is a 404 unless it is one of our own services. */
@@ -96,7 +69,7 @@ explain_match(td_application *app, td_request *request, td_explanation *out)
         out->status = 404;
     }
     if (out->status == 404)
-        find_nearest(app, request, &request->arena, out);
+        find_nearest(app, request, out);
 }
 
 int

@@ -3,11 +3,20 @@
 #define TORNADO_WEB_EXPLAIN_H
 
 #include "web/application.h"
+#include "web/nearroutes.h"
 
 typedef struct td_explained_argument {
     const char *name; /* NULL: it is the one at its place */
     td_str value;     /* the null string: its group did not match */
 } td_explained_argument;
+
+/* Of a 404: a route that may have been meant. */
+typedef struct td_explained_route {
+    td_route_info route;
+    td_str allow;   /* methods that it answers */
+    unsigned why;   /* it does not answer this: TD_NEAR_* of nearroutes.h */
+    td_str misfit;  /* of TD_NEAR_PATTERN: where the path stops to fit; empty: it wants more behind */
+} td_explained_route;
 
 typedef struct td_explanation { /* all of it lives until td_explanation_fini */
     int status;                  /* of the error page that is the answer; 0: a handler answers */
@@ -20,7 +29,8 @@ typedef struct td_explanation { /* all of it lives until td_explanation_fini */
     const td_instance *const *chain; /* middleware, the outermost first; NULL at the end, or instead */
     td_limits limits;            /* in force */
     td_limits of_class;          /* those of them that the class has set, others TD_UNSET */
-    td_route_info nearest;       /* of a 404, what looks most like it; pattern NULL: nothing does */
+    td_explained_route nearest[TD_NEAR_ROUTES_MAX]; /* of a 404, what looks most like it first */
+    size_t nearest_count;
     td_request *request;         /* ours */
 } td_explanation;
 

@@ -440,7 +440,7 @@ compile_hosts(td_router *router, struct group *group, td_err *err)
 }
 
 static struct group *
-group_of(td_router *router, const char *hosts)
+group_of(const td_router *router, const char *hosts)
 {
     for (size_t i = 0; i < router->groups_count; i++) {
         struct group *group = &router->groups[i];
@@ -449,6 +449,14 @@ group_of(td_router *router, const char *hosts)
             return group;
     }
     return NULL;
+}
+
+bool
+td_router_serves(const td_router *router, const char *hosts, td_str host)
+{
+    const struct group *group = group_of(router, hosts);
+
+    return matches_host(router, group, host) || group->matches_default;
 }
 
 static int

@@ -75,6 +75,9 @@ TD_PRIVATE int td_router_create(td_router **out, td_route *const *routes, size_t
 
 /* A group names that host: it has a pattern that matches it, and is not for any host. */
 TD_PRIVATE bool td_router_names(const td_router *router, td_str host);
+
+/* The group of that pattern serves the host, by its name or as default_host's. */
+bool td_router_serves(const td_router *router, const char *hosts, td_str host);
 TD_PRIVATE void td_router_destroy(td_router **router);
 
 /*

@@ -284,7 +284,8 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 class Explain(unittest.TestCase):
     INI = ("[application]\nmiddleware = request_id\nmax_body_size = 2m\n"
-           "[handler:hello]\nmount = /api\nmax_fields = 7\n")
+           "[handler:hello]\nmount = /api\nmax_fields = 7\n"
+           "[handler:shop]\nfile = hello.so\nmount = /shop\nhosts = shop\\.example\n")
 
     def setUp(self):
         self.daemon = harness.Daemon(["hello", "request_id"], ini=self.INI)
@@ -308,7 +309,14 @@ class Explain(unittest.TestCase):
 
     def test_why_nobody_answers(self):
         for args, answer in ((("GET", "/hello/world"), "404: no route matches"),
-                             (("GET", "/api/helo"), "404: no route matches; the nearest is /api/hello"),
+                             (("GET", "/api/helo"), "404: no route matches\n"
+                              "  nearest      /api/hello of hello: 'o' does not fit\n"
+                              "               /api/hello/"),
+                             (("GET", "/API/hello/x/"), "404: no route matches\n"
+                              "  nearest      /api/hello/(?<name>[^/]+) of hello: it has no slash at its end; "
+                              "upper and lower case differ"),
+                             (("GET", "/shop/hello/x"), "404: no route matches\n"
+                              "  nearest      /shop/hello/(?<name>[^/]+) of shop: it is for hosts shop\\.example"),
                              (("PUT", "/api/hello/x"), "501: no route of the application has PUT"),
                              (("GET", "/%zz"), "400: request target"),
                              (("GET", "/api/hello/%ff"), "400")):

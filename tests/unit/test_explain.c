@@ -57,7 +57,75 @@ START_TEST(an_answer_and_its_reason)
     ck_assert_int_eq(found.instance != NULL, heads[_i].pattern != NULL);
     if (heads[_i].pattern != NULL)
         ck_assert_str_eq(found.route.pattern, heads[_i].pattern);
-    ck_assert_pstr_eq(found.nearest.pattern, heads[_i].nearest);
+    ck_assert_pstr_eq(found.nearest_count > 0 ? found.nearest[0].route.pattern : NULL,
+                      heads[_i].nearest);
+    td_explanation_fini(&found);
+}
+END_TEST
+
+/* ---- routes that may have been meant */
+
+static const td_url near_urls[] = {
+    TD_URL("/users/", &Get),
+    TD_URL("/users/(\\d+)/edit", &Get),
+    TD_URL("/Files/(.*)", &Get),
+    TD_URL("/about", &Get),
+    TD_URL("/json", &Get, .headers = TD_HEADERS({"Accept", ".*json"})),
+    TD_URL("/order", &Post),
+    {.pattern = NULL},
+};
+
+static const struct {
+    const char *request, *pattern; /* the nearest; NULL: none */
+    unsigned why;
+    const char *misfit;
+} near[] = {
+    {"GET /users", "/users/", TD_NEAR_SLASH, NULL},
+    {"GET /about/", "/about", TD_NEAR_SLASH, NULL},
+    {"GET /About", "/about", TD_NEAR_CASE, NULL},
+    {"GET /ABOUT/", "/about", TD_NEAR_CASE | TD_NEAR_SLASH, NULL},
+    {"GET /files/x", "/Files/(.*)", TD_NEAR_CASE, NULL},
+    {"POST /about/", "/about", TD_NEAR_SLASH | TD_NEAR_METHOD, NULL},
+    {"GET /json", "/json", TD_NEAR_HEADERS, NULL},
+    {"GET /jsom", "/json", TD_NEAR_HEADERS | TD_NEAR_PATTERN, "m"},
+    {"GET /oder", "/order", TD_NEAR_METHOD | TD_NEAR_PATTERN, "der"},
+    {"GET /users/12x/edit", "/users/(\\d+)/edit", TD_NEAR_PATTERN, "x/edit"},
+    {"GET /users/12/ed", "/users/(\\d+)/edit", TD_NEAR_PATTERN, ""},
+    {"GET /users/12/edit/more", "/users/(\\d+)/edit", TD_NEAR_PATTERN, "/more"},
+    {"GET /a", "/about", TD_NEAR_PATTERN, ""},
+    {"GET /zzzzzz/zzz", NULL, 0, NULL},
+    {"GET /", NULL, 0, NULL},
+};
+
+START_TEST(the_nearest_route_and_why_it_is_not_meant)
+{
+    td_err err;
+
+    web_serve(near_urls);
+    ck_assert_int_eq(explain(near[_i].request, &err), 0);
+    ck_assert_int_eq(found.status, 404);
+    ck_assert_pstr_eq(found.nearest_count > 0 ? found.nearest[0].route.pattern : NULL,
+                      near[_i].pattern);
+    ck_assert_uint_eq(found.nearest[0].why, near[_i].why);
+    if (near[_i].misfit != NULL)
+        ck_assert(td_str_equal(found.nearest[0].misfit, td_str_of(near[_i].misfit)));
+    td_explanation_fini(&found);
+}
+END_TEST
+
+START_TEST(of_many_that_are_near_a_few_are_told_in_order)
+{
+    static const td_url many[] = {
+        TD_URL("/a/b/c/(\\d+)", &Get), TD_URL("/a/b/(\\d+)/x", &Get), TD_URL("/a/b/c/d/", &Get),
+        TD_URL("/a/b/c/e", &Get),      TD_URL("/a/b/c/f", &Get),       {.pattern = NULL}};
+    td_err err;
+
+    web_serve(many);
+    ck_assert_int_eq(explain("GET /a/b/c/d", &err), 0);
+    ck_assert_uint_eq(found.nearest_count, TD_NEAR_ROUTES_MAX);
+    ck_assert_str_eq(found.nearest[0].route.pattern, "/a/b/c/d/");
+    ck_assert_str_eq(found.nearest[1].route.pattern, "/a/b/c/e");
+    ck_assert_str_eq(found.nearest[2].route.pattern, "/a/b/c/f");
     td_explanation_fini(&found);
 }
 END_TEST
@@ -98,6 +166,8 @@ fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, web_setup, web_teardown);
     tcase_add_loop_test(tcase, an_answer_and_its_reason, 0, sizeof(heads) / sizeof(heads[0]));
+    ADD_TABLE(tcase, the_nearest_route_and_why_it_is_not_meant, near);
+    tcase_add_test(tcase, of_many_that_are_near_a_few_are_told_in_order);
     tcase_add_test(tcase, arguments_limits_and_class);
     tcase_add_test(tcase, a_head_that_is_none_is_refused_as_the_server_does);
 }
