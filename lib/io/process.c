@@ -21,10 +21,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/call.h"
+#include "io/iostream.h"
 #include "io/waiters.h"
 
 #define KILL_AFTER_MS 2000
 #define KILLED_WAIT_MS 1000 /* for one that cannot even be killed, at the end of the loop */
+#define REST_LOOK_MS 50
 
 /* For a coroutine that ends and a process that may have been destroyed before. */
 struct tie {
@@ -48,7 +50,17 @@ struct td_subprocess {
     bool is_orphan;   /* destroyed: its memory goes when it is reaped */
 };
 
+/* What was left of the group of one that was ended, until it has gone as well. */
+struct rest {
+    td_list link; /* of `rests` */
+    td_ioloop *loop;
+    pid_t group;
+    int64_t kill_at_ns;
+    td_timer look;
+};
+
 static td_list all = {&all, &all};
+static td_list rests = {&rests, &rests};
 static size_t running, running_max = 64;
 
 void
@@ -88,6 +100,59 @@ tell_ended(td_subprocess *process)
         td_future_set_error(process->ended, process->outcome);
 }
 
+static void
+kill_it(void *arg)
+{
+    const td_subprocess *process = arg;
+
+    kill(-process->pid, SIGKILL);
+}
+
+/* ---- what it has started, and what goes more slowly */
+
+static void
+free_rest(struct rest *rest)
+{
+    td_timer_stop(rest->loop, &rest->look);
+    td_list_remove(&rest->link);
+    free(rest);
+}
+
+/*
+ * The number of the group is its own as long as somebody is in it, and the system is not through
+ * with all other numbers between two looks.
+ */
+static void
+look_at_rest(void *arg)
+{
+    struct rest *rest = arg;
+    const bool is_late = td_now_ns() >= rest->kill_at_ns;
+
+    if (kill(-rest->group, is_late ? SIGKILL : 0) < 0 || is_late)
+        free_rest(rest);
+    else
+        td_timer_start(rest->loop, &rest->look, td_deadline_in_ms(REST_LOOK_MS));
+}
+
+/* They were sent SIGTERM with it, and have as much time. */
+static void
+mind_rest(const td_subprocess *process)
+{
+    struct rest *rest;
+
+    if (process->timer.fn != kill_it || kill(-process->pid, 0) < 0)
+        return;
+    rest = td_xcalloc(1, sizeof(*rest));
+    rest->loop = process->loop;
+    rest->group = process->pid;
+    rest->kill_at_ns = process->timer.deadline_ns;
+    rest->look = (td_timer){.fn = look_at_rest, .arg = rest};
+    td_list_append(&rests, &rest->link);
+    look_at_rest(rest);
+}
+
+/* ---- its own end */
+
 /* True when it has ended. */
 static bool
 reap(td_subprocess *process)
@@ -104,6 +169,8 @@ reap(td_subprocess *process)
         process->outcome = -errno;
     else
         process->code = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+    if (rc == 0)
+        mind_rest(process);
     ev_io_stop(td_ioloop_ev(process->loop), &process->watcher);
     td_timer_stop(process->loop, &process->timer);
     close(process->pidfd);
@@ -128,14 +195,6 @@ on_ended(struct ev_loop *ev, ev_io *watcher, int events)
         tell_ended(process);
 }
 
-static void
-kill_it(void *arg)
-{
-    const td_subprocess *process = arg;
-
-    kill(-process->pid, SIGKILL);
-}
-
 /* One that has been stopped is to hear of it, too. */
 static void
 end_it(td_subprocess *process)
@@ -151,6 +210,10 @@ time_is_up(void *arg)
 {
     td_subprocess *process = arg;
 
+    if (reap(process)) { /* while something held the loop */
+        tell_ended(process);
+        return;
+    }
     td_log(TD_LOG_WARNING, "process %d is ended: timeout_ms have passed", (int)process->pid);
     process->outcome = TD_ETIMEDOUT;
     end_it(process);
@@ -197,6 +260,12 @@ td_processes_close(void)
             }
         }
         free_process(process);
+    }
+    while (!td_list_is_empty(&rests)) {
+        struct rest *rest = TD_CONTAINER_OF(rests.next, struct rest, link);
+
+        kill(-rest->group, SIGKILL);
+        free_rest(rest);
     }
 }
 
@@ -311,6 +380,22 @@ spawn(const char *const *argv, const td_subprocess_options *options,
     return rc;
 }
 
+/* Whoever it is lent to may destroy it. */
+static void
+forget_stream(void *arg)
+{
+    *(td_iostream **)arg = NULL;
+}
+
+static td_iostream *
+make_stream(int fd, const td_iostream_options *options, td_iostream **place)
+{
+    td_iostream *stream = td_iostream_create(fd, options);
+
+    td_iostream_observe(stream, &(td_iostream_observer){.destroyed = forget_stream, .arg = place});
+    return stream;
+}
+
 static td_subprocess *
 make_process(pid_t pid, int pidfd, struct plumbing *p, const td_subprocess_options *options)
 {
@@ -324,7 +409,7 @@ make_process(pid_t pid, int pidfd, struct plumbing *p, const td_subprocess_optio
     td_waiters_init(&process->waiters, NULL, NULL);
     for (int i = 0; i < 3; i++) {
         if (p->ours[i] >= 0)
-            process->streams[i] = td_iostream_create(p->ours[i], options->stream);
+            process->streams[i] = make_stream(p->ours[i], options->stream, &process->streams[i]);
         p->ours[i] = -1;
     }
     ev_io_init(&process->watcher, on_ended, pidfd, EV_READ);

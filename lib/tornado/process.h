@@ -22,6 +22,9 @@
  * descriptor but 0, 1 and 2, no ignored and no blocked signal.  Nothing here is about SIGCHLD, and
  * children that others have started are left alone.  No shell is involved: argv goes as it is.
  *
+ * What it has started is ended with it, but left alone where it ends by itself.  Then such a one
+ * may keep a pipe open, so who reads to the end wants a time-out (stream).
+ *
  * In a service the unit decides what may be executed: where NoExecPaths= forbids a program,
  * starting it is -EACCES (systemctl edit tornadod: ExecPaths=/usr/bin/sort), and its sandbox is the
  * worker's.
@@ -75,8 +78,8 @@ TD_API int td_subprocess_start(const char *const *argv, const td_subprocess_opti
                                td_subprocess **out);
 
 /*
- * Its pipes, NULL without; they end with it.  td_iostream_close of the input is the end of the
- * input.
+ * Its pipes, NULL without; td_subprocess_destroy destroys them, td_iostream_destroy may come
+ * earlier (NULL from then on).  td_iostream_close of the input is the end of the input.
  */
 TD_API td_iostream *td_subprocess_stdin(td_subprocess *process);
 TD_API td_iostream *td_subprocess_stdout(td_subprocess *process);
@@ -98,8 +101,9 @@ TD_API int td_subprocess_signal(td_subprocess *process, int signal_number);
 TD_API pid_t td_subprocess_pid(const td_subprocess *process);
 
 /*
- * Close its pipes, and end it if it runs: SIGTERM, after kill_after_ms SIGKILL.  Does not wait, and
- * leaves no zombie.  Who waits for it is told TD_ECLOSED.  NULL inside is harmless.
+ * Close its pipes, and end it if it runs, and its group: SIGTERM, after kill_after_ms SIGKILL for
+ * those that are there still.  Does not wait, and leaves no zombie.  Who waits for it is told
+ * TD_ECLOSED.  NULL inside is harmless.
  */
 TD_API void td_subprocess_destroy(td_subprocess **process);
 

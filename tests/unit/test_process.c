@@ -285,6 +285,197 @@ START_TEST(a_tied_one_ends_with_its_coroutine)
 }
 END_TEST
 
+static void
+wait_and_destroy(void *arg)
+{
+    td_subprocess *process = *(td_subprocess **)arg;
+
+    note_outcome('d', td_subprocess_wait(process, NULL));
+    td_subprocess_destroy(&process);
+}
+
+static void
+wait_for_code(void *arg)
+{
+    int code = -1;
+
+    note_outcome('w', td_subprocess_wait(*(td_subprocess **)arg, &code));
+    note((char)('0' + code));
+}
+
+static void
+destroy_before_all_are_told(void *arg)
+{
+    td_subprocess *process;
+
+    (void)arg;
+    ck_assert_int_eq(td_subprocess_start(SH("exit 7"), NULL, &process), 0);
+    td_future_unref(td_spawn(wait_and_destroy, &process));
+    td_future_unref(td_spawn(wait_for_code, &process));
+    while (notes_len < 3)
+        td_sleep(1);
+    ck_assert_str_eq(notes, "d#/"); /* and no code */
+}
+
+START_TEST(who_is_told_first_may_destroy_it)
+{
+    ck_assert_int_eq(on_coroutine(destroy_before_all_are_told, NULL), TD_COROUTINE_RETURNED);
+    nothing_is_left();
+}
+END_TEST
+
+/* And is no zombie, which whoever has inherited it may leave lying about. */
+static bool
+lives(pid_t pid)
+{
+    char path[32], state = 'Z';
+    FILE *stat;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    stat = fopen(path, "r");
+    if (stat == NULL)
+        return false;
+    ck_assert_int_eq(fscanf(stat, "%*d %*s %c", &state), 1);
+    fclose(stat);
+    return state != 'Z';
+}
+
+static const struct {
+    const char *script;
+    int64_t kill_after_ms;
+    bool is_told; /* it has the time to say goodbye */
+} slower[] = {
+    {"sh -c 'trap \"\" TERM; echo $$; exec sleep 1000' & wait", 100, false},
+    {"sh -c 'trap \"sleep 0.2; kill -USR1 $OTHER\" TERM; sleep 1000 & echo $$; wait' & wait",
+     10000, true},
+};
+
+static volatile sig_atomic_t goodbyes;
+
+static void
+count_goodbye(int number)
+{
+    (void)number;
+    goodbyes++;
+}
+
+/* What ignores SIGTERM, or takes its time, while its parent goes at once. */
+static void
+end_a_group(void *arg)
+{
+    const int *i = arg;
+    char other[32];
+    td_subprocess *process;
+    td_str line;
+    pid_t pid;
+
+    snprintf(other, sizeof(other), "OTHER=%d", (int)getpid());
+    ck_assert_int_eq(
+        td_subprocess_start(SH(slower[*i].script),
+                            TD_SUBPROCESS(.out = TD_STDIO_PIPE,
+                                          .env = (const char *const[]){other, NULL},
+                                          .kill_after_ms = slower[*i].kill_after_ms),
+                            &process),
+        0);
+    ck_assert_int_eq(td_iostream_read_until(td_subprocess_stdout(process), TD_STR("\n"), 0, &line),
+                     0);
+    pid = atoi(line.ptr);
+    td_subprocess_destroy(&process);
+    while (lives(pid))
+        td_sleep(1);
+    ck_assert_int_eq(goodbyes, slower[*i].is_told);
+}
+
+START_TEST(its_group_ends_with_it_however_slowly)
+{
+    int i = _i;
+
+    signal(SIGUSR1, count_goodbye);
+    ck_assert_int_eq(on_coroutine(end_a_group, &i), TD_COROUTINE_RETURNED);
+    nothing_is_left();
+}
+END_TEST
+
+static void
+leave_a_group(void *arg)
+{
+    td_subprocess *process;
+    td_str line;
+
+    ck_assert_int_eq(td_subprocess_start(SH(slower[0].script),
+                                         TD_SUBPROCESS(.out = TD_STDIO_PIPE), &process),
+                     0);
+    ck_assert_int_eq(td_iostream_read_until(td_subprocess_stdout(process), TD_STR("\n"), 0, &line),
+                     0);
+    *(pid_t *)arg = atoi(line.ptr);
+    td_subprocess_destroy(&process);
+    while (td_processes_count() > 0)
+        td_sleep(1);
+}
+
+START_TEST(what_is_left_of_a_group_ends_with_the_loop)
+{
+    pid_t pid;
+
+    ck_assert_int_eq(on_coroutine(leave_a_group, &pid), TD_COROUTINE_RETURNED);
+    ck_assert(lives(pid));
+    close_loop();
+    for (int i = 0; i < 1000 && lives(pid); i++)
+        usleep(1000);
+    ck_assert(!lives(pid));
+    open_all();
+    nothing_is_left();
+}
+END_TEST
+
+static void
+hold_the_loop(void *arg)
+{
+    td_subprocess *process;
+    int code = -1;
+
+    (void)arg;
+    ck_assert_int_eq(td_subprocess_start(SH("exit 7"), TD_SUBPROCESS(.timeout_ms = 200), &process),
+                     0);
+    usleep(300000);
+    ck_assert_int_eq(td_subprocess_wait(process, &code), 0);
+    ck_assert_int_eq(code, 7);
+    td_subprocess_destroy(&process);
+}
+
+START_TEST(one_that_has_ended_in_time_is_not_blamed_for_a_loop_that_was_late)
+{
+    ck_assert_int_eq(on_coroutine(hold_the_loop, NULL), TD_COROUTINE_RETURNED);
+    ck_assert_int_eq(logged("timeout_ms"), 0);
+    nothing_is_left();
+}
+END_TEST
+
+static void
+destroy_a_pipe(void *arg)
+{
+    td_iostream *in;
+    td_subprocess *process;
+    int code = -1;
+
+    (void)arg;
+    ck_assert_int_eq(td_subprocess_start(SH("cat"), TD_SUBPROCESS(.in = TD_STDIO_PIPE), &process),
+                     0);
+    in = td_subprocess_stdin(process);
+    td_iostream_destroy(&in);
+    ck_assert_ptr_null(td_subprocess_stdin(process));
+    ck_assert_int_eq(td_subprocess_wait(process, &code), 0);
+    ck_assert_int_eq(code, 0);
+    td_subprocess_destroy(&process);
+}
+
+START_TEST(a_pipe_may_be_destroyed_before_it)
+{
+    ck_assert_int_eq(on_coroutine(destroy_a_pipe, NULL), TD_COROUTINE_RETURNED);
+    nothing_is_left();
+}
+END_TEST
+
 static pid_t left_running;
 
 static void
@@ -404,6 +595,11 @@ fill(TCase *tcase)
     ADD_TABLE(tcase, one_that_takes_too_long_is_ended_with_all_that_it_has_started, slow);
     ADD_TABLE(tcase, a_destroyed_one_is_ended_and_reaped, slow);
     tcase_add_test(tcase, a_tied_one_ends_with_its_coroutine);
+    tcase_add_test(tcase, who_is_told_first_may_destroy_it);
+    ADD_TABLE(tcase, its_group_ends_with_it_however_slowly, slower);
+    tcase_add_test(tcase, what_is_left_of_a_group_ends_with_the_loop);
+    tcase_add_test(tcase, one_that_has_ended_in_time_is_not_blamed_for_a_loop_that_was_late);
+    tcase_add_test(tcase, a_pipe_may_be_destroyed_before_it);
     tcase_add_test(tcase, the_end_of_the_loop_kills_what_runs);
     tcase_add_test(tcase, children_of_others_are_left_to_them);
     tcase_add_test(tcase, a_status_that_somebody_else_has_taken_is_told);
