@@ -18,8 +18,15 @@ enum {
 
 enum state {
     SIZE,
-    BLANKS, /* before an extension */
-    EXTENSION,
+    BLANKS,    /* before the ';' of an extension */
+    EXTENSION, /* behind it */
+    EXTENSION_NAME,
+    EXTENSION_NAMED, /* behind the name and a blank */
+    EXTENSION_VALUE, /* behind '=' */
+    EXTENSION_TOKEN,
+    EXTENSION_QUOTED,
+    EXTENSION_ESCAPED,
+    EXTENSION_ENDED, /* behind the second quote */
     SIZE_LF,
     DATA,
     DATA_CR,
@@ -62,28 +69,95 @@ count_extension(td_chunked *decoder)
     return 0;
 }
 
-/* chunk-ext = *( BWS ";" BWS chunk-ext-name ... ), unread: its bytes are those of a field value. */
+/* What a byte is for an extension. */
+enum kind {
+    TOKEN,
+    BLANK,
+    SEMICOLON,
+    EQUALS,
+    QUOTE,
+    BACKSLASH,
+    OTHER, /* what only a quoted-string may have */
+    LINE_END,
+    KINDS_COUNT,
+};
+
+/*
+ * chunk-ext = *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] ), by state and kind of
+ * the next byte; 0: it may not stand there.  What an extension says is dropped, but one that is none
+ * may be read differently by the proxy in front of us, the end of the line included.
+ */
+static const uint8_t next_in_extension[][KINDS_COUNT] = {
+    [BLANKS] = {[BLANK] = BLANKS, [SEMICOLON] = EXTENSION},
+    [EXTENSION] = {[BLANK] = EXTENSION, [TOKEN] = EXTENSION_NAME},
+    [EXTENSION_NAME] = {[TOKEN] = EXTENSION_NAME,
+                        [BLANK] = EXTENSION_NAMED,
+                        [EQUALS] = EXTENSION_VALUE,
+                        [SEMICOLON] = EXTENSION,
+                        [LINE_END] = SIZE_LF},
+    [EXTENSION_NAMED] = {[BLANK] = EXTENSION_NAMED,
+                         [EQUALS] = EXTENSION_VALUE,
+                         [SEMICOLON] = EXTENSION},
+    [EXTENSION_VALUE] = {[BLANK] = EXTENSION_VALUE,
+                         [TOKEN] = EXTENSION_TOKEN,
+                         [QUOTE] = EXTENSION_QUOTED},
+    [EXTENSION_TOKEN] = {[TOKEN] = EXTENSION_TOKEN,
+                         [BLANK] = BLANKS,
+                         [SEMICOLON] = EXTENSION,
+                         [LINE_END] = SIZE_LF},
+    [EXTENSION_QUOTED] = {[TOKEN] = EXTENSION_QUOTED,
+                          [BLANK] = EXTENSION_QUOTED,
+                          [SEMICOLON] = EXTENSION_QUOTED,
+                          [EQUALS] = EXTENSION_QUOTED,
+                          [OTHER] = EXTENSION_QUOTED,
+                          [BACKSLASH] = EXTENSION_ESCAPED,
+                          [QUOTE] = EXTENSION_ENDED},
+    [EXTENSION_ESCAPED] = {[TOKEN] = EXTENSION_QUOTED,
+                           [BLANK] = EXTENSION_QUOTED,
+                           [SEMICOLON] = EXTENSION_QUOTED,
+                           [EQUALS] = EXTENSION_QUOTED,
+                           [OTHER] = EXTENSION_QUOTED,
+                           [BACKSLASH] = EXTENSION_QUOTED,
+                           [QUOTE] = EXTENSION_QUOTED},
+    [EXTENSION_ENDED] = {[BLANK] = BLANKS, [SEMICOLON] = EXTENSION, [LINE_END] = SIZE_LF},
+};
+
+static enum kind
+kind_in_extension(char byte)
+{
+    switch (byte) {
+    case ' ':
+    case '\t':
+        return BLANK;
+    case ';':
+        return SEMICOLON;
+    case '=':
+        return EQUALS;
+    case '"':
+        return QUOTE;
+    case '\\':
+        return BACKSLASH;
+    case '\r':
+        return LINE_END;
+    default:
+        return td_byte_is(byte, TD_BYTE_TOKEN) ? TOKEN : OTHER;
+    }
+}
+
 static int
 take_extension(td_chunked *decoder, char byte)
 {
-    if (byte == '\r') {
-        decoder->state = SIZE_LF;
-        return 0;
-    }
-    if (!td_byte_is(byte, TD_BYTE_FIELD))
-        return malformed(decoder, "chunk extension: a control byte");
-    return count_extension(decoder);
-}
+    const enum kind kind = kind_in_extension(byte);
+    const uint8_t next = next_in_extension[decoder->state][kind];
 
-/* What stands between a chunk size and its CR or ';'. */
-static int
-take_blank(td_chunked *decoder, char byte)
-{
-    if (byte == ';')
-        decoder->state = EXTENSION;
-    else if (byte != ' ' && byte != '\t')
-        return malformed(decoder, "chunk size: not hex digits alone");
-    return count_extension(decoder);
+    if (kind == OTHER && !td_byte_is(byte, TD_BYTE_FIELD))
+        return malformed(decoder, "chunk extension: a control byte");
+    if (next == 0)
+        return malformed(decoder, decoder->state == BLANKS
+                                      ? "chunk size: not hex digits alone"
+                                      : "chunk extension: not a name, or a name and a value");
+    decoder->state = next;
+    return kind == LINE_END ? 0 : count_extension(decoder);
 }
 
 /* The byte behind the digits of a chunk size. */
@@ -94,7 +168,7 @@ end_size(td_chunked *decoder, const td_chunked_limits *limits, char byte)
         return malformed(decoder, "chunk size: no digit");
     decoder->extension = 0;
     decoder->state = byte == '\r' ? SIZE_LF : BLANKS;
-    if (decoder->state == BLANKS && take_blank(decoder, byte) < 0)
+    if (decoder->state == BLANKS && take_extension(decoder, byte) < 0)
         return TD_EBADMSG;
     if (decoder->chunk_left > limits->body_max - decoder->body)
         return exceeded(decoder, limits, 413, "chunk size: the body is above max_body_size",
@@ -172,8 +246,14 @@ take_byte(td_chunked *decoder, const td_chunked_limits *limits, char byte)
     case SIZE:
         return take_size(decoder, limits, byte);
     case BLANKS:
-        return take_blank(decoder, byte);
     case EXTENSION:
+    case EXTENSION_NAME:
+    case EXTENSION_NAMED:
+    case EXTENSION_VALUE:
+    case EXTENSION_TOKEN:
+    case EXTENSION_QUOTED:
+    case EXTENSION_ESCAPED:
+    case EXTENSION_ENDED:
         return take_extension(decoder, byte);
     case SIZE_LF:
         return take_line_end(decoder, byte, '\n', decoder->chunk_left > 0 ? DATA : TRAILER);

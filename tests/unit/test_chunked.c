@@ -22,7 +22,8 @@ static const struct {
     {"7.1", "a\r\n0123456789\r\nB\r\n0123456789a\r\n0\r\n\r\n", "01234567890123456789a", ""},
     {"7.1", "7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n", "\r\n0\r\n\r\n", ""},
     {"7.1.1", "1;a\r\nx\r\n1;a=b;c=\"d;e\"\r\ny\r\n0;f\r\n\r\n", "xy", ""},
-    {"7.1.1", "1 \t;\ta = \x80\r\nx\r\n0\t;\r\n\r\n", "x", ""},
+    {"7.1.1", "1 \t;\ta = b \t; c ;d\r\nx\r\n0\t;\te=\t\"\"\r\n\r\n", "x", ""},
+    {"7.1.1", "1;a=\"\t \x80;=\\\"\\\\\\a\" ;b\r\nx\r\n0;a=\"b\";c\r\n\r\n", "x", ""},
     {"7.1.2", "1\r\nx\r\n0\r\nA: b\r\nContent-Length: 9\r\nC:\r\n\r\n", "x", ""},
 };
 
@@ -56,6 +57,24 @@ static const struct {
     {"7.1", "1\r\nx\r\n\r", TD_EBADMSG, 400},
     {"7.1", "0\r\n\n", TD_EBADMSG, 400},
     {"7.1", "0\r\n\r\r", TD_EBADMSG, 400},
+    {"7.1.1", "5;\r", TD_EBADMSG, 400},
+    {"7.1.1", "5; \r", TD_EBADMSG, 400},
+    {"7.1.1", "5;;", TD_EBADMSG, 400},
+    {"7.1.1", "5;=", TD_EBADMSG, 400},
+    {"7.1.1", "5;\"", TD_EBADMSG, 400},
+    {"7.1.1", "5;\x80", TD_EBADMSG, 400},
+    {"7.1.1", "5;a \r", TD_EBADMSG, 400},
+    {"7.1.1", "5;a b", TD_EBADMSG, 400},
+    {"7.1.1", "5;a=\r", TD_EBADMSG, 400},
+    {"7.1.1", "5;a=;", TD_EBADMSG, 400},
+    {"7.1.1", "5;a==", TD_EBADMSG, 400},
+    {"7.1.1", "5;a=b=", TD_EBADMSG, 400},
+    {"7.1.1", "5;a=b\"", TD_EBADMSG, 400},
+    {"7.1.1", "5;a=b \r", TD_EBADMSG, 400},
+    {"7.1.1", "5;a=\"b\r", TD_EBADMSG, 400},
+    {"7.1.1", "5;a=\"b\n", TD_EBADMSG, 400},
+    {"7.1.1", "5;a=\"b\\\r", TD_EBADMSG, 400},
+    {"7.1.1", "5;a=\"b\"c", TD_EBADMSG, 400},
     {"7.1.1", "5;a\n", TD_EBADMSG, 400},
     {"7.1.1", "5;a\x01", TD_EBADMSG, 400},
     {"7.1.1", "5;a\x7f", TD_EBADMSG, 400},
@@ -128,7 +147,8 @@ decode_extensions(size_t extension_len, size_t count)
     size_t len = 0;
 
     chunk[len++] = '1';
-    memset(chunk + len, ';', extension_len);
+    memset(chunk + len, 'a', extension_len);
+    chunk[len] = ';';
     len += extension_len;
     memcpy(chunk + len, "\r\nx\r\n", 5);
     len += 5;
