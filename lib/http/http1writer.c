@@ -322,7 +322,7 @@ choose_framing(td_http1connection *conn, int status, int64_t length)
     const td_head *head = &conn->request->head;
     bool bodiless = status < 200 || status == 204 || status == 304;
 
-    conn->no_body = bodiless || head->method == TD_METHOD_HEAD;
+    conn->no_body = bodiless || status == 205 || head->method == TD_METHOD_HEAD;
     conn->out_sized = !bodiless && length >= 0;
     conn->out_left = conn->out_sized ? (uint64_t)length : 0;
     conn->out_chunked = !conn->no_body && length < 0 && head->minor >= 1;

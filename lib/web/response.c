@@ -532,11 +532,14 @@ is_known_to_client(td_handler *h)
 
 /* ---- to the writer */
 
-/* RFC 9110 sections 6.4.1, 15.3.5 and 15.4.5: these have no content, and no headers about it. */
+/*
+ * RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5: these have no content, and no headers about it; 205
+ * has the length 0.
+ */
 static bool
 has_no_body(int status)
 {
-    return status == 204 || status == 304;
+    return status == 204 || status == 205 || status == 304;
 }
 
 static void
@@ -545,8 +548,8 @@ strip_body(td_handler *h)
     td_headers_remove(&h->headers, TD_STR("Content-Type"));
     td_headers_remove(&h->headers, TD_STR("Content-Encoding"));
     td_headers_remove(&h->headers, TD_STR("Content-Language"));
-    if (h->status == 204 && h->body_len > 0)
-        td_handler_misuse(h, "td_write", "a response of status 204 has no body: it is dropped");
+    if (h->status != 304 && h->body_len > 0)
+        td_handler_misuse(h, "td_write", "a response of this status has no body: it is dropped");
     h->body_len = 0;
 }
 

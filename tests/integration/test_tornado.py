@@ -136,7 +136,7 @@ def no_false_keep_alive(raw, theirs, ours):
 
 
 def no_type_without_a_body(raw, theirs, ours):
-    return with_headers(theirs, **{"Content-Type": None}) if theirs.get("status") in (204,
+    return with_headers(theirs, **{"Content-Type": None}) if theirs.get("status") in (204, 205,
     304) else None
 
 
