@@ -50,7 +50,7 @@ static const td_str method_names[] = {
 
 /* What the fields of one head have said so far. */
 struct notes {
-    bool has_host, has_length, has_coding, has_expect, has_upgrade;
+    bool has_host, has_length, has_coding, has_upgrade;
     bool other_coding;                      /* one that we do not have stands before "chunked" */
     bool close, keep_alive, upgrade_option; /* elements of Connection */
 };
@@ -169,8 +169,9 @@ split_absolute(td_str rest, td_head *head, td_head_error *error)
 
     const int rc = split_path(td_str_make(p, (size_t)(end - p)), head, error);
 
-    if (head->path.len == 0) /* RFC 9110 section 4.2.3 */
-        head->path = TD_STR("/");
+    if (head->path.len == 0) /* RFC 9110 section 4.2.3; OPTIONS: RFC 9112 section 3.2.4 */
+        head->path = head->method == TD_METHOD_OPTIONS && td_str_is_null(head->query) ? TD_STR("*")
+                                                                                      : TD_STR("/");
     return rc;
 }
 
@@ -197,8 +198,8 @@ split_target(td_head *head, td_head_error *error)
         head->path = target;
         return 0;
     }
-    if (has_scheme(target, TD_STR("http://"), &rest) ||
-        has_scheme(target, TD_STR("https://"), &rest))
+    head->https = has_scheme(target, TD_STR("https://"), &rest);
+    if (head->https || has_scheme(target, TD_STR("http://"), &rest))
         return split_absolute(rest, head, error);
     return refuse(error, 400, "request target: no such form for this method");
 }
@@ -340,13 +341,17 @@ note_connection(struct notes *notes, td_str value)
             note_connection_option(notes, option);
 }
 
+/* RFC 9110 section 10.1.1: Expect = #expectation, on any number of lines. */
 static void
-note_expect(td_head *head, struct notes *notes, td_str value)
+note_expect(td_head *head, td_str value)
 {
-    const bool known = TD_IS_WORD(value, "100-continue");
+    td_str expectation;
 
-    head->expect = known && !notes->has_expect ? TD_EXPECT_CONTINUE : TD_EXPECT_OTHER;
-    notes->has_expect = true;
+    while (td_list_next(&value, &expectation))
+        if (!TD_IS_WORD(expectation, "100-continue"))
+            head->expect = TD_EXPECT_OTHER;
+        else if (head->expect == TD_EXPECT_NONE)
+            head->expect = TD_EXPECT_CONTINUE;
 }
 
 /* What a field says about the message. */
@@ -391,7 +396,7 @@ note_field(td_head *head, struct notes *notes, td_str name, td_str value, td_hea
     case FIELD_HOST:
         return note_host(head, notes, value, error);
     case FIELD_EXPECT:
-        note_expect(head, notes, value);
+        note_expect(head, value);
         return 0;
     case FIELD_UPGRADE:
         notes->has_upgrade = true;
@@ -421,6 +426,15 @@ wants_keep_alive(const td_head *head, const struct notes *notes)
                                  head->method == TD_METHOD_HEAD);
 }
 
+/* RFC 9112 section 3.2.2: the Host that was received is ignored, by whoever asks for it. */
+static void
+replace_host(td_head *head)
+{
+    const td_header *line = td_headers_find(&head->headers, TD_STR("Host"));
+
+    head->headers.items[line - head->headers.items].value = head->host;
+}
+
 /* All lines have been noted: what do they say together? */
 static int
 finish_fields(td_head *head, const struct notes *notes, td_head_error *error)
@@ -434,6 +448,8 @@ finish_fields(td_head *head, const struct notes *notes, td_head_error *error)
         return refuse(error, 400, "Transfer-Encoding: beside Content-Length");
     if (notes->other_coding)
         return refuse(error, 501, "Transfer-Encoding: a coding other than chunked");
+    if (head->absolute_form && notes->has_host)
+        replace_host(head);
     head->keep_alive = wants_keep_alive(head, notes);
     if (head->minor == 0) /* RFC 9110 sections 7.8 and 10.1.1: both are ignored in 1.0 */
         head->expect = TD_EXPECT_NONE;

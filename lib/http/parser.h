@@ -56,7 +56,7 @@ typedef struct td_head {
     td_method method;
     td_str method_name; /* as sent */
     td_str target;      /* as sent */
-    td_str path;        /* percent-encoded; "*" for OPTIONS *; "/" where absolute-form has none */
+    td_str path;        /* percent-encoded; where absolute-form has none "/", or "*" of OPTIONS */
     td_str query;       /* behind the first '?'; the null string: there was no '?' */
     td_str host;        /* of an absolute-form target, else of Host; else, in 1.0, "127.0.0.1" */
     td_str host_name;   /* host without the port, as sent; "[::1]" keeps its brackets */
@@ -65,7 +65,8 @@ typedef struct td_head {
     int64_t content_length; /* -1: no Content-Length */
     bool chunked;
     bool keep_alive;    /* what the client asks for: RFC 9112 section 9.3, BEHAVIOUR 1.1-1.2 */
-    bool absolute_form;
+    bool absolute_form; /* the value of Host, if there is one, is the target's then */
+    bool https;         /* absolute_form of an https URI */
     bool upgrade;       /* there is an Upgrade, named by Connection: for the handler to look at */
     td_expect expect;
 } td_head;

@@ -89,7 +89,10 @@ TD_API td_str td_request_body(td_handler *h);    /* all of it, read-only; empty 
 TD_API td_str td_full_url(td_handler *h);        /* "http://example.org:8888/a%20b?c=d" */
 TD_API double td_request_time(td_handler *h);    /* seconds since the head was complete */
 
-/* The value of a request header, lines of the same name joined with ", "; the null string: none. */
+/*
+ * The value of a request header, lines of the same name joined with ", "; the null string: none.
+ * Host is that of the target where that names one ("GET http://example.org/a").
+ */
 TD_API td_str td_request_header(td_handler *h, const char *name);
 
 /* All lines of the request's head, in their order.  Returns how many there are. */
@@ -195,7 +198,10 @@ TD_API size_t td_get_body_arguments(td_handler *h, const char *name, const td_st
 
 /* ---- the response */
 
-/* 200..999; reason NULL: the registered one.  After the first flush: TD_EINVAL. */
+/*
+ * 200..999; reason NULL: the registered one.  After the first flush: TD_EINVAL.  204, 205 and 304 have
+ * no body: what is written is dropped.
+ */
 TD_API int td_set_status(td_handler *h, int status, const char *reason);
 
 /*

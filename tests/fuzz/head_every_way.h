@@ -188,12 +188,17 @@ must_be_well_formed(const td_head *head, const td_head_limits *limits)
             break;
         MUST(lines <= head->headers.count);
 
-        const td_header *header = &head->headers.items[lines - 1];
+        const td_str text = td_str_make(line, (size_t)(p - 2 - line));
+        td_header header = head->headers.items[lines - 1];
 
-        MUST(is_field_line(td_str_make(line, (size_t)(p - 2 - line)), header));
-        hosts += is_named(header, "Host");
-        lengths += is_named(header, "Content-Length");
-        codings += is_named(header, "Transfer-Encoding");
+        if (head->absolute_form && is_named(&header, "Host")) { /* replaced */
+            MUST(header.value.ptr == head->host.ptr && header.value.len == head->host.len);
+            header.value = td_str_trim(td_str_make(line + 5, text.len - 5));
+        }
+        MUST(is_field_line(text, &header));
+        hosts += is_named(&header, "Host");
+        lengths += is_named(&header, "Content-Length");
+        codings += is_named(&header, "Transfer-Encoding");
     }
     MUST(p == end);
     MUST(lines - 1 == head->headers.count && head->headers.count <= limits->headers_max);
