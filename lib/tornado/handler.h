@@ -196,6 +196,30 @@ TD_API size_t td_get_arguments(td_handler *h, const char *name, const td_str **v
 TD_API size_t td_get_query_arguments(td_handler *h, const char *name, const td_str **values_out);
 TD_API size_t td_get_body_arguments(td_handler *h, const char *name, const td_str **values_out);
 
+/*
+ * As those with a default, but white space at both ends belongs to the value (Tornado's
+ * strip=False): for passwords, and for texts that come back as they were typed.
+ */
+TD_API td_str td_get_argument_unstripped(td_handler *h, const char *name,
+                                         const char *default_value);
+TD_API td_str td_get_query_argument_unstripped(td_handler *h, const char *name,
+                                               const char *default_value);
+TD_API td_str td_get_body_argument_unstripped(td_handler *h, const char *name,
+                                              const char *default_value);
+
+/*
+ * All arguments in their order, the query's first: what their names are, whatever they are.  Names
+ * and values are the bytes that the client means: '+' and %XX are decoded, but nothing is stripped
+ * or replaced, and it need not be UTF-8.  Files are not among them.  Returns how many there are;
+ * raises 413 for more than max_fields.
+ */
+typedef struct td_argument_pair { /* its size is part of the ABI */
+    td_str name, value;
+    bool from_body; /* else the query's */
+} td_argument_pair;
+
+TD_API size_t td_request_arguments(td_handler *h, const td_argument_pair **pairs_out);
+
 /* ---- the response */
 
 /*

@@ -291,6 +291,7 @@ td_path_argument(td_handler *h, const char *name)
 enum source {
     QUERY = 1,
     BODY = 2,
+    UNSTRIPPED = 4, /* and the white space around a value is part of it */
 };
 
 td_arguments *
@@ -464,23 +465,30 @@ decoded(td_handler *h, const td_argument *argument)
                               : td_url_unescape(&h->request->arena, argument->raw, true);
 }
 
+/* The same as text: UTF-8 without control bytes but those of white space. */
+static td_str
+text_of_argument(td_handler *h, const td_argument *argument)
+{
+    const td_str s = decoded(h, argument);
+    char *const bytes = (char *)(uintptr_t)s.ptr; /* it is our copy */
+
+    if (!td_utf8_is_valid(s))
+        td_handler_raise_quietly(h, 400, "Argument %.*s is not UTF-8", TD_STR_FMT(argument->name));
+    for (size_t i = 0; i < s.len; i++)
+        if ((unsigned char)bytes[i] < 0x20 && !(bytes[i] >= '\t' && bytes[i] <= '\r'))
+            bytes[i] = ' ';
+    return s;
+}
+
 static td_str
 value_of(td_handler *h, td_argument *argument)
 {
     td_str s;
-    char *bytes;
 
     if (!td_str_is_null(argument->value))
         return argument->value;
-    s = decoded(h, argument);
-    if (!td_utf8_is_valid(s))
-        td_handler_raise_quietly(h, 400, "Argument %.*s is not UTF-8", TD_STR_FMT(argument->name));
-    bytes = (char *)(uintptr_t)s.ptr; /* it is our copy */
-    for (size_t i = 0; i < s.len; i++)
-        if ((unsigned char)bytes[i] < 0x20 && !(bytes[i] >= '\t' && bytes[i] <= '\r'))
-            bytes[i] = ' ';
-    s = strip(s);
-    bytes[s.ptr - bytes + (ptrdiff_t)s.len] = '\0';
+    s = strip(text_of_argument(h, argument));
+    ((char *)(uintptr_t)s.ptr)[s.len] = '\0';
     argument->value = s;
     return s;
 }
@@ -506,7 +514,9 @@ find(td_handler *h, unsigned sources, const char *name, const char *function)
         argument = last_of(arguments_of(h, BODY), td_str_of(name));
     if (argument == NULL && (sources & QUERY))
         argument = last_of(arguments_of(h, QUERY), td_str_of(name));
-    return argument != NULL ? value_of(h, argument) : none;
+    if (argument == NULL)
+        return none;
+    return sources & UNSTRIPPED ? text_of_argument(h, argument) : value_of(h, argument);
 }
 
 static td_str
@@ -564,6 +574,27 @@ td_get_body_argument_default(td_handler *h, const char *name, const char *defaul
     return find_or_default(h, BODY, name, default_value, "td_get_body_argument_default");
 }
 
+td_str
+td_get_argument_unstripped(td_handler *h, const char *name, const char *default_value)
+{
+    return find_or_default(h, QUERY | BODY | UNSTRIPPED, name, default_value,
+                           "td_get_argument_unstripped");
+}
+
+td_str
+td_get_query_argument_unstripped(td_handler *h, const char *name, const char *default_value)
+{
+    return find_or_default(h, QUERY | UNSTRIPPED, name, default_value,
+                           "td_get_query_argument_unstripped");
+}
+
+td_str
+td_get_body_argument_unstripped(td_handler *h, const char *name, const char *default_value)
+{
+    return find_or_default(h, BODY | UNSTRIPPED, name, default_value,
+                           "td_get_body_argument_unstripped");
+}
+
 /* ---- all of one name */
 
 static size_t
@@ -614,6 +645,36 @@ size_t
 td_get_body_arguments(td_handler *h, const char *name, const td_str **values_out)
 {
     return find_all(h, BODY, name, values_out, "td_get_body_arguments");
+}
+
+/* ---- all of them */
+
+static td_argument_pair *
+put_pairs(td_handler *h, const td_arguments *arguments, bool from_body, td_argument_pair *to)
+{
+    for (size_t i = 0; i < arguments->count; i++)
+        *to++ = (td_argument_pair){
+            .name = arguments->items[i].name,
+            .value = decoded(h, &arguments->items[i]),
+            .from_body = from_body,
+        };
+    return to;
+}
+
+size_t
+td_request_arguments(td_handler *h, const td_argument_pair **pairs_out)
+{
+    const td_arguments *query, *body;
+    td_argument_pair *pairs;
+
+    if (!td_handler_has(h, "td_request_arguments", pairs_out))
+        return 0;
+    query = arguments_of(h, QUERY);
+    body = arguments_of(h, BODY);
+    pairs = TD_ARENA_ARRAY(&h->request->arena, td_argument_pair, query->count + body->count);
+    put_pairs(h, body, true, put_pairs(h, query, false, pairs));
+    *pairs_out = pairs;
+    return query->count + body->count;
 }
 
 /* ---- arguments that are no text */

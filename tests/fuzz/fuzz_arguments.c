@@ -22,6 +22,12 @@ check_value(td_str s)
 static void
 ask(td_handler *h)
 {
+    const td_argument_pair *pairs;
+    const size_t all = td_request_arguments(h, &pairs);
+
+    for (size_t i = 0; i < all; i++)
+        TD_ASSERT(pairs[i].name.ptr[pairs[i].name.len] == '\0' &&
+                  pairs[i].value.ptr[pairs[i].value.len] == '\0');
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         const td_str *values;
         const size_t count = td_get_arguments(h, names[i], &values);
@@ -31,6 +37,11 @@ ask(td_handler *h)
         for (size_t k = 0; k < count; k++)
             check_value(values[k]);
         TD_ASSERT(count == 0 || td_str_equal(values[count - 1], last));
+        if (count > 0) {
+            const td_str whole = td_get_argument_unstripped(h, names[i], NULL);
+
+            TD_ASSERT(last.len == 0 || memmem(whole.ptr, whole.len, last.ptr, last.len) != NULL);
+        }
     }
     td_write(h, td_request_path(h));
 }

@@ -49,6 +49,7 @@ static void
 without_a_handler(void)
 {
     td_handler *const h = none;
+    const td_argument_pair *pairs;
 
     EXPECT(td_next(h) == TD_EINVAL);
     EXPECT(td_on_head(h, nothing_on_head, NULL) == TD_EINVAL);
@@ -91,6 +92,10 @@ without_a_handler(void)
     NOTHING(td_get_query_argument(h, "x"));
     EXPECT(td_str_equal(td_get_query_argument_default(h, "x", "y"), TD_STR("y")));
     EXPECT(td_get_arguments(h, "x", NULL) == 0);
+    EXPECT(td_str_equal(td_get_argument_unstripped(h, "x", "y"), TD_STR("y")));
+    NOTHING(td_get_query_argument_unstripped(h, "x", NULL));
+    NOTHING(td_get_body_argument_unstripped(h, "x", NULL));
+    EXPECT(td_request_arguments(h, &pairs) == 0);
     EXPECT(td_get_argument_int(h, "x", 0, 9) == 0);
     EXPECT(!td_get_argument_bool(h, "x"));
     EXPECT(td_get_argument_double(h, "x") == 0);
@@ -167,6 +172,8 @@ with_wrong_arguments(td_handler *h)
     EXPECT(td_str_equal(td_get_argument_default(h, null, "y"), TD_STR("y")));
     NOTHING(td_get_query_argument(h, null));
     EXPECT(td_get_arguments(h, null, NULL) == 0);
+    NOTHING(td_get_argument_unstripped(h, null, NULL));
+    EXPECT(td_request_arguments(h, NULL) == 0);
     EXPECT(td_get_argument_int(h, null, 0, 9) == 0);
     EXPECT(!td_get_argument_bool(h, null));
     EXPECT(td_get_argument_double(h, null) == 0);

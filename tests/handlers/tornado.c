@@ -213,6 +213,34 @@ do_argument(td_handler *h, step word)
 }
 
 static void
+do_unstripped(td_handler *h, step word)
+{
+    write_value(h, td_get_argument_unstripped(h, text_of(word[0]), NULL));
+}
+
+static void
+do_body_unstripped(td_handler *h, step word)
+{
+    write_value(h, td_get_body_argument_unstripped(h, text_of(word[0]), NULL));
+}
+
+static void
+do_pairs(td_handler *h, step word)
+{
+    const td_argument_pair *pairs;
+    const size_t count = td_request_arguments(h, &pairs);
+
+    (void)word;
+    for (size_t i = 0; i < count; i++) {
+        td_write(h, TD_STR("["));
+        td_write(h, pairs[i].name);
+        td_write(h, TD_STR("="));
+        td_write(h, pairs[i].value);
+        td_write(h, TD_STR("]"));
+    }
+}
+
+static void
 do_required_argument(td_handler *h, step word)
 {
     write_value(h, td_get_argument(h, text_of(word[0])));
@@ -317,18 +345,21 @@ static const struct {
     {"add_header", do_add_header},       {"argument", do_argument},
     {"arguments", do_arguments},         {"body", do_body},
     {"body_argument", do_body_argument}, {"body_arguments", do_body_arguments},
+    {"body_unstripped", do_body_unstripped},
     {"clear", do_clear},                 {"clear_all_cookies", do_clear_all_cookies},
     {"clear_cookie", do_clear_cookie},   {"clear_header", do_clear_header},
     {"files", do_files},                 {"finish", do_finish},
     {"flush", do_flush},
     {"get_cookie", do_get_cookie},       {"get_signed_cookie", do_get_signed_cookie},
-    {"get_status", do_get_status},       {"query_argument", do_query_argument},
+    {"get_status", do_get_status},       {"pairs", do_pairs},
+    {"query_argument", do_query_argument},
     {"query_arguments", do_query_arguments}, {"raise", do_raise},
     {"redirect", do_redirect},           {"request", do_request},
     {"request_header", do_request_header}, {"required_argument", do_required_argument},
     {"reverse_url", do_reverse_url},     {"send_error", do_send_error},
     {"set_cookie", do_set_cookie},       {"set_header", do_set_header},
-    {"status", do_status},               {"wait", do_wait},
+    {"status", do_status},               {"unstripped", do_unstripped},
+    {"wait", do_wait},
     {"write", do_write},                 {"write_json", do_write_json},
     {"write_many", do_write_many},       {"xsrf_token", do_xsrf_token},
 };

@@ -300,6 +300,10 @@ class HandlersMd(unittest.TestCase):
                 response = self.daemon.get(target)
                 self.assertEqual((response.status, response.body), (200, body))
         self.assertEqual(self.uploaded(), b"3 bytes of image/png\n")
+        with self.daemon.connect() as conn:
+            form = "Content-Type: application/x-www-form-urlencoded\r\n"
+            self.assertEqual(conn.request("POST", "/submit?x=1", form, b"a=+1&b%26=2").body,
+                             b"a:  1\nb&: 2\n")
         self.assertEqual(self.kept_photo(), b"Photo 7 is kept: 3145728 bytes.\n")
         self.assertEqual(self.logged_in(), b"Welcome, jack")
         self.assertEqual(self.daemon.get("/client").status, 403)
@@ -338,7 +342,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 29, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 30, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""

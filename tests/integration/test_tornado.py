@@ -384,7 +384,8 @@ class Script(Twins):
         def ask(query, *steps, **more):
             return do(*(steps or ("argument|a", "arguments|a", "query_argument|a",
                                   "body_argument|a",
-                                  "query_arguments|a", "body_arguments|a")), query=query, **more)
+                                  "query_arguments|a", "body_arguments|a", "unstripped|a",
+                                  "body_unstripped|a")), query=query, **more)
 
         form = {"method": "POST", "headers": ("Content-Type: application/x-www-form-urlencoded",)}
         queries = ("", "a=1", "a=", "a", "a=1&a=2", "a=+x+y+", "a=%20x%20", "a=%zz", "a=%", "a=%4",
@@ -417,7 +418,10 @@ class Script(Twins):
                 case(do("arguments|a", body=b"", **form)),
                 case(do("arguments|a", body=b"a=1", method="POST", headers=(
                     "Content-Type: application/x-www-form-urlencoded", "Content-Encoding: gzip")))]
-        self.compare(plain + posted + typed + methods + missing + raw8)
+        # Their dictionary has names that are not UTF-8 in latin-1, and all values of a name at once.
+        pairs = [case(do("pairs", query="x=1&y=+2+&y=%ff%00&z")),
+                 case(do("pairs", query="x=1", body=b"y=2&z=%09&a%26b=", **form))]
+        self.compare(plain + posted + typed + methods + missing + raw8 + pairs)
 
     def test_groups(self):
         targets = ("/group/", "/group/a", "/group/a/b", "/group/%3F", "/group/%3F?%3F=%3F",

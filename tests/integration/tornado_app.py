@@ -114,6 +114,17 @@ class Script(RequestHandler):
     def do_argument(self, name=""):
         self.write(str(self.get_argument(name, None)))
 
+    def do_unstripped(self, name=""):
+        self.write(str(self.get_argument(name, None, strip=False)))
+
+    def do_body_unstripped(self, name=""):
+        self.write(str(self.get_body_argument(name, None, strip=False)))
+
+    def do_pairs(self):
+        for name, values in self.request.arguments.items():
+            for value in values:
+                self.write(f"[{name}=".encode() + value + b"]")
+
     def do_required_argument(self, name=""):
         self.write(self.get_argument(name))
 

@@ -13,6 +13,8 @@ do_act(td_handler *h)
     act(h);
 }
 
+static const char urlencoded[] = "Content-Type: application/x-www-form-urlencoded\r\n";
+
 static const td_handler_class Act = {.get = do_act, .post = do_act, .name = "Act"};
 static const td_url urls[] = {
     TD_URL("/path/(?<one>[^/]*)/(?<two>\\d+)?", &Act),
@@ -172,6 +174,113 @@ START_TEST(all_values_come_in_order)
 }
 END_TEST
 
+static void
+ask_unstripped(td_handler *h)
+{
+    got = td_str_dup(&web_arena, checked(td_get_argument_unstripped(h, asked, "none")));
+}
+
+static const struct {
+    const char *query, *name, *value; /* value NULL: 400 */
+} unstripped[] = {
+    {"a=+x+", "a", " x "},
+    {"a=%0a%09x%c2%a0", "a", "\n\tx\xc2\xa0"},
+    {"a=%00x%1f", "a", " x "},
+    {"a=+1+&a=+2+", "a", " 2 "},
+    {"a=+++", "a", "   "},
+    {"a=", "a", ""},
+    {"a", "a", ""},
+    {"b=1", "a", "none"},
+    {"a=%ff", "a", NULL},
+};
+
+START_TEST(white_space_of_an_unstripped_argument_is_its_own)
+{
+    char target[256];
+    web_exchange *x;
+
+    snprintf(target, sizeof(target), "/?%s", unstripped[_i].query);
+    asked = unstripped[_i].name;
+    act = ask_unstripped;
+    x = web_get(target);
+    ck_assert_int_eq(x->status, unstripped[_i].value != NULL ? 200 : 400);
+    if (unstripped[_i].value != NULL)
+        ck_assert_str_eq(got.ptr, unstripped[_i].value);
+    web_done(x);
+}
+END_TEST
+
+static void
+ask_both_ways(td_handler *h)
+{
+    ck_assert_str_eq(td_get_argument(h, "a").ptr, "body");
+    ck_assert_str_eq(td_get_argument_unstripped(h, "a", NULL).ptr, " body ");
+    ck_assert_str_eq(td_get_argument(h, "a").ptr, "body");
+    ck_assert_str_eq(td_get_query_argument_unstripped(h, "a", NULL).ptr, " query ");
+    ck_assert_str_eq(td_get_body_argument_unstripped(h, "a", NULL).ptr, " body ");
+    ck_assert_ptr_null(td_get_query_argument_unstripped(h, "b", NULL).ptr);
+    ck_assert_ptr_null(td_get_body_argument_unstripped(h, "q", NULL).ptr);
+}
+
+START_TEST(an_argument_may_be_asked_for_both_ways)
+{
+    web_exchange *x;
+
+    act = ask_both_ways;
+    x = web_post("/?a=+query+&q=1", urlencoded, TD_STR("a=+body+&b=2"));
+    ck_assert_int_eq(x->status, 200);
+    web_done(x);
+}
+END_TEST
+
+static void
+ask_for_pairs(td_handler *h)
+{
+    static const td_argument_pair wanted[] = {
+        {{"q", 1}, {" 1 ", 3}, false}, {{"\xff", 1}, {"\xfe", 1}, false}, {{"a", 1}, {"", 0}, false},
+        {{"b c", 3}, {"x\0y", 3}, true}, {{"a", 1}, {"2", 1}, true},
+    };
+    const size_t count = sizeof(wanted) / sizeof(wanted[0]);
+    const td_argument_pair *pairs;
+
+    ck_assert_uint_eq(td_request_arguments(h, &pairs), count);
+    for (size_t i = 0; i < count; i++) {
+        ck_assert(td_str_equal(checked(pairs[i].name), wanted[i].name));
+        ck_assert(td_str_equal(checked(pairs[i].value), wanted[i].value));
+        ck_assert_int_eq(pairs[i].from_body, wanted[i].from_body);
+    }
+}
+
+START_TEST(all_arguments_come_in_order_as_they_were_sent)
+{
+    web_exchange *x;
+
+    act = ask_for_pairs;
+    x = web_post("/?q=+1+&&%ff=%fe&a", urlencoded, TD_STR("b+c=x%00y&a=2"));
+    ck_assert_int_eq(x->status, 200);
+    web_done(x);
+}
+END_TEST
+
+static void
+ask_for_no_pairs(td_handler *h)
+{
+    const td_argument_pair *pairs;
+
+    ck_assert_uint_eq(td_request_arguments(h, &pairs), 0);
+}
+
+START_TEST(a_request_may_have_no_arguments)
+{
+    web_exchange *x;
+
+    act = ask_for_no_pairs;
+    x = web_get("/");
+    ck_assert_int_eq(x->status, 200);
+    web_done(x);
+}
+END_TEST
+
 START_TEST(more_than_max_fields_is_413)
 {
     char target[4096] = "/?a=1";
@@ -191,8 +300,6 @@ START_TEST(more_than_max_fields_is_413)
 END_TEST
 
 /* ---- arguments of a form in the body */
-
-static const char urlencoded[] = "Content-Type: application/x-www-form-urlencoded\r\n";
 
 START_TEST(a_field_of_a_form_is_an_argument)
 {
@@ -680,6 +787,10 @@ fill(TCase *tcase)
     tcase_add_test(tcase, an_argument_that_is_not_utf8_is_named_in_the_log);
     tcase_add_test(tcase, a_default_takes_the_place_of_what_is_missing);
     tcase_add_test(tcase, all_values_come_in_order);
+    ADD_TABLE(tcase, white_space_of_an_unstripped_argument_is_its_own, unstripped);
+    tcase_add_test(tcase, an_argument_may_be_asked_for_both_ways);
+    tcase_add_test(tcase, all_arguments_come_in_order_as_they_were_sent);
+    tcase_add_test(tcase, a_request_may_have_no_arguments);
     tcase_add_test(tcase, more_than_max_fields_is_413);
     ADD_TABLE(tcase, a_field_of_a_form_is_an_argument, lookups);
     ADD_TABLE(tcase, a_body_is_a_form_by_its_content_type, bodies);
