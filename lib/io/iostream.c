@@ -27,7 +27,8 @@ static __thread size_t streams_count __attribute__((tls_model("initial-exec")));
 static bool
 looks_ahead(const td_iostream *stream)
 {
-    return stream->close_job != NULL && stream->in.len < IDLE_MAX && td_iostream_room(stream) > 0;
+    return stream->close_job != NULL && !stream->has_ended && stream->in.len < IDLE_MAX &&
+           td_iostream_room(stream) > 0;
 }
 
 static bool
@@ -45,7 +46,7 @@ td_iostream_watch(td_iostream *stream)
 
     if (stream->is_closed)
         return;
-    if (stream->is_connecting || (stream->out.len > 0 && !stream->is_shaking))
+    if (stream->is_connecting || (td_iostream_has_output(stream) && !stream->is_shaking))
         events |= TD_WRITABLE;
     if (stream->is_shaking || (!stream->is_connecting && wants_input(stream)))
         events |= TD_READABLE;
@@ -79,8 +80,9 @@ receive_ahead(td_iostream *stream)
     const ssize_t n = td_iostream_receive(stream);
 
     stream->has_ended = n == 0;
-    if (n == 0 || (n < 0 && n != -EAGAIN))
+    if (n < 0 && n != -EAGAIN)
         td_iostream_close_with(stream, (int)n);
+    td_iostream_close_if_over(stream);
 }
 
 static void
@@ -140,6 +142,7 @@ create(const td_iostream_options *wanted)
     stream->max_write_buffer =
         options.max_write_buffer > 0 ? options.max_write_buffer : BUFFER_DEFAULT;
     stream->timeout_ms = options.timeout_ms > 0 ? options.timeout_ms : 0;
+    stream->half_open = options.half_open;
     stream->closed = (td_callback){.fn = td_iostream_start_close_job, .arg = stream};
     td_waiters_init(&stream->readers, NULL, NULL);
     td_waiters_init(&stream->flushers, NULL, NULL);
@@ -250,6 +253,13 @@ td_iostream_set_timeout(td_iostream *stream, int64_t timeout_ms)
     else
         stream->timeout_ms = timeout_ms;
     stream->deadline_ns = 0;
+}
+
+void
+td_iostream_set_half_open(td_iostream *stream, bool half_open)
+{
+    if (td_waiters_are_usable(stream, "td_iostream_set_half_open"))
+        stream->half_open = half_open;
 }
 
 void

@@ -42,6 +42,8 @@ struct td_iostream {
     bool is_connecting, is_closed;
     bool is_shaking; /* hands, of TLS */
     bool has_ended;  /* the other side sends no more */
+    bool ends_behind_out, we_ended; /* nor do we: when `out` is sent; and the kernel knows */
+    bool half_open;                 /* its end is not that of the stream */
     bool is_drained; /* the kernel had no more at the last attempt, and has not said otherwise */
     bool flush_ends_at_input;
     int error;
@@ -103,11 +105,20 @@ void td_iostream_free_regex(td_iostream *stream);
 /* ---- iostreamwrite.c */
 
 void td_iostream_send_out(td_iostream *stream);
+
+/* Something is to be told to the kernel, be it our end. */
+static inline bool
+td_iostream_has_output(const td_iostream *stream)
+{
+    return stream->out.len > 0 || (stream->ends_behind_out && !stream->we_ended);
+}
+
 void td_iostream_end_flush_at_input(td_iostream *stream); /* something has come, be it the end */
 
 /* ---- iostreamclose.c */
 
 void td_iostream_close_with(td_iostream *stream, int error);
+void td_iostream_close_if_over(td_iostream *stream); /* no more is to come, or from both sides */
 int td_iostream_closed_code(const td_iostream *stream); /* what it answers since */
 void td_iostream_set_error_text(td_iostream *stream, const char *reason);
 void td_iostream_start_close_job(void *stream); /* there is one; of the loop */

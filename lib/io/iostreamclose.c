@@ -46,6 +46,14 @@ td_iostream_close_with(td_iostream *stream, int error)
         stream->observer.closed(stream->observer.arg);
 }
 
+/* With half_open it takes both. */
+void
+td_iostream_close_if_over(td_iostream *stream)
+{
+    if (stream->has_ended && (!stream->half_open || stream->we_ended))
+        td_iostream_close_with(stream, 0);
+}
+
 int
 td_iostream_closed_code(const td_iostream *stream)
 {

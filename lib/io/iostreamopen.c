@@ -76,7 +76,8 @@ static bool
 is_idle(const td_iostream *stream)
 {
     return !td_iostream_is_opening(stream) && !td_iostream_is_reading(stream) &&
-           stream->out.len == 0 && td_transport_tls(&stream->transport) == NULL;
+           stream->out.len == 0 && !stream->ends_behind_out &&
+           td_transport_tls(&stream->transport) == NULL;
 }
 
 /* The SSL for it, or the stream is closed. */

@@ -197,12 +197,13 @@ td_iostream_end_read(td_iostream *stream, int code)
     td_future_unref(future);
 }
 
-/* The read is done, or ends with the stream. */
+/* What a read has come to may be the end of the stream. */
 static void
 close_after_read(td_iostream *stream, int rc)
 {
-    if (rc < 0 || stream->has_ended)
-        td_iostream_close_with(stream, rc == TD_ECLOSED || rc > 0 ? 0 : rc);
+    if (rc < 0 && rc != TD_ECLOSED)
+        td_iostream_close_with(stream, rc);
+    td_iostream_close_if_over(stream);
 }
 
 void
@@ -210,8 +211,8 @@ td_iostream_go_on_reading(td_iostream *stream)
 {
     const int rc = try_read(stream);
 
-    if (rc > 0)
-        td_iostream_end_read(stream, 0);
+    if (rc != 0)
+        td_iostream_end_read(stream, rc > 0 ? 0 : rc);
     close_after_read(stream, rc);
 }
 

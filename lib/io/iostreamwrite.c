@@ -2,6 +2,7 @@
 #include "io/iostream_internal.h"
 
 #include <errno.h>
+#include "io/call.h"
 
 /* The other side takes no more.  What it has said before may say why, and can still be read. */
 static void
@@ -18,7 +19,20 @@ close_after_input(td_iostream *stream, int error)
         stream->has_ended = n == 0;
     }
     td_iostream_read_last(stream);
-    td_iostream_close_with(stream, stream->has_ended ? 0 : error);
+    td_iostream_close_with(stream, stream->has_ended && !stream->half_open ? 0 : error);
+}
+
+/* False: the kernel does not take it now. */
+static bool
+end_output(td_iostream *stream)
+{
+    const int rc = stream->transport.ops->shutdown(&stream->transport);
+
+    if (rc == -EAGAIN)
+        return false;
+    stream->we_ended = true;
+    stream->has_ended |= rc == 1;
+    return true;
 }
 
 void
@@ -41,8 +55,19 @@ td_iostream_send_out(td_iostream *stream)
     }
     if (stream->out.size > TD_STREAM_RELEASE_ABOVE)
         td_buf_release(&stream->out);
+    if (td_iostream_has_output(stream) && !end_output(stream))
+        return;
     stream->flush_ends_at_input = false;
     td_waiters_release_all(&stream->flushers, 0);
+    if (stream->we_ended)
+        td_iostream_close_if_over(stream);
+}
+
+/* Of a stream that may have closed: what becomes of all that was written. */
+static int
+output_code(const td_iostream *stream)
+{
+    return stream->is_closed && !stream->we_ended ? td_iostream_closed_code(stream) : 0;
 }
 
 int
@@ -50,6 +75,8 @@ td_iostream_write(td_iostream *stream, td_str bytes)
 {
     if (!td_waiters_are_usable(stream, "td_iostream_write"))
         return TD_EINVAL;
+    if (stream->ends_behind_out)
+        return td_misuse("td_iostream_write", "td_iostream_shutdown has ended what we send");
     if (stream->is_closed)
         return td_iostream_closed_code(stream);
     if (stream->out.len > stream->max_write_buffer ||
@@ -75,7 +102,18 @@ td_iostream_send(td_iostream *stream)
     if (!td_iostream_is_opening(stream))
         td_iostream_send_out(stream);
     td_iostream_watch(stream);
-    return stream->is_closed ? td_iostream_closed_code(stream) : 0;
+    return output_code(stream);
+}
+
+int
+td_iostream_shutdown(td_iostream *stream)
+{
+    if (!td_waiters_are_usable(stream, "td_iostream_shutdown"))
+        return TD_EINVAL;
+    if (stream->is_closed || stream->ends_behind_out)
+        return output_code(stream);
+    stream->ends_behind_out = true;
+    return td_iostream_send(stream);
 }
 
 /* ---- waiting for the kernel */
@@ -86,8 +124,8 @@ td_iostream_flush(td_iostream *stream)
     if (!td_waiters_may_wait(stream, 0, "td_iostream_flush"))
         return TD_EINVAL;
     if (stream->is_closed)
-        return td_iostream_closed_code(stream);
-    return stream->out.len == 0 ? 0 : td_iostream_wait(stream, &stream->flushers);
+        return output_code(stream);
+    return td_iostream_has_output(stream) ? td_iostream_wait(stream, &stream->flushers) : 0;
 }
 
 void
@@ -102,7 +140,7 @@ td_iostream_flush_or_input(td_iostream *stream)
 {
     if (stream->is_closed || stream->out.len == 0 || td_iostream_is_reading(stream))
         return td_iostream_flush(stream);
-    if (stream->in.len > 0)
+    if (stream->in.len > 0 || stream->has_ended)
         return 1;
     stream->flush_ends_at_input = true;
     td_iostream_watch(stream);

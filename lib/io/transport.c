@@ -2,6 +2,7 @@
 #include "io/transport.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/sendfile.h>
@@ -69,10 +70,11 @@ plain_cork(td_transport *t, bool on)
     setsockopt(t->watcher.fd, IPPROTO_TCP, TCP_CORK, &value, sizeof(value));
 }
 
-static void
+static int
 plain_shutdown(td_transport *t)
 {
     shutdown(t->watcher.fd, SHUT_WR);
+    return 0;
 }
 
 static void
@@ -122,10 +124,10 @@ pipe_cork(td_transport *t, bool on)
     (void)t, (void)on;
 }
 
-static void
+static int
 pipe_shutdown(td_transport *t)
 {
-    (void)t; /* closing is all that there is */
+    return (fcntl(t->watcher.fd, F_GETFL) & O_ACCMODE) == O_WRONLY;
 }
 
 static const td_transport_ops pipes = {

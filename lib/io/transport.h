@@ -36,8 +36,13 @@ typedef struct td_transport_ops {
 
     /* Send full segments only, until it is off: for a file of many pieces. */
     void (*cork)(td_transport *t, bool on);
-    void (*shutdown)(td_transport *t); /* of the sending side */
-    void (*close)(td_transport *t);    /* frees what the kind holds; the fd too */
+
+    /*
+     * Of the sending side, when all that was written is out: 0; -EAGAIN: again when it is writable;
+     * 1: only closing ends it (a pipe that is written).
+     */
+    int (*shutdown)(td_transport *t);
+    void (*close)(td_transport *t); /* frees what the kind holds; the fd too */
     bool reads_all; /* a read of fewer bytes than there is room for has taken all that had come */
 } td_transport_ops;
 

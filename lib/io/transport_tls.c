@@ -35,6 +35,7 @@ struct td_tls {
     int wanted;                  /* by the layers above: TD_READABLE, TD_WRITABLE */
     int read_needs, write_needs; /* the same, of the socket */
     bool is_dry;
+    bool has_notified; /* of the end of what we send */
     td_callback again;
     int error;          /* 0: it works */
     int write_error;    /* of the socket; what has come before it may say more, and can be read still */
@@ -84,6 +85,25 @@ explain(td_tls *tls, int result, int *needs)
         tls->error = failure_of(tls, system_error);
         return tls->error;
     }
+}
+
+/*
+ * The same of one that sends: a socket that takes no more can still be read.  OpenSSL calls that the
+ * end of the other side, if it has heard of one.
+ */
+static int
+explain_write(td_tls *tls, int result)
+{
+    const int system_error = errno;
+    int rc = explain(tls, result, &tls->write_needs);
+
+    if (rc == 0)
+        rc = system_error != 0 ? -system_error : TD_ECLOSED;
+    if (rc == -ECONNRESET || rc == -EPIPE) {
+        tls->write_error = rc;
+        tls->error = 0;
+    }
+    return rc;
 }
 
 /* In front of each call: what others left behind would be taken for what it says. */
@@ -163,13 +183,9 @@ write_bytes(td_tls *tls, const char *bytes, size_t size)
         begin_call();
         result = SSL_write_ex(tls->ssl, bytes + done, size - done, &n);
         if (result != 1) {
-            const int rc = explain(tls, result, &tls->write_needs);
+            const int rc = explain_write(tls, result);
 
-            if (rc == -ECONNRESET || rc == -EPIPE) {
-                tls->write_error = rc;
-                tls->error = 0;
-            }
-            return done > 0 ? (ssize_t)done : rc == 0 ? TD_ECLOSED : rc;
+            return done > 0 ? (ssize_t)done : rc;
         }
         done += n;
     }
@@ -273,23 +289,31 @@ tls_cork(td_transport *t, bool on)
 }
 
 /*
- * RFC 8446 section 6.1: "shall send a close_notify alert before closing"; once, if the socket takes
- * it.
+ * RFC 8446 section 6.1: "MUST send a close_notify alert before closing its write side of the
+ * connection"; once, for SSL_shutdown waits for that of the other side the second time.  -EAGAIN:
+ * the socket does not take it now.
  */
-static void
+static int
 notify_of_end(td_tls *tls)
 {
-    if (tls->error != 0 || tls->write_error != 0 || !SSL_is_init_finished(tls->ssl))
-        return;
+    int result;
+
+    if (tls->has_notified || tls->error != 0 || tls->write_error != 0 ||
+        !SSL_is_init_finished(tls->ssl))
+        return 0;
     begin_call();
-    SSL_shutdown(tls->ssl);
+    result = SSL_shutdown(tls->ssl);
+    tls->has_notified = result >= 0;
+    return result >= 0 ? 0 : explain_write(tls, result);
 }
 
-static void
+static int
 tls_shutdown(td_transport *t)
 {
-    notify_of_end(td_transport_tls(t));
+    if (notify_of_end(td_transport_tls(t)) == -EAGAIN)
+        return -EAGAIN;
     shutdown(t->watcher.fd, SHUT_WR);
+    return 0;
 }
 
 static void

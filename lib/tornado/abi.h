@@ -9,7 +9,8 @@
  * td_plugin.get_current_user, td_handler_class.data_received, td_plugin.middleware,
  * td_static_options.precompressed and what follows it; td_url.urls, .methods, .headers,
  * td_plugin.default_handler and .default_handler_arg, .check, .handle_stream, .needs_section and
- * .metrics; td_fetch_options from body_producer on.
+ * .metrics; td_fetch_options from body_producer on;
+ * td_iostream_options.half_open.
  */
 #ifndef TORNADO_ABI_H
 #define TORNADO_ABI_H

@@ -17,6 +17,10 @@
  * TD_ETOOBIG, TD_EINVAL (misuse, which is logged), or the system's, -ECONNRESET; of TLS those of
  * td_iostream_start_tls.
  *
+ * Either side may end what it sends and still read: td_iostream_shutdown ends ours.  Where the other
+ * side ends its own the stream closes, for whoever has said all seldom waits for an answer, unless
+ * it is half_open (td_iostream_set_half_open).
+ *
  * TD_EDRAINING, of a stream whose client has come to us (td_detach, an own protocol): the worker is
  * leaving, for a reload or for good.  The read that waits then, or the next one that would have to,
  * says so if nothing has come that it could be about: once, and the stream is as usable as before.
@@ -43,6 +47,7 @@ typedef struct td_iostream_options {
                                         0: 1 MiB */
     size_t max_write_buffer TD_ZERO; /* bytes written and not sent yet; 0: 1 MiB */
     int64_t timeout_ms TD_ZERO;      /* of each wait; 0: none */
+    bool half_open TD_ZERO;          /* as of td_iostream_set_half_open */
 } td_iostream_options;
 
 #ifndef __cplusplus
@@ -69,6 +74,18 @@ TD_API bool td_iostream_is_closed(const td_iostream *stream);
 TD_API int td_iostream_error(const td_iostream *stream);
 TD_API int td_iostream_fd(const td_iostream *stream); /* to look at; -1 once closed */
 TD_API void td_iostream_set_timeout(td_iostream *stream, int64_t timeout_ms); /* 0: none */
+
+/*
+ * With half_open the end of the other side (its shutdown, close_notify of TLS) ends reading and not
+ * the stream: what has come can still be read, a read that needs more says TD_ECLOSED, and writing
+ * goes on.  It closes when we have ended, too: td_iostream_shutdown, td_iostream_close.  To be said
+ * before the end comes.
+ *
+ * One who has ended and one who has gone look alike until we write to them: -EPIPE, -ECONNRESET.
+ * While nothing is written nobody notices, so have a time of your own for it.  An end of TLS that is
+ * not announced is TD_ETRUNCATED and closes as ever.
+ */
+TD_API void td_iostream_set_half_open(td_iostream *stream, bool half_open);
 
 /*
  * fn(arg) on a coroutine, once, when it closes for whatever reason but destroy, after the reads
@@ -164,7 +181,22 @@ TD_API td_future *td_iostream_read_future(td_iostream *stream, const td_iostream
  */
 TD_API int td_iostream_write(td_iostream *stream, td_str bytes);
 
-/* Wait until all that was written is with the kernel. */
+/*
+ * Wait until all that was written, and the end if td_iostream_shutdown was called, is with the
+ * kernel.
+ */
 TD_API int td_iostream_flush(td_iostream *stream);
+
+/*
+ * We send no more: when all that was written is with the kernel the other side is told (of TLS by
+ * close_notify), and reading goes on.  Never waits.  To write afterwards is misuse, to call it twice
+ * is not.  The stream closes when the other side has ended, too, and that was read; of a pipe that
+ * is written, at once.
+ *
+ * To say all and hear the answer: td_iostream_write, td_iostream_shutdown,
+ * td_iostream_read_until_close.  A peer with TLS 1.2 may take it for the end of both sides (RFC 5246
+ * section 7.2.1).
+ */
+TD_API int td_iostream_shutdown(td_iostream *stream);
 
 #endif

@@ -204,6 +204,44 @@ START_TEST(an_end_that_was_announced_is_one)
 }
 END_TEST
 
+/* How many records of a byte the kernel takes before it is full; at most `max`. */
+static int
+fill_socket(int max)
+{
+    int count = 0;
+
+    while (count < max && send_text(&client, "x") == 1)
+        count++;
+    return count;
+}
+
+START_TEST(the_announcement_waits_for_a_socket_that_is_full)
+{
+    const int size = 1; /* as small as it may be */
+    char got[4096];
+    int count;
+
+    shake_hands();
+    setsockopt(td_transport_fd(&client), SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    count = fill_socket(1000);
+    ck_assert_int_lt(count, 1000);
+    ck_assert_int_eq(server.ops->read(&server, got, sizeof(got)), count);
+    ck_assert_int_eq(send_text(&client, "x"), 1); /* the one that could not go */
+    ck_assert_int_eq(server.ops->read(&server, got, sizeof(got)), 1);
+
+    ck_assert_int_eq(fill_socket(count), count);
+    ck_assert_int_eq(client.ops->shutdown(&client), -EAGAIN);
+    ck_assert_int_eq(client.ops->shutdown(&client), -EAGAIN);
+    ck_assert_int_eq(server.ops->read(&server, got, sizeof(got)), count);
+    ck_assert_int_eq(server.ops->read(&server, got, sizeof(got)), -EAGAIN);
+    ck_assert_int_eq(client.ops->shutdown(&client), 0);
+    ck_assert_int_eq(server.ops->read(&server, got, sizeof(got)), 0);
+    ck_assert_int_eq(send_text(&server, "still"), 5);
+    ck_assert_int_eq(client.ops->shutdown(&client), 0); /* nothing more, and what came is not lost */
+    ck_assert_int_eq(client.ops->read(&client, got, sizeof(got)), 5);
+}
+END_TEST
+
 START_TEST(an_end_that_was_not_is_an_error)
 {
     char got[8];
@@ -326,6 +364,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, what_openssl_holds_back_is_told_without_an_event_of_the_socket);
     tcase_add_test(tcase, writable_is_told_when_the_socket_has_room);
     tcase_add_test(tcase, an_end_that_was_announced_is_one);
+    tcase_add_test(tcase, the_announcement_waits_for_a_socket_that_is_full);
     tcase_add_test(tcase, an_end_that_was_not_is_an_error);
     tcase_add_test(tcase, closing_announces_the_end);
     tcase_add_test(tcase, records_that_were_changed_end_it_with_a_reason);
