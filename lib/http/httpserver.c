@@ -221,6 +221,7 @@ td_httpserver_create(td_ioloop *loop, const td_httpserver_options *options)
                                                       .name = options->settings->name,
                                                       .accepts_max =
                                                           (int)options->settings->accepts_max,
+                                                      .congestion = options->settings->congestion,
                                                       .accepted = on_accepted,
                                                       .make_room = on_no_room,
                                                       .refuse = on_refuse,

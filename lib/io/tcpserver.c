@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/congestion.h"
 #include "base/log.h"
 
 #define ACCEPTS_MAX_DEFAULT 16
@@ -23,6 +24,7 @@ struct td_tcpserver {
     td_tcpserver_options options;
     ev_io watcher;  /* active: accepting */
     td_timer pause; /* started: out of descriptors or memory, accepting again when it fires */
+    bool has_both;  /* connections from this machine and from others, to be told apart */
     int reserve;    /* a descriptor to give up for the newest client; -1: could not be had */
     td_log_gate gate;
     /* Invariant: at most one of watcher and pause is active; neither is when it is stopped. */
@@ -121,6 +123,16 @@ accept_failed(td_tcpserver *server, int error)
         refuse_newest(server);
 }
 
+static void
+take(td_tcpserver *server, int fd, const struct sockaddr_storage *peer, socklen_t peer_len)
+{
+    const struct sockaddr *address = (const struct sockaddr *)peer;
+
+    if (server->has_both && td_sockaddr_is_local(address))
+        td_congestion_set(fd, address, TD_CONGESTION_AUTO);
+    server->options.accepted(server->options.arg, fd, peer, peer_len);
+}
+
 /*
  * EV_ERROR: the system does not watch the socket and libev has stopped the watcher, which thinks
  * that it is registered until it is set again.  The error's number is lost by now; this is what it
@@ -141,12 +153,24 @@ on_readable(struct ev_loop *ev, ev_io *watcher, int events)
                                SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0)
-            server->options.accepted(server->options.arg, fd, &peer, peer_len);
+            take(server, fd, &peer, peer_len);
         else if (errno == EAGAIN || errno == EWOULDBLOCK)
             return;
         else if (!is_of_this_client(errno))
             accept_failed(server, errno);
     }
+}
+
+/* Of a local address the socket itself has been told. */
+static bool
+has_both(const td_tcpserver_options *options)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+
+    return options->congestion != NULL && strcmp(options->congestion, TD_CONGESTION_AUTO) == 0 &&
+           getsockname(options->fd, (struct sockaddr *)&address, &len) == 0 &&
+           !td_sockaddr_is_local((struct sockaddr *)&address);
 }
 
 td_tcpserver *
@@ -158,6 +182,7 @@ td_tcpserver_create(td_ioloop *loop, const td_tcpserver_options *options)
     server->options = *options;
     if (server->options.accepts_max == 0)
         server->options.accepts_max = ACCEPTS_MAX_DEFAULT;
+    server->has_both = has_both(options);
     server->reserve = open_reserve();
     server->pause.fn = resume;
     server->pause.arg = server;

@@ -22,6 +22,12 @@ typedef struct td_tcpserver_options {
     const char *name; /* the listener's, for the log; outlives the server */
     int accepts_max;  /* per wake of the loop; 0: 16 */
 
+    /*
+     * As td_congestion_set has it; the socket has it already.  With "auto" connections from this
+     * machine to a socket that has others, too, are told on their own.  NULL: none is.
+     */
+    const char *congestion;
+
     /* Takes fd (non-blocking, close-on-exec) over.  On the loop's stack. */
     void (*accepted)(void *arg, int fd, const struct sockaddr_storage *peer, socklen_t peer_len);
 

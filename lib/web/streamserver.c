@@ -202,6 +202,7 @@ td_streamserver_create(td_ioloop *loop, const td_streamserver_options *options)
         td_tcpserver_create(loop, &(td_tcpserver_options){.fd = options->fd,
                                                           .name = settings->name,
                                                           .accepts_max = (int)settings->accepts_max,
+                                                          .congestion = settings->congestion,
                                                           .accepted = on_accepted,
                                                           .arg = server});
     return server;

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -277,6 +279,52 @@ START_TEST(it_may_be_stopped_while_it_accepts)
 }
 END_TEST
 
+static char congestion[16];
+
+static void
+note_congestion(void *arg, int fd, const struct sockaddr_storage *peer, socklen_t peer_len)
+{
+    socklen_t len = sizeof(congestion) - 1;
+
+    (void)arg, (void)peer, (void)peer_len;
+    memset(congestion, 0, sizeof(congestion));
+    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, &len), 0);
+    close(fd);
+    td_ioloop_stop(loop);
+}
+
+static const struct {
+    const char *setting, *expected; /* NULL: what the listening socket has */
+} settings[] = {{"auto", "reno"}, {"system", NULL}, {NULL, NULL}};
+
+/* Others reach the socket, too: what it has is for them. */
+START_TEST(a_client_on_this_machine_is_told_apart)
+{
+    struct sockaddr_in all = {.sin_family = AF_INET};
+    socklen_t len = sizeof(all);
+    char own[16] = "";
+    socklen_t own_len = sizeof(own) - 1;
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    td_tcpserver *on_tcp;
+
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&all, len), 0);
+    ck_assert_int_eq(listen(fd, 1), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&all, &len), 0);
+    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, own, &own_len), 0);
+    on_tcp = td_tcpserver_create(loop, &(td_tcpserver_options){.fd = fd, .name = "tcp", .accepted = note_congestion,
+                                                               .congestion = settings[_i].setting});
+    td_tcpserver_start(on_tcp);
+    all.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_int_eq(connect(client, (struct sockaddr *)&all, len), 0);
+    td_ioloop_start(loop);
+    ck_assert_str_eq(congestion, settings[_i].expected != NULL ? settings[_i].expected : own);
+    td_tcpserver_destroy(&on_tcp);
+    close(client);
+    close(fd);
+}
+END_TEST
+
 static void
 fill(TCase *tcase)
 {
@@ -288,6 +336,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, room_that_is_made_is_for_those_who_wait);
     tcase_add_test(tcase, without_descriptors_the_newest_is_told_by_the_reserve);
     tcase_add_test(tcase, it_may_be_stopped_while_it_accepts);
+    ADD_TABLE(tcase, a_client_on_this_machine_is_told_apart, settings);
 }
 
 int
