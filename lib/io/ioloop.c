@@ -90,6 +90,12 @@ td_ioloop_ev(td_ioloop *loop)
     return loop->ev;
 }
 
+unsigned
+td_ioloop_iteration(const td_ioloop *loop)
+{
+    return ev_iteration(loop->ev);
+}
+
 /* ---- callbacks */
 
 static void

@@ -33,6 +33,8 @@ TD_PRIVATE void td_ioloop_stop(td_ioloop *loop); /* the current iteration finish
 /* For watchers of our own kind (transports, listeners). */
 TD_PRIVATE struct ev_loop *td_ioloop_ev(td_ioloop *loop);
 
+TD_PRIVATE unsigned td_ioloop_iteration(const td_ioloop *loop); /* how often it has polled */
+
 /*
  * For a watcher's function that gets EV_ERROR: the system does not watch the descriptor (epoll_ctl:
  * no memory, or too many) and libev has stopped the watcher.  Logs that, with `what` it is of, and

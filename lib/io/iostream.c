@@ -311,7 +311,9 @@ td_iostream_on_input(td_iostream *stream, td_loop_fn *fn, void *arg)
 {
     stream->on_input = fn;
     stream->on_input_arg = arg;
-    stream->on_input_since = ev_iteration(td_ioloop_ev(stream->loop));
+    if (fn == NULL)
+        return;
+    stream->on_input_since = td_ioloop_iteration(stream->loop);
     td_iostream_watch(stream);
 }
 
@@ -320,7 +322,7 @@ static bool
 was_polled(const td_iostream *stream)
 {
     return stream->transport.ops->reads_all && stream->on_input != NULL &&
-           stream->on_input_since != ev_iteration(td_ioloop_ev(stream->loop)) &&
+           stream->on_input_since != td_ioloop_iteration(stream->loop) &&
            !ev_is_pending(&stream->transport.watcher);
 }
 

@@ -190,14 +190,8 @@ td_transport_open_pipe(td_transport *t, int fd, td_transport_fn *on_event)
 }
 
 void
-td_transport_watch(td_transport *t, td_ioloop *loop, int events)
+td_transport_rewatch(td_transport *t, td_ioloop *loop, int events)
 {
-    if (__builtin_expect(td_transport_tls(t) != NULL, 0)) {
-        td_tls_watch(t, loop, events);
-        return;
-    }
-    if (td_transport_watched(t) == events)
-        return;
     ev_io_stop(td_ioloop_ev(loop), &t->watcher);
     if (events == 0)
         return;

@@ -61,9 +61,6 @@ TD_PRIVATE void td_transport_open_plain(td_transport *t, int fd, td_transport_fn
 /* The same of one end of a pipe, which may be read or written, not both. */
 TD_PRIVATE void td_transport_open_pipe(td_transport *t, int fd, td_transport_fn *on_event);
 
-/* Watch for exactly these events (0: for none). */
-TD_PRIVATE void td_transport_watch(td_transport *t, td_ioloop *loop, int events);
-
 /* For transports: EV_ERROR has come for the watcher.  The other end is as good as gone; logged. */
 void td_transport_lost(struct ev_loop *ev, td_transport *t);
 TD_PRIVATE void td_transport_close(td_transport *t, td_ioloop *loop); /* stops watching first */
@@ -103,6 +100,18 @@ td_transport_watched(const td_transport *t)
     if (__builtin_expect(td_transport_tls(t) != NULL, 0))
         return td_tls_watched(t);
     return ev_is_active(&t->watcher) ? (t->watcher.events & (EV_READ | EV_WRITE)) : 0;
+}
+
+TD_PRIVATE void td_transport_rewatch(td_transport *t, td_ioloop *loop, int events);
+
+/* Watch for exactly these events (0: for none), which nearly always is what is done already. */
+static inline void
+td_transport_watch(td_transport *t, td_ioloop *loop, int events)
+{
+    if (__builtin_expect(td_transport_tls(t) != NULL, 0))
+        td_tls_watch(t, loop, events);
+    else if (td_transport_watched(t) != events)
+        td_transport_rewatch(t, loop, events);
 }
 
 #endif
