@@ -36,7 +36,8 @@ fail_connecting(td_fetch_stream *f, int error, const char *text)
     if (to->proxy_host != NULL)
         return td_fetch_fail(f, error, "connecting to the proxy %s:%u: %s", to->proxy_host,
                              (unsigned)to->proxy_port, text);
-    return td_fetch_fail(f, error, "connecting to %s:%u: %s", to->host, (unsigned)to->port, text);
+    return td_fetch_fail(f, error, "connecting to %.*s:%u: %s", TD_STR_FMT(to->host),
+                         (unsigned)to->port, text);
 }
 
 int

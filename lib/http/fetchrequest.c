@@ -143,7 +143,7 @@ read_ssl_options(td_fetch_stream *f, td_ssl_options *out)
     if (f->is_foreign) /* who we are is another origin's business as little as our password */
         out->certfile = out->keyfile = out->server_hostname = NULL;
     if (out->server_hostname == NULL)
-        out->server_hostname = f->origin.host;
+        out->server_hostname = td_str_dup(f->arena, f->origin.host).ptr;
     if (out->alpn == NULL)
         out->alpn = "http/1.1";
     return true;
@@ -160,7 +160,8 @@ td_fetch_check_url(td_fetch_stream *f)
     if (has_proxy && (o->proxy_port == 0 || o->unix_socket != NULL))
         return td_fetch_fail(f, TD_EINVAL, "a proxy without a port, or for a unix socket");
     f->origin = (td_origin){.is_https = f->uri.is_https,
-                            .host = td_str_dup(f->arena, f->uri.host).ptr,
+                            .host = f->uri.host,
+                            .authority = f->uri.authority,
                             .port = f->uri.port,
                             .unix_socket = o->unix_socket,
                             .source_address = o->source_address};
@@ -332,23 +333,13 @@ put_lines(char *at, const td_header *lines, size_t count)
 }
 
 static char *
-put_authority(char *at, const td_fetch_stream *f)
-{
-    at = td_put(at, f->uri.host);
-    if (!f->uri.has_port)
-        return at;
-    *at++ = ':';
-    return td_put_decimal(at, f->uri.port);
-}
-
-static char *
 put_request_line(char *at, const td_fetch_stream *f)
 {
     at = td_put(at, f->method);
     *at++ = ' ';
     if (td_origin_is_relayed(&f->origin)) { /* absolute-form */
         at = TD_PUT(at, "http://");
-        at = put_authority(at, f);
+        at = td_put(at, f->uri.authority);
     }
     at = td_put(at, f->uri.path);
     if (f->uri.query.ptr != NULL) {
@@ -367,14 +358,14 @@ td_fetch_make_head(td_fetch_stream *f, td_buf *to)
     ours.count = 0;
     withhold(f);
     collect_ours(f, &ours);
-    start = at = td_buf_reserve(to, f->method.len + 2 * f->url.len + 2 * TD_DECIMAL_MAX +
+    start = at = td_buf_reserve(to, f->method.len + 2 * f->url.len +
                                         sizeof("  HTTP/1.1\r\nHost: \r\n\r\n") +
                                         lines_size(f->asked.items, f->asked.count) +
                                         lines_size(ours.lines, ours.count));
     at = put_request_line(at, f);
     if ((f->asks & TD_ASKS_HOST) == 0 || f->out->redirects > 0) {
         at = TD_PUT(at, "Host: ");
-        at = put_authority(at, f);
+        at = td_put(at, f->uri.authority);
         at = TD_PUT(at, "\r\n");
     }
     at = put_lines(at, f->asked.items, f->asked.count);

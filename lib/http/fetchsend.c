@@ -36,16 +36,18 @@ await_continue(td_fetch_stream *f)
 static int
 flush_sent(td_fetch_stream *f)
 {
-    const int64_t end_ns = td_fetch_wait_until(f); /* what comes meanwhile does not put it off */
-    int rc = 0;
+    int rc;
 
-    while (rc == 0 && td_iostream_unsent(f->upstream->stream) > 0) {
+    if (td_iostream_unsent(f->upstream->stream) == 0)
+        return 0;
+    const int64_t end_ns = td_fetch_wait_until(f); /* what comes meanwhile does not put it off */
+    do {
         rc = td_fetch_limit_wait(f, end_ns);
         if (rc == 0)
             rc = td_iostream_flush_or_input(f->upstream->stream);
         if (rc == 1)
             rc = f->is_reading ? 0 : td_fetch_end_wait(f, td_fetch_take_input(f));
-    }
+    } while (rc == 0 && td_iostream_unsent(f->upstream->stream) > 0);
     return rc;
 }
 

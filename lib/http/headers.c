@@ -59,10 +59,14 @@ td_is_field_value(td_str s)
     return td_is_run(s, td_value_ends) || consists_of(s, TD_BYTE_FIELD);
 }
 
-bool
-td_is_target(td_str s)
+size_t
+td_target_len(td_str s)
 {
-    return consists_of(s, TD_BYTE_TARGET);
+    const char *const end = s.ptr + s.len;
+
+    return (size_t)((s.len >= sizeof(td_block) ? td_find_end(s.ptr, end, td_target_ends)
+                                               : td_skip_bytes(s.ptr, end, TD_BYTE_TARGET)) -
+                    s.ptr);
 }
 
 /* The first line of that name from the i-th on. */

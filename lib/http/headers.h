@@ -93,7 +93,7 @@ td_skip_bytes(const char *p, const char *end, uint8_t classes)
 
 TD_PRIVATE bool td_is_token(td_str s); /* RFC 9110 section 5.6.2, at least one byte */
 TD_PRIVATE bool td_is_field_value(td_str s); /* no control byte but HTAB */
-TD_PRIVATE bool td_is_target(td_str s);      /* of TD_BYTE_TARGET, or empty */
+TD_PRIVATE size_t td_target_len(td_str s);   /* bytes of TD_BYTE_TARGET in front of any other */
 
 /*
  * Take the next element, trimmed, off the front of a comma list (RFC 9110 section 5.6.1); empty

@@ -122,7 +122,7 @@ td_http_client_route(td_origin *origin)
 {
     const td_client_proxy *proxy = settings.proxy;
 
-    if (proxy == NULL || !td_client_proxy_is_for(proxy, td_str_of(origin->host), origin->port))
+    if (proxy == NULL || !td_client_proxy_is_for(proxy, origin->host, origin->port))
         return;
     origin->proxy_host = proxy->host;
     origin->proxy_port = proxy->port;

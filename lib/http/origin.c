@@ -4,10 +4,12 @@
 #include <tornado/tcpclient.h>
 #include "base/base64.h"
 #include "base/buf.h"
-#include "base/put.h"
+#include "http/plain.h"
 #include "http/responsehead.h"
 #include "io/call.h"
 #include "io/tls.h"
+
+#define HTTP_PORT 80
 
 /* ---- keys */
 
@@ -19,26 +21,34 @@ make_lower(char *text, size_t len)
             text[i] |= 0x20;
 }
 
-/* The key of nearly all: a place that is asked without TLS or a proxy. */
+static td_block
+is_capital(td_block b)
+{
+    return (td_block)((b - 'A') < 26);
+}
+
+/*
+ * The key of nearly all: a place that is asked without TLS or a proxy.  It is what the URL says,
+ * unless that can be said in another way.
+ */
 static td_str
 plain_key(td_arena *arena, const td_origin *origin)
 {
-    static const char scheme[] = "http://";
-    const size_t scheme_len = sizeof(scheme) - 1, host_len = strlen(origin->host);
-    char *key = td_arena_alloc_raw(arena, scheme_len + host_len + 1 + TD_DECIMAL_MAX), *at = key;
+    const td_str said = origin->port == HTTP_PORT ? origin->host : origin->authority;
+    char *key;
 
-    at = td_put(at, td_str_make(scheme, scheme_len));
-    at = td_put(at, td_str_make(origin->host, host_len));
-    make_lower(key + scheme_len, host_len);
-    *at++ = ':';
-    return td_str_make(key, (size_t)(td_put_decimal(at, origin->port) - key));
+    if (td_is_run(said, is_capital))
+        return said;
+    key = memcpy(td_arena_alloc_raw(arena, said.len), said.ptr, said.len);
+    make_lower(key, said.len);
+    return td_str_make(key, said.len);
 }
 
 static void
-append_place(td_buf *key, td_str scheme, const char *host, uint16_t port)
+append_place(td_buf *key, td_str scheme, td_str host, uint16_t port)
 {
     td_buf_append(key, scheme);
-    td_buf_append(key, td_str_of(host));
+    td_buf_append(key, host);
     td_buf_append(key, TD_STR(":"));
     td_buf_decimal(key, port);
 }
@@ -56,7 +66,7 @@ td_origin_key(td_arena *arena, const td_origin *origin)
     if (!origin->is_https && origin->unix_socket == NULL && origin->proxy_host == NULL)
         return plain_key(arena, origin);
     if (td_origin_is_relayed(origin))
-        append_place(&key, TD_STR("proxy://"), origin->proxy_host, origin->proxy_port);
+        append_place(&key, TD_STR("proxy://"), td_str_of(origin->proxy_host), origin->proxy_port);
     else if (origin->is_https)
         append_place(&key, TD_STR("https://"), origin->host, origin->port);
     make_lower(key.base, key.len);
@@ -107,7 +117,7 @@ connect_socket(const td_origin *origin, td_arena *arena, int64_t deadline_ns, td
                td_err *err)
 {
     const int64_t left_ms = td_time_left_ms(deadline_ns);
-    const char *host = origin->host;
+    const char *host;
     uint16_t port = origin->port;
 
     if (left_ms < 0)
@@ -117,6 +127,8 @@ connect_socket(const td_origin *origin, td_arena *arena, int64_t deadline_ns, td
     } else if (origin->proxy_host != NULL) {
         host = origin->proxy_host;
         port = origin->proxy_port;
+    } else {
+        host = td_str_dup(arena, origin->host).ptr;
     }
     return td_tcpclient_connect(host, port,
                                 TD_CONNECT(.timeout_ms = left_ms > 0 ? left_ms : INT64_MAX / 2,
@@ -159,8 +171,8 @@ ask_for_tunnel(const td_origin *origin, td_arena *arena, td_iostream *stream, td
 {
     const td_str credentials = td_origin_proxy_credentials(arena, origin);
     const td_str request = td_arena_sprintf(
-        arena, "CONNECT %s:%u HTTP/1.1\r\nHost: %s:%u\r\n%s%.*s%s\r\n", origin->host, origin->port,
-        origin->host, origin->port, credentials.len > 0 ? "Proxy-Authorization: " : "",
+        arena, "CONNECT %.*s:%u HTTP/1.1\r\nHost: %.*s:%u\r\n%s%.*s%s\r\n",
+        TD_STR_FMT(origin->host), origin->port, TD_STR_FMT(origin->host), origin->port, credentials.len > 0 ? "Proxy-Authorization: " : "",
         TD_STR_FMT(credentials), credentials.len > 0 ? "\r\n" : "");
     td_str head;
     int rc = td_iostream_write(stream, request);

@@ -17,7 +17,8 @@
 
 typedef struct td_origin {
     bool is_https;
-    const char *host; /* "[::1]" keeps its brackets */
+    td_str host;      /* "[::1]" keeps its brackets */
+    td_str authority; /* host and port, which may be left out where it is the scheme's */
     uint16_t port;
     const char *unix_socket;    /* NULL: it is at host and port */
     const char *source_address; /* NULL: any */

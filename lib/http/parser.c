@@ -115,10 +115,10 @@ is_ipv6_address(td_str s)
  * required here (section 4.2.1).  IPvFuture addresses and zones, which nobody serves, are refused.
  */
 bool
-td_host_split(td_str host, td_str *name_out)
+td_host_port_split(td_str host, td_str *name_out, int *port_out)
 {
-    const char *p = host.ptr, *const end = p + host.len;
-    unsigned port = 0;
+    const char *p = host.ptr, *const end = p + host.len, *digits;
+    int port = 0;
 
     if (p < end && *p == '[') {
         const char *close = memchr(p, ']', host.len);
@@ -130,14 +130,17 @@ td_host_split(td_str host, td_str *name_out)
         p = skip_escaped(p, end, TD_BYTE_HOST);
     }
     *name_out = td_str_make(host.ptr, (size_t)(p - host.ptr));
+    *port_out = -1;
     if (p == host.ptr)
         return false;
     if (p == end)
         return true;
     if (*p++ != ':')
         return false;
-    for (; p < end && td_byte_is(*p, TD_BYTE_DIGIT) && port <= PORT_MAX; p++)
-        port = port * 10 + (unsigned)(*p - '0');
+    for (digits = p; p < end && td_byte_is(*p, TD_BYTE_DIGIT) && port <= PORT_MAX; p++)
+        port = port * 10 + (*p - '0');
+    if (p > digits) /* "host:" says nothing */
+        *port_out = port;
     return p == end && port <= PORT_MAX;
 }
 
@@ -466,15 +469,9 @@ host_ends(td_block b)
 }
 
 static inline td_block
-query_ends(td_block b)
-{
-    return (td_block)(((b - 0x21) >= 0x7f - 0x21) | (b == '#'));
-}
-
-static inline td_block
 path_ends(td_block b)
 {
-    return query_ends(b) | (td_block)((b == '?') | (b == '%'));
+    return td_target_ends(b) | (td_block)((b == '?') | (b == '%'));
 }
 
 #define FIND(what)                                                                                 \
@@ -483,7 +480,6 @@ path_ends(td_block b)
         return td_find_end(p, end, what##_ends);                                                          \
     }
 FIND(host)
-FIND(query)
 FIND(path)
 
 /* The method, and the space behind it.  At least 16 bytes are there. */
@@ -522,7 +518,7 @@ scan_request_line(const char *start, const char *end, td_head *head)
 
     if (p < end && *p == '?') {
         query.ptr = p + 1;
-        p = find_query_end(query.ptr, end);
+        p = td_find_end(query.ptr, end, td_target_ends);
         query.len = (size_t)(p - query.ptr);
     }
     if (end - p < (ptrdiff_t)sizeof " HTTP/1.1\r\n\r\n" - 1 || memcmp(p, " HTTP/1.", 8) != 0 ||

@@ -31,9 +31,17 @@ TD_PRIVATE td_str td_method_name(td_method method); /* "GET"; TD_METHOD_OTHER: "
 
 /*
  * "example.org:80", "[::1]": false when it is no host, or no port; the name is the part before the
- * port.
+ * port, which is -1 when it is not told.
  */
-TD_PRIVATE bool td_host_split(td_str host, td_str *name_out);
+TD_PRIVATE bool td_host_port_split(td_str host, td_str *name_out, int *port_out);
+
+static inline bool
+td_host_split(td_str host, td_str *name_out)
+{
+    int port;
+
+    return td_host_port_split(host, name_out, &port);
+}
 
 /* Content-Length = 1*DIGIT (RFC 9110 section 8.6).  -1: it is not, or does not fit. */
 TD_PRIVATE int64_t td_content_length_parse(td_str value);

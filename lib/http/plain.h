@@ -75,6 +75,12 @@ td_value_ends(td_block b)
     return (td_block)((b < 0x20) | (b == 0x7f));
 }
 
+static inline td_block
+td_target_ends(td_block b)
+{
+    return (td_block)(((b - 0x21) >= 0x7f - 0x21) | (b == '#'));
+}
+
 /* The index of the first 0xff from the given one on; 16: none. */
 static inline unsigned
 td_first_end(td_block ends, unsigned from)

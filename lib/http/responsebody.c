@@ -17,8 +17,8 @@ begin_inflating(td_response_body *body, td_response_head *head, td_arena *arena)
 {
     const td_header *coding = td_headers_find(&head->headers, TD_STR("Content-Encoding"));
 
-    if (coding == NULL || !(td_str_equal_nocase(coding->value, TD_STR("gzip")) ||
-                            td_str_equal_nocase(coding->value, TD_STR("x-gzip"))))
+    if (!td_str_equal_nocase(coding->value, TD_STR("gzip")) &&
+        !td_str_equal_nocase(coding->value, TD_STR("x-gzip")))
         return;
     body->decompressor = td_decompressor_create();
     td_headers_add(&head->headers, arena, TD_STR("X-Consumed-Content-Encoding"), coding->value);
@@ -33,7 +33,7 @@ td_response_body_begin(td_response_body *body, td_response_head *head, td_arena 
     *body = (td_response_body){.max = max, .is_framed = !has_body};
     if (!has_body)
         return 0;
-    if (inflate)
+    if (inflate && head->is_encoded)
         begin_inflating(body, head, arena);
     if (head->chunked) {
         body->framing = TD_BODY_CHUNKS;

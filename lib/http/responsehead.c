@@ -146,6 +146,8 @@ note_field(td_response_head *head, struct notes *notes, td_str name, td_str valu
         return note_length(head, notes, value, what);
     if (TD_IS_WORD(name, "transfer-encoding"))
         return note_coding(head, notes, value, what);
+    if (TD_IS_WORD(name, "content-encoding"))
+        head->is_encoded = true;
     if (TD_IS_WORD(name, "connection")) {
         notes->close |= td_list_has_token(value, TD_STR("close"));
         notes->keep_alive |= td_list_has_token(value, TD_STR("keep-alive"));

@@ -28,6 +28,7 @@ typedef struct td_response_head {
     td_headers headers;
     int64_t content_length; /* -1: none */
     bool chunked;
+    bool is_encoded; /* there is a Content-Encoding */
     bool keep_alive; /* RFC 9112 section 9.3; whether the body has an end is for the caller to see */
 } td_response_head;
 

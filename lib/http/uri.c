@@ -3,7 +3,6 @@
 #include <string.h>
 #include "base/buf.h"
 #include "base/escape.h"
-#include "base/network.h"
 #include "http/headers.h"
 #include "http/parser.h"
 
@@ -38,30 +37,28 @@ static bool
 parse_authority(td_str authority, td_uri *out)
 {
     const char *at = memrchr(authority.ptr, '@', authority.len);
-    td_str host = authority, name, port;
+    int port;
 
     if (at != NULL) {
         out->user_info = td_str_make(authority.ptr, (size_t)(at - authority.ptr));
-        host = td_str_make(at + 1, authority.len - out->user_info.len - 1);
+        authority = td_str_make(at + 1, authority.len - out->user_info.len - 1);
     }
-    if (!td_host_split(host, &name))
+    if (!td_host_port_split(authority, &out->host, &port))
         return false;
-    out->host = name;
-    port = td_str_make(name.ptr + name.len, host.len - name.len);
-    out->port = out->is_https ? 443 : 80;
-    if (port.len < 2) /* "host:" says nothing */
-        return true;
-    out->has_port = true;
-    return td_port_parse(td_str_make(port.ptr + 1, port.len - 1), &out->port) && out->port > 0;
+    out->authority = port < 0 ? out->host : authority;
+    out->port = (uint16_t)(port >= 0 ? port : out->is_https ? 443 : 80);
+    return out->port > 0;
 }
 
 bool
 td_uri_parse(td_str text, td_uri *out)
 {
+    const size_t len = td_target_len(text);
+
     *out = (td_uri){0};
-    text = take_until(&(td_str){text.ptr, text.len}, "#");
-    if (!td_is_target(text))
+    if (len < text.len && text.ptr[len] != '#')
         return false;
+    text.len = len;
     if (!take_prefix(&text, TD_STR("http://"))) {
         out->is_https = take_prefix(&text, TD_STR("https://"));
         if (!out->is_https)
@@ -127,9 +124,7 @@ static void
 append_origin(td_buf *out, const td_uri *base)
 {
     td_buf_append(out, base->is_https ? TD_STR("https://") : TD_STR("http://"));
-    td_buf_append(out, base->host);
-    if (base->has_port)
-        td_buf_printf(out, ":%u", base->port);
+    td_buf_append(out, base->authority);
 }
 
 /* With a scheme of its own: scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." ) ":" */

@@ -9,9 +9,9 @@
 typedef struct td_uri { /* strings are in the text that was parsed, or constants */
     bool is_https;
     td_str user_info; /* "user:password", percent-encoded; the null string: none */
+    td_str authority; /* host and port as they are told */
     td_str host;      /* without the port; "[::1]" keeps its brackets */
     uint16_t port;    /* the scheme's when it is not told */
-    bool has_port;    /* it is told */
     td_str path;      /* "/" when it is empty */
     td_str query;     /* without the '?'; the null string: none */
 } td_uri;

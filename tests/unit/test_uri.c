@@ -5,30 +5,31 @@
 static const struct uri_case {
     const char *text;
     bool is_good;
-    const char *user_info, *host;
+    const char *user_info, *authority, *host;
     int port;
     const char *path, *query;
 } uris[] = {
-    {"http://example.org", true, NULL, "example.org", 80, "/", NULL},
-    {"https://example.org", true, NULL, "example.org", 443, "/", NULL},
-    {"HTTP://Example.org:8080/a?b=c?d#e", true, NULL, "Example.org", 8080, "/a", "b=c?d"},
-    {"http://u:p%20@[::1]:1/", true, "u:p%20", "[::1]", 1, "/", NULL},
-    {"http://example.org?a", true, NULL, "example.org", 80, "/", "a"},
-    {"http://example.org:/x?", true, NULL, "example.org", 80, "/x", ""},
-    {"http://a@b@c/", true, "a@b", "c", 80, "/", NULL},
-    {"", false, NULL, NULL, 0, NULL, NULL},
-    {"example.org", false, NULL, NULL, 0, NULL, NULL},
-    {"ftp://example.org/", false, NULL, NULL, 0, NULL, NULL},
-    {"http:///path", false, NULL, NULL, 0, NULL, NULL},
-    {"http://", false, NULL, NULL, 0, NULL, NULL},
-    {"http://example.org:0/", false, NULL, NULL, 0, NULL, NULL},
-    {"http://example.org:65536/", false, NULL, NULL, 0, NULL, NULL},
-    {"http://example.org:8a/", false, NULL, NULL, 0, NULL, NULL},
-    {"http://exa mple.org/", false, NULL, NULL, 0, NULL, NULL},
-    {"http://example.org/a b", false, NULL, NULL, 0, NULL, NULL},
-    {"http://example.org/a\r\nX: y", false, NULL, NULL, 0, NULL, NULL},
-    {"http://example.org/\xc3\xbc", false, NULL, NULL, 0, NULL, NULL},
-    {"http://[::1/", false, NULL, NULL, 0, NULL, NULL},
+    {"http://example.org", true, NULL, "example.org", "example.org", 80, "/", NULL},
+    {"https://example.org", true, NULL, "example.org", "example.org", 443, "/", NULL},
+    {"HTTP://Example.org:8080/a?b=c?d#e", true, NULL, "Example.org:8080", "Example.org", 8080, "/a",
+     "b=c?d"},
+    {"http://u:p%20@[::1]:1/", true, "u:p%20", "[::1]:1", "[::1]", 1, "/", NULL},
+    {"http://example.org?a", true, NULL, "example.org", "example.org", 80, "/", "a"},
+    {"http://example.org:/x?", true, NULL, "example.org", "example.org", 80, "/x", ""},
+    {"http://a@b@c/", true, "a@b", "c", "c", 80, "/", NULL},
+    {"", false, NULL, NULL, NULL, 0, NULL, NULL},
+    {"example.org", false, NULL, NULL, NULL, 0, NULL, NULL},
+    {"ftp://example.org/", false, NULL, NULL, NULL, 0, NULL, NULL},
+    {"http:///path", false, NULL, NULL, NULL, 0, NULL, NULL},
+    {"http://", false, NULL, NULL, NULL, 0, NULL, NULL},
+    {"http://example.org:0/", false, NULL, NULL, NULL, 0, NULL, NULL},
+    {"http://example.org:65536/", false, NULL, NULL, NULL, 0, NULL, NULL},
+    {"http://example.org:8a/", false, NULL, NULL, NULL, 0, NULL, NULL},
+    {"http://exa mple.org/", false, NULL, NULL, NULL, 0, NULL, NULL},
+    {"http://example.org/a b", false, NULL, NULL, NULL, 0, NULL, NULL},
+    {"http://example.org/a\r\nX: y", false, NULL, NULL, NULL, 0, NULL, NULL},
+    {"http://example.org/\xc3\xbc", false, NULL, NULL, NULL, 0, NULL, NULL},
+    {"http://[::1/", false, NULL, NULL, NULL, 0, NULL, NULL},
 };
 
 static void
@@ -49,6 +50,7 @@ START_TEST(a_uri_is_taken_apart_or_refused)
     if (!c->is_good)
         return;
     check_text(uri.user_info, c->user_info);
+    check_text(uri.authority, c->authority);
     check_text(uri.host, c->host);
     check_text(uri.path, c->path);
     check_text(uri.query, c->query);
