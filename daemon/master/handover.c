@@ -15,7 +15,10 @@
 #include "daemon/scoreboard.h"
 #include "daemon/site/shared.h"
 
-#define FIRST_LINE "tornadod upgrade " HANDOVER_VERSION
+#define FIRST_WORDS "tornadod upgrade "
+
+/* What binaries before this one write is read, too; the newest first. */
+static const char *const versions[] = {HANDOVER_VERSION, "4"};
 
 enum kind { KIND_NUMBER, KIND_FD, KIND_TEXT };
 
@@ -122,7 +125,7 @@ put_row(td_buf *to, const struct record *record, const char *row)
 void
 handover_write(const struct handover *handover, td_buf *to)
 {
-    td_buf_append(to, TD_STR(FIRST_LINE "\n"));
+    td_buf_append(to, TD_STR(FIRST_WORDS HANDOVER_VERSION "\n"));
     for (size_t kind = 0; kind < HANDOVER_KINDS; kind++)
         for (size_t i = 0; i < handover->of[kind].count; i++)
             put_row(to, &records[kind], row_at(handover, kind, i));
@@ -263,6 +266,19 @@ check(const struct handover *handover, td_err *err)
     return check_generations(handover, err) == 0 ? check_listeners(handover, err) : err->code;
 }
 
+/* NULL: it is none of ours. */
+static const char *
+find_version(const char *line)
+{
+    const size_t len = strlen(FIRST_WORDS);
+
+    for (size_t i = 0; i < sizeof(versions) / sizeof(*versions); i++) {
+        if (strncmp(line, FIRST_WORDS, len) == 0 && strcmp(line + len, versions[i]) == 0)
+            return versions[i];
+    }
+    return NULL;
+}
+
 int
 handover_read(td_arena *arena, td_str text, struct handover *out, td_err *err)
 {
@@ -273,9 +289,10 @@ handover_read(td_arena *arena, td_str text, struct handover *out, td_err *err)
         return td_err_set(err, TD_EBADMSG, "what is handed over is no text, or too long");
     char *rest = (char *)td_str_dup(arena, text).ptr; /* ours, with a NUL behind it */
     char *line = strsep(&rest, "\n");
-    if (strcmp(line, FIRST_LINE) != 0)
+    handover.version = find_version(line);
+    if (handover.version == NULL)
         return td_err_set(err, TD_EBADMSG, "'%.32s' is handed over, and this binary takes '%s'",
-                          line, FIRST_LINE);
+                          line, FIRST_WORDS HANDOVER_VERSION);
     while ((line = strsep(&rest, "\n")) != NULL && strcmp(line, "end") != 0) {
         number++;
         if (read_line(&handover, line, err) < 0)

@@ -15,7 +15,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 
-#define HANDOVER_VERSION "4"
+#define HANDOVER_VERSION "5" /* that is written */
 #define HANDOVER_SIZE_MAX (16u << 20) /* bytes of the text */
 
 #define RECORD(record, min, max) struct handover_##record {
@@ -41,6 +41,7 @@ enum handover_kind {
 
 struct handover {
     td_arena *arena; /* where all of it lies; texts that are added are the caller's */
+    const char *version; /* that it was read of; HANDOVER_VERSION or one before */
     struct handover_rows {
         void *rows;
         size_t count, room;

@@ -16,6 +16,7 @@ quarantine_init(struct quarantine *quarantine, td_arena *arena, size_t instances
         .is_in = TD_ARENA_ARRAY(arena, bool, instances_count + 1),
         .times = TD_ARENA_ARRAY(arena, int64_t, instances_count * crashes_max + 1),
         .next = TD_ARENA_ARRAY(arena, unsigned, instances_count + 1),
+        .digests = TD_ARENA_ARRAY(arena, int64_t, instances_count + 1),
     };
 }
 
@@ -33,6 +34,17 @@ quarantine_note(struct quarantine *quarantine, uint32_t index, int64_t now_ns)
     const int64_t oldest_ns = times[quarantine->next[i]];
     quarantine->is_in[i] = oldest_ns != 0 && now_ns - oldest_ns <= quarantine->window_ns;
     return quarantine->is_in[i];
+}
+
+void
+quarantine_hold(struct quarantine *quarantine, uint32_t index, int64_t digest)
+{
+    const size_t i = index - 1;
+
+    if (i >= quarantine->instances_count)
+        return;
+    quarantine->is_in[i] = true;
+    quarantine->digests[i] = digest;
 }
 
 bool

@@ -172,6 +172,37 @@ share_memory(struct generation *generation, td_err *err)
     return rc;
 }
 
+/* The instance of that name; 0: there is none. */
+static uint32_t
+find_instance(const struct manifest *manifest, const char *name)
+{
+    for (size_t i = 0; i < manifest->instances_count; i++) {
+        if (strcmp(manifest->instances[i].name, name) == 0)
+            return (uint32_t)i + 1;
+    }
+    return 0;
+}
+
+/* What the binary before us has found: another binary makes no handler better, another file may. */
+static void
+hold_quarantine(struct generation *generation, const struct generation *before)
+{
+    for (size_t i = 0; i < before->quarantine.instances_count; i++) {
+        const char *name = before->manifest.instances[i].name;
+        const uint32_t index = find_instance(&generation->manifest, name);
+        const int64_t digest = before->quarantine.digests[i];
+        if (!before->quarantine.is_in[i] || index == 0 || digest == 0 ||
+            digest != plan_digest(&generation->plan, index))
+            continue;
+        quarantine_hold(&generation->quarantine, index, digest);
+        metrics_handler_quarantined(generation->places.handlers[index - 1], true);
+        td_log_at(TD_LOG_WARNING, "master",
+                  "handler %s stays in quarantine: its file is the same; tornadod handlers release "
+                  "%s, or a reload, lets it go",
+                  name, name);
+    }
+}
+
 void
 rollout_checked(int status)
 {
@@ -188,6 +219,8 @@ rollout_checked(int status)
     if (rc == 0) {
         metrics_describe(&generation->arena, generation->number, generation->configuration,
                          manifest, &generation->places);
+        if (master.current != NULL && master.current->is_adopted)
+            hold_quarantine(generation, master.current);
         rc = seat_spawn(generation_first_seat(generation), &err);
     }
     if (rc < 0) {

@@ -93,6 +93,7 @@ quarantine(struct generation *generation, uint32_t index)
     const td_tornadod_settings *settings = &generation->configuration->tornadod;
     const struct manifest_instance *instance = &generation->manifest.instances[index - 1];
 
+    quarantine_hold(&generation->quarantine, index, plan_digest(&generation->plan, index));
     td_log_at(
         TD_LOG_CRITICAL, "master",
         "handler %s (%s) is quarantined: %lld crashes within quarantine_window (%lld ms); its "
@@ -162,7 +163,7 @@ supervise_inherit(struct seat *seat, struct seat *leaving)
 
 /*
  * Workers that started while it was quarantined have never loaded it, so no message brings it back:
- * each is replaced.
+ * each is replaced; those of the binary before us, whom we cannot replace, by a generation.
  */
 bool
 supervise_release(struct generation *generation, const char *instance)
@@ -174,12 +175,16 @@ supervise_release(struct generation *generation, const char *instance)
         if (strcmp(manifest->instances[i].name, instance) != 0 ||
             !quarantine_release(&generation->quarantine, (uint32_t)i + 1))
             continue;
-        metrics_handler_released(generation->places.handlers[i]);
+        metrics_handler_quarantined(generation->places.handlers[i], false);
         found = true;
     }
     if (!found)
         return false;
     td_log_at(TD_LOG_INFO, "master", "handler %s is released from quarantine", instance);
+    if (generation->is_adopted) {
+        rollout_reload();
+        return true;
+    }
     GENERATION_EACH(seat, generation)
         supervise_replace(seat);
     return true;

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/clock.h"
@@ -32,6 +33,7 @@
 
 static struct {
     char *program;
+    struct stat tested; /* the file that tests itself */
     pid_t pid; /* of the test; 0: none runs */
     int output;
     ev_timer limit;
@@ -112,6 +114,19 @@ put_generation(struct handover *to, const struct generation *generation, bool dr
 }
 
 static void
+put_quarantine(struct handover *to, const struct generation *generation)
+{
+    const struct quarantine *quarantine = &generation->quarantine;
+
+    for (size_t i = 0; i < quarantine->instances_count; i++) {
+        if (quarantine->is_in[i])
+            *HANDOVER_ADD(to, quarantine) =
+                (struct handover_quarantine){.instance = generation->manifest.instances[i].name,
+                                             .digest = quarantine->digests[i]};
+    }
+}
+
+static void
 put_listeners(struct handover *to, const struct generation *generation)
 {
     for (size_t i = 0; i < generation->configuration->listeners_count; i++) {
@@ -178,6 +193,7 @@ collect(struct handover *to)
     TD_LIST_FOREACH (link, &master.draining)
         put_generation(to, TD_CONTAINER_OF(link, struct generation, link), true);
     put_generation(to, master.current, false);
+    put_quarantine(to, master.current);
     control_each_waiting(put_client, to);
 }
 
@@ -270,6 +286,19 @@ fail(const char *text)
         rollout_reload();
 }
 
+/* What took the place of a file that was good may not be; that it is gone, execv says. */
+static bool
+is_another_file(void)
+{
+    struct stat now;
+
+    return stat(upgrade.program, &now) == 0 &&
+           (now.st_dev != upgrade.tested.st_dev || now.st_ino != upgrade.tested.st_ino ||
+            now.st_size != upgrade.tested.st_size ||
+            now.st_mtim.tv_sec != upgrade.tested.st_mtim.tv_sec ||
+            now.st_mtim.tv_nsec != upgrade.tested.st_mtim.tv_nsec);
+}
+
 static void
 execute(void)
 {
@@ -279,6 +308,11 @@ execute(void)
     td_err err;
     int fd;
 
+    if (is_another_file()) {
+        snprintf(text, sizeof(text), "%s has changed since it was tested", upgrade.program);
+        fail(text);
+        return;
+    }
     td_arena_init(&arena);
     collect(&handover);
     if (write_state(&handover, &fd, &err) < 0) {
@@ -347,6 +381,8 @@ start_test(td_err *err)
 
     if (upgrade.program == NULL)
         return td_err_set(err, TD_ENOTFOUND, "it is not known which file this program came from");
+    if (stat(upgrade.program, &upgrade.tested) < 0)
+        return td_err_errno(err, "%s", upgrade.program);
     if (pipe2(ends, O_CLOEXEC) < 0)
         return td_err_errno(err, "pipe");
     upgrade.pid = fork();
@@ -500,9 +536,9 @@ upgrade_acknowledge(td_err *err)
                           HANDOVER_VERSION "); a restart can bring it");
     td_arena_init(&arena);
     rc = read_state(fd, &arena, &handover, err);
-    td_arena_fini(&arena);
     if (rc == 0)
-        puts(UPGRADE_ACKNOWLEDGED);
+        printf(UPGRADE_UNDERSTANDS "%s\n", handover.version);
+    td_arena_fini(&arena);
     return rc;
 }
 
@@ -706,6 +742,20 @@ take_instances(struct taking *t, struct generation *generation)
     generation_adopt_instances(generation, instances, count);
 }
 
+/* Names of nobody are nobody's. */
+static void
+take_quarantine(const struct handover *from, struct generation *generation)
+{
+    const struct manifest *manifest = &generation->manifest;
+
+    HANDOVER_EACH (quarantine, from, quarantine) {
+        for (size_t i = 0; i < manifest->instances_count; i++) {
+            if (strcmp(manifest->instances[i].name, quarantine->instance) == 0)
+                quarantine_hold(&generation->quarantine, (uint32_t)i + 1, quarantine->digest);
+        }
+    }
+}
+
 static int
 take_generation(struct taking *t, const struct handover_generation *from, td_err *err)
 {
@@ -721,6 +771,8 @@ take_generation(struct taking *t, const struct handover_generation *from, td_err
         master.current = generation;
     }
     take_instances(t, generation);
+    if (!from->drains)
+        take_quarantine(&t->handover, generation);
     HANDOVER_EACH (worker, &t->handover, worker) {
         if (worker->generation == from->number && take_worker(t, generation, worker, err) < 0)
             return err->code;

@@ -17,7 +17,8 @@
 
 #define UPGRADE_STATE "TORNADOD_UPGRADE_STATE" /* number of the descriptor, for the test too */
 #define UPGRADE_TEST "TORNADOD_UPGRADE_TEST"   /* set while a binary tests itself for an upgrade */
-#define UPGRADE_ACKNOWLEDGED "tornadod understands upgrade " HANDOVER_VERSION
+#define UPGRADE_UNDERSTANDS "tornadod understands upgrade " /* then the version that it was shown */
+#define UPGRADE_ACKNOWLEDGED UPGRADE_UNDERSTANDS HANDOVER_VERSION
 
 /* Of this program: where it was started from, so that another file of that name is found. */
 void upgrade_init(const char *argv0);

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010u
@@ -231,4 +232,19 @@ handlerfile_copy(int dir_fd, const char *name, const struct identity *identity, 
         rc = copy_sealed(fd, name, &st, fd_out, err);
     close(fd);
     return rc;
+}
+
+int64_t
+handlerfile_digest(int fd)
+{
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0 || st.st_size == 0)
+        return 0;
+    void *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes == MAP_FAILED)
+        return 0;
+    const int64_t digest = (int64_t)(XXH3_64bits(bytes, (size_t)st.st_size) >> 1);
+    munmap(bytes, (size_t)st.st_size);
+    return digest != 0 ? digest : 1;
 }

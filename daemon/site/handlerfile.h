@@ -8,6 +8,7 @@
 #ifndef DAEMON_SITE_HANDLERFILE_H
 #define DAEMON_SITE_HANDLERFILE_H
 
+#include <stdint.h>
 #include <sys/types.h>
 #include <tornado/error.h>
 #include "base/arena.h"
@@ -31,5 +32,8 @@ int handlerdir_list(int dir_fd, td_arena *arena, const char *const **names_out, 
  */
 int handlerfile_copy(int dir_fd, const char *name, const struct identity *identity, int *fd_out,
                      td_err *err);
+
+/* Of such a copy: the same for the same bytes, 1..INT64_MAX; 0: it cannot be read. */
+int64_t handlerfile_digest(int fd);
 
 #endif

@@ -163,6 +163,16 @@ plan_of_files(td_arena *arena, const td_configuration *configuration,
     return make(&maker, configuration, out, err);
 }
 
+int64_t
+plan_digest(const struct plan *plan, uint32_t index)
+{
+    const size_t i = index - 1;
+
+    return i < plan->instances_count
+               ? handlerfile_digest(plan->files[plan->instances[i].file].fd)
+               : 0;
+}
+
 void
 plan_close(struct plan *plan)
 {

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <tornado/error.h>
 #include <tornado/plugin.h>
 #include "base/arena.h"
@@ -46,6 +47,9 @@ void plan_close(struct plan *plan);
 /* The same of these files, which take the place of those of a directory and outlive the plan. */
 int plan_of_files(td_arena *arena, const td_configuration *configuration,
                   const struct plan_file *files, size_t files_count, struct plan *out, td_err *err);
+
+/* Of the file of that instance (from 1), see handlerfile.h. */
+int64_t plan_digest(const struct plan *plan, uint32_t index);
 
 /* The setting, or where a build tree or an installation has its handlers.  In the arena. */
 const char *plan_directory(td_arena *arena, const td_configuration *configuration);

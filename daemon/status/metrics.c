@@ -634,12 +634,12 @@ metrics_handler_crashed(uint32_t handler, bool is_quarantined)
 }
 
 void
-metrics_handler_released(uint32_t handler)
+metrics_handler_quarantined(uint32_t handler, bool is_in)
 {
     if (handler >= METRICS_HANDLERS)
         return;
     begin_writing();
-    board->handlers[handler].is_quarantined = 0;
+    board->handlers[handler].is_quarantined = is_in;
     end_writing();
 }
 

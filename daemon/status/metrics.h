@@ -150,7 +150,7 @@ void metrics_worker_replaced(enum metrics_end why);
 /* The place of the handler in what was described before; METRICS_HANDLERS: it has none. */
 uint32_t metrics_find_handler(const char *name);
 void metrics_handler_crashed(uint32_t handler, bool is_quarantined);
-void metrics_handler_released(uint32_t handler); /* from quarantine */
+void metrics_handler_quarantined(uint32_t handler, bool is_in);
 
 /* ---- a worker */
 

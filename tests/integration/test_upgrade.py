@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -204,6 +205,57 @@ class CarriedOver(unittest.TestCase):
                 self.assertEqual(daemon.command_line("upgrade").returncode, 0)
                 self.assertEqual(daemon.get("/count").body, b"%d %d" % (6 + number, 4 + 2 * number))
 
+    def test_what_is_in_quarantine(self):
+        def upgrade():
+            daemon.put(f"{harness.BUILD}/tornadod")
+            self.assertEqual(daemon.command_line("upgrade").returncode, 0)
+
+        def state():
+            return re.search(r"\nother .* (serves|in quarantine)\n", daemon.command_line("handlers").stdout).group(1)
+
+        def told():
+            handlers = json.loads(daemon.get("/status.json").body)["handlers"]
+            return next(handler["quarantined"] for handler in handlers if handler["name"] == "other")
+
+        with Upgrading(["faults", "status", "hello"], tornadod="workers = 2\nquarantine_crashes = 1",
+                       ini="[handler:other]\nfile = faults.so\nmount = /other\n[handler:faults]\n") as daemon:
+            with daemon.connect() as conn:
+                conn.send(b"GET /other/segv HTTP/1.1\r\nHost: x\r\n\r\n")
+                conn.rest()
+            daemon.wait_log("handler other .* is quarantined")
+            for _ in range(2):  # the second time it is handed over by one that was told of it
+                upgrade()
+                self.assertEqual((state(), told(), daemon.get("/other/pid").status), ("in quarantine", True, 503))
+                self.assertEqual(daemon.get("/pid").status, 200)
+            self.assertEqual(daemon.command_line("handlers", "release", "other").returncode, 0)
+            harness.wait_until(lambda: daemon.get("/other/pid").status == 200, "it is not released")
+            self.assertEqual((state(), told()), ("serves", False))
+
+    def test_quarantine_ends_when_the_file_is_another_one(self):
+        with Upgrading(["faults", "hello"], tornadod="quarantine_crashes = 1") as daemon:
+            with daemon.connect() as conn:
+                conn.send(b"GET /segv HTTP/1.1\r\nHost: x\r\n\r\n")
+                conn.rest()
+            daemon.wait_log("handler faults .* is quarantined")
+            with open(f"{daemon.handlers}/faults.so", "ab") as file:
+                file.write(b"mended")
+            self.assertEqual(daemon.command_line("upgrade").returncode, 0)
+            self.assertEqual(daemon.get("/pid").status, 200)
+
+    def test_quarantine_is_ended_while_no_generation_of_the_new_binary_comes_up(self):
+        ini = "[handler:faults]\n[handler:unloadable]\n"
+        with Upgrading(["faults", "unloadable"], ini=ini, tornadod="quarantine_crashes = 1") as daemon:
+            with daemon.connect() as conn:
+                conn.send(b"GET /segv HTTP/1.1\r\nHost: x\r\n\r\n")
+                conn.rest()
+            daemon.wait_log("handler faults .* is quarantined")
+            daemon.write_ini(ini + "load = fail\n", tornadod="quarantine_crashes = 1")
+            self.assertRegex(daemon.command_line("upgrade").stderr, "the database is not there")
+            self.assertRegex(daemon.command_line("handlers").stdout, r"\nfaults .* in quarantine\n")
+            daemon.write_ini(ini, tornadod="quarantine_crashes = 1")
+            self.assertEqual(daemon.command_line("handlers", "release", "faults").returncode, 0)
+            harness.wait_until(lambda: daemon.get("/pid").status == 200, "it is not released")
+
     def test_old_workers_go_on_in_a_file_that_is_opened_anew(self):
         logged = "[log]\naccess = combined\naccess_file = access.log\n"
         with Upgrading(["faults"], ini=logged) as daemon, daemon.connect() as conn:
@@ -231,10 +283,10 @@ class Versions(unittest.TestCase):
             return harness.run("-t", "--set", f"tornadod.handlers={handlers}", env=env, pass_fds=[file.fileno()])
 
     def test_what_it_does_not_take_it_refuses(self):
-        first = b"tornadod upgrade 4\n"
+        first = b"tornadod upgrade 5\n"
         for state, error in ((None, "is older than upgrades to this binary"),
                              (b"", "'' is handed over, and this binary takes"),
-                             (b"tornadod upgrade 5\nend\n", "'tornadod upgrade 5' is handed over, and"),
+                             (b"tornadod upgrade 6\nend\n", "'tornadod upgrade 6' is handed over, and"),
                              (b"\0" * 1000, "is no text"),
                              (first + b"master\t1\t0\t0\n", "is no record"),
                              (first + b"socket\t0\t1\nend\n", "line 2: socket: fd: '1' is no number in 3.."),
@@ -247,9 +299,11 @@ class Versions(unittest.TestCase):
                 self.assertNotIn("understands", done.stdout)
 
     def test_it_says_what_it_takes(self):
-        done = self.run_itself(b"tornadod upgrade 4\nmaster\t1\t0\t0\nlog\t0\t1\t\n"
-                                 b"generation\t1\t0\t1\t1\t1\t1\t0\t-1\t\nend\n")
-        self.assertEqual((done.returncode, done.stdout.split("\n")[-2]), (0, "tornadod understands upgrade 4"))
+        for version in (4, 5):  # a binary that writes 4 wants to hear 4
+            done = self.run_itself(b"tornadod upgrade %d\nmaster\t1\t0\t0\nlog\t0\t1\t\n"
+                                   b"generation\t1\t0\t1\t1\t1\t1\t0\t-1\t\nend\n" % version)
+            self.assertEqual((done.returncode, done.stdout.split("\n")[-2]),
+                             (0, f"tornadod understands upgrade {version}"))
 
 
 class FailedUpgrade(unittest.TestCase):
@@ -270,22 +324,36 @@ class FailedUpgrade(unittest.TestCase):
             daemon.put("/bin/true")
             self.fails(daemon, "does not know what to take over")
             daemon.put_text("#!/bin/sh\necho tornadod understands upgrade 3\n")
-            self.fails(daemon, r"does not know what to take over \(tornadod understands upgrade 4\)")
+            self.fails(daemon, r"does not know what to take over \(tornadod understands upgrade 5\)")
             daemon.put_text("no program", 0o644)
             self.fails(daemon, "Permission denied")
             os.unlink(daemon.program)
             self.fails(daemon, "No such file or directory")
             # It tests itself well, and is gone when it is to take over.
-            daemon.put_text("#!/bin/sh\nrm \"$0\"\necho tornadod understands upgrade 4\n")
+            daemon.put_text("#!/bin/sh\nrm \"$0\"\necho tornadod understands upgrade 5\n")
             self.fails(daemon, "No such file or directory")
+            # The same, and another one has taken its place, which would be the end of the daemon.
+            daemon.put_text("#!/bin/sh\necho '#!/bin/sh' > \"$0.new\"\nchmod 755 \"$0.new\"\n"
+                            "mv \"$0.new\" \"$0\"\necho tornadod understands upgrade 5\n")
+            self.fails(daemon, "has changed since it was tested")
             self.assertEqual(daemon.command_line("reload").returncode, 0)
             daemon.put(f"{harness.BUILD}/tornadod")
+            self.assertEqual(daemon.command_line("upgrade").returncode, 0)
+
+    def test_a_library_that_is_missing(self):
+        with Upgrading(["faults"]) as daemon:
+            os.rename(f"{daemon.folder}/libtornado.so.1", f"{daemon.folder}/gone")
+            daemon.put(f"{harness.BUILD}/tornadod")
+            self.fails(daemon, r"libtornado\.so\.1: cannot open shared object file")
+            os.rename(f"{daemon.folder}/gone", f"{daemon.folder}/libtornado.so.1")
             self.assertEqual(daemon.command_line("upgrade").returncode, 0)
 
     def test_settings_that_are_wrong(self):
         with Upgrading(["faults"]) as daemon:
             daemon.write_ini("[application]\nnonsense = 1\n")
             self.fails(daemon, r"tornadod\.ini:\d+: 'nonsense' is no key")
+            os.unlink(daemon.ini_path)
+            self.fails(daemon, r"tornadod\.ini: No such file or directory")
             daemon.write_ini()
             self.assertEqual(daemon.command_line("upgrade").returncode, 0)
 

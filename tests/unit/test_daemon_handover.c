@@ -15,7 +15,7 @@
 #define LOG "log\t0\t1\t\n"
 #define GENERATION "generation\t2\t0\t4\t30000\t30000\t0\t1\t-1\t\n"
 #define GOOD FIRST MASTER LOG "listener\ta\tunix:/x\t0\t0\nsocket\t0\t7\n" GENERATION \
-    "instance\t2\thello\thello.so\thello\t1.0\nworker\t2\t0\t4711\t1\t0\t8\t9\t-1\n"
+    "instance\t2\thello\thello.so\thello\t1.0\nquarantine\thello\t77\nworker\t2\t0\t4711\t1\t0\t8\t9\t-1\n"
 
 static const char *
 text_of(const struct handover *handover)
@@ -36,9 +36,24 @@ START_TEST(what_was_written_comes_back)
     ck_assert_msg(handover_read(&arena, TD_STR(GOOD "end\n"), &handover, &err) == 0, "%s", err.text);
     ck_assert_str_eq(text_of(&handover), GOOD "end\n");
     ck_assert_int_eq(HANDOVER_ONE(&handover, master)->workers_change, -1);
+    ck_assert_str_eq(handover.version, HANDOVER_VERSION);
+    ck_assert_int_eq(HANDOVER_ONE(&handover, quarantine)->digest, 77);
     ck_assert_int_eq(HANDOVER_ONE(&handover, worker)->pid, 4711);
     ck_assert_int_eq(HANDOVER_ONE(&handover, worker)->access_ring, -1);
     ck_assert_ptr_null(HANDOVER_ONE(&handover, pid_file));
+}
+END_TEST
+
+START_TEST(what_the_binary_before_wrote_is_read)
+{
+    struct handover handover;
+    td_err err;
+
+    ck_assert_msg(handover_read(&arena, TD_STR("tornadod upgrade 4\n" MASTER LOG GENERATION "end\n"),
+                                &handover, &err) == 0, "%s", err.text);
+    ck_assert_str_eq(handover.version, "4");
+    ck_assert_ptr_null(HANDOVER_ONE(&handover, quarantine));
+    ck_assert_str_eq(text_of(&handover), FIRST MASTER LOG GENERATION "end\n");
 }
 END_TEST
 
@@ -60,9 +75,11 @@ static const struct {
     const char *text, *error;
 } bad[] = {
     {"", "'' is handed over"},
+    {"tornadod upgrade 6\nend\n", "'tornadod upgrade 6' is handed over, and this binary takes"},
+    {"tornadod upgrade 45\nend\n", "'tornadod upgrade 45' is handed over, and this binary takes"},
     {"tornadod upgrade 2\nend\n", "'tornadod upgrade 2' is handed over, and this binary takes"},
     {"master\t2\t0\t0\nend\n", "is handed over, and this binary takes"},
-    {GOOD, "line 9: '' is no record"},
+    {GOOD, "line 10: '' is no record"},
     {GOOD "end", "has no end"},
     {GOOD "end\nmore\n", "goes on behind it"},
     {FIRST "nothing\t1\nend\n", "line 2: 'nothing' is no record"},
@@ -88,6 +105,8 @@ static const struct {
     {GOOD "worker\t2\t0\t1\t1\t0\t8\t9\t-1\nend\n", "pid: '1'"},
     {GOOD "worker\t2\t0\t4712\t1\t2048\t8\t9\t-1\nend\n", "place: '2048'"},
     {GOOD "instance\t1\ta\ta\ta\t\nend\n", "a handler of no generation"},
+    {GOOD "quarantine\ta\nend\n", "digest: is missing"},
+    {GOOD "quarantine\ta\t-1\nend\n", "digest: '-1'"},
     {GOOD "socket\t1\t7\nend\n", "a socket of no listener"},
     {GOOD "listener\tb\tunix:/y\t0\t0\nend\n", "a listener without a socket"},
 };
@@ -176,6 +195,7 @@ fill(TCase *tcase)
     tcase_add_checked_fixture(tcase, arena_setup, arena_teardown);
     tcase_set_timeout(tcase, 30);
     tcase_add_test(tcase, what_was_written_comes_back);
+    tcase_add_test(tcase, what_the_binary_before_wrote_is_read);
     tcase_add_test(tcase, any_text_comes_back);
     ADD_TABLE(tcase, anything_else_is_refused_and_told, bad);
     tcase_add_test(tcase, a_zero_byte_and_too_much_are_refused);

@@ -69,10 +69,33 @@ START_TEST(one_that_is_released_starts_afresh)
 }
 END_TEST
 
+START_TEST(one_that_is_held_is_in_until_it_is_released)
+{
+    const td_tornadod_settings settings = {.quarantine_crashes = 2, .quarantine_window_ms = 60000};
+    struct quarantine quarantine;
+    td_arena arena;
+
+    td_arena_init(&arena);
+    quarantine_init(&quarantine, &arena, 2, &settings);
+    quarantine_hold(&quarantine, 0, 77);
+    quarantine_hold(&quarantine, 3, 77); /* there are two */
+    ck_assert(!quarantine.is_in[0] && !quarantine.is_in[1]);
+    quarantine_hold(&quarantine, 2, 77);
+    ck_assert(!quarantine.is_in[0] && quarantine.is_in[1]);
+    ck_assert_int_eq(quarantine.digests[1], 77);
+    ck_assert(!quarantine_note(&quarantine, 2, 1 * S));
+    ck_assert(quarantine_release(&quarantine, 2));
+    ck_assert(!quarantine_note(&quarantine, 2, 2 * S));
+    ck_assert(quarantine_note(&quarantine, 2, 3 * S));
+    td_arena_fini(&arena);
+}
+END_TEST
+
 static void
 fill(TCase *tcase)
 {
     tcase_add_test(tcase, one_that_is_released_starts_afresh);
+    tcase_add_test(tcase, one_that_is_held_is_in_until_it_is_released);
     ADD_TABLE(tcase, crashes_are_counted_within_the_window, cases);
 }
 
