@@ -53,6 +53,7 @@ struct guard {
 
 struct verification { /* on the stack that waits for it, all else in the memory of its request */
     const char *hash, *password;
+    bool is_verified; /* false: there was no memory for it */
     bool is_right;
 };
 
@@ -60,9 +61,12 @@ static void *
 verify(void *arg)
 {
     struct verification *v = arg;
+
+    errno = 0;
     struct crypt_data *data = calloc(1, sizeof(*data));
     const char *hash = data != NULL ? crypt_rn(v->password, v->hash, data, sizeof(*data)) : NULL;
 
+    v->is_verified = hash != NULL || errno != ENOMEM;
     v->is_right = hash != NULL && strlen(hash) == strlen(v->hash) &&
                   CRYPTO_memcmp(hash, v->hash, strlen(hash)) == 0;
     free(data);
@@ -72,10 +76,12 @@ verify(void *arg)
 static bool
 ask_thread(td_handler *h, struct guard *guard, const char *hash, const char *password)
 {
-    struct verification v = {td_strdup(h, td_str_of(hash)).ptr, password, false};
+    struct verification v = {.hash = td_strdup(h, td_str_of(hash)).ptr, .password = password};
 
     if (td_executor_run(guard->executor, verify, &v, NULL) == TD_EBUSY)
         td_raise(h, 503, "%d passwords wait to be verified", JOBS_MAX);
+    if (!v.is_verified)
+        td_raise(h, 503, "a password could not be verified");
     return v.is_right;
 }
 
@@ -136,8 +142,9 @@ is_right(td_handler *h, struct guard *guard, struct user *user, const char *pass
     const struct settings *settings = td_settings(h);
     unsigned char mac[MAC_SIZE];
 
-    HMAC(EVP_sha256(), guard->key, sizeof(guard->key), (const unsigned char *)password,
-         strlen(password), mac, NULL);
+    if (HMAC(EVP_sha256(), guard->key, sizeof(guard->key), (const unsigned char *)password,
+             strlen(password), mac, NULL) == NULL)
+        td_raise(h, 503, "no memory to look at a password");
     if (user->known_until_ms > td_ioloop_time_ms() &&
         CRYPTO_memcmp(mac, user->mac, sizeof(mac)) == 0)
         return true;
@@ -203,6 +210,8 @@ parse(struct guard *guard, const char *path, td_err *err)
     int number = 0;
 
     guard->users = calloc(strlen(guard->text) / 4 + 1, sizeof(struct user));
+    if (guard->users == NULL)
+        return td_err_errno(err, "users = %s", path);
     for (char *line; (line = textfile_line(&rest, &number)) != NULL; guard->count++) {
         struct user *user = &guard->users[guard->count];
 
@@ -246,6 +255,8 @@ make(const struct settings *settings, struct guard **out, td_err *err)
         return td_err_set(err, TD_ECONFIG, "realm = %s: without quotes and backslashes, please",
                           settings->realm);
     guard = calloc(1, sizeof(*guard));
+    if (guard == NULL)
+        return td_err_errno(err, "users = %s", settings->users);
     rc = textfile_read("users", settings->users, FILE_SIZE_MAX, &guard->text, err);
     if (rc == 0)
         rc = parse(guard, settings->users, err);

@@ -55,12 +55,13 @@ token_of(td_handler *h)
 
 /* All of them are compared, so that time does not tell which it is. */
 static const struct token *
-find_token(const struct keys *keys, td_str text)
+find_token(td_handler *h, const struct keys *keys, td_str text)
 {
     unsigned char hash[SHA256_DIGEST_LENGTH];
     const struct token *found = NULL;
 
-    SHA256((const unsigned char *)text.ptr, text.len, hash);
+    if (SHA256((const unsigned char *)text.ptr, text.len, hash) == NULL)
+        td_raise(h, 503, "no memory to hash a token");
     for (size_t i = 0; i < keys->count; i++)
         if (CRYPTO_memcmp(hash, keys->tokens[i].hash, sizeof(hash)) == 0)
             found = &keys->tokens[i];
@@ -85,7 +86,7 @@ run(td_handler *h)
 
     if (keys == NULL)
         td_raise(h, 500, "tokens is not set in [handler:bearer]");
-    token = td_str_is_null(text) ? NULL : find_token(keys, text);
+    token = td_str_is_null(text) ? NULL : find_token(h, keys, text);
     if (token == NULL) { /* RFC 6750 section 3.1 */
         td_on_head(h, demand,
                    (void *)(td_str_is_null(text) ? "" : ", error=\"invalid_token\""));
@@ -118,6 +119,8 @@ parse(struct keys *keys, const char *path, td_err *err)
     int number = 0;
 
     keys->tokens = calloc(strlen(keys->text) / 66 + 1, sizeof(struct token));
+    if (keys->tokens == NULL)
+        return td_err_errno(err, "tokens = %s", path);
     for (char *line; (line = textfile_line(&rest, &number)) != NULL; keys->count++) {
         struct token *token = &keys->tokens[keys->count];
         char *colon = strchr(line, ':');
@@ -159,6 +162,8 @@ make(const struct settings *settings, struct keys **out, td_err *err)
         return td_err_set(err, TD_ECONFIG, "realm = %s: without quotes and backslashes, please",
                           settings->realm);
     keys = calloc(1, sizeof(*keys));
+    if (keys == NULL)
+        return td_err_errno(err, "tokens = %s", settings->tokens);
     rc = textfile_read("tokens", settings->tokens, FILE_SIZE_MAX, &keys->text, err);
     if (rc == 0)
         rc = parse(keys, settings->tokens, err);

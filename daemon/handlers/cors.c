@@ -172,25 +172,30 @@ add_origin(struct policy *policy, char *text, td_err *err)
 static int
 make(const struct settings *settings, struct policy **out, td_err *err)
 {
-    struct policy *policy = calloc(1, sizeof(*policy));
+    struct policy *policy = *out = calloc(1, sizeof(*policy));
     char *rest;
     int rc = 0;
 
+    if (policy == NULL)
+        return td_err_errno(err, "origins");
     policy->text = strdup(settings->origins);
     policy->origins = calloc(strlen(settings->origins) / 2 + 1, sizeof(struct origin));
+    if (policy->text == NULL || policy->origins == NULL)
+        return td_err_errno(err, "origins");
     for (char *text = strtok_r(policy->text, SEPARATORS, &rest); text != NULL && rc == 0;
          text = strtok_r(NULL, SEPARATORS, &rest))
         rc = add_origin(policy, text, err);
     if (rc == 0 && policy->any && settings->credentials)
         rc = td_err_set(err, TD_ECONFIG,
                         "origins = * with credentials = on: every site could act as the user");
-    *out = policy;
     return rc;
 }
 
 static void
 destroy(struct policy *policy)
 {
+    if (policy == NULL)
+        return;
     free(policy->origins);
     free(policy->text);
     free(policy);

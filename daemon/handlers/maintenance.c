@@ -67,10 +67,12 @@ run(td_handler *h)
 static int
 make(const struct settings *settings, struct notice **out, td_err *err)
 {
-    struct notice *notice = calloc(1, sizeof(*notice));
-    int rc = networks_parse("allow", settings->allow, &notice->allowed, err);
+    struct notice *notice = *out = calloc(1, sizeof(*notice));
+    int rc;
 
-    *out = notice;
+    if (notice == NULL)
+        return td_err_errno(err, "the notice");
+    rc = networks_parse("allow", settings->allow, &notice->allowed, err);
     if (rc == 0 && settings->switch_file[0] != '\0' && settings->switch_file[0] != '/')
         rc = td_err_set(err, TD_ECONFIG, "switch_file = %s: the path has to begin with a slash",
                         settings->switch_file);
@@ -82,6 +84,8 @@ make(const struct settings *settings, struct notice **out, td_err *err)
 static void
 destroy(struct notice *notice)
 {
+    if (notice == NULL)
+        return;
     networks_free(&notice->allowed);
     free(notice->page);
     free(notice);

@@ -53,17 +53,30 @@ networks_parse_one(const char *key, char *text, struct network *out, td_err *err
     return 0;
 }
 
+static inline int
+networks_parse_words(const char *key, char *text, struct networks *out, td_err *err)
+{
+    char *rest;
+    int rc = 0;
+
+    for (char *word = strtok_r(text, ", \t", &rest); word != NULL && rc == 0;
+         word = strtok_r(NULL, ", \t", &rest))
+        rc = networks_parse_one(key, word, &out->items[out->count++], err);
+    return rc;
+}
+
 /* 0, or an error that names the option.  Either way networks_free gives back what out holds. */
 static inline int
 networks_parse(const char *key, const char *list, struct networks *out, td_err *err)
 {
-    char *text = strdup(list), *rest;
-    int rc = 0;
+    char *text = strdup(list);
+    int rc;
 
     out->items = calloc(strlen(list) / 2 + 1, sizeof(struct network));
-    for (char *word = strtok_r(text, ", \t", &rest); word != NULL && rc == 0;
-         word = strtok_r(NULL, ", \t", &rest))
-        rc = networks_parse_one(key, word, &out->items[out->count++], err);
+    if (text != NULL && out->items != NULL)
+        rc = networks_parse_words(key, text, out, err);
+    else
+        rc = td_err_errno(err, "%s", key);
     free(text);
     return rc;
 }

@@ -84,9 +84,10 @@ static int
 load(td_instance *instance, void **state_out, td_err *err)
 {
     const struct settings *settings = td_instance_settings(instance);
-    struct networks *allowed = calloc(1, sizeof(*allowed));
+    struct networks *allowed = *state_out = calloc(1, sizeof(*allowed));
 
-    *state_out = allowed;
+    if (allowed == NULL)
+        return td_err_errno(err, "allow");
     return networks_parse("allow", settings->allow, allowed, err);
 }
 

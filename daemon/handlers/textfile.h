@@ -35,6 +35,8 @@ textfile_read(const char *key, const char *path, size_t size_max, char **out, td
     text = calloc(1, (size_t)st.st_size + 1);
     len = text != NULL ? read(fd, text, (size_t)st.st_size) : -1;
     close(fd);
+    if (text == NULL)
+        return td_err_errno(err, "%s = %s", key, path);
     if (len != st.st_size) {
         free(text);
         return td_err_set(err, TD_ECONFIG, "%s = %s: cannot be read whole", key, path);

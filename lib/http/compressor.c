@@ -62,14 +62,14 @@ create(td_coding coding, int level)
     compressor->coding = coding;
     compressor->level = level;
     if (coding == TD_CODING_GZIP) {
-        if (deflateInit2(&compressor->gzip, level, Z_DEFLATED, GZIP_WINDOW, GZIP_MEMORY,
-                         Z_DEFAULT_STRATEGY) != Z_OK)
-            abort(); /* out of memory */
+        const int rc = deflateInit2(&compressor->gzip, level, Z_DEFLATED, GZIP_WINDOW, GZIP_MEMORY,
+                                    Z_DEFAULT_STRATEGY);
+
+        TD_ASSERT(rc == Z_OK); /* else memory is gone */
         return compressor;
     }
     compressor->zstd = ZSTD_createCCtx();
-    if (compressor->zstd == NULL)
-        abort();
+    TD_ASSERT(compressor->zstd != NULL);
     ZSTD_CCtx_setParameter(compressor->zstd, ZSTD_c_compressionLevel, level);
     ZSTD_CCtx_setParameter(compressor->zstd, ZSTD_c_windowLog, ZSTD_WINDOW);
     ZSTD_CCtx_setParameter(compressor->zstd, ZSTD_c_hashLog, ZSTD_TABLES);
@@ -181,9 +181,10 @@ compress_brotli(int level, td_str in, td_buf *out)
         window++;
     char *at = td_buf_reserve(out, size);
 
-    if (!BrotliEncoderCompress(level > 1 ? level - 1 : 1, window, BROTLI_MODE_GENERIC, in.len,
-                               (const uint8_t *)in.ptr, &size, (uint8_t *)at))
-        abort(); /* out of memory */
+    const bool is_done =
+        BrotliEncoderCompress(level > 1 ? level - 1 : 1, window, BROTLI_MODE_GENERIC, in.len,
+                              (const uint8_t *)in.ptr, &size, (uint8_t *)at) == BROTLI_TRUE;
+    TD_ASSERT(is_done); /* else memory is gone */
     td_buf_added(out, size);
 }
 

@@ -171,7 +171,7 @@ is_rehashed(const char *path)
  * stands still; a directory gives each CA when it is asked for.  Who names a file in the
  * environment means it.
  */
-static void
+static bool
 trust_system(SSL_CTX *ctx)
 {
     const char *directory = getenv(X509_get_default_cert_dir_env());
@@ -179,9 +179,8 @@ trust_system(SSL_CTX *ctx)
     if (directory == NULL)
         directory = X509_get_default_cert_dir();
     if (getenv(X509_get_default_cert_file_env()) == NULL && is_rehashed(directory))
-        SSL_CTX_set_default_verify_dir(ctx);
-    else
-        SSL_CTX_set_default_verify_paths(ctx);
+        return SSL_CTX_set_default_verify_dir(ctx) == 1;
+    return SSL_CTX_set_default_verify_paths(ctx) == 1;
 }
 
 static int
@@ -190,10 +189,8 @@ trust(SSL_CTX *ctx, const char *path, td_err *err)
     struct stat status;
     int rc;
 
-    if (path == NULL) {
-        trust_system(ctx);
-        return 0;
-    }
+    if (path == NULL)
+        return trust_system(ctx) ? 0 : td_err_set(err, -ENOMEM, "no memory for the system's CAs");
     rc = stat(path, &status) == 0 && S_ISDIR(status.st_mode)
              ? SSL_CTX_load_verify_dir(ctx, path)
              : SSL_CTX_load_verify_file(ctx, path);
@@ -443,6 +440,25 @@ describe_peer(td_buf *out, const char *host, int fd)
     td_buf_printf(out, "%s:%u", host, port);
 }
 
+/* An SSL for that descriptor, which has a copy of the key; NULL: there is no memory for it. */
+static SSL *
+make_ssl(SSL_CTX *ctx, const char *key, int fd)
+{
+    SSL *ssl = SSL_new(ctx);
+    char *copy = td_xstrdup(key);
+
+    if (ssl == NULL || SSL_set_app_data(ssl, copy) != 1) {
+        SSL_free(ssl);
+        free(copy);
+        return NULL;
+    }
+    SSL_set_connect_state(ssl);
+    if (SSL_set_fd(ssl, fd) == 1)
+        return ssl;
+    td_tls_free(ssl);
+    return NULL;
+}
+
 int
 td_tls_connect(const td_ssl_options *options, const char *host, int fd, SSL **out, td_err *err)
 {
@@ -467,12 +483,11 @@ td_tls_connect(const td_ssl_options *options, const char *host, int fd, SSL **ou
         return rc;
     }
     describe_peer(&key, bare, fd);
-    ssl = SSL_new(ctx);
     td_buf_append(&key, td_str_make("", 1)); /* its NUL */
-    SSL_set_app_data(ssl, td_xstrdup(td_buf_str(&key).ptr));
+    ssl = make_ssl(ctx, td_buf_str(&key).ptr, fd);
     td_buf_release(&key);
-    SSL_set_connect_state(ssl);
-    SSL_set_fd(ssl, fd);
+    if (ssl == NULL)
+        return td_err_set(err, -ENOMEM, "no memory for a connection with TLS");
     if (!expect_host(ssl, bare, !options->no_validate_cert)) {
         td_tls_free(ssl);
         return td_err_set(err, TD_ECONFIG, "there is no host that the server could prove to be");

@@ -4,9 +4,12 @@ a reload is refused or goes through; the master stays.
 Short in `make test`; TD_FAULTS=long tries many more places.
 """
 
+import base64
 import collections
+import hashlib
 import mmap
 import os
+import re
 import shutil
 import signal
 import struct
@@ -21,7 +24,24 @@ import harness
 
 LONG = os.environ.get("TD_FAULTS") == "long"
 AT_START = (*range(1, 40, 3), *range(50, 1000, 50)) if LONG else (5, 60)
-AT_WORK = (*range(1, 12), 20, 40, 80, 160) if LONG else (1, 3, 20)
+AT_WORK = (*range(1, 40), 20, 40, 80, 160) if LONG else (1, 3, 20)
+AT_CHECK = 400 if LONG else 40  # calls of the checker, the last ones: those are of the handlers
+CHECKED = """[handler:cors]
+origins = https://a.example, https://b.example
+[handler:maintenance]
+allow = 10.0.0.0/8, ::1
+page = {folder}/users
+[handler:basic_auth]
+users = {folder}/users
+[handler:bearer]
+tokens = {folder}/tokens
+[handler:gateway]
+upstreams = 127.0.0.1:1, https://b.example:443
+mount = /away
+[handler:status]
+allow = 127.0.0.1
+"""
+USER = "jack:$5$salt$kpa26zwgX83BPSR8d7w93OIXbFt/d3UOTZaAu5vsTM6\n"
 REQUESTS = ("/pid", "/lump", "/static/tornadod.ini", "/big")
 TORNADOD = "workers = 2\nquarantine_crashes = 0\n"
 MASTER, CHILDREN = 0, 1
@@ -58,8 +78,8 @@ class NoMemory(unittest.TestCase):
         self.arm(MASTER, 0)
         return failed > 0
 
-    def daemon(self):
-        daemon = harness.Daemon(["faults"], tornadod=TORNADOD, ini="[application]\nstatic_path = .\n",
+    def daemon(self, *handlers, ini="[application]\nstatic_path = .\n"):
+        daemon = harness.Daemon(["faults", *handlers], tornadod=TORNADOD, ini=ini,
                                 env={"LD_PRELOAD": self.shim, "TD_NO_MEMORY": f"{self.folder}/numbers"})
         self.addCleanup(daemon.close)
         return daemon
@@ -98,6 +118,67 @@ class NoMemory(unittest.TestCase):
                     self.probe(daemon, daemon.master)
                     self.assertEqual(daemon.stop(), 0, daemon.log.text())
         print("\nINFO malloc at the start:", *(f"{count} {what}" for what, count in outcomes.items()))
+
+    def test_at_the_check(self):
+        """What a handler makes of its settings is an error of theirs, with its name, or goes through."""
+        with open(f"{self.folder}/checked.ini", "w", encoding="ascii") as file:
+            file.write(f"[tornadod]\nhandlers = {harness.BUILD}/handlers\n[listen:a]\naddress = 127.0.0.1:0\n" +
+                       CHECKED.format(folder=self.folder))
+        self.write_credentials()
+        calls = 1000000
+        self.arm(CHILDREN, calls)
+        self.check()
+        calls -= struct.unpack("3i", self.numbers[:])[CHILDREN]
+        blamed = set()
+        for after in range(max(calls - AT_CHECK, 1), calls + 1):
+            with self.subTest(after=after):
+                self.arm(CHILDREN, after)
+                done = self.check()
+                self.assertIn(done.returncode, (0, 78), done.stderr)
+                self.assertNotIn("SIGSEGV", done.stderr)
+                blamed.update(re.findall(r"handler (\w+) .*: Cannot allocate memory", done.stderr))
+        self.assertEqual(blamed, {"cors", "maintenance", "basic_auth", "bearer", "gateway", "status"})
+
+    def write_credentials(self):
+        for name, content in (("users", USER), ("tokens", f"jack:{hashlib.sha256(b'jack').hexdigest()}\n")):
+            with open(f"{self.folder}/{name}", "w", encoding="ascii") as file:
+                file.write(content)
+
+    def check(self):
+        return harness.run("-t", "-c", f"{self.folder}/checked.ini",
+                           env={"LD_PRELOAD": self.shim, "TD_NO_MEMORY": f"{self.folder}/numbers"})
+
+    def test_at_credentials(self):
+        """What could not be looked at is neither called wrong nor let in."""
+        basic = {name: f"Basic {base64.b64encode(name.encode()).decode()}" for name in ("jack:secret", "jack:Secret")}
+        self.write_credentials()
+        self.check_credentials("basic_auth", "users", basic["jack:secret"], basic["jack:Secret"])
+        self.check_credentials("bearer", "tokens", "Bearer jack", "Bearer jill")
+
+    def check_credentials(self, name, option, right, wrong):
+        ini = (f"[handler:faults]\nmiddleware = {name}\n[handler:{name}]\n{option} = {self.folder}/{option}\n" +
+               "cache_time = 1ms\n" * (name == "basic_auth"))
+        daemon = self.daemon(name, ini=ini).start()
+        statuses = collections.Counter()
+        for after in range(1, 20):
+            for given, good in ((right, (200, 503)), (wrong, (401, 503))):
+                with self.subTest(name, after=after, given=given):
+                    harness.wait_until(lambda: self.status(daemon, right) == 200, "nobody is let in any more")
+                    self.arm(CHILDREN, after)
+                    status = self.status(daemon, given)
+                    self.has_failed()
+                    statuses[status] += 1
+                    self.assertIn(status, (*good, None), daemon.log.text())
+        self.assertGreater(statuses[503], 0, statuses)
+        self.assertEqual(daemon.stop(), 0, daemon.log.text())
+
+    @staticmethod
+    def status(daemon, authorization):
+        """None: the worker was lost."""
+        try:
+            return daemon.get("/pid", headers=f"Authorization: {authorization}\r\n").status
+        except (OSError, AssertionError):
+            return None
 
     def test_at_requests(self):
         daemon, lost = self.daemon().start(), 0

@@ -157,6 +157,61 @@ START_TEST(a_host_longer_than_a_name_is_told)
 }
 END_TEST
 
+/* ---- memory */
+
+static int fails_after; /* that many calls; 0: none does */
+
+static bool
+fails(void)
+{
+    return fails_after > 0 && --fails_after == 0;
+}
+
+static void *
+allocate(size_t size, const char *file, int line)
+{
+    (void)file, (void)line;
+    return fails() ? NULL : malloc(size);
+}
+
+static void *
+reallocate(void *p, size_t size, const char *file, int line)
+{
+    (void)file, (void)line;
+    return fails() ? NULL : realloc(p, size);
+}
+
+static void
+give_back(void *p, const char *file, int line)
+{
+    (void)file, (void)line;
+    free(p);
+}
+
+START_TEST(without_memory_there_is_no_connection)
+{
+    const td_ssl_options options = {.ca_certs = tls_peer_file};
+    bool is_done = false;
+    int failed = 0;
+
+    for (int after = 1; !is_done; after++) {
+        SSL *ssl = NULL;
+        td_err err = {0};
+
+        fails_after = after;
+        const int rc = td_tls_connect(&options, "localhost", fds[0], &ssl, &err);
+        is_done = rc == 0 && fails_after > 0;
+        fails_after = 0;
+        failed += rc < 0;
+        ck_assert_int_eq(rc < 0, err.text[0] != '\0');
+        if (rc == 0)
+            td_tls_free(ssl);
+        td_tls_close(); /* the next one makes its context anew */
+    }
+    ck_assert_int_gt(failed, 10);
+}
+END_TEST
+
 /* ---- streams; the peer is a transport of its own that echoes */
 
 static td_transport peer;
@@ -372,6 +427,7 @@ fill_tests(TCase *tcase)
     ADD_TABLE(tcase, names_are_asked_for_and_numbers_are_not, hosts);
     ADD_TABLE(tcase, what_cannot_be_used_is_told, unusable);
     tcase_add_test(tcase, a_host_longer_than_a_name_is_told);
+    tcase_add_test(tcase, without_memory_there_is_no_connection);
     tcase_add_test(tcase, a_stream_goes_on_in_tls);
     tcase_add_test(tcase, a_failure_closes_the_stream_and_says_why);
     tcase_add_test(tcase, a_silent_server_does_not_hold_it_for_ever);
@@ -381,5 +437,6 @@ fill_tests(TCase *tcase)
 int
 main(void)
 {
+    CRYPTO_set_mem_functions(allocate, reallocate, give_back); /* before OpenSSL has any */
     return unit_run("tls", fill_tests);
 }

@@ -311,15 +311,27 @@ run(td_handler *h)
 /* ---- the settings */
 
 static int
+write_via(struct gateway *gateway, const char *name, td_err *err)
+{
+    for (int minor = 0; minor < 2 && name[0] != '\0'; minor++)
+        if (asprintf(&gateway->via[minor], "1.%d %s", minor, name) < 0) {
+            gateway->via[minor] = NULL;
+            return td_err_errno(err, "via");
+        }
+    return 0;
+}
+
+static int
 make(const struct settings *settings, struct gateway **out, td_err *err)
 {
-    struct gateway *gateway = calloc(1, sizeof(*gateway));
-    int rc = upstreams_init(&gateway->upstreams, settings->upstreams, settings->balance, err);
+    struct gateway *gateway = *out = calloc(1, sizeof(*gateway));
+    int rc;
 
-    *out = gateway;
-    for (int minor = 0; minor < 2 && settings->via[0] != '\0'; minor++)
-        if (asprintf(&gateway->via[minor], "1.%d %s", minor, settings->via) < 0)
-            abort();
+    if (gateway == NULL)
+        return td_err_errno(err, "the upstreams");
+    rc = upstreams_init(&gateway->upstreams, settings->upstreams, settings->balance, err);
+    if (rc == 0)
+        rc = write_via(gateway, settings->via, err);
     gateway->upstreams.max_fails = settings->max_fails;
     gateway->upstreams.fail_timeout_ms = settings->fail_timeout;
     if (rc == 0)
@@ -336,6 +348,8 @@ make(const struct settings *settings, struct gateway **out, td_err *err)
 static void
 destroy(struct gateway *gateway)
 {
+    if (gateway == NULL)
+        return;
     upstreams_fini(&gateway->upstreams);
     free(gateway->via[0]);
     free(gateway->via[1]);

@@ -33,7 +33,7 @@ add(struct upstreams *upstreams, const char *text, td_err *err)
                           "upstreams: '%s' is none of HOST:PORT, https://HOST:PORT, unix:/PATH",
                           upstream->name);
     if (asprintf(&origin, "http%s://%s", is_https ? "s" : "", text) < 0)
-        abort();
+        return td_err_errno(err, "upstreams: '%s'", upstream->name);
     upstream->origin = origin;
     upstreams->count++;
     return 0;
@@ -47,6 +47,8 @@ upstreams_init(struct upstreams *upstreams, const char *list, const char *balanc
     int rc = 0;
 
     upstreams->text = strdup(list);
+    if (upstreams->text == NULL)
+        return td_err_errno(err, "upstreams");
     for (char *text = strtok_r(upstreams->text, separators, &rest); text != NULL && rc == 0;
          text = strtok_r(NULL, separators, &rest))
         rc = add(upstreams, text, err);
