@@ -507,8 +507,10 @@ def upgrades(upstream, peer, file, head):
 
 class Upgrades(unittest.TestCase):
     @contextlib.contextmanager
-    def upgraded(self, script=upgrades, keys="", **more):
-        with Upstream(script) as upstream, gateway(upstream, keys=keys, **more) as daemon, daemon.connect() as conn:
+    def upgraded(self, script=upgrades, keys="", path=None, **more):
+        with Upstream(script, path) as upstream, \
+                gateway(f"unix:{path}" if path else upstream, keys=keys, **more) as daemon, \
+                daemon.connect() as conn:
             conn.send((WANTS % "websocket").encode())
             until(conn, b"Sec-WebSocket-Accept: a\r\n")
             until(conn, b"\r\n\r\n")
@@ -560,6 +562,77 @@ class Upgrades(unittest.TestCase):
 
         with self.upgraded(script, keys="upgrade_timeout = 200ms") as (upstream, daemon, conn):
             until(conn, b"." * 12)
+
+    def test_the_end_of_one_side_is_passed_and_the_other_goes_on(self):
+        """The client has said all, and hears the answer."""
+        def script(upstream, peer, file, head):
+            peer.sendall(AGREES + b"first,")
+            peer.sendall(b"%d," % len(file.read()) + bytes(500000) + b"last")
+
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        for path in (None, f"{folder}/upstream.sock"):
+            with self.subTest(path), self.upgraded(script, path=path) as (upstream, daemon, conn):
+                conn.send(bytes(700000))
+                conn.socket.shutdown(socket.SHUT_WR)
+                until(conn, b"700000,")
+                until(conn, bytes(500000) + b"last")
+                self.assertEqual(conn.socket.recv(1), b"")
+
+    def test_the_same_of_the_upstream(self):
+        heard = []
+
+        def script(upstream, peer, file, head):
+            peer.sendall(AGREES + b"first,that was all")
+            peer.shutdown(socket.SHUT_WR)
+            heard.append(file.read())
+
+        with self.upgraded(script) as (upstream, daemon, conn):
+            until(conn, b"that was all")
+            self.assertEqual(conn.socket.recv(1), b"")
+            conn.send(b"but not for me")
+            conn.socket.close()
+            harness.wait_until(lambda: upstream.closed == 1, "the upstream is not told")
+            self.assertEqual(heard, [b"but not for me"])
+
+    def test_who_has_ended_and_gone(self):
+        """It is noticed when the other one speaks, long before half_open_timeout."""
+        def script(upstream, peer, file, head):
+            peer.sendall(AGREES + b"first,")
+            file.read()
+            while not upstream.over.wait(0.01):
+                peer.sendall(b"are you there?")
+
+        with self.upgraded(script) as (upstream, daemon, conn):
+            conn.socket.close()
+            harness.wait_until(lambda: upstream.closed == 1, "the upstream is not told")
+
+    def test_silence_of_one_that_is_left_ends(self):
+        def script(upstream, peer, file, head):
+            peer.sendall(AGREES + b"first,")
+            file.read()
+            for _ in range(12):
+                time.sleep(0.05)
+                peer.sendall(b".")
+            upstream.over.wait(harness.DEADLINE)
+
+        with self.upgraded(script, keys="half_open_timeout = 300ms") as (upstream, daemon, conn):
+            conn.socket.shutdown(socket.SHUT_WR)
+            until(conn, b"." * 12)
+            self.assertEqual(conn.socket.recv(1), b"")
+
+    def test_a_drain_ends_one_that_is_left(self):
+        def script(upstream, peer, file, head):
+            peer.sendall(AGREES + b"first,")
+            file.read()
+            peer.sendall(b"heard,")
+            upstream.over.wait(harness.DEADLINE)
+
+        with self.upgraded(script, tornadod="workers = 1\ndrain_timeout = 500ms") as (upstream, daemon, conn):
+            conn.socket.shutdown(socket.SHUT_WR)
+            until(conn, b"heard,")
+            daemon.reload()
+            self.assertEqual(conn.socket.recv(1), b"")
+            daemon.wait_log("the time to drain is over: 1 connections closed")
 
     def test_a_drain_leaves_it_its_time(self):
         with self.upgraded(tornadod="workers = 1\ndrain_timeout = 1s") as (upstream, daemon, conn):
@@ -624,6 +697,23 @@ class Https(unittest.TestCase):
             until(conn, b"first,")
             conn.send(b"one,")
             until(conn, b"one,")
+
+    def test_an_end_in_tls(self):
+        def script(upstream, peer, file, head):
+            peer.sendall(AGREES + b"first,")
+            said = file.read()
+            peer.sendall(said.upper())
+            peer.unwrap()
+
+        context = self.certificates.server("ends", host="127.0.0.1")
+        with SecureUpstream(script, context) as upstream, \
+                gateway("https://" + upstream.name, keys="tls_verify = off") as daemon, daemon.connect() as conn:
+            conn.send((WANTS % "websocket").encode())
+            until(conn, b"first,")
+            conn.send(b"that was all")
+            conn.socket.shutdown(socket.SHUT_WR)
+            until(conn, b"THAT WAS ALL")
+            self.assertEqual(conn.socket.recv(1), b"")
 
 
 class Settings(unittest.TestCase):

@@ -47,7 +47,9 @@ def name_of(source):
 class HandlersMd(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.daemon = harness.Daemon(["request_id", "security_headers", "gateway"], listeners={"default": "", "door": "protocol = doorman"},
+        cls.daemon = harness.Daemon(["request_id", "security_headers", "gateway"],
+                                    listeners={"default": "", "door": "protocol = doorman",
+                                               "desk": "protocol = clerk"},
                                     ini="[application]\ncookie_secret = of the guide\n"
                                                 "login_url = /login\nstatic_path = static\n"
                                                 "[handler:album]\nfolder = .\n"
@@ -164,7 +166,7 @@ class HandlersMd(unittest.TestCase):
                 server.settimeout(harness.DEADLINE)
                 peer = server.accept()[0]
                 with peer, peer.makefile("rb") as asked:
-                    self.assertEqual(asked.readline(), b"jack\r\n")
+                    self.assertEqual(asked.read(), b"jack\r\n")
                     peer.sendall(b"Jack is out.\n")
                 return conn.response().body
 
@@ -331,6 +333,11 @@ class HandlersMd(unittest.TestCase):
             while conn.received.count(b"\n") < 2:
                 conn.received += conn.socket.recv(100)
             self.assertEqual(conn.received, b"Who are you?\nHello, Jack\n")
+        with self.daemon.connect("desk") as conn:
+            conn.send(rows)
+            conn.socket.shutdown(socket.SHUT_WR)
+            self.assertEqual(conn.socket.recv(100), b"100000 lines\n")
+            self.assertEqual(conn.socket.recv(1), b"")
         self.assertEqual(self.daemon.get("/relay").status, 502)
         self.daemon.wait_log("upstream: connecting to 127.0.0.1:[0-9]+: Connection refused")
         self.assertEqual(self.styled(), (b"p { color: red }", "max-age=315360000"))
@@ -342,7 +349,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 30, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 31, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""

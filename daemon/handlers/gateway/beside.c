@@ -23,6 +23,12 @@ relay_start_beside(struct relay *relay, void (*other_way)(struct relay *))
     relay->beside = td_spawn(run_beside, relay);
 }
 
+void
+relay_await_beside(struct relay *relay)
+{
+    td_await(td_future_ref(relay->beside), NULL);
+}
+
 /* What was just woken still has a few steps to go with what is ours. */
 void
 relay_stop_beside(struct relay *relay)

@@ -13,7 +13,8 @@
  * A path with a segment ".." is answered 400: it would lead out of the mount.
  *
  * A client and an upstream that agree on a protocol of `upgrades` are left alone with each other:
- * their bytes pass, with no more of them under way than buffers hold.
+ * their bytes pass, with no more of them under way than buffers hold, and so do their ends: one that
+ * has said all may still listen.
  *
  * An upstream that fails max_fails times in fail_timeout is left alone for fail_timeout, unless
  * there is no other; each worker counts for itself.  A request goes to the next upstream when the
@@ -421,6 +422,8 @@ TD_PLUGIN(.name = "gateway", .version = "1.0", .urls = TD_URLS(TD_URL("(?:/.*)?"
                      "two say is passed as it is. Empty: none."),
               OPTION(TIME, upgrade_timeout, "10m", 1, 86400000,
                      "How long the two may then both say nothing, at least."),
+              OPTION(TIME, half_open_timeout, "30s", 1, 86400000,
+                     "And one of them, when the other one has ended what it says."),
               OPTION(BOOL, tls_verify, "on",
                      "Of https: ask for a certificate that proves the host of upstreams."),
               OPTION(STRING, tls_ca, "", "File or directory of the CAs to trust. Unset: the system's."),

@@ -12,7 +12,8 @@ struct settings {
     const char *upstreams, *balance, *host, *strip_prefix, *add_prefix, *x_forwarded, *forwarded;
     const char *via, *upgrades, *tls_ca, *tls_certificate, *tls_key;
     bool pass_host, underscores, tls_verify;
-    int64_t connect_timeout, timeout, fail_timeout, upgrade_timeout; /* ms */
+    int64_t connect_timeout, timeout, fail_timeout; /* ms */
+    int64_t upgrade_timeout, half_open_timeout;
     int64_t max_fails, tries;
     int64_t request_buffer, response_buffer; /* bytes */
 };
@@ -43,7 +44,8 @@ struct relay {
     td_future *beside; /* the coroutine for the other way; NULL: there is none */
     td_future *ended;  /* set when it has ended; NULL: it has not begun */
     td_iostream *client, *server; /* once HTTP has ended */
-    int64_t moved_ms;             /* when the last bytes came on either of them */
+    int64_t moved_ms;             /* when the last bytes, or an end, came on either of them */
+    bool is_half_open;            /* one of them sends no more */
 
     int64_t hops;                  /* of Max-Forwards; -1: it is none of ours */
     const td_header_line *headers; /* to send */
@@ -60,6 +62,7 @@ struct relay {
  * stopped by whoever has started it before *relay goes.
  */
 void relay_start_beside(struct relay *relay, void (*other_way)(struct relay *));
+void relay_await_beside(struct relay *relay); /* until it has ended */
 void relay_stop_beside(struct relay *relay); /* harmless when there is none */
 
 #endif

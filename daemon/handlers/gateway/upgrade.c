@@ -13,30 +13,62 @@ upgrade_wanted(const struct relay *relay)
                : NULL;
 }
 
-/* 1: bytes; 0: neither side has said anything for upgrade_timeout; or an error. */
+/*
+ * What to do after a wait that has ended with rc: the same again.  Only the two know how to say
+ * goodbye, so a drain is none of ours: they have drain_timeout.
+ */
+static bool
+goes_on(const struct relay *relay, int rc)
+{
+    const struct settings *settings = relay->settings;
+    const int64_t silence_ms = td_ioloop_time_ms() - relay->moved_ms;
+
+    return rc == TD_EDRAINING ||
+           (rc == TD_ETIMEDOUT && silence_ms < (relay->is_half_open ? settings->half_open_timeout
+                                                                    : settings->upgrade_timeout));
+}
+
 static int
 read_upgraded(struct relay *relay, td_iostream *from, td_str *piece_out)
 {
-    const int64_t timeout_ms = relay->settings->upgrade_timeout;
     int rc;
 
     do
         rc = td_iostream_read_partial(from, PIECE, piece_out);
-    while (rc == TD_EDRAINING || /* only the two know how to say goodbye: they have drain_timeout */
-           (rc == TD_ETIMEDOUT && td_ioloop_time_ms() - relay->moved_ms < timeout_ms));
+    while (goes_on(relay, rc));
     relay->moved_ms = td_ioloop_time_ms();
-    return rc == 0 ? 1 : rc == TD_ETIMEDOUT ? 0 : rc;
+    return rc;
 }
 
-/* One way, until one of them has closed: what it has said before still arrives. */
+static int
+write_upgraded(struct relay *relay, td_iostream *to, td_str piece)
+{
+    int rc = td_iostream_write(to, piece);
+
+    if (rc < 0)
+        return rc;
+    do
+        rc = td_iostream_flush(to);
+    while (goes_on(relay, rc));
+    return rc;
+}
+
+/*
+ * One way, until it ends: the other side is told, and may still have something to say.  A failure,
+ * or silence, is the end of both ways.
+ */
 static void
 pump(struct relay *relay, td_iostream *from, td_iostream *to)
 {
     td_str piece;
+    int rc;
 
-    while (read_upgraded(relay, from, &piece) > 0 && td_iostream_write(to, piece) == 0 &&
-           td_iostream_flush(to) == 0)
-        ;
+    do
+        rc = read_upgraded(relay, from, &piece);
+    while (rc == 0 && (rc = write_upgraded(relay, to, piece)) == 0);
+    relay->is_half_open = true;
+    if (rc == TD_ECLOSED && td_iostream_shutdown(to) == 0)
+        return;
     td_iostream_close(from);
     td_iostream_close(to);
 }
@@ -50,16 +82,21 @@ pump_down(struct relay *relay)
 void
 upgrade_relay(struct relay *relay, const td_response *answer)
 {
-    const int64_t timeout_ms = relay->settings->upgrade_timeout;
+    const struct settings *settings = relay->settings;
+    const int64_t look_ms = settings->half_open_timeout < settings->upgrade_timeout
+                                ? settings->half_open_timeout
+                                : settings->upgrade_timeout;
 
     relay->server = td_fetch_detach(relay->stream);
-    relay->client =
-        td_detach(relay->h, TD_DETACH(.upgrade = td_fetched_header(answer, "Upgrade").ptr,
-                                      .stream = TD_IOSTREAM(.timeout_ms = timeout_ms)));
+    relay->client = td_detach(
+        relay->h, TD_DETACH(.upgrade = td_fetched_header(answer, "Upgrade").ptr,
+                            .stream = TD_IOSTREAM(.timeout_ms = look_ms, .half_open = true)));
     if (relay->client == NULL)
         return;
-    td_iostream_set_timeout(relay->server, timeout_ms);
+    td_iostream_set_timeout(relay->server, look_ms);
+    td_iostream_set_half_open(relay->server, true);
     relay->moved_ms = td_ioloop_time_ms();
     relay_start_beside(relay, pump_down);
     pump(relay, relay->client, relay->server);
+    relay_await_beside(relay);
 }
