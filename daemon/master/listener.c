@@ -1,8 +1,7 @@
 /*
- * What a socket needs is set before it listens, so that accepted ones inherit it and no worker
- * makes a system call for it.  With reuseport the kernel spreads connections over the sockets of a
- * group by a hash; a socket that goes away takes its queue along, hence they are the master's and
- * only grow.
+ * How a socket is made is in lib/io/netutil.c.  With reuseport the kernel spreads connections over
+ * the sockets of a group by a hash; a socket that goes away takes its queue along, hence they are
+ * the master's and only grow.
  */
 #include "daemon/master/listener.h"
 
@@ -22,122 +21,7 @@
 #include "base/value.h"
 #include "daemon/master/notify.h"
 #include "daemon/master/passed.h"
-
-#define DEFER_ACCEPT_S 1 /* then the kernel accepts a silent connection all the same */
-
-/* The path of a socket that has a name in the file system, else NULL. */
-static const char *
-socket_path(const struct sockaddr_storage *address)
-{
-    const struct sockaddr_un *path = (const struct sockaddr_un *)address;
-
-    return address->ss_family == AF_UNIX && path->sun_path[0] != '\0' ? path->sun_path : NULL;
-}
-
-static int
-set_option(int fd, int level, int name, int value, const char *text, const char *address,
-           td_err *err)
-{
-    if (setsockopt(fd, level, name, &value, sizeof(value)) == 0)
-        return 0;
-    return td_err_errno(err, "listen %s: %s", address, text);
-}
-
-static int
-set_tcp_options(int fd, const td_listener_settings *settings, int family, bool reuseport,
-                td_err *err)
-{
-    const char *address = settings->address;
-
-    if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR", address, err) < 0 ||
-        set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY", address, err) < 0)
-        return err->code;
-    /* [::]:80 beside 0.0.0.0:80 is two listeners, on every system alike. */
-    if (family == AF_INET6 &&
-        set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY", address, err) < 0)
-        return err->code;
-    if (reuseport && set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT", address, err) < 0)
-        return err->code;
-    return 0;
-}
-
-/* These may change while it listens. */
-static int
-set_queue(int fd, const td_listener_settings *settings, const struct sockaddr_storage *address,
-          td_err *err)
-{
-    const int rc = td_congestion_set(fd, (const struct sockaddr *)address, settings->congestion);
-
-    if (rc < 0)
-        return td_err_set(err, rc, "listen %s: congestion = %s: %s", settings->address,
-                          settings->congestion, strerror(-rc));
-    if (address->ss_family != AF_UNIX &&
-        set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT,
-                   settings->defer_accept && settings->protocol == NULL ? DEFER_ACCEPT_S : 0,
-                   "TCP_DEFER_ACCEPT", settings->address, err) < 0)
-        return err->code;
-    if (listen(fd, (int)settings->backlog) < 0)
-        return td_err_errno(err, "listen %s", settings->address);
-    return 0;
-}
-
-/* True when nobody accepts there any more: the daemon that made the socket is gone. */
-static bool
-is_stale_socket(const struct sockaddr_storage *address, socklen_t len)
-{
-    struct stat st;
-
-    if (lstat(socket_path(address), &st) < 0 || !S_ISSOCK(st.st_mode))
-        return false;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    bool refused = connect(fd, (const struct sockaddr *)address, len) < 0 && errno == ECONNREFUSED;
-    close(fd);
-    return refused;
-}
-
-static int
-bind_address(int fd, const struct sockaddr_storage *address, socklen_t len)
-{
-    const char *path = socket_path(address);
-
-    if (bind(fd, (const struct sockaddr *)address, len) == 0)
-        return 0;
-    if (errno != EADDRINUSE || path == NULL)
-        return -1;
-    if (!is_stale_socket(address, len)) {
-        errno = EADDRINUSE;
-        return -1;
-    }
-    return unlink(path) < 0 ? -1 : bind(fd, (const struct sockaddr *)address, len);
-}
-
-static int
-open_socket(const td_listener_settings *settings, const struct sockaddr_storage *address,
-            socklen_t len, bool reuseport, int *fd_out, td_err *err)
-{
-    int family = address->ss_family, rc;
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return td_err_errno(err, "listen %s", settings->address);
-    if (family != AF_UNIX) {
-        rc = set_tcp_options(fd, settings, family, reuseport, err);
-        if (rc < 0)
-            goto fail_close;
-    }
-    if (bind_address(fd, address, len) < 0) {
-        rc = td_err_errno(err, "listen %s", settings->address);
-        goto fail_close;
-    }
-    *fd_out = fd;
-    return 0;
-
-fail_close:
-    close(fd);
-    return rc;
-}
+#include "io/netutil.h"
 
 /*
  * Whoever runs as the same user could join our group of sockets, or we theirs.  A first bind
@@ -147,7 +31,7 @@ fail_close:
 static int
 find_free_address(struct listener *listener, const td_listener_settings *settings, td_err *err)
 {
-    int fd, rc = open_socket(settings, &listener->bound, listener->bound_len, false, &fd, err);
+    int fd, rc = td_netutil_bind(settings, &listener->bound, listener->bound_len, false, &fd, err);
 
     if (rc < 0)
         return rc;
@@ -171,24 +55,12 @@ keep_socket(struct listener *listener, int fd, char *stored)
 static int
 add_socket(struct listener *listener, const td_listener_settings *settings, td_err *err)
 {
-    const char *path = socket_path(&listener->bound);
-    int fd, rc = open_socket(settings, &listener->bound, listener->bound_len, listener->reuseport,
-                             &fd, err);
+    int fd, rc = td_netutil_open(settings, &listener->bound, listener->bound_len,
+                                 listener->reuseport, &fd, err);
 
-    if (rc < 0)
-        return rc;
-    if (path != NULL && chmod(path, (mode_t)settings->mode) < 0)
-        rc = td_err_errno(err, "listen %s: mode", settings->address);
-    else
-        rc = set_queue(fd, settings, &listener->bound, err);
-    if (rc < 0) {
-        if (path != NULL)
-            unlink(path);
-        close(fd);
-        return rc;
-    }
-    keep_socket(listener, fd, NULL);
-    return 0;
+    if (rc == 0)
+        keep_socket(listener, fd, NULL);
+    return rc;
 }
 
 static int
@@ -264,12 +136,12 @@ set_passed_options(int fd, const struct listener *listener, const td_listener_se
                    td_err *err)
 {
     if (listener->bound.ss_family != AF_UNIX &&
-        set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY", settings->address, err) < 0)
+        td_netutil_set(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY", settings->address, err) < 0)
         return err->code;
     if (listener->reuseport && /* others are to join it */
-        set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT", settings->address, err) < 0)
+        td_netutil_set(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT", settings->address, err) < 0)
         return err->code;
-    return set_queue(fd, settings, &listener->bound, err);
+    return td_netutil_listen(fd, settings, &listener->bound, err);
 }
 
 /* Those of a unit or of the store; with reuseport all of them, since connections wait in each. */
@@ -342,7 +214,7 @@ int
 listener_adapt(struct listener *listener, const td_listener_settings *settings,
                size_t workers_count, td_err *err)
 {
-    const char *path = socket_path(&listener->bound);
+    const char *path = td_netutil_path(&listener->bound);
 
     if (listener->bound.ss_family != AF_UNIX && settings->reuseport != listener->reuseport)
         return td_err_set(err, TD_ECONFIG,
@@ -352,7 +224,7 @@ listener_adapt(struct listener *listener, const td_listener_settings *settings,
     if (path != NULL && chmod(path, (mode_t)settings->mode) < 0)
         return td_err_errno(err, "listen %s: mode", settings->address);
     for (size_t i = 0; i < listener->fds_count; i++) {
-        if (set_queue(listener->fds[i], settings, &listener->bound, err) < 0)
+        if (td_netutil_listen(listener->fds[i], settings, &listener->bound, err) < 0)
             return err->code;
     }
     return open_sockets(listener, settings, listener->reuseport ? workers_count : 1, err);
@@ -361,7 +233,7 @@ listener_adapt(struct listener *listener, const td_listener_settings *settings,
 int
 listener_give(const struct listener *listener, uid_t uid, gid_t gid, td_err *err)
 {
-    const char *path = socket_path(&listener->bound);
+    const char *path = td_netutil_path(&listener->bound);
 
     if (path != NULL && lchown(path, uid, gid) < 0)
         return td_err_errno(err, "listen %s: owner", listener->address);
@@ -403,7 +275,7 @@ listener_close(struct listener **listener)
 
     if (l == NULL)
         return;
-    const char *path = socket_path(&l->bound);
+    const char *path = td_netutil_path(&l->bound);
     if (path != NULL && l->fds_count > 0 && !l->is_units && !leaves_stored)
         unlink(path); /* else the name is somebody else's */
     for (size_t i = 0; i < l->fds_count; i++) {

@@ -10,6 +10,7 @@
 #include "daemon/source.h"
 #include "http/spill.h"
 #include "web/metrics.h"
+#include "web/streamserver.h"
 
 /* Keeps the first failure and tells each. */
 struct outcome {
@@ -179,22 +180,12 @@ check_protocol(struct site *site, const td_listener_settings *listener, td_err *
 {
     const td_instance *instance = site_protocol(site, listener);
     const char *section = td_arena_sprintf(site->arena, "listen:%s", listener->name).ptr;
-    const char *key = "protocol";
+    const char *key;
 
     if (listener->protocol == NULL || (instance != NULL && instance->plugin == NULL))
         return 0; /* HTTP; or that it could not be loaded was told */
-    if (instance == NULL) {
-        td_err_set(err, TD_ECONFIG, "protocol: there is no handler %s", listener->protocol);
-    } else if (instance->plugin->handle_stream == NULL) {
-        td_err_set(err, TD_ECONFIG, "protocol: handler %s (%s) has none of its own (handle_stream)",
-                   instance->name, instance->file);
-    } else if (listener->proxy_protocol) {
-        key = "proxy_protocol";
-        td_err_set(err, TD_ECONFIG, "proxy_protocol is for listeners that speak HTTP");
-    } else {
-        return 0;
-    }
-    return source_prefix(site->plan->configuration, section, key, err);
+    key = td_streamserver_find_fault(listener, instance, err);
+    return key != NULL ? source_prefix(site->plan->configuration, section, key, err) : 0;
 }
 
 /* A family of metrics has one kind, whoever has some of it. */

@@ -11,7 +11,6 @@
 #include "daemon/worker/worker.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +35,7 @@
 #include "io/coroutine.h"
 #include "io/executor.h"
 #include "io/ioloop.h"
+#include "io/netutil.h"
 #include "io/stretch.h"
 #include "web/metrics.h"
 #include "web/streamserver.h"
@@ -424,8 +424,7 @@ static bool
 connections_wait(const struct worker *worker)
 {
     for (size_t i = 0; i < worker->options->sockets_count; i++) {
-        struct pollfd queue = {.fd = worker->options->sockets[i].fd, .events = POLLIN};
-        if (poll(&queue, 1, 0) > 0)
+        if (td_netutil_is_awaited(worker->options->sockets[i].fd))
             return true;
     }
     return false;

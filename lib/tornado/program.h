@@ -23,7 +23,8 @@
  * them by writing TD_PLUGIN in place of the main.  What the daemon adds is not here: workers,
  * reloads, options of [handler:NAME] and TD_SHARED, quarantine, privileges.
  *
- * All functions but td_program_stop are for the thread that has created the program.
+ * A process has one program at a time.  All functions but td_program_stop are for the thread that
+ * has created it; elsewhere they are misuse: TD_EINVAL, and logged.
  */
 #ifndef TORNADO_PROGRAM_H
 #define TORNADO_PROGRAM_H
@@ -56,23 +57,28 @@ typedef struct td_program_options {
  * [application], [listen:NAME], and of a [handler:NAME] with the site's name.  options NULL: all
  * defaults.  Lines are logged to standard error, one for each response too (`access` of [log]).
  *
- * NULL: a setting or a route is wrong, as the daemon would say it; or the thread has a loop.
+ * NULL: a setting or a route is wrong, as the daemon would say it; or the thread has a loop, or the
+ * process a program.
  */
 TD_API td_program *td_program_create(const td_plugin *site, const td_program_options *options,
                                      td_err *err);
 
 /*
- * Listen on "127.0.0.1:8888", "[::1]:0" or "unix:/path", which must not be there; requests are
- * taken from td_program_run on.  Returns the port (0 of a unix socket), or -errno.  May be called
- * again, and while it runs.
+ * Listen on "127.0.0.1:8888", "[::1]:0" or "unix:/path"; requests are taken from td_program_run on.
+ * All but the address is what the first [listen:NAME] says, also its protocol, which can be the
+ * site's own if that has a handle_stream.  The name of a unix socket that nobody listens to any
+ * more is replaced, and ours is removed at the end.  Returns the port (0 of a unix socket), or
+ * -errno.  May be called again, and while it runs.
  */
 TD_API int td_program_listen(td_program *program, const char *address, td_err *err);
 
 /*
- * Call load and start of site, then serve (without a td_program_listen on the addresses of
+ * Call load and start of site, then serve (without a td_program_listen on the addresses of all
  * [listen:NAME], or 127.0.0.1:8888).  Returns when all is over after the first SIGTERM, SIGINT or
- * td_program_stop: what has begun is answered, for drain_timeout at most; a second signal does not
- * wait for that.  The hooks drain and stop are called then.  Once in a program's life.
+ * td_program_stop: new connections are refused, what has begun is answered, for drain_timeout at
+ * most; a second signal does not wait for that.  The hooks drain and stop are called then, and stop
+ * is not waited for any longer either way; but not when it ends before start has returned.  Once in
+ * a program's life.
  *
  * 0, or the error of a hook or a listener.
  */

@@ -6,34 +6,43 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "base/clock.h"
-#include "base/congestion.h"
 #include "base/log.h"
 #include "base/table.h"
 #include "http/httpserver.h"
 #include "io/call.h"
 #include "io/executor.h"
+#include "io/netutil.h"
 #include "web/application.h"
 #include "web/metrics.h"
 #include "web/pluginlayout.h"
+#include "web/streamserver.h"
 #include "web/workerloop.h"
 
 #define IDLE_POLL_MS 20
+#define QUEUES_POLL_MS 10
+#define QUEUES_POLLS_MAX 50
 
 enum state { CREATED, STARTING, SERVING, LEAVING, STOPPING, STOPPED };
 
 struct listening {
     struct listening *next;
     td_listener_settings settings;
-    int fd;
-    td_httpserver *server; /* NULL before SERVING */
+    struct sockaddr_storage bound;
+    int fd; /* -1: closed */
+    td_httpserver *http; /* before SERVING NULL, as the other */
+    td_streamserver *stream; /* of a protocol of its own */
+    td_listener_counters counters;
 };
+
+/* What is counted and configured for a thread, or a process, is the program's. */
+static atomic_bool exists;
 
 struct td_program {
     td_arena arena;
@@ -47,11 +56,29 @@ struct td_program {
     enum state state;
     bool hooks_done;
     td_coroutine *hooks; /* that runs the drain hook; NULL: none does */
-    td_timer deadline, idle;
+    td_timer deadline, idle, queues;
+    int queue_polls; /* how often drain_when_queues_are_empty has looked */
     td_callback stop; /* td_program_stop */
     ev_signal terminate, interrupt;
     td_err failure; /* of a hook; code 0: none */
 };
+
+/* ---- misuse */
+
+static int
+refuse(const char *function, const char *why, td_err *err)
+{
+    return td_err_set(err, td_misuse(function, why), "%s: %s", function, why);
+}
+
+/* NULL: nothing is wrong with it, or with this thread. */
+static const char *
+find_misuse(const td_program *program)
+{
+    if (program == NULL)
+        return "no program";
+    return td_ioloop_current() == program->loop ? NULL : "the program is another thread's";
+}
 
 /* ---- making one */
 
@@ -133,44 +160,39 @@ make(td_program *program, const td_plugin *site, const td_program_options *optio
 /* ---- listening */
 
 static int
-set_options(int fd, int family)
+port_of(const struct sockaddr_storage *address)
 {
-    const int on = 1;
-
-    if (family == AF_UNIX)
-        return 0;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
-        return -1;
-    return family == AF_INET6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) : 0;
+    if (address->ss_family == AF_INET)
+        return ntohs(((const struct sockaddr_in *)address)->sin_port);
+    return address->ss_family == AF_INET6 ? ntohs(((const struct sockaddr_in6 *)address)->sin6_port)
+                                          : 0;
 }
 
-/* Negative: -errno.  *port_out: that of the system's choice if the address has none. */
 static int
-open_socket(const char *address, int backlog, int *port_out, td_err *err)
+open_socket(struct listening *listening, td_err *err)
 {
-    struct sockaddr_storage bound;
     socklen_t len;
-    int fd;
+    int rc = td_value_parse_address(listening->settings.address, &listening->bound, &len, err);
 
-    if (td_value_parse_address(address, &bound, &len, err) < 0)
-        return err->code;
-    fd = socket(bound.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return td_err_errno(err, "listen %s", address);
-    td_congestion_set(fd, (struct sockaddr *)&bound, TD_CONGESTION_AUTO); /* as well without it */
-    if (set_options(fd, bound.ss_family) < 0 || bind(fd, (struct sockaddr *)&bound, len) < 0 ||
-        listen(fd, backlog) < 0 || getsockname(fd, (struct sockaddr *)&bound, &len) < 0) {
-        const int rc = td_err_errno(err, "listen %s", address);
+    if (rc == 0)
+        rc = td_netutil_open(&listening->settings, &listening->bound, len, false, &listening->fd,
+                             err);
+    if (rc == 0)
+        getsockname(listening->fd, (struct sockaddr *)&listening->bound, &len);
+    return rc;
+}
 
-        close(fd);
-        return rc;
-    }
-    if (bound.ss_family == AF_INET)
-        *port_out = ntohs(((struct sockaddr_in *)&bound)->sin_port);
-    else
-        *port_out = bound.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&bound)->sin6_port) : 0;
-    return fd;
+static void
+close_socket(struct listening *listening)
+{
+    const char *path = td_netutil_path(&listening->bound);
+
+    if (listening->fd < 0)
+        return;
+    if (path != NULL)
+        unlink(path);
+    close(listening->fd);
+    listening->fd = -1;
 }
 
 /* As Tornado writes it. */
@@ -195,12 +217,11 @@ log_request(void *arg, const td_request *request, int64_t duration_ns)
               is_refused ? "-" : request->head.target.ptr, peer, (double)duration_ns / 1e6);
 }
 
-static void
-serve(td_program *program, struct listening *listening)
+static td_httpserver *
+start_http(td_program *program, struct listening *listening)
 {
     const td_tornadod_settings *settings = &program->configuration->tornadod;
-
-    listening->server = td_httpserver_create(
+    td_httpserver *server = td_httpserver_create(
         program->loop,
         &(td_httpserver_options){
             .fd = listening->fd,
@@ -209,40 +230,88 @@ serve(td_program *program, struct listening *listening)
             .delegate_arg = program->app,
             .log_request = log_request,
             .log_arg = program,
+            .counters = &listening->counters,
             .spill_place = {program->body_temp_path, (uint64_t)settings->body_disk}});
-    td_httpserver_start(listening->server);
+
+    td_httpserver_start(server);
+    return server;
+}
+
+static td_streamserver *
+start_stream(td_program *program, struct listening *listening)
+{
+    td_streamserver *server = td_streamserver_create(
+        program->loop, &(td_streamserver_options){.fd = listening->fd,
+                                                  .settings = &listening->settings,
+                                                  .instance = &program->instance,
+                                                  .counters = &listening->counters});
+
+    td_streamserver_start(server);
+    return server;
+}
+
+static void
+serve(td_program *program, struct listening *listening)
+{
+    if (listening->settings.protocol == NULL)
+        listening->http = start_http(program, listening);
+    else
+        listening->stream = start_stream(program, listening);
 }
 
 static int
+check_protocol(const td_program *program, const td_listener_settings *settings, td_err *err)
+{
+    const td_instance *instance = &program->instance;
+
+    if (settings->protocol == NULL)
+        return 0;
+    if (strcmp(settings->protocol, instance->name) != 0)
+        instance = NULL;
+    if (td_streamserver_find_fault(settings, instance, err) == NULL)
+        return 0;
+    return td_err_prefix(err, "listen %s", settings->address);
+}
+
+/* The port, or an error. */
+static int
 listen_with(td_program *program, const td_listener_settings *settings, td_err *err)
 {
-    struct listening *listening;
-    int port = 0;
-    const int fd = open_socket(settings->address, (int)settings->backlog, &port, err);
+    struct listening *listening = TD_ARENA_NEW(&program->arena, struct listening);
+    int rc = check_protocol(program, settings, err);
 
-    if (fd < 0)
-        return fd;
-    listening = TD_ARENA_NEW(&program->arena, struct listening);
     listening->settings = *settings;
-    listening->fd = fd;
+    if (rc == 0)
+        rc = open_socket(listening, err);
+    if (rc < 0)
+        return rc;
     listening->next = program->listening;
     program->listening = listening;
     if (program->state == SERVING)
         serve(program, listening);
-    return port;
+    return port_of(&listening->bound);
 }
 
 int
 td_program_listen(td_program *program, const char *address, td_err *err)
 {
+    const char *misuse = find_misuse(program);
     td_listener_settings settings;
+    td_err failure = {0};
+    int rc;
 
-    if (program == NULL || address == NULL || program->state > SERVING)
-        return td_err_set(err, td_misuse("td_program_listen", "no program, no address, or it is over"),
-                          "td_program_listen: no program, no address, or it is over");
+    if (misuse == NULL && address == NULL)
+        misuse = "no address";
+    if (misuse == NULL && program->state > SERVING)
+        misuse = "the program is over";
+    if (misuse != NULL)
+        return refuse("td_program_listen", misuse, err);
     settings = program->configuration->listeners[0];
     settings.name = settings.address = td_str_dup(&program->arena, td_str_of(address)).ptr;
-    return listen_with(program, &settings, err);
+    rc = listen_with(program, &settings, &failure);
+    if (rc < 0 && err != NULL)
+        *err = failure;
+    return rc;
 }
 
 static int
@@ -251,7 +320,9 @@ listen_as_settings_say(td_program *program)
     const td_configuration *configuration = program->configuration;
     int rc = 0;
 
-    for (size_t i = 0; rc >= 0 && program->listening == NULL && i < configuration->listeners_count; i++)
+    if (program->listening != NULL)
+        return 0;
+    for (size_t i = 0; rc >= 0 && i < configuration->listeners_count; i++)
         rc = listen_with(program, &configuration->listeners[i], &program->failure);
     return rc;
 }
@@ -299,6 +370,7 @@ on_started(void *arg, td_coroutine_end end)
 {
     td_program *program = arg;
 
+    program->hooks = NULL;
     if (program->state != STARTING)
         return; /* a signal was faster */
     if (end != TD_COROUTINE_RETURNED && program->failure.code == 0)
@@ -344,8 +416,18 @@ on_stopped(void *arg, td_coroutine_end end)
 static void
 close_servers(td_program *program)
 {
-    for (struct listening *l = program->listening; l != NULL; l = l->next)
-        td_httpserver_destroy(&l->server);
+    for (struct listening *l = program->listening; l != NULL; l = l->next) {
+        td_httpserver_destroy(&l->http);
+        td_streamserver_destroy(&l->stream);
+        close_socket(l);
+    }
+}
+
+static void
+give_time(td_program *program)
+{
+    td_timer_start(program->loop, &program->deadline,
+                   td_deadline_in_ms(program->configuration->tornadod.drain_timeout_ms));
 }
 
 static void
@@ -353,6 +435,7 @@ stop_handlers(td_program *program)
 {
     program->state = STOPPING;
     close_servers(program);
+    give_time(program);
     start_hooks(program, run_stop, on_stopped);
 }
 
@@ -389,14 +472,9 @@ on_drain_hook_ended(void *arg, td_coroutine_end end)
     stop_when_idle(program);
 }
 
-/* The time to drain is over, or somebody does not want to wait for it. */
 static void
-stop_now(void *arg)
+cancel_handlers(td_program *program)
 {
-    td_program *program = arg;
-
-    if (program->state != LEAVING)
-        return;
     td_log(TD_LOG_WARNING, "not waiting any longer: %zu handlers cancelled", td_handlers_running());
     program->state = STOPPING;
     if (program->hooks != NULL)
@@ -405,20 +483,68 @@ stop_now(void *arg)
     stop_handlers(program);
 }
 
+/* The time to drain, or to stop, is over; or somebody does not want to wait for it. */
 static void
-leave(td_program *program)
+stop_now(void *arg)
 {
-    const td_tornadod_settings *settings = &program->configuration->tornadod;
+    td_program *program = arg;
 
-    program->state = LEAVING;
-    td_timer_start(program->loop, &program->deadline,
-                   td_now_ns() + settings->drain_timeout_ms * TD_NS_PER_MS);
+    if (program->state == LEAVING) {
+        cancel_handlers(program);
+    } else if (program->state == STOPPING) {
+        td_log(TD_LOG_WARNING, "not waiting any longer: the hook stop is cancelled");
+        td_ioloop_stop(program->loop);
+    }
+}
+
+/* New connections are refused from here on, and another program may listen there. */
+static void
+drain(td_program *program)
+{
+    const int64_t grace_ms = program->configuration->tornadod.drain_grace_ms;
+
     for (struct listening *l = program->listening; l != NULL; l = l->next) {
         program->servers_left++;
-        td_httpserver_drain(l->server, settings->drain_grace_ms, on_drained, program);
+        if (l->http != NULL)
+            td_httpserver_drain(l->http, grace_ms, on_drained, program);
+        else
+            td_streamserver_drain(l->stream, on_drained, program);
+        close_socket(l);
     }
     td_sse_drain();
     start_hooks(program, run_drain, on_drain_hook_ended);
+}
+
+static bool
+connections_wait(const td_program *program)
+{
+    for (const struct listening *l = program->listening; l != NULL; l = l->next) {
+        if (td_netutil_is_awaited(l->fd))
+            return true;
+    }
+    return false;
+}
+
+/* Whoever waits to be accepted comes first.  Not for ever: clients may be faster than we are. */
+static void
+drain_when_queues_are_empty(void *arg)
+{
+    td_program *program = arg;
+
+    if (program->state != LEAVING)
+        return;
+    if (connections_wait(program) && program->queue_polls++ < QUEUES_POLLS_MAX)
+        td_timer_start(program->loop, &program->queues, td_deadline_in_ms(QUEUES_POLL_MS));
+    else
+        drain(program);
+}
+
+static void
+leave(td_program *program)
+{
+    program->state = LEAVING;
+    give_time(program);
+    drain_when_queues_are_empty(program);
 }
 
 /* From the loop, whoever has asked for it: hooks start there alone. */
@@ -450,7 +576,7 @@ on_signal(struct ev_loop *ev, ev_signal *watcher, int events)
     td_program *program = watcher->data;
 
     (void)ev, (void)events;
-    if (program->state == LEAVING)
+    if (program->state >= LEAVING)
         stop_now(program);
     else
         begin_to_end(program);
@@ -467,9 +593,12 @@ watch_signal(td_program *program, ev_signal *watcher, int number)
 int
 td_program_run(td_program *program, td_err *err)
 {
-    if (program == NULL || program->state != CREATED)
-        return td_err_set(err, td_misuse("td_program_run", "no program, or it has run"),
-                          "td_program_run: no program, or it has run");
+    const char *misuse = find_misuse(program);
+
+    if (misuse == NULL && program->state != CREATED)
+        misuse = "the program runs, or has run";
+    if (misuse != NULL)
+        return refuse("td_program_run", misuse, err);
     if (listen_as_settings_say(program) >= 0) {
         program->state = STARTING;
         watch_signal(program, &program->terminate, SIGTERM);
@@ -494,8 +623,8 @@ td_program_create(const td_plugin *site, const td_program_options *wanted, td_er
     td_program *program;
     td_err failure = {0};
 
-    if (td_ioloop_current() != NULL) {
-        td_err_set(err, TD_EINVAL, "td_program_create: this thread has a loop");
+    if (td_ioloop_current() != NULL || atomic_exchange(&exists, true)) {
+        refuse("td_program_create", "this thread has a loop, or this process a program", err);
         return NULL;
     }
     if (wanted != NULL)
@@ -506,6 +635,7 @@ td_program_create(const td_plugin *site, const td_program_options *wanted, td_er
     td_arena_init(&program->arena);
     program->deadline = (td_timer){.fn = stop_now, .arg = program};
     program->idle = (td_timer){.fn = stop_when_idle, .arg = program};
+    program->queues = (td_timer){.fn = drain_when_queues_are_empty, .arg = program};
     program->stop = (td_callback){.fn = begin_to_end, .arg = program};
     if (make(program, site, &options, &failure) < 0)
         td_program_destroy(&program);
@@ -518,23 +648,27 @@ void
 td_program_destroy(td_program **program_)
 {
     td_program *program = *program_;
+    const char *misuse;
 
     if (program == NULL)
         return;
-    if (program->state != CREATED && program->state != STOPPED) {
-        td_misuse("td_program_destroy", "it runs");
+    misuse = find_misuse(program);
+    if (misuse == NULL && program->state != CREATED && program->state != STOPPED)
+        misuse = "the program runs";
+    if (misuse != NULL) {
+        td_misuse("td_program_destroy", misuse);
         return;
     }
     *program_ = NULL;
     close_servers(program);
-    for (struct listening *l = program->listening; l != NULL; l = l->next)
-        close(l->fd);
     if (program->loop != NULL) {
         td_timer_stop(program->loop, &program->deadline);
         td_timer_stop(program->loop, &program->idle);
+        td_timer_stop(program->loop, &program->queues);
         td_workerloop_close(&program->loop);
     }
     td_application_destroy(&program->app);
     td_arena_fini(&program->arena);
     free(program);
+    exists = false;
 }

@@ -185,6 +185,24 @@ on_accepted(void *arg, int fd, const struct sockaddr_storage *sockaddr, socklen_
 
 /* ---- the server */
 
+const char *
+td_streamserver_find_fault(const td_listener_settings *listener, const td_instance *instance,
+                           td_err *err)
+{
+    if (instance == NULL) {
+        td_err_set(err, TD_ECONFIG, "protocol: there is no handler %s", listener->protocol);
+    } else if (instance->plugin->handle_stream == NULL) {
+        td_err_set(err, TD_ECONFIG, "protocol: handler %s (%s) has none of its own (handle_stream)",
+                   instance->name, instance->file);
+    } else if (listener->proxy_protocol) {
+        td_err_set(err, TD_ECONFIG, "proxy_protocol is for listeners that speak HTTP");
+        return "proxy_protocol";
+    } else {
+        return NULL;
+    }
+    return "protocol";
+}
+
 td_streamserver *
 td_streamserver_create(td_ioloop *loop, const td_streamserver_options *options)
 {

@@ -19,6 +19,13 @@ typedef struct td_streamserver_options {
     td_listener_counters *counters;
 } td_streamserver_options;
 
+/*
+ * Why the protocol of that listener (it has one) cannot be what this instance speaks (NULL: there
+ * is no such handler): the setting that is wrong, and TD_ECONFIG in err.  NULL: it can.
+ */
+TD_PRIVATE const char *td_streamserver_find_fault(const td_listener_settings *listener,
+                                                  const td_instance *instance, td_err *err);
+
 TD_PRIVATE td_streamserver *td_streamserver_create(td_ioloop *loop,
                                                    const td_streamserver_options *options);
 TD_PRIVATE void td_streamserver_start(td_streamserver *server); /* begins to accept */

@@ -2,11 +2,14 @@
  * Goal: a program without the daemon, for test_program.py: own_main [ADDRESS [SETTING...]], where
  * an address of "" stands for those of the settings.  It says what happens on standard output.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <tornado/tornado.h>
 
 static td_program *program;
+static bool is_stubborn; /* the hook stop */
 
 static void
 say(const char *what)
@@ -46,6 +49,8 @@ stop(td_instance *instance)
 {
     (void)instance;
     say("stop");
+    if (is_stubborn)
+        td_sleep(3600000);
 }
 
 static void
@@ -79,15 +84,68 @@ leave(td_handler *h)
     td_write_text(h, "leaving\n");
 }
 
+static void
+block(td_handler *h)
+{
+    say("blocks");
+    nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    td_write_text(h, "blocked\n");
+}
+
+static void
+stubborn(td_handler *h)
+{
+    is_stubborn = true;
+    td_write_text(h, "stubborn\n");
+}
+
+static void
+handle_stream(td_connection *connection)
+{
+    td_iostream *stream = td_connection_stream(connection);
+    td_str line;
+
+    while (td_iostream_read_until(stream, TD_STR("\n"), 512, &line) == 0)
+        td_iostream_write(stream, line);
+}
+
 static const td_handler_class Greet = {.get = greet};
 static const td_handler_class Slow = {.get = slow};
 static const td_handler_class Forever = {.get = forever};
 static const td_handler_class Leave = {.get = leave};
+static const td_handler_class Block = {.get = block};
+static const td_handler_class Stubborn = {.get = stubborn};
 
 static const td_plugin site =
     TD_PLUGIN_OF(.name = "own", .load = load, .start = start, .drain = drain, .stop = stop,
+                 .handle_stream = handle_stream,
                  .urls = TD_URLS(TD_URL("/greet/(?<name>[^/]+)", &Greet), TD_URL("/slow", &Slow),
-                                 TD_URL("/forever", &Forever), TD_URL("/leave", &Leave)));
+                                 TD_URL("/forever", &Forever), TD_URL("/leave", &Leave),
+                                 TD_URL("/block", &Block), TD_URL("/stubborn", &Stubborn)));
+
+/* Nothing of it is for another thread, and a process has one. */
+static void *
+misuse(void *arg)
+{
+    td_program *other = arg;
+
+    if (td_program_listen(other, "127.0.0.1:0", NULL) != TD_EINVAL ||
+        td_program_run(other, NULL) != TD_EINVAL || td_program_create(&site, NULL, NULL) != NULL)
+        say("a thread may use it");
+    td_program_destroy(&other);
+    if (other == NULL)
+        say("a thread may destroy it");
+    return NULL;
+}
+
+static void
+misuse_on_thread(void)
+{
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, misuse, program);
+    pthread_join(thread, NULL);
+}
 
 int
 main(int argc, char **argv)
@@ -103,6 +161,9 @@ main(int argc, char **argv)
         say(err.text);
     } else {
         printf("port %d\n", port);
+        misuse_on_thread();
+        if (td_program_listen(program, "nowhere", NULL) >= 0)
+            say("it listens nowhere");
         if (td_program_run(program, &err) < 0)
             say(err.text);
         else

@@ -91,6 +91,59 @@ class Program(unittest.TestCase):
         self.assertEqual(out, "stop\nover\n")
         self.assertIn("not waiting any longer: 1 handlers cancelled", err)
 
+    def test_a_hook_that_does_not_return_from_stop_is_not_waited_for(self):
+        for settings in (("tornadod.drain_timeout=200ms",), ()):
+            process, port = self.serving("127.0.0.1:0", *settings)
+            self.assertEqual(self.ask(port, b"/stubborn").status, 200)
+            process.terminate()
+            self.assertEqual([process.stdout.readline() for _ in range(2)], ["drain\n", "stop\n"])
+            if not settings:
+                process.terminate()
+            out, err = process.communicate(timeout=harness.DEADLINE)
+            self.assertEqual((process.returncode, out), (0, "over\n"))
+            self.assertIn("not waiting any longer: the hook stop is cancelled", err)
+
+    def test_who_waits_to_be_accepted_is_answered_and_who_comes_later_is_refused(self):
+        process, port = self.serving()
+        address = ("127.0.0.1", port)
+        with harness.Connection(address) as first, harness.Connection(address) as slow:
+            slow.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertEqual(process.stdout.readline(), "slow\n")
+            first.send(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertEqual(process.stdout.readline(), "blocks\n")
+            with harness.Connection(address) as second:
+                second.send(b"GET /greet/you HTTP/1.1\r\nHost: x\r\n\r\n")
+                process.terminate()
+                self.assertEqual(first.response().body, b"blocked\n")
+                self.assertEqual(second.response().body, b"Hello, you, from own\n")
+            self.assertEqual(process.stdout.readline(), "drain\n")
+            with socket.socket() as late, self.assertRaises(ConnectionRefusedError):
+                late.connect(address)
+            self.assertEqual(slow.response().body, b"slow\n")
+        self.assertEqual(process.communicate()[0], "stop\nover\n")
+
+    def test_the_name_of_a_unix_socket_comes_and_goes(self):
+        path = f"{self.root}/name"
+        with socket.socket(socket.AF_UNIX) as left_behind:
+            left_behind.bind(path)
+        process, _ = self.serving("unix:" + path, "listen:here.mode=0600")
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        out = self.start("unix:" + path).communicate(timeout=harness.DEADLINE)[0]
+        self.assertEqual(out, f"listen unix:{path}: Address already in use\n")
+        process.terminate()
+        process.wait(harness.DEADLINE)
+        self.assertFalse(os.path.exists(path))
+
+    def test_a_protocol_of_its_own(self):
+        process, port = self.serving("127.0.0.1:0", "listen:here.protocol=own")
+        with socket.create_connection(("127.0.0.1", port), harness.DEADLINE) as conn, \
+                conn.makefile("rwb") as stream:
+            stream.write(b"one\ntwo\n")
+            stream.flush()
+            self.assertEqual(stream.read(8), b"one\ntwo\n")
+            process.terminate()
+            self.assertEqual(process.communicate(timeout=harness.DEADLINE)[0], "drain\nstop\nover\n")
+
     def test_settings_are_those_of_the_daemon(self):
         path = f"{self.root}/socket"
         process, _ = self.serving("unix:" + path, "application.server_header=own/1", "log.access=off",
@@ -102,12 +155,14 @@ class Program(unittest.TestCase):
         process.terminate()
         self.assertNotIn("access", process.communicate()[1])
 
-    def test_without_an_address_it_listens_where_the_settings_say(self):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        process, _ = self.serving("", f"listen:here.address=127.0.0.1:{port}")
-        self.assertEqual(self.ask(port, b"/greet/you").status, 200)
+    def test_without_an_address_it_listens_wherever_the_settings_say(self):
+        paths = [f"{self.root}/{name}.sock" for name in ("here", "there")]
+        process, _ = self.serving("", *(f"listen:{os.path.basename(path)[:-5]}.address=unix:{path}"
+                                        for path in paths))
+        for path in paths:
+            with harness.Connection(path) as conn:
+                conn.send(b"GET /greet/you HTTP/1.1\r\nHost: x\r\n\r\n")
+                self.assertEqual(conn.response().status, 200)
         process.terminate()
         process.wait(harness.DEADLINE)
 
@@ -117,6 +172,7 @@ class Program(unittest.TestCase):
             cases = (((taken,), f"listen {taken}: Address already in use\n"),
                      (("nowhere",), "nowhere"),
                      (("", "tornadod.nonsense=1"), "nonsense"),
+                     (("127.0.0.1:0", "listen:here.protocol=yours"), "protocol: there is no handler yours"),
                      (("", "handler:own.option=1"), "own: options and shared memory are the daemon's"))
             for args, told in cases:
                 with self.subTest(args):
