@@ -13,7 +13,6 @@
 #include "base/escape.h"
 #include "http/http1_internal.h"
 
-#define INFLATED_MAX (64 * 1024) /* bytes of a body in one turn */
 #define BODY_FIRST (16 * 1024)   /* bytes of room for a buffered body before any of it has come */
 
 /* ---- time-outs; each is a turn */
@@ -312,14 +311,21 @@ is_body_wanted(const td_http1connection *conn)
     return !conn->answered && !conn->request->body_unwanted;
 }
 
-/* A small body may become a thousand times as large: others have their turns in between. */
-static void
-yield_to_others(td_http1connection *conn, size_t inflated)
+/* Bytes of a body that are taken before others have their turn. */
+static size_t
+piece_max(const td_http1connection *conn)
 {
-    conn->flow->inflated_in_turn += (uint32_t)inflated;
-    if (conn->flow->inflated_in_turn < INFLATED_MAX || conn->body_paused || conn->answered)
+    const td_body_watcher *watcher = conn->request->body_watcher;
+
+    return watcher != NULL ? watcher->piece_max : TD_BODY_PIECE_MAX;
+}
+
+static void
+yield_to_others(td_http1connection *conn)
+{
+    if (conn->body_paused || conn->answered)
         return;
-    conn->flow->inflated_in_turn = 0;
+    flow_of(conn)->inflated_in_turn = 0;
     pause_body(conn);
     conn->body_yields = true;
     td_ioloop_post(conn->context->loop, &conn->resume);
@@ -342,7 +348,9 @@ inflate_data(td_http1connection *conn, td_str data)
             td_http1_refuse(conn, 413, "inflated the body is above max_body_size");
         } else {
             deliver(conn, piece);
-            yield_to_others(conn, piece.len);
+            flow->inflated_in_turn += (uint32_t)piece.len; /* a thousand times what has come */
+            if (flow->inflated_in_turn >= piece_max(conn))
+                yield_to_others(conn);
         }
     } while (rc > 0 && !conn->body_paused && is_body_wanted(conn) && !conn->broken);
     return data.len - left.len;
@@ -468,14 +476,25 @@ take_chunked_body(td_http1connection *conn, const char *bytes, size_t len)
     return (size_t)n - untaken;
 }
 
+static size_t
+take_piece(td_http1connection *conn, const char *bytes, size_t len)
+{
+    return conn->chunked != NULL ? take_chunked_body(conn, bytes, len)
+                                 : take_sized_body(conn, bytes, len);
+}
+
 size_t
 td_http1_body_take(td_http1connection *conn, const char *bytes, size_t len)
 {
-    if (len > TD_BODY_PIECE_MAX)
-        len = TD_BODY_PIECE_MAX;
-    if (conn->chunked != NULL)
-        return take_chunked_body(conn, bytes, len);
-    return take_sized_body(conn, bytes, len);
+    const size_t most = piece_max(conn);
+    size_t n;
+
+    if (len <= most)
+        return take_piece(conn, bytes, len);
+    n = take_piece(conn, bytes, most);
+    if (conn->phase == HTTP1_BODY && conn->request->body_watcher != NULL)
+        yield_to_others(conn);
+    return n;
 }
 
 /*
@@ -488,8 +507,8 @@ body_room(const td_http1connection *conn)
     const td_buf *body = &conn->request->body_buf;
     size_t room = body->size - body->start - body->len - 1;
 
-    if (conn->request->body_watcher != NULL && room > TD_BODY_PIECE_MAX)
-        room = TD_BODY_PIECE_MAX;
+    if (conn->request->body_watcher != NULL && room > piece_max(conn))
+        room = piece_max(conn);
     return room < conn->body_left ? room : (size_t)conn->body_left;
 }
 

@@ -28,7 +28,7 @@
 #define READ_SIZE (64 * 1024)
 #define PIPELINE_MAX (64 * 1024) /* bytes read ahead while a handler works */
 #define LINGER_MAX (16 * 1024 * 1024) /* bytes of a refused upload: a reset would eat our answer */
-#define LINGER_A_TURN (1024 * 1024)
+#define LINGER_A_TURN (256 * 1024)
 #define LINGER_MS 2000
 #define WARM_MS 1000
 #define CACHE_LINE 64

@@ -9,6 +9,7 @@
 #include "base/escape.h"
 #include "http/headers.h"
 #include "http/multipart.h"
+#include "http/plain.h"
 
 #define PARAMETERS_MAX 16 /* of a Content-Disposition: RFC 6266 and 7578 know three for forms */
 
@@ -246,6 +247,54 @@ end_head(td_multipart *m)
     return parse_disposition(m, td_buf_str(&m->disposition));
 }
 
+/* Whether a line of that name is for parse_line: one that is neither of the two, but as long. */
+static bool
+may_mean_something(size_t name_len)
+{
+    return name_len == sizeof("Content-Disposition") - 1 || name_len == sizeof("Content-Type") - 1;
+}
+
+static inline td_block
+ascii_ends(td_block b)
+{
+    return (td_block)((b < 0x20) | (b >= 0x7f));
+}
+
+/* Where the value that begins there ends; end, when that is not known or it is not UTF-8. */
+static inline const char *
+find_value_end(const char *value, const char *end)
+{
+    const char *const ascii = td_find_end(value, end, ascii_ends);
+
+    if (TD_LIKELY(ascii == end || (unsigned char)*ascii < 0x80))
+        return ascii;
+    const char *const stop = td_find_end(ascii, end, td_value_ends);
+    return td_utf8_is_valid(td_str_make(ascii, (size_t)(stop - ascii))) ? stop : end;
+}
+
+/*
+ * The lines at the front that parse_line would pass over: plain ones, of which a header may have as
+ * many as fit.  Where they end earlier than they might, parse_line goes on.
+ */
+static size_t
+find_plain_lines(td_str input)
+{
+    const char *const end = input.ptr + input.len, *p = input.ptr;
+
+    while ((size_t)(end - p) > sizeof(td_block)) {
+        const char *const colon = td_find_end(p, end, td_name_ends);
+
+        if (colon == p || colon == end || *colon != ':' || may_mean_something((size_t)(colon - p)))
+            break;
+        const char *const stop = find_value_end(colon, end);
+
+        if (end - stop < 2 || memcmp(stop, "\r\n", 2) != 0)
+            break;
+        p = stop + 2;
+    }
+    return (size_t)(p - input.ptr);
+}
+
 /* What of a line has come with this piece; the line when that is its end, else the null string. */
 static td_str
 take_line(td_multipart *m, td_str *input)
@@ -265,6 +314,9 @@ static int
 take_head(td_multipart *m, const td_multipart_limits *limits, td_str *input)
 {
     while (input->len > 0) {
+        if (m->cut_line.len == 0)
+            m->head_size += take(input, find_plain_lines(*input)).len;
+
         const td_str line = take_line(m, input);
         int rc;
 

@@ -150,6 +150,7 @@ typedef struct td_body_watcher {
      */
     void (*received)(struct td_body_watcher *watcher, td_request *request, td_str data);
     void (*release)(struct td_body_watcher *watcher); /* once, with the body */
+    size_t piece_max; /* bytes, 1..TD_BODY_PIECE_MAX: then others have their turn; may change */
 } td_body_watcher;
 
 /* The other end of the connection, as small as it can be. */

@@ -8,9 +8,14 @@
  * The first thing that is wrong with one ends the request: one line in the log, and the error page
  * of the handler.
  */
+#include "base/clock.h"
 #include "base/escape.h"
 #include "http/multipart.h"
 #include "web/forms.h"
+
+#define PIECE_FIRST 16384  /* bytes that are read in one turn */
+#define PIECE_MIN 4096
+#define PIECE_NS (40 * 1000) /* that a piece should take at most, or the next ones are smaller */
 
 static bool
 begins_with(td_str s, td_str prefix)
@@ -161,12 +166,24 @@ reader_of(const td_request *request)
     return (struct reader *)request->body_watcher;
 }
 
+/* What it costs to read depends on what it is: many lines, or one body. */
+static void
+choose_piece_max(td_body_watcher *watcher, size_t len, int64_t took_ns)
+{
+    if (took_ns > PIECE_NS)
+        watcher->piece_max = watcher->piece_max / 2 > PIECE_MIN ? watcher->piece_max / 2 : PIECE_MIN;
+    else if (took_ns < PIECE_NS / 4 && len == watcher->piece_max)
+        watcher->piece_max = 2 * len < TD_BODY_PIECE_MAX ? 2 * len : TD_BODY_PIECE_MAX;
+}
+
 static void
 reader_received(td_body_watcher *watcher, td_request *request, td_str data)
 {
     struct reader *reader = (struct reader *)watcher;
+    const int64_t began_ns = td_clock_ns();
 
     read_piece(reader, data);
+    choose_piece_max(watcher, data.len, td_clock_ns() - began_ns);
     if (reader->status != 0)
         refuse_early(reader->app, request, reader->status, reader->what);
 }
@@ -183,7 +200,7 @@ expect_multipart(td_application *app, td_request *request, td_str content_type)
     const td_limits *limits = request->limits;
     struct reader *reader = TD_ARENA_NEW(&request->arena, struct reader);
 
-    reader->watcher = (td_body_watcher){reader_received, reader_release};
+    reader->watcher = (td_body_watcher){reader_received, reader_release, PIECE_FIRST};
     reader->app = app;
     reader->multipart_limits = (td_multipart_limits){(size_t)limits->max_parts,
                                                      (size_t)limits->max_part_header_size};

@@ -617,7 +617,7 @@ static void
 watch_received(td_body_watcher *watcher, td_request *request, td_str data)
 {
     ck_assert_ptr_eq(watcher, &watched.watcher);
-    ck_assert_uint_le(data.len, TD_BODY_PIECE_MAX); /* others have their turns in between */
+    ck_assert_uint_le(data.len, watcher->piece_max);
     watched.bytes += data.len;
     if (watched.bytes >= watched.answers_at && !request->body_unwanted) {
         request->body_unwanted = true;
@@ -632,6 +632,49 @@ watch_release(td_body_watcher *watcher)
     watched.released++;
 }
 
+/* All bodies are; answers_at: and refused when so much has come. */
+static void
+watch(size_t piece_max, uint64_t answers_at)
+{
+    memset(&watched, 0, sizeof(watched));
+    watched.watcher = (td_body_watcher){watch_received, watch_release, piece_max};
+    watched.answers_at = answers_at;
+    seen.watcher = &watched.watcher;
+}
+
+/* All that has come at once is looked at in as many turns as the watcher wants. */
+START_TEST(others_have_their_turns_while_a_body_is_watched)
+{
+    char sent[3000];
+
+    start();
+    for (int round = 0; round < 4; round++) {
+        const bool is_refused = round & 1, is_chunked = round & 2;
+        char got[512] = "";
+        int fd = connect_client();
+
+        watch(100, is_refused ? 1000 : UINT64_MAX);
+        snprintf(sent, sizeof(sent), "POST / HTTP/1.1\r\n" HOST "%s\r\n\r\n%s%.*s%sGET / HTTP/1.1\r\n" HOST "\r\n",
+                 is_chunked ? "Transfer-Encoding: chunked" : "Content-Length: 2000",
+                 is_chunked ? "7d0\r\n" : "", 2000, big, is_chunked ? "\r\n0\r\n\r\n" : "");
+        ck_assert_int_eq(write(fd, sent, strlen(sent)), (ssize_t)strlen(sent));
+        for (uint64_t before = 0; watched.released == 0; before = watched.bytes) {
+            ev_run(td_ioloop_ev(loop), EVRUN_NOWAIT);
+            ck_assert_uint_le(watched.bytes - before, 2 * 100); /* in front of the wait, and behind it */
+        }
+        turn();
+        receive_all(fd, got, sizeof(got));
+        if (is_refused)
+            ck_assert_uint_lt(watched.bytes, 1000 + 100);
+        else
+            ck_assert_str_eq(got, OK2 OK2); /* what came behind it was not lost */
+        close(fd);
+        turn();
+        ck_assert_int_eq(connections, 0);
+    }
+}
+END_TEST
+
 START_TEST(a_body_is_watched_while_it_comes)
 {
     spill_bodies(300000);
@@ -641,10 +684,8 @@ START_TEST(a_body_is_watched_while_it_comes)
         char got[512] = "";
         int fd;
 
-        memset(&watched, 0, sizeof(watched));
-        watched.watcher = (td_body_watcher){watch_received, watch_release};
-        watched.answers_at = is_refused ? 20000 : UINT64_MAX; /* more than 64 KiB are left */
-        seen.watcher = &watched.watcher;
+        watch(round < 4 ? 5000 : TD_BODY_PIECE_MAX,
+              is_refused ? 20000 : UINT64_MAX); /* more than 64 KiB are left */
         settings.limits.body_spill = in_file ? 1000 : 300000;
         fd = send_echo(is_chunked ? "Transfer-Encoding: chunked" : "Content-Length: 200000");
         if (is_chunked)
@@ -707,6 +748,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, bodies_past_the_memory_go_to_files);
     tcase_add_test(tcase, a_body_that_turns_out_to_be_large_moves_to_a_file);
     ADD_TABLE(tcase, a_file_that_cannot_be_written_is_an_answer, full);
+    tcase_add_test(tcase, others_have_their_turns_while_a_body_is_watched);
     tcase_add_test(tcase, a_body_is_watched_while_it_comes);
     tcase_add_test(tcase, unread_body_is_waited_for_though_the_client_closes);
 }

@@ -163,6 +163,20 @@ static const struct {
          "d") "\r\n--B--",
      "a=;b=;c=;d=;."},
 
+    /* lines that say nothing here, whatever is in front of them and behind */
+    {"--B\r\nX: y\r\nX-Some-Other: \xc3\xa9 y\r\nX-Some: \r\n" PART("a") "1\r\n--B--", "a=1;."},
+    {"--B\r\nX: y\r\nX-Tab: a\tb\r\nX_1: y\r\nX-12-Letters: y\r\n" PART("a") "1\r\n--B--", "a=1;."},
+    {"--B\r\nX: y\r\nX-Some-Other: \xc3( and more of it\r\n" PART("a"),
+     " 400 the header of a part is not UTF-8"},
+    {"--B\r\nX: y\r\nX-Some-Other: \xc3\xa9\x7f and more of it\r\n" PART("a"),
+     " 400 the header of a part has a control byte"},
+    {"--B\r\nX: y\r\nX-Some-Other: \rX: y and more of it\r\n" PART("a"),
+     " 400 the header of a part has a control byte"},
+    {"--B\r\nX: y\r\n: y and more of it\r\n" PART("a"),
+     " 400 a line of a part's header is not a name and a colon"},
+    {"--B\r\nX: y\r\nX-Some-Other\r\nX: y and more of it\r\n" PART("a"),
+     " 400 a line of a part's header is not a name and a colon"},
+
     /* what has no end: nothing is wrong with it so far */
     {"", ""},
     {"--B", ""},
