@@ -544,13 +544,13 @@ controlsocket_close(void)
 {
     if (control.path == NULL)
         return;
-    while (!td_list_is_empty(&control.clients))
-        drop(TD_CONTAINER_OF(control.clients.next, struct control_client, link));
     ev_io_stop(control.loop, &control.listener);
     ev_timer_stop(control.loop, &control.pause);
     unlink(control.path); /* the lock says that it is ours */
     close(control.listener.fd);
     pidfile_close(control.lock, control.lock_path);
+    while (!td_list_is_empty(&control.clients)) /* who waits for the end may start another daemon */
+        drop(TD_CONTAINER_OF(control.clients.next, struct control_client, link));
     free(control.path);
     free(control.lock_path);
     control.path = control.lock_path = NULL;

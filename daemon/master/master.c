@@ -372,8 +372,8 @@ open_master(td_err *err)
 static void
 close_master(void)
 {
-    controlsocket_close();
     pidfile_close(master.pid_fd, master.pid_path);
+    controlsocket_close();
     free((char *)master.pid_path);
     free((char *)master.control_path);
     free((char *)master.ini);

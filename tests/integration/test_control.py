@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -110,6 +111,19 @@ class Commands(unittest.TestCase):
             done = daemon.command_line("status")
             self.assertEqual(done.returncode, 3)
             self.assertRegex(done.stderr, "no daemon at .*control.sock")
+
+    @unittest.skipUnless(shutil.which("strace"), "there is no strace")
+    @unittest.skipIf(harness.SANITIZED, "the leak checker cannot run under strace")
+    def test_a_stop_ends_when_nothing_is_left(self):
+        """However long the rest takes: who starts another daemon then finds all free, and who asks finds none."""
+        slowly = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=?unlink,?unlinkat", "-e",
+                  "inject=?unlink,?unlinkat:delay_enter=200000")
+        with harness.Daemon(["faults"], tornadod="pid_file = own.pid", wrapper=slowly) as daemon:
+            self.assertEqual(daemon.command_line("stop").returncode, 0)
+            self.assertEqual([name for name in ("own.pid", os.path.basename(daemon.control))
+                              if os.path.exists(f"{daemon.folder}/{name}")], [])
+            self.assertEqual(daemon.command_line("status").returncode, 3)
+            self.assertEqual(daemon.wait(), 0)
 
     def test_a_reload_that_a_stop_overtakes_is_answered(self):
         with harness.Daemon(["faults", "unloadable"], ini="[handler:unloadable]\n") as daemon:
