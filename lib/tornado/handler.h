@@ -46,7 +46,7 @@ typedef void td_method_fn(td_handler *h);
 /*
  * What to do for each method; NULL: 405, after prepare, which may answer in its place; except HEAD,
  * which get serves then without its body, and OPTIONS, which is answered 204 with Allow.  Order:
- * initialize, prepare, the method, on_finish; with TD_STREAM_BODY all of it begins before the body
+ * set_default_headers, initialize, prepare, the method, on_finish; with TD_STREAM_BODY all of it begins before the body
  * has come, see td_read_body.
  */
 typedef struct td_handler_class {
@@ -65,6 +65,8 @@ typedef struct td_handler_class {
     void (*compute_etag)(td_handler *h, td_str body) TD_ZERO; /* td_set_etag, when a response of GET
                                  that has no Etag ends; NULL: that of its bytes */
     void (*data_received)(td_handler *h, td_str data) TD_ZERO; /* see td_read_body */
+    td_method_fn *set_default_headers TD_ZERO; /* what every response has: called before initialize,
+                                 and anew for an error page, before write_error, and by td_clear */
 } td_handler_class;
 
 /* ---- the request */
@@ -402,7 +404,7 @@ TD_API int td_send_error(td_handler *h, int status, const char *format, ...) TD_
  */
 TD_API td_str td_raised_text(td_handler *h);
 
-/* Unset what was set so far: status, headers (to the defaults), body. */
+/* Unset what was set so far: status, headers (to the defaults, the class's own too), body. */
 TD_API int td_clear(td_handler *h);
 
 /* ---- the rest */

@@ -254,12 +254,14 @@ td_handler_in_sequence(const td_handler *h)
            (wait == NULL || wait->sequence == NULL || wait->sequence == td_coroutine_current());
 }
 
-static void
+static inline void
 begin(td_handler *h)
 {
     const td_route *route = td_handler_route(h);
 
     h->began = true;
+    if (TD_UNLIKELY(route->class->set_default_headers != NULL))
+        td_response_set_defaults(h);
     if (route->class->initialize != NULL)
         route->class->initialize(h, route->initialize_arg);
 }
@@ -338,8 +340,9 @@ has_error_code(const td_handler *h)
 {
     const td_handler_class *class = td_handler_class_of(h);
 
-    return class->write_error != NULL || class->initialize != NULL || class->on_finish != NULL ||
-           h->on_head != NULL || h->filters != NULL;
+    return class->write_error != NULL || class->set_default_headers != NULL ||
+           class->initialize != NULL || class->on_finish != NULL || h->on_head != NULL ||
+           h->filters != NULL;
 }
 
 /* ---- what comes next */

@@ -71,6 +71,7 @@ struct td_handler {
     bool in_head : 1;            /* td_on_head callbacks run */
     bool never_compress : 1;
     bool filtering : 1;          /* a transform is running, or waits */
+    bool setting_defaults : 1;   /* set_default_headers is running, or has failed */
 
     struct td_handler_wait *wait; /* NULL: has neither waited nor put its end off */
     struct td_filters *filters;  /* NULL: nobody has added a transform, and nothing is compressed */
@@ -244,6 +245,7 @@ int td_response_detach(td_handler *h, td_detached *detached);
 
 void td_response_not_modified(td_handler *h); /* status 304, and nothing of a body */
 void td_response_abort(td_handler *h);  /* so that the client can tell that it is truncated */
+void td_response_set_defaults(td_handler *h); /* by the class's set_default_headers */
 void td_response_fail(td_handler *h, int status); /* the error page, by the class's write_error */
 void td_response_fail_plainly(td_handler *h, int status, bool with_body); /* without its code */
 

@@ -263,13 +263,29 @@ td_response_header(td_handler *h, const char *name)
     return line != NULL ? td_str_dup(&h->request->arena, line->value) : td_str_make(NULL, 0);
 }
 
+/* One that raises is not called again, for the error page of that. */
+void
+td_response_set_defaults(td_handler *h)
+{
+    const td_handler_class *class = td_handler_route(h)->class;
+
+    if (class->set_default_headers == NULL || h->setting_defaults)
+        return;
+    h->setting_defaults = true;
+    class->set_default_headers(h);
+    h->setting_defaults = false;
+}
+
 int
 td_clear(td_handler *h)
 {
     int rc = td_response_check_open(h, "td_clear");
 
-    if (rc == 0)
+    if (rc == 0) {
         td_response_init(h);
+        if (h->began)
+            td_response_set_defaults(h);
+    }
     return rc;
 }
 
@@ -978,14 +994,18 @@ td_response_fail(td_handler *h, int status)
 {
     const td_handler_class *class = td_handler_route(h)->class;
 
-    if (class->write_error == NULL || h->headers_written || h->closed ||
-        td_coroutine_current() == NULL) {
+    if ((class->write_error == NULL && class->set_default_headers == NULL) || h->headers_written ||
+        h->closed || td_coroutine_current() == NULL) {
         td_response_fail_plainly(h, status, true);
         return;
     }
     prepare_error(h, status);
     h->failing = true;
-    class->write_error(h, status);
+    td_response_set_defaults(h);
+    if (!h->finished && class->write_error != NULL)
+        class->write_error(h, status);
+    else if (!h->finished)
+        write_page(h);
     if (!h->finished)
         td_response_finish(h);
 }

@@ -304,8 +304,9 @@ is_for_all(const td_handler *h, const td_static_options *options, const struct f
     return found->file->bytes != NULL && found->coding == TD_CODING_IDENTITY &&
            !found->is_negotiated && !found->is_fallback && options == route->initialize_arg &&
            options->set_extra_headers == NULL && class->get == get && class->prepare == NULL &&
-           class->initialize == NULL && class->on_finish == NULL && route->chain == NULL &&
-           !route->checks_xsrf && !route->wants_user && h->request->head.method == TD_METHOD_GET &&
+           class->set_default_headers == NULL && class->initialize == NULL &&
+           class->on_finish == NULL && route->chain == NULL && !route->checks_xsrf &&
+           !route->wants_user && h->request->head.method == TD_METHOD_GET &&
            h->app->compression == NULL && h->filters == NULL && h->on_head == NULL &&
            h->visitor == NULL && h->wait == NULL && h->match->vary.len == 0 &&
            !is_versioned(h->request->head.query) && !td_is_conditional(&h->request->head.headers);

@@ -424,6 +424,13 @@ compute_etag(td_handler *h, td_str body)
     td_set_etag(h, td_get_query_argument_default(h, "etag", NULL).ptr);
 }
 
+static void
+set_default_headers(td_handler *h)
+{
+    td_set_header(h, "X-Default", "1");
+    td_set_header(h, "Content-Type", "text/plain");
+}
+
 /* ---- routes */
 
 static void
@@ -455,6 +462,11 @@ static const td_handler_class Do = {
     .patch = perform, .options = perform, .prepare = prepare};
 static const td_handler_class Page = {
     .get = perform, .post = perform, .prepare = prepare, .write_error = write_error};
+static const td_handler_class Defaults = {
+    .get = perform, .prepare = prepare, .set_default_headers = set_default_headers};
+static const td_handler_class DefaultsPage = {
+    .get = perform, .prepare = prepare, .write_error = write_error,
+    .set_default_headers = set_default_headers};
 static const td_handler_class Stream = {
     .get = perform, .post = perform, .put = perform, .prepare = prepare, .data_received = receive,
     .flags = TD_STREAM_BODY};
@@ -474,6 +486,7 @@ static const td_handler_class Private = {.get = reply, .post = reply, .flags = T
 TD_PLUGIN(.name = "tornado", .version = "1.0",
           .urls = TD_URLS(
               TD_URL("/do", &Do), TD_URL("/page", &Page), TD_URL("/stream", &Stream),
+              TD_URL("/defaults", &Defaults), TD_URL("/defaults-page", &DefaultsPage),
               TD_URL("/tagged", &Tagged), TD_URL("/prepared", &Prepared),
               TD_URL("/prepared-stream", &PreparedStream),
               TD_URL("/group/(.*)", &Groups, .name = "group"),

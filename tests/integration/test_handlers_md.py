@@ -320,8 +320,9 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.film(), bytes(1000000))
         self.assertEqual(self.with_tls(), (b"42", b"+OK 2 320\r\n"))
         self.assertEqual(self.prophecy(), b"A great empire will fall.\n")
-        self.assertEqual(self.daemon.get("/letter?number=7").body,
-                         b'{"status": 404, "error": "there is no letter 7"}')
+        letter = self.daemon.get("/letter?number=7")
+        self.assertEqual(letter.body, b'{"status": 404, "error": "there is no letter 7"}')
+        self.assertEqual(letter.header("Cache-Control"), "private, no-store")
         self.assertEqual(self.daemon.get("/letter").body,
                          b'{"status": 400, "error": "Missing argument number"}')
         self.assertEqual(self.echoed(), b"one\ntwo\n")

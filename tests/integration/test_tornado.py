@@ -528,6 +528,16 @@ class Script(Twins):
             ("POST", "/refused", b"x"), ("PUT", "/refused", b"x"), ("PUT", "/page", b""))]
         self.compare(cases)
 
+    def test_default_headers(self):
+        scripts = (("write|x",), ("set_header|X-Default|2",), ("clear_header|X-Default",),
+                   ("set_header|X-A|1", "clear", "write|x"), ("raise|403",), ("send_error|502",),
+                   ("clear_header|X-Default", "raise|403"), ("redirect|/x",), ("status|204",),
+                   ("status|304",), ("write|x", "flush", "write|y"), ("raise|400", "write|x"))
+        self.compare(case(do(*steps, path=path, method=method)) for steps in scripts
+                     for path in ("/defaults", "/defaults-page") for method in ("GET", "POST"))
+        self.compare([case(do("write|x", path="/defaults-page", prepare=("raise|401",))),
+                      case(do("required_argument|a", path="/defaults"))])
+
     def test_prepare(self):
         self.compare(case(do(*steps, method=method, prepare=prepare, body=b"body"
                              if method == "POST" else None))

@@ -230,6 +230,23 @@ class PreparedStream(Prepared):
         pass
 
 
+class Defaults(Script):
+    def set_default_headers(self):
+        self.set_header("X-Default", "1")
+        self.set_header("Content-Type", "text/plain")
+
+    async def prepare(self):
+        await self.run("prepare")
+
+    async def get(self):
+        await self.run("do")
+
+
+class DefaultsPage(Defaults):
+    def write_error(self, status_code, **kwargs):
+        self.write(f"error {status_code}: ")
+
+
 class Groups(RequestHandler):
     def get(self, *args, **kwargs):
         values = args or kwargs.values()
@@ -271,7 +288,8 @@ class Private(RequestHandler):
 
 def routes():
     return [
-        url("/do", Do), url("/page", Page), url("/stream", Stream),
+        url("/do", Do), url("/page", Page), url("/defaults", Defaults),
+        url("/defaults-page", DefaultsPage), url("/stream", Stream),
         url("/tagged", Tagged), url("/prepared", Prepared), url("/prepared-stream", PreparedStream),
         url("/group/(.*)", Groups, name="group"), url("/two/([^/]*)/([^/]*)", Groups, name="two"),
         url("/named/(?P<a>[^/]*)/(?P<b>.*)", Groups, name="named"), url("/optional/(.+)?", Groups),

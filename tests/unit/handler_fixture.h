@@ -10,7 +10,7 @@
 static int rc[8];
 static td_handler *kept;
 
-static td_method_fn *get, *prepare, *on_finish;
+static td_method_fn *get, *prepare, *on_finish, *set_default_headers;
 static void (*write_error)(td_handler *h, int status);
 
 static inline void
@@ -29,6 +29,13 @@ do_initialize(td_handler *h, const void *arg)
 static inline void do_prepare(td_handler *h) { note("prepare"), call(prepare, h); }
 static inline void do_get(td_handler *h) { note("get"), call(get, h); }
 static inline void do_on_finish(td_handler *h) { note("on_finish"), call(on_finish, h); }
+static inline void
+do_set_default_headers(td_handler *h)
+{
+    note("defaults");
+    td_set_header(h, "X-Default", "1");
+    call(set_default_headers, h);
+}
 static inline void do_close(td_handler *h) { (void)h, note("close"); }
 static inline void
 do_write_error(td_handler *h, int status)
@@ -49,12 +56,20 @@ static const td_handler_class Cancelled = {
     .flags = TD_CANCEL_ON_CLOSE, .name = "Cancelled"};
 static const td_handler_class Short = {
     .get = do_get, .on_finish = do_on_finish, .request_timeout_ms = 30, .name = "Short"};
+static const td_handler_class Defaults = {
+    .get = do_get, .set_default_headers = do_set_default_headers, .name = "Defaults"};
+static const td_handler_class FullDefaults = {
+    .get = do_get, .initialize = do_initialize, .prepare = do_prepare, .on_finish = do_on_finish,
+    .write_error = do_write_error, .set_default_headers = do_set_default_headers,
+    .name = "FullDefaults"};
 static const td_url urls[] = {
     TD_URL("/plain", &Plain),
     TD_URL("/full", &Full),
     TD_URL("/arg", &Full, .initialize_arg = "initialize_arg"),
     TD_URL("/cancelled", &Cancelled),
     TD_URL("/short", &Short),
+    TD_URL("/defaults", &Defaults),
+    TD_URL("/full-defaults", &FullDefaults),
     {.pattern = NULL},
 };
 

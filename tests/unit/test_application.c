@@ -740,7 +740,8 @@ crash_with(td_handler *h, int status)
 
 static const td_handler_class Crashing = {.prepare = crash, .get = crash,
                                           .post = crash, .on_finish = crash,
-                                          .write_error = crash_with, .flags = TD_AUTHENTICATED};
+                                          .write_error = crash_with, .flags = TD_AUTHENTICATED,
+                                          .set_default_headers = crash};
 static const td_handler_class CrashingStream = {.post = crash, .prepare = crash,
                                                 .flags = TD_STREAM_BODY | TD_ANY_METHOD};
 

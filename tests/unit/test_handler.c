@@ -73,6 +73,97 @@ START_TEST(a_life_in_one_go)
 }
 END_TEST
 
+/* ---- set_default_headers */
+
+static void
+set_and_clear(td_handler *h)
+{
+    td_set_header(h, "X-Other", "1");
+    td_set_header(h, "X-Default", "2");
+    td_clear(h);
+    say_hello(h);
+}
+
+static void
+set_another(td_handler *h)
+{
+    td_set_header(h, "X-Default", "2");
+    say_hello(h);
+}
+
+static void clear_again(td_handler *h) { td_clear(h), td_set_header(h, "X-Default", "3"); }
+static void end_it(td_handler *h) { td_finish(h); }
+static void send_403(td_handler *h) { rc[0] = td_send_error(h, 403, NULL); }
+
+static const struct {
+    const char *method, *target;
+    td_method_fn *get, *set_default_headers;
+    int status;
+    const char *body, *trace, *header; /* header NULL: there is no X-Default */
+} defaults[] = {
+    {"GET", "/defaults", say_hello, NULL, 200, "Hello", "defaults get", "1"},
+    {"GET", "/defaults", set_another, NULL, 200, "Hello", "defaults get", "2"},
+    {"GET", "/defaults", set_and_clear, NULL, 200, "Hello", "defaults get defaults", "1"},
+    {"GET", "/defaults", refuse, NULL, 403, PAGE("403: Forbidden"), "defaults get defaults", "1"},
+    {"GET", "/defaults", redirect_away, NULL, 302, "", "defaults get", "1"},
+    {"GET", "/defaults", say_hello, clear_again, 200, "Hello", "defaults get", "3"},
+    {"PUT", "/defaults", NULL, NULL, 405, PAGE("405: Method Not Allowed"), "defaults defaults",
+     "1"},
+    {"OPTIONS", "/defaults", NULL, NULL, 204, "", "defaults", "1"},
+    {"GET", "/full-defaults", say_hello, NULL, 200, "Hello",
+     "defaults initialize prepare get on_finish", "1"},
+    {"GET", "/full-defaults", refuse, NULL, 403, "my 403",
+     "defaults initialize prepare get defaults write_error on_finish", "1"},
+    {"GET", "/full-defaults", send_error, NULL, 502, "my 502",
+     "defaults initialize prepare get defaults write_error after on_finish", "1"},
+    /* One that fails, or ends it. */
+    {"GET", "/defaults", say_hello, refuse, 403, PAGE("403: Forbidden"), "defaults", NULL},
+    {"GET", "/full-defaults", say_hello, refuse, 403, "my 403", "defaults write_error on_finish",
+     NULL},
+    {"GET", "/full-defaults", say_hello, end_it, 200, "",
+     "defaults initialize on_finish", "1"},
+    {"GET", "/defaults", say_hello, send_403, 403, PAGE("403: Forbidden"), "defaults", NULL},
+};
+
+START_TEST(headers_of_a_class_are_on_each_of_its_responses)
+{
+    char line[32] = "";
+    web_exchange *x;
+
+    get = defaults[_i].get;
+    set_default_headers = defaults[_i].set_default_headers;
+    x = web_request(defaults[_i].method, defaults[_i].target, "");
+    ck_assert_int_eq(x->status, defaults[_i].status);
+    ck_assert_str_eq(x->body, defaults[_i].body);
+    ck_assert_str_eq(trace, defaults[_i].trace);
+    if (defaults[_i].header != NULL)
+        snprintf(line, sizeof(line), "X-Default: %s\n", defaults[_i].header);
+    else
+        ck_assert_ptr_null(strstr(x->headers, "X-Default"));
+    ck_assert_ptr_nonnull(strstr(x->headers, line));
+    ck_assert_ptr_null(strstr(x->headers, "X-Other"));
+    ck_assert_int_eq(x->finishes, 1);
+    web_done(x);
+}
+END_TEST
+
+static void wait_then_set(td_handler *h) { wait_at_gate(), td_set_header(h, "X-Late", "1"); }
+
+START_TEST(headers_of_a_class_may_be_waited_for)
+{
+    web_exchange *x;
+
+    get = refuse;
+    set_default_headers = wait_then_set;
+    x = web_get("/defaults");
+    ck_assert_int_eq(x->heads, 0);
+    open_gate();
+    ck_assert_int_eq(x->status, 403);
+    ck_assert_ptr_nonnull(strstr(x->headers, "X-Late: 1\n"));
+    web_done(x);
+}
+END_TEST
+
 /* ---- waiting */
 
 START_TEST(a_method_that_waits_answers_later)
@@ -394,6 +485,8 @@ static void
 fill(TCase *tcase)
 {
     ADD_TABLE(tcase, a_life_in_one_go, lives);
+    ADD_TABLE(tcase, headers_of_a_class_are_on_each_of_its_responses, defaults);
+    tcase_add_test(tcase, headers_of_a_class_may_be_waited_for);
     tcase_add_test(tcase, a_method_that_waits_answers_later);
     tcase_add_loop_test(tcase, prepare_and_on_finish_may_wait, 0, 2);
     tcase_add_test(tcase, work_may_go_on_after_the_answer);
