@@ -820,6 +820,8 @@ td_http1context_init(td_http1context *context)
         .size_max = (size_t)limits->max_header_size,
         .headers_max = (size_t)limits->max_headers,
     };
+    if (context->delegate->server_header != NULL)
+        context->server_header = context->delegate->server_header(context->delegate_arg);
     if (context->counters == NULL)
         context->counters = &td_listener_counters_nowhere;
     td_list_init(&context->connections);

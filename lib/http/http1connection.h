@@ -45,6 +45,7 @@ typedef struct td_http1context {
     /* The PROXY protocol has said who it is.  False: it was refused, on fd, and is to be closed. */
     bool (*introduced)(td_http1connection *conn, int fd);
 
+    td_str server_header; /* of the delegate */
     td_head_limits head_limits;
     td_list connections;     /* all of them */
     td_list detached;        /* of td_detached: what handlers have taken over of them */
@@ -84,7 +85,7 @@ td_httpserver *td_http1connection_server(const td_http1connection *conn);
  */
 td_str td_http1connection_address(const td_http1connection *conn);
 
-/* The answer to a connection that may not stay, as it goes over the wire; constant. */
-td_str td_http1_unavailable(void);
+/* Answer 503 to a connection that may not stay, as far as the kernel takes it at once. */
+void td_http1_send_unavailable(const td_http1context *context, int fd);
 
 #endif

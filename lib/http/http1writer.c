@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/put.h"
@@ -16,8 +17,6 @@
 http1_turn td_http1_turn;
 
 #define COPY_MAX 8192 /* bytes of body that are cheaper to copy than to send on their own */
-
-#define SERVER_NAME "tornadod/" TD_VERSION
 
 /* ---- output */
 
@@ -647,9 +646,10 @@ td_http1_refuse(td_http1connection *conn, int status, const char *why)
     static td_log_gate theirs, ours; /* a flood of bad requests hides no full disk */
     const bool is_ours = status >= 500;
     td_request *request = conn->request;
-    td_header fields[] = {{TD_STR("Server"), TD_STR(SERVER_NAME)},
+    td_header fields[] = {{TD_STR("Server"), conn->context->server_header},
                           {TD_STR("Content-Type"), TD_STR("text/html; charset=UTF-8")}};
-    td_headers headers = {fields, 2, 2};
+    const size_t first = fields[0].value.len > 0 ? 0 : 1;
+    td_headers headers = {fields + first, 2 - first, 2 - first};
     td_str page = error_page(status);
     char peer[TD_PEER_TEXT_SIZE];
 
@@ -669,13 +669,28 @@ td_http1_refuse(td_http1connection *conn, int status, const char *why)
 #define UNAVAILABLE_PAGE PAGE(503, "Service Unavailable")
 _Static_assert(sizeof(UNAVAILABLE_PAGE) - 1 == 89, "Content-Length below");
 
-td_str
-td_http1_unavailable(void)
+static struct iovec
+part_of(td_str bytes)
 {
-    return TD_STR("HTTP/1.1 503 Service Unavailable\r\n"
-                  "Server: " SERVER_NAME "\r\n"
-                  "Content-Type: text/html; charset=UTF-8\r\n"
-                  "Content-Length: 89\r\n"
-                  "Retry-After: 1\r\n"
-                  "Connection: close\r\n\r\n" UNAVAILABLE_PAGE);
+    return (struct iovec){(void *)(uintptr_t)bytes.ptr, bytes.len};
+}
+
+void
+td_http1_send_unavailable(const td_http1context *context, int fd)
+{
+    const td_str server = context->server_header;
+    struct iovec parts[] = {
+        part_of(TD_STR("HTTP/1.1 503 Service Unavailable\r\n"
+                       "Content-Type: text/html; charset=UTF-8\r\n"
+                       "Content-Length: 89\r\n"
+                       "Retry-After: 1\r\n"
+                       "Connection: close\r\n")),
+        part_of(server.len > 0 ? TD_STR("Server: ") : server),
+        part_of(server),
+        part_of(server.len > 0 ? TD_STR("\r\n") : server),
+        part_of(TD_STR("\r\n" UNAVAILABLE_PAGE)),
+    };
+    const struct msghdr message = {.msg_iov = parts, .msg_iovlen = sizeof(parts) / sizeof(parts[0])};
+
+    (void)!sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }

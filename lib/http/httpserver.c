@@ -28,13 +28,12 @@ struct td_httpserver {
  * The request is nearly always there; closing before it was read would reset, and lose the answer.
  */
 static void
-refuse_connection(int fd)
+refuse_connection(const td_httpserver *server, int fd)
 {
     static char dropped[16 * 1024];
-    td_str answer = td_http1_unavailable();
 
     (void)!recv(fd, dropped, sizeof(dropped), MSG_DONTWAIT);
-    (void)!send(fd, answer.ptr, answer.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    td_http1_send_unavailable(&server->http1, fd);
     shutdown(fd, SHUT_WR);
 }
 
@@ -93,7 +92,7 @@ on_introduced(td_http1connection *conn, int fd)
 
     if (address_is_full(server, address)) {
         log_refusal(server, "max_connections_per_address");
-        refuse_connection(fd);
+        refuse_connection(server, fd);
         return false;
     }
     address_add(server, address);
@@ -118,7 +117,7 @@ td_httpserver_admit(td_httpserver *server, int fd, const td_peer *peer)
         limit = "max_connections";
     if (limit != NULL) {
         log_refusal(server, limit);
-        refuse_connection(fd);
+        refuse_connection(server, fd);
         close(fd);
         return;
     }
@@ -154,7 +153,7 @@ on_refuse(void *arg, int fd)
 
     td_count_reason(503, "out of descriptors");
     td_http1context_evict(&server->http1);
-    refuse_connection(fd);
+    refuse_connection(server, fd);
 }
 
 static void

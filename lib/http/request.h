@@ -70,6 +70,9 @@ typedef struct td_message_delegate {
     void (*closed)(void *arg, td_request *request);   /* the client has gone */
     void (*done)(void *arg, td_request *request);     /* nothing of the layer above is called again */
     void (*detached)(void *arg, td_request *request); /* the same; request->detached has a stream */
+
+    /* What Server says in refusals of the connection's own; empty: they have none.  NULL: the same. */
+    td_str (*server_header)(void *arg);
 } td_message_delegate;
 
 /*

@@ -411,6 +411,14 @@ application_detached(void *arg, td_request *request)
     td_handler_detached(h);
 }
 
+static td_str
+application_server_header(void *arg)
+{
+    const td_application *app = arg;
+
+    return td_str_of(app->settings->server_header);
+}
+
 const td_message_delegate td_application_delegate = {
     .route = application_route,
     .headers_received = application_headers_received,
@@ -420,4 +428,5 @@ const td_message_delegate td_application_delegate = {
     .closed = application_closed,
     .done = application_done,
     .detached = application_detached,
+    .server_header = application_server_header,
 };

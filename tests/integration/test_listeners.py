@@ -69,6 +69,24 @@ class Addresses(unittest.TestCase):
             self.assertEqual(daemon.get("/pid", "b").status, 404)
             self.assertEqual(daemon.get("/unloadable", "b").header("Server"), "other")
 
+    def test_refusals_say_who_serves_as_their_application_does(self):
+        ini = "[application:named]\nserver_header = me/1\n[application:silent]\nserver_header =\n"
+        listeners = {name: f"application = {name}\nmax_connections = 1\ndefer_accept = off"
+                     for name in ("default", "named", "silent")}
+        names = {"default": "^tornadod/", "named": "^me/1$", "silent": "^None$"}
+        with harness.Daemon(["hello"], ini=ini, listeners=listeners) as daemon:
+            for listener, name in names.items():
+                with daemon.connect(listener) as conn:
+                    self.assertRegex(str(conn.request("GET", "/").header("Server")), name)
+                    with daemon.connect(listener) as other:
+                        refused = other.response()  # there is no room for one more
+                    self.assertEqual(refused.status, 503)
+                    self.assertRegex(str(refused.header("Server")), name)
+                    conn.send(b"GET\r\n\r\n")
+                    refused = conn.response()
+                    self.assertEqual(refused.status, 400)
+                    self.assertRegex(str(refused.header("Server")), name)
+
     def test_a_busy_port_is_one_clear_line_and_exit_1(self):
         for reuseport in ("off", "on"):
             with self.subTest(reuseport), harness.Daemon(

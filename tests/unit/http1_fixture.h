@@ -210,6 +210,13 @@ done(void *arg, td_request *request)
     seen.body_sent = request->body_sent;
 }
 
+static inline td_str
+server_header(void *arg)
+{
+    (void)arg;
+    return TD_STR("x");
+}
+
 static const td_message_delegate delegate = {
     .route = route,
     .headers_received = headers_received,
@@ -218,6 +225,7 @@ static const td_message_delegate delegate = {
     .writable = writable,
     .closed = closed,
     .done = done,
+    .server_header = server_header,
 };
 
 /* ---- a loop, a context, a socket pair */

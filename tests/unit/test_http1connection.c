@@ -69,7 +69,7 @@ static const struct conversation {
     {"prepared, to 1.0", "GET /prepared HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
      OK("Content-Length: 2\r\nConnection: Keep-Alive\r\n\r\nok"), 0, true},
     {"a bad head behind a prepared answer", "GET /prepared HTTP/1.1\r\n" HOST "\r\n\tx\r\n\r\n",
-     OK2 "HTTP/1.1 400 Bad Request\r\nServer: tornadod/" TD_VERSION "\r\nContent-Type: text/html; charset=UTF-8"
+     OK2 "HTTP/1.1 400 Bad Request\r\nServer: x\r\nContent-Type: text/html; charset=UTF-8"
      "\r\nDate: -\r\nContent-Length: 73\r\nConnection: close\r\n\r\n"
      "<html><title>400: Bad Request</title><body>400: Bad Request</body></html>", 0, false},
     {"100 for a streamed body", "POST /stream HTTP/1.1\r\n" HOST "Content-Length: 1\r\nExpect: 100-Continue\r\n\r\na",
