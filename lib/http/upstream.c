@@ -74,10 +74,9 @@ static void
 take_out(td_upstream *upstream)
 {
     td_iostream_on_input(upstream->stream, NULL, NULL);
-    td_list_remove(&upstream->link);
+    td_deadline_stop(&upstream->deadline);
     td_list_remove(&upstream->lead_link);
     upstream->lead->idle_count--;
-    td_deadline_stop(&upstream->deadline);
     upstream->kept_in->count--;
     td_gauge_add(&td_gauges->client_idle, -1);
 }
@@ -101,15 +100,14 @@ void
 td_upstreams_init(td_upstreams *kept, size_t max, size_t origin_max, int64_t idle_timeout_ms)
 {
     *kept = (td_upstreams){.max = max, .origin_max = origin_max};
-    td_list_init(&kept->idle);
     td_table_init(&kept->leads);
-    td_deadlines_init(&kept->deadlines, td_ioloop_current(), idle_timeout_ms, idle_expired);
+    td_deadlines_init(&kept->idle, td_ioloop_current(), idle_timeout_ms, idle_expired);
 }
 
 static void
 drop_oldest(td_upstreams *kept)
 {
-    drop(TD_CONTAINER_OF(kept->idle.next, td_upstream, link));
+    idle_expired(TD_CONTAINER_OF(kept->idle.head.next, td_deadline, link));
 }
 
 void
@@ -117,7 +115,7 @@ td_upstreams_fini(td_upstreams *kept)
 {
     while (kept->count > 0)
         drop_oldest(kept);
-    td_deadlines_fini(&kept->deadlines);
+    td_deadlines_fini(&kept->idle);
     td_table_fini(&kept->leads);
 }
 
@@ -152,10 +150,9 @@ td_upstreams_keep(td_upstreams *kept, td_upstream *upstream)
         drop_oldest(kept);
     upstream->was_kept = true;
     upstream->kept_in = kept;
-    td_list_append(&kept->idle, &upstream->link);
+    td_deadline_start(&kept->idle, &upstream->deadline, td_now_ns());
     td_list_append(&upstream->lead->idle, &upstream->lead_link);
     upstream->lead->idle_count++;
-    td_deadline_start(&kept->deadlines, &upstream->deadline, td_now_ns());
     td_iostream_on_input(upstream->stream, drop, upstream);
     kept->count++;
     td_gauge_add(&td_gauges->client_idle, 1);

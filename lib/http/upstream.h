@@ -16,15 +16,14 @@
 #pragma GCC visibility push(hidden)
 
 typedef struct td_upstreams {
-    td_list idle;   /* of td_upstream, the one used last behind the others */
-    td_table leads; /* of struct lead, by key */
+    td_deadlines idle; /* all of them, the one used last behind the others */
+    td_table leads;    /* of struct lead, by key */
     size_t count, max, origin_max;
-    td_deadlines deadlines;
 } td_upstreams;
 
 typedef struct td_upstream {
-    td_list link, lead_link; /* among all that are idle, among those that lead there */
-    td_deadline deadline;
+    td_deadline deadline; /* among all that are idle */
+    td_list lead_link;    /* among those that lead there */
     td_upstreams *kept_in;
     struct lead *lead; /* NULL: it was never kept */
     td_iostream *stream;
@@ -33,7 +32,7 @@ typedef struct td_upstream {
     char key[]; /* where it leads */
 } td_upstream;
 
-/* max of them, of which origin_max may have the same key; idle for so long. */
+/* max of them, of which origin_max may have the same key; idle for so long, which is not 0. */
 void td_upstreams_init(td_upstreams *kept, size_t max, size_t origin_max, int64_t idle_timeout_ms);
 void td_upstreams_fini(td_upstreams *kept);
 
