@@ -20,6 +20,7 @@
 #include "base/budget.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/prefetch.h"
 #include "http/detached.h"
 #include "http/http1_internal.h"
 #include "http/xheaders.h"
@@ -31,20 +32,10 @@
 #define LINGER_A_TURN (256 * 1024)
 #define LINGER_MS 2000
 #define WARM_MS 1000
-#define CACHE_LINE 64
-#define REQUEST_PREFETCHED (26 * CACHE_LINE) /* of what a plain request and its answer use */
+#define REQUEST_PREFETCHED (26 * TD_CACHE_LINE) /* of what a plain request and its answer use */
 
 static char read_buffer[READ_SIZE];
 static uint64_t requests_total; /* of this worker */
-
-/* Let memory come while something else is done; whatever lies there is not looked at. */
-static inline __attribute__((always_inline)) void
-prefetch(const void *memory, size_t size)
-{
-#pragma GCC unroll 32
-    for (size_t i = 0; i < size; i += CACHE_LINE)
-        __builtin_prefetch((const char *)memory + i, 1);
-}
 
 /* ---- the request at hand */
 
@@ -568,15 +559,14 @@ receive_straight(td_http1connection *conn)
 }
 
 /*
- * With many connections, or large answers, nothing of this one is in the processor's caches any
- * more.  The memory of its last request, which the next one uses again, is on its way while the
- * kernel reads.
+ * The memory of the connection's last request, which the next one uses again, is on its way while
+ * the kernel reads.
  */
 static inline void
 prefetch_request(const td_http1connection *conn)
 {
     if (conn->request != NULL)
-        prefetch(conn->request, REQUEST_PREFETCHED);
+        td_prefetch(conn->request, REQUEST_PREFETCHED);
 }
 
 static bool
@@ -645,7 +635,7 @@ on_event(td_transport *transport, int events)
 {
     td_http1connection *conn = TD_CONTAINER_OF(transport, td_http1connection, transport);
 
-    prefetch(conn, sizeof(*conn));
+    td_prefetch(conn, sizeof(*conn));
     td_http1_turn.active = conn;
     if (events & TD_WRITABLE) {
         td_http1_send(conn);

@@ -25,6 +25,7 @@
 #include "base/counters.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/prefetch.h"
 #include "io/call.h"
 #include "io/cxx.h"
 #include "io/fiber.h"
@@ -37,6 +38,7 @@
 #define POOL_MIN 16 /* idle stacks that trimming leaves alone */
 #define TRIM_PERIOD_NS (10 * TD_NS_PER_S)
 #define STACK_MEMORY ((size_t)8 * 1024) /* that most of them take; deeper ones are few */
+#define FRAMES_PREFETCHED (24 * TD_CACHE_LINE) /* of those that a start will call */
 #define SHALLOW_SIZE 16384 /* bytes of an idle stack that trimming leaves in memory */
 
 struct deferred {
@@ -724,6 +726,15 @@ count_waiting(void)
         td_gauges->coroutines_peak = count;
 }
 
+/* Others will have their turn on another stack: what a start uses is at its top. */
+static void
+expect_start(void)
+{
+    if (scheduler.pool != NULL)
+        td_prefetch((const char *)scheduler.pool - FRAMES_PREFETCHED,
+                    FRAMES_PREFETCHED + sizeof(*scheduler.pool));
+}
+
 int
 td_coroutine_wait(void (*undo)(void *arg), void *arg)
 {
@@ -739,6 +750,7 @@ td_coroutine_wait(void (*undo)(void *arg), void *arg)
         count_waiting();
     co->is_waiting = co->has_waited = true;
     td_list_append(&scheduler.waiting, &co->link);
+    expect_start();
     keep_cxx(co);
     td_fiber_leaving(&co->fiber, &scheduler.fiber);
     td_switch(&co->point, scheduler.point);

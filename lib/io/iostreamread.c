@@ -209,8 +209,10 @@ close_after_read(td_iostream *stream, int rc)
 void
 td_iostream_go_on_reading(td_iostream *stream)
 {
-    const int rc = try_read(stream);
+    int rc;
 
+    td_waiters_expect(&stream->readers);
+    rc = try_read(stream);
     if (rc != 0)
         td_iostream_end_read(stream, rc > 0 ? 0 : rc);
     close_after_read(stream, rc);

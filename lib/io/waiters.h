@@ -9,7 +9,12 @@
 #ifndef TORNADO_IO_WAITERS_H
 #define TORNADO_IO_WAITERS_H
 
+#include "base/prefetch.h"
 #include "io/ioloop.h"
+
+/* Of a stack, beside the waiter on it: what td_coroutine_wait keeps, and those that have called. */
+#define TD_WAITERS_BELOW (4 * TD_CACHE_LINE)
+#define TD_WAITERS_ABOVE (28 * TD_CACHE_LINE)
 
 #pragma GCC visibility push(hidden)
 
@@ -38,6 +43,17 @@ td_waiters_any(const td_waiters *waiters)
 /* Let the first go (there is one), with that code as the result of its wait; returns its own. */
 void *td_waiters_release(td_waiters *waiters, int code);
 void td_waiters_release_all(td_waiters *waiters, int code);
+
+/*
+ * Whoever is the first in line, if anybody, will be let go soon: the stack that it goes on with is
+ * on its way to the processor's caches while the kernel is asked.
+ */
+static inline void
+td_waiters_expect(const td_waiters *waiters)
+{
+    td_prefetch((const char *)waiters->line.next - TD_WAITERS_BELOW,
+                TD_WAITERS_BELOW + TD_WAITERS_ABOVE);
+}
 
 /*
  * The first of those let go, if any, comes back now and not in the next iteration.  On the loop's
