@@ -388,7 +388,10 @@ give_up(td_coroutine_end end)
 
     if (co == NULL && td_ioloop_current() == NULL)
         pthread_exit(NULL); /* a handler's own thread: nothing else there is to leave */
-    TD_ASSERT(co != NULL);
+    if (co == NULL) {
+        td_misuse("td_raise", "called outside a coroutine: there is nothing to leave");
+        abort();
+    }
     if (co != scheduler.current)
         td_misuse("td_raise", "called in a td_defer action, or in another that must not");
     unwind(co, end);

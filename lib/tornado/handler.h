@@ -389,7 +389,8 @@ TD_API bool td_check_etag(td_handler *h);
  * Leave the handler: error page of that status (400..599, others become 500), the text goes to the
  * log (format NULL: there is none). In a callback that was made for the request it leaves the
  * callback, and cancels a method that waits. Once the headers are sent there can be no page: the
- * connection closes.  On another thread, which is misuse, it ends that thread.
+ * connection closes.  On another thread, which is misuse, it ends that thread; outside a coroutine
+ * (the main of a td_program) the process.
  */
 TD_API TD_NORETURN void td_raise(td_handler *h, int status, const char *format, ...)
     TD_PRINTF(3, 4);

@@ -37,7 +37,10 @@
 typedef struct td_connection td_connection;
 typedef struct td_instance td_instance;
 
-/* The connection's: not to be destroyed, but td_iostream_close may come early. */
+/*
+ * The connection's, until it ends; td_iostream_close and td_iostream_destroy may come earlier (NULL
+ * from then on).
+ */
 TD_API td_iostream *td_connection_stream(td_connection *connection);
 
 /* Whose settings and state it has: td_instance_settings, td_instance_state. */

@@ -16,6 +16,7 @@
 #include <tornado/coroutine.h>
 #include <tornado/json.h>
 #include "base/clock.h"
+#include "io/call.h"
 #include "io/coroutine.h"
 #include "web/handler.h"
 #include "web/json.h"
@@ -294,9 +295,14 @@ bool
 td_json_next(const td_json *object, td_json_member *member)
 {
     json_t *json = json_of(object);
-    void *place =
-        member->place == NULL ? json_object_iter(json) : json_object_iter_next(json, member->place);
+    void *place;
 
+    if (member == NULL) {
+        td_misuse("td_json_next", "there is no member");
+        return false;
+    }
+    place =
+        member->place == NULL ? json_object_iter(json) : json_object_iter_next(json, member->place);
     if (place == NULL)
         return false;
     *member = (td_json_member){

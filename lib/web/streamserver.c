@@ -37,7 +37,7 @@ struct td_connection {
     td_streamserver *server; /* NULL: it has gone */
     const td_instance *instance;
     td_list link;
-    td_iostream *stream;
+    td_iostream *stream;     /* NULL: the handler has destroyed it */
     td_coroutine *coroutine; /* NULL: it has not waited yet */
     td_peer peer;
 };
@@ -95,7 +95,16 @@ run_connection(void *arg)
     td_connection *connection = arg;
 
     connection->instance->plugin->handle_stream(connection);
-    td_iostream_flush(connection->stream);
+    if (connection->stream != NULL)
+        td_iostream_flush(connection->stream);
+}
+
+static void
+forget_stream(void *arg)
+{
+    td_connection *connection = arg;
+
+    connection->stream = NULL;
 }
 
 static td_connection *
@@ -113,6 +122,8 @@ make_connection(td_streamserver *server, int fd, const td_peer *peer)
     connection->instance = server->instance;
     connection->peer = *peer;
     connection->stream = td_iostream_create(fd, &options);
+    td_iostream_observe(connection->stream,
+                        &(td_iostream_observer){.destroyed = forget_stream, .arg = connection});
     td_list_append(&server->connections, &connection->link);
     server->count++;
     server->counters->accepted++;
@@ -241,8 +252,12 @@ td_streamserver_drain(td_streamserver *server, void (*drained)(void *arg), void 
     server->drained_arg = arg;
     if (server->count == 0)
         td_ioloop_post(server->loop, &server->tell_drained);
-    TD_LIST_FOREACH(link, &server->connections)
-        td_iostream_drain(TD_CONTAINER_OF(link, td_connection, link)->stream);
+    TD_LIST_FOREACH(link, &server->connections) {
+        td_iostream *stream = TD_CONTAINER_OF(link, td_connection, link)->stream;
+
+        if (stream != NULL)
+            td_iostream_drain(stream);
+    }
 }
 
 /* Who is in the middle of what must not be cancelled finds his stream closed when he is through. */
@@ -251,7 +266,8 @@ let_go(td_connection *connection)
 {
     one_less(connection->server, connection);
     connection->server = NULL;
-    td_iostream_close(connection->stream);
+    if (connection->stream != NULL)
+        td_iostream_close(connection->stream);
     td_coroutine_cancel(connection->coroutine);
 }
 

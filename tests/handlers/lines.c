@@ -47,6 +47,11 @@ obey(td_connection *connection, td_str line)
     }
     if (td_str_equal(line, TD_STR("raise\n")))
         td_connection_raise(connection, "number %d", 17);
+    if (td_str_equal(line, TD_STR("destroy\n"))) {
+        td_iostream_destroy(&stream);
+        td_sleep(1);
+        return td_connection_stream(connection) != NULL;
+    }
     if (td_str_equal(line, TD_STR("crash\n")))
         abort();
     if (td_str_equal(line, TD_STR("callback\n")))

@@ -71,6 +71,15 @@ class Protocol(unittest.TestCase):
             conn.send(b"block\n")
             self.assertEqual(len(rest(conn)), 65536)
 
+    def test_its_stream_may_be_destroyed_before_it_returns(self):
+        worker = self.daemon.workers()[0]
+        with self.daemon.connect("lines") as conn:
+            line(conn)
+            conn.send(b"destroy\n")
+            self.assertEqual(rest(conn), b"")
+        self.daemon.wait_log("deferred for", self.log)
+        self.assertEqual(self.daemon.workers()[0], worker)
+
     def test_who_raises_is_named_and_closed(self):
         with self.daemon.connect("lines") as conn:
             line(conn)

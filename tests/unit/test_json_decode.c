@@ -143,6 +143,7 @@ ask_others(td_handler *h)
         ck_assert_double_eq(td_json_as_double(others[i], 5.5), 5.5);
         ck_assert(td_json_as_bool(others[i], true));
         ck_assert(others[i] == root || !td_json_next(others[i], &member));
+        ck_assert(!td_json_next(others[i], NULL)); /* misuse, and logged */
     }
     ck_assert_int_eq(td_json_as_int(td_json_get(root, "size"), 5), 5);
     ck_assert_int_eq((int)td_json_type_of(none), TD_JSON_NULL);
