@@ -61,8 +61,10 @@ find_cookie(const td_test *t, td_str name)
 td_str
 td_test_cookie(const td_test *t, const char *name)
 {
-    const struct testcookie *cookie = find_cookie(t, td_str_of(name));
+    const struct testcookie *cookie;
 
+    testing_check(t);
+    cookie = find_cookie(t, td_str_of(name));
     return td_str_of(cookie != NULL ? cookie->value : NULL);
 }
 
@@ -91,6 +93,9 @@ forget_cookie(td_test *t, td_str name)
 void
 td_test_set_cookie(td_test *t, const char *name, const char *value)
 {
+    testing_check(t);
+    if (name == NULL)
+        testing_fail(t, "td_test_set_cookie: there is no name");
     if (value != NULL)
         set_cookie(t, td_str_of(name), td_str_of(value));
     else
@@ -286,7 +291,7 @@ take_headers(td_test_exchange *x)
     x->has_head = true;
 }
 
-/* 1xx is passed over; after 100 the body may go. */
+/* 1xx but 101 is passed over; after 100 the body may go. */
 static void
 take_interim(td_test_exchange *x)
 {
@@ -313,7 +318,7 @@ take_head(td_test_exchange *x)
             fail_response(x, TD_EBADMSG, what);
             return false;
         }
-        if (x->head.status >= 200)
+        if (x->head.status >= 200 || x->head.status == 101)
             take_headers(x);
         else
             take_interim(x);
@@ -408,19 +413,27 @@ transmit(td_test_exchange *x)
 }
 
 static void
+watch(td_test_exchange *x)
+{
+    struct ev_loop *ev = td_ioloop_ev(x->test->loop);
+
+    ev_io_stop(ev, &x->watcher);
+    ev_io_modify(&x->watcher, x->out.len > 0 ? EV_READ | EV_WRITE : EV_READ);
+    ev_io_start(ev, &x->watcher);
+}
+
+static void
 on_event(struct ev_loop *ev, ev_io *watcher, int events)
 {
     td_test_exchange *x = watcher->data;
 
+    (void)ev;
     if (events & EV_WRITE)
         transmit(x);
     if (events & EV_READ)
         receive(x);
-    if (x->is_done)
-        return;
-    ev_io_stop(ev, watcher);
-    ev_io_modify(watcher, x->out.len > 0 ? EV_READ | EV_WRITE : EV_READ);
-    ev_io_start(ev, watcher);
+    if (!x->is_done)
+        watch(x);
 }
 
 /* ---- asking */
@@ -449,6 +462,8 @@ td_test_send(td_test *t, const char *url, const td_test_request *given)
     td_test_exchange *x = TD_ARENA_NEW(&t->arena, td_test_exchange);
     td_test_request request = {.size = 0}; /* of today, whatever they were built with */
 
+    if (url == NULL)
+        testing_fail(t, "td_test_send: there is no url");
     if (given != NULL)
         memcpy(&request, given, given->size < sizeof(request) ? given->size : sizeof(request));
     const char *method = request.method != NULL ? request.method : "GET";
@@ -463,6 +478,24 @@ td_test_send(td_test *t, const char *url, const td_test_request *given)
     td_list_append(&t->exchanges, &x->link);
     connect_client(x, request.peer);
     return x;
+}
+
+static void
+check_exchange(td_test *t, const td_test_exchange *exchange, const char *function)
+{
+    testing_check(t);
+    if (exchange == NULL)
+        testing_fail(t, "%s: there is no exchange", function);
+}
+
+void
+td_test_write(td_test *t, td_test_exchange *exchange, td_str bytes)
+{
+    check_exchange(t, exchange, "td_test_write");
+    if (exchange->watcher.fd < 0)
+        testing_fail(t, "%s: its client has left, or has its answer", exchange->name);
+    td_buf_append(exchange->held.len > 0 ? &exchange->held : &exchange->out, bytes);
+    watch(exchange);
 }
 
 /* Milliseconds, up to the next whole one; 0: it is over. */
@@ -493,6 +526,7 @@ td_test_receive(td_test *t, td_test_exchange *exchange)
 {
     const int64_t end_ns = td_clock_ns() + t->timeout_ms * TD_NS_PER_MS;
 
+    check_exchange(t, exchange, "td_test_receive");
     exchange->awaited = 0;
     while (!exchange->is_done) {
         const int64_t left_ms = time_left(end_ns);
@@ -509,6 +543,7 @@ td_test_receive_some(td_test *t, td_test_exchange *exchange, size_t bytes)
 {
     const int64_t end_ns = td_clock_ns() + t->timeout_ms * TD_NS_PER_MS;
 
+    check_exchange(t, exchange, "td_test_receive_some");
     exchange->awaited = bytes;
     while (exchange->body.len < bytes) {
         const int64_t left_ms = time_left(end_ns);
@@ -531,7 +566,7 @@ td_test_fetch(td_test *t, const char *url, const td_test_request *request)
 void
 td_test_leave(td_test *t, td_test_exchange *exchange)
 {
-    (void)t;
+    check_exchange(t, exchange, "td_test_leave");
     close_client(exchange);
 }
 

@@ -64,11 +64,27 @@ testing_fail(td_test *test, const char *format, ...)
     fail_with(test->fail, test->source, test->line, message);
 }
 
-td_test *
-td_test_at(td_test *t, const char *source, int line)
+static void
+check_at(const td_test *t, const char *source, int line)
 {
     if (t == NULL || t != open_test)
         fail_with(NULL, source, line, "this td_test is not open");
+    if (!pthread_equal(t->thread, pthread_self()))
+        fail_with(NULL, source, line, "this td_test is another thread's");
+}
+
+void
+testing_check(const td_test *t)
+{
+    const td_test *known = open_test;
+
+    check_at(t, known != NULL ? known->source : "?", known != NULL ? known->line : 0);
+}
+
+td_test *
+td_test_at(td_test *t, const char *source, int line)
+{
+    check_at(t, source, line);
     t->source = source;
     t->line = line;
     return t;
@@ -116,6 +132,8 @@ testing_wait(td_test *test, int64_t timeout_ms, const char *what)
 {
     timer_t watchdog;
 
+    if (test->runs)
+        testing_fail(test, "%s: asked by a handler, but only the test can wait for handlers", what);
     td_clock_refresh();
     test->timed_out = false;
     test->limit = (td_timer){.fn = on_limit, .arg = test};
@@ -389,6 +407,7 @@ create(const td_test_options *options)
     td_arena_init(&test->arena);
     td_list_init(&test->exchanges);
     td_list_init(&test->cookies);
+    test->thread = pthread_self();
     test->fail = options->fail;
     test->source = options->source != NULL ? options->source : "?";
     test->line = options->line;
@@ -451,7 +470,9 @@ td_test_close(td_test **t)
 
     if (test == NULL)
         return;
-    td_test_at(test, test->source, test->line);
+    testing_check(test);
+    if (test->runs)
+        testing_fail(test, "td_test_close: called by a handler");
     testclient_close_all(test);
     td_test_settle(test);
     if (!run_hooks(test, run_drain_and_stop, "drain and stop"))
@@ -468,6 +489,7 @@ td_test_log(td_test *t)
 {
     struct stat st;
 
+    testing_check(t);
     if (t->log_fd < 0 || fstat(t->log_fd, &st) < 0)
         return "";
     free(t->log);
@@ -479,8 +501,9 @@ td_test_log(td_test *t)
 td_instance *
 td_test_instance(const td_test *t, const char *name)
 {
+    testing_check(t);
     for (size_t i = 0; i < t->plan.instances_count; i++)
-        if (strcmp(t->site.instances[i].name, name) == 0)
+        if (name != NULL && strcmp(t->site.instances[i].name, name) == 0)
             return &t->site.instances[i];
     return NULL;
 }
@@ -489,6 +512,9 @@ const td_json *
 td_test_json(td_test *t, const td_response *response)
 {
     td_err err;
+
+    if (response == NULL)
+        testing_fail(t, "td_test_json: there is no response");
     const td_json *json = td_json_parse(&t->arena, response->body, &err);
 
     if (json == NULL)

@@ -3,6 +3,7 @@
 #define DAEMON_TESTING_TESTING_H
 
 #define TD_TEST_WITHOUT_PLACES
+#include <pthread.h>
 #include <tornado/testing.h>
 #include "base/list.h"
 #include "base/settings.h"
@@ -13,6 +14,7 @@
 
 struct td_test {
     td_arena arena;
+    pthread_t thread; /* that has opened it */
     td_err failure; /* why it cannot be opened; code 0: it can */
     const td_configuration *configuration;
     struct plan plan;
@@ -39,6 +41,9 @@ struct td_test {
 
 /* The test ends here; what was logged is printed, so that it is not lost. */
 TD_NORETURN void testing_fail(td_test *test, const char *format, ...) TD_PRINTF(2, 3);
+
+/* The process ends, with the last place that is known, unless t is open and this thread's. */
+void testing_check(const td_test *t);
 
 /*
  * Run the loop until testing_stop, for at most timeout_ms; false: it took longer.  what: for the

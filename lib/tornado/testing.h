@@ -24,7 +24,8 @@
  *
  * A test fails by libcheck when <check.h> was included before; without it a line is written to
  * standard error and the process aborts.  A process has one td_test at a time, and all functions
- * are for the thread that opened it.
+ * are for the thread that opened it; another one that calls them ends the process with such a line.
+ * A handler cannot wait for another one by them: that fails the test.
  */
 #ifndef TORNADO_TESTING_H
 #define TORNADO_TESTING_H
@@ -161,6 +162,13 @@ TD_TEST_API const td_response *td_test_receive(td_test *t, td_test_exchange *exc
  */
 TD_TEST_API td_str td_test_receive_some(td_test *t, td_test_exchange *exchange, size_t bytes);
 
+/*
+ * Send bytes as they are behind the request, at the next wait: what a handler reads that has taken
+ * the connection over (td_detach, WebSocket).  Its response is complete when it closes, with status
+ * 101 and what it has written as the body, so td_test_receive_some reads what it says meanwhile.
+ */
+TD_TEST_API void td_test_write(td_test *t, td_test_exchange *exchange, td_str bytes);
+
 /* The client goes away, at once and without a word.  It may have its answer already. */
 TD_TEST_API void td_test_leave(td_test *t, td_test_exchange *exchange);
 
@@ -197,6 +205,7 @@ TD_TEST_API td_instance *td_test_instance(const td_test *t, const char *name);
 #define td_test_send(t_, ...) td_test_send(TD_TEST_HERE(t_), __VA_ARGS__)
 #define td_test_receive(t_, exchange_) td_test_receive(TD_TEST_HERE(t_), (exchange_))
 #define td_test_receive_some(t_, ...) td_test_receive_some(TD_TEST_HERE(t_), __VA_ARGS__)
+#define td_test_write(t_, ...) td_test_write(TD_TEST_HERE(t_), __VA_ARGS__)
 #define td_test_run(t_, ms_) td_test_run(TD_TEST_HERE(t_), (ms_))
 #define td_test_settle(t_) td_test_settle(TD_TEST_HERE(t_))
 #define td_test_json(t_, response_) td_test_json(TD_TEST_HERE(t_), (response_))

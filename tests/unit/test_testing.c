@@ -3,6 +3,7 @@
  * get is what the test gets, hooks run, waits wait, cookies are kept, and what hangs fails with a
  * sentence.  This file is built as an author's would be: public headers, shared libraries.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,6 +192,37 @@ work_on(td_handler *h)
     state->loads = 42;
 }
 
+static td_test *t;
+
+static void
+fetch_within(td_handler *h)
+{
+    td_test_fetch(t, "/greet/you", NULL);
+    td_write_text(h, "it was answered");
+}
+
+static void
+close_within(td_handler *h)
+{
+    td_test_close(&t);
+    td_write_text(h, "it was closed");
+}
+
+static void
+shout(td_handler *h)
+{
+    td_iostream *connection = td_detach(h, TD_DETACH(.upgrade = "shout"));
+    td_str line;
+
+    while (td_iostream_read_until(connection, TD_STR("\n"), 0, &line) == 0 && line.len > 1) {
+        td_iostream_write(connection, TD_STR("! "));
+        td_iostream_write(connection, line);
+    }
+    td_iostream_flush(connection);
+}
+
+static const td_handler_class Within = {.get = fetch_within, .post = close_within},
+                              Shout = {.get = shout};
 static const td_handler_class Greet = {.get = greet}, Sleep = {.get = sleep_then_answer},
                               Wait = {.get = wait_at_gate}, Open = {.post = open_gate},
                               Visits = {.get = count_visits, .delete_ = leave_no_cookie},
@@ -206,14 +238,13 @@ static const td_plugin tested = TD_PLUGIN_OF(
                         TD_URL("/echo", &Echo), TD_URL("/json", &Json), TD_URL("/stream", &Stream),
                         TD_URL("/ticks", &Ticks), TD_URL("/hang", &Hang), TD_URL("/spin", &Spin),
                         TD_URL("/complain", &Complain), TD_URL("/hits", &Hits),
-                        TD_URL("/work_on", &WorkOn)),
+                        TD_URL("/work_on", &WorkOn), TD_URL("/within", &Within),
+                        TD_URL("/shout", &Shout)),
         .options = TD_OPTIONS(struct settings,
                               TD_OPT_STRING(struct settings, greeting, "Hello", "what to say"),
                               TD_OPT_INT(struct settings, number, "1", 0, 0, "a number")),
         .shared = TD_SHARED({"hits", sizeof(int)}), .load = load, .start = start, .drain = drain,
         .stop = stop, .metrics = TD_METRICS(TD_COUNTER("hits", "What count_hit has counted.")));
-
-static td_test *t;
 
 static void
 open_tested(void)
@@ -377,6 +408,22 @@ START_TEST(a_stream_is_read_while_it_goes_on)
     ck_assert_int_eq(strncmp(some.ptr, "tick,tick,tick,", 15), 0);
     td_test_leave(t, ticks); /* and the handler learns it */
     td_test_settle(t);
+}
+END_TEST
+
+START_TEST(a_connection_that_was_taken_over_is_spoken_on)
+{
+    static const td_fetch_header headers[] = {{"Connection", "upgrade"}, {"Upgrade", "shout"}};
+    td_test_exchange *x = td_test_send(t, "/shout", TD_TEST_REQUEST(.headers = headers,
+                                                                    .headers_count = 2));
+    const td_response *r;
+
+    ck_assert_str_eq((td_test_write(t, x, TD_STR("one\n")), td_test_receive_some(t, x, 6).ptr),
+                     "! one\n");
+    td_test_write(t, x, TD_STR("two\n\n"));
+    r = td_test_receive(t, x);
+    ck_assert_int_eq(r->status, 101);
+    CHECK_BODY(r, "! one\n! two\n");
 }
 END_TEST
 
@@ -544,7 +591,7 @@ static void
 tell_and_exit(const char *source, int line, const char *message)
 {
     fprintf(stderr, "%s:%d: %s\n", source, line, message);
-    exit(7);
+    _exit(7); /* of a coroutine, too, whose stack is all that LeakSanitizer would look at */
 }
 
 static int
@@ -627,6 +674,51 @@ open_two(void)
     open_impatient();
 }
 
+static void fetch_within_a_handler(void) { td_test_fetch(t = open_impatient(), "/within", NULL); }
+
+static void
+close_within_a_handler(void)
+{
+    t = open_impatient();
+    td_test_fetch(t, "/within", TD_TEST_REQUEST(.method = "POST"));
+}
+
+static void *
+fetch_for_another(void *arg)
+{
+    td_test_fetch(arg, "/greet/you", NULL);
+    return NULL;
+}
+
+static void
+fetch_on_a_thread(void)
+{
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, fetch_for_another, open_impatient());
+    pthread_join(thread, NULL);
+}
+
+static void
+ask_nobody_for_the_log(void)
+{
+    open_impatient();
+    td_test_log(NULL);
+}
+
+static void fetch_nothing(void) { td_test_fetch(open_impatient(), NULL, NULL); }
+static void receive_nothing(void) { td_test_receive(open_impatient(), NULL); }
+
+static void
+write_to_who_has_left(void)
+{
+    td_test *impatient = open_impatient();
+    td_test_exchange *x = td_test_send(impatient, "/hang", NULL);
+
+    td_test_leave(impatient, x);
+    td_test_write(impatient, x, TD_STR("x"));
+}
+
 static const struct {
     void (*run)(void);
     const char *text;
@@ -640,6 +732,13 @@ static const struct {
     {await_more_than_comes, "GET /greet/you: it has ended after 10 bytes of body", false},
     {use_what_is_closed, "this td_test is not open", true},
     {open_two, "here.c:1: another td_test is open", false},
+    {fetch_within_a_handler, "GET /greet/you: asked by a handler", false},
+    {close_within_a_handler, "td_test_close: called by a handler", false},
+    {fetch_on_a_thread, "this td_test is another thread's", true},
+    {ask_nobody_for_the_log, "here.c:1: this td_test is not open", true},
+    {fetch_nothing, "td_test_send: there is no url", false},
+    {receive_nothing, "td_test_receive: there is no exchange", false},
+    {write_to_who_has_left, "GET /hang: its client has left", false},
 };
 
 START_TEST(what_hangs_fails_with_a_sentence)
@@ -672,6 +771,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, streams_are_joined_and_what_is_cut_off_is_599);
     tcase_add_test(tcase, one_waits_while_another_is_answered);
     tcase_add_test(tcase, a_stream_is_read_while_it_goes_on);
+    tcase_add_test(tcase, a_connection_that_was_taken_over_is_spoken_on);
     tcase_add_test(tcase, work_after_the_answer_is_waited_for);
     tcase_add_test(tcase, time_passes_when_it_is_let);
     tcase_add_test(tcase, cookies_are_kept_when_that_is_wanted);
