@@ -141,6 +141,128 @@ set_cookies(td_handler *h)
         td_raise(h, 403, "as asked");
 }
 
+/* ---- bodies that are read while they come */
+
+static void
+streamed(td_handler *h)
+{
+    size_t len = 0;
+    td_str data;
+
+    while (td_read_body(h, &data) > 0)
+        len += data.len;
+    td_writef(h, "%zu", len);
+}
+
+static void
+unread(td_handler *h)
+{
+    td_write_text(h, "unread");
+}
+
+static void
+refuse(td_handler *h)
+{
+    td_raise(h, 403, "nobody may");
+}
+
+static void
+limit(td_handler *h)
+{
+    td_set_max_body_size(h, td_path_argument_int(h, "size", 0, 1000));
+}
+
+/* ---- the life of a handler */
+
+/* Each step leaves its name in the answer. */
+static void
+initialize(td_handler *h, const void *arg)
+{
+    td_writef(h, "initialize(%s) ", (const char *)arg);
+}
+
+static void
+prepare(td_handler *h)
+{
+    td_write_text(h, "prepare ");
+}
+
+static void
+get(td_handler *h)
+{
+    td_write_text(h, "get");
+}
+
+static void
+never(td_handler *h)
+{
+    td_write_text(h, "never");
+    td_set_header(h, "X-Never", "sent");
+}
+
+static void
+end(td_handler *h)
+{
+    const td_str how = td_path_argument_at(h, 0);
+
+    if (td_str_equal(how, TD_STR("finish")))
+        td_finish(h);
+    else if (td_str_equal(how, TD_STR("redirect")))
+        td_redirect(h, "/elsewhere", true);
+    else if (td_str_equal(how, TD_STR("send-error")))
+        td_send_error(h, 409, "not now");
+    else
+        td_raise(h, 410, "not any more");
+}
+
+static void
+raise_late(td_handler *h)
+{
+    td_write_text(h, "begun");
+    td_flush(h);
+    td_raise(h, 500, "too late for a page");
+}
+
+/* All that is refused once the answer has ended. */
+static void
+go_on(td_handler *h)
+{
+    td_write_text(h, "done");
+    td_finish(h);
+    never(h);
+    td_flush(h);
+    td_finish(h);
+    td_set_status(h, 404, NULL);
+    td_redirect(h, "/elsewhere", false);
+    td_send_error(h, 500, "too late");
+    td_raise(h, 500, "too late");
+}
+
+static void
+own_page(td_handler *h, int status)
+{
+    td_writef(h, "own page of %d", status);
+}
+
+static void
+bad_page(td_handler *h, int status)
+{
+    td_write_text(h, "never");
+    td_raise(h, 599, "and %d has no page", status);
+}
+
+static const td_handler_class Streamed = {.post = streamed, .flags = TD_STREAM_BODY};
+static const td_handler_class Unread = {.post = unread, .flags = TD_STREAM_BODY};
+static const td_handler_class Refused = {
+    .post = streamed, .prepare = refuse, .flags = TD_STREAM_BODY};
+static const td_handler_class Limited = {
+    .post = streamed, .prepare = limit, .flags = TD_STREAM_BODY};
+static const td_handler_class Steps = {.initialize = initialize, .prepare = prepare, .get = get};
+static const td_handler_class Ended = {.prepare = end, .get = never, .post = never};
+static const td_handler_class RaiseLate = {.get = raise_late};
+static const td_handler_class GoOn = {.get = go_on};
+static const td_handler_class OwnPage = {.get = raise_status, .write_error = own_page};
+static const td_handler_class BadPage = {.get = raise_status, .write_error = bad_page};
 static const td_handler_class Hello = {.get = hello};
 static const td_handler_class Plaintext = {.get = plaintext};
 static const td_handler_class Echo = {.get = echo, .head = echo, .post = echo, .put = echo,
@@ -176,4 +298,11 @@ TD_PLUGIN(.name = "conformance", .version = "1.0",
                           TD_URL("/own-headers", &OwnHeaders), TD_URL("/redirect", &Redirect),
                           TD_URL("/cookie/(.+)", &GetCookie),
                           TD_URL("/set-cookies/(200|403)/(.*)", &SetCookies),
-                          TD_URL("/small", &Small)));
+                          TD_URL("/small", &Small), TD_URL("/streamed", &Streamed),
+                          TD_URL("/streamed/unread", &Unread),
+                          TD_URL("/streamed/refused", &Refused),
+                          TD_URL("/streamed/limited/(?<size>[0-9]+)", &Limited),
+                          TD_URL("/steps", &Steps, .initialize_arg = "arg"),
+                          TD_URL("/ended/(.+)", &Ended), TD_URL("/raise-late", &RaiseLate),
+                          TD_URL("/go-on", &GoOn), TD_URL("/own-page/([0-9]+)", &OwnPage),
+                          TD_URL("/bad-page/([0-9]+)", &BadPage)));
