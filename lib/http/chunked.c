@@ -83,9 +83,9 @@ enum kind {
 };
 
 /*
- * chunk-ext = *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] ), by state and kind of
- * the next byte; 0: it may not stand there.  What an extension says is dropped, but one that is none
- * may be read differently by the proxy in front of us, the end of the line included.
+ * chunk-ext = *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] ), by state and kind
+ * of the next byte; 0: it may not stand there.  What an extension says is dropped, but one that is
+ * none may be read differently by the proxy in front of us, the end of the line included.
  */
 static const uint8_t next_in_extension[][KINDS_COUNT] = {
     [BLANKS] = {[BLANK] = BLANKS, [SEMICOLON] = EXTENSION},

@@ -255,8 +255,8 @@ begin_request(td_http1connection *conn)
 }
 
 /*
- * RFC 9110 section 7.4: what is secured is not given over a connection that is not, unless the proxy
- * that asks for it is trusted.
+ * RFC 9110 section 7.4: what is secured is not given over a connection that is not, unless the
+ * proxy that asks for it is trusted.
  */
 static bool
 is_misdirected(const td_request *request)

@@ -690,7 +690,8 @@ td_http1_send_unavailable(const td_http1context *context, int fd)
         part_of(server.len > 0 ? TD_STR("\r\n") : server),
         part_of(TD_STR("\r\n" UNAVAILABLE_PAGE)),
     };
-    const struct msghdr message = {.msg_iov = parts, .msg_iovlen = sizeof(parts) / sizeof(parts[0])};
+    const struct msghdr message = {.msg_iov = parts,
+                                   .msg_iovlen = sizeof(parts) / sizeof(parts[0])};
 
     (void)!sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }

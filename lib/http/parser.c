@@ -172,9 +172,12 @@ split_absolute(td_str rest, td_head *head, td_head_error *error)
 
     const int rc = split_path(td_str_make(p, (size_t)(end - p)), head, error);
 
-    if (head->path.len == 0) /* RFC 9110 section 4.2.3; OPTIONS: RFC 9112 section 3.2.4 */
-        head->path = head->method == TD_METHOD_OPTIONS && td_str_is_null(head->query) ? TD_STR("*")
-                                                                                      : TD_STR("/");
+    if (head->path.len > 0)
+        return rc;
+    if (head->method == TD_METHOD_OPTIONS && td_str_is_null(head->query))
+        head->path = TD_STR("*"); /* RFC 9112 section 3.2.4 */
+    else
+        head->path = TD_STR("/"); /* RFC 9110 section 4.2.3 */
     return rc;
 }
 

@@ -71,7 +71,7 @@ typedef struct td_message_delegate {
     void (*done)(void *arg, td_request *request);     /* nothing of the layer above is called again */
     void (*detached)(void *arg, td_request *request); /* the same; request->detached has a stream */
 
-    /* What Server says in refusals of the connection's own; empty: they have none.  NULL: the same. */
+    /* The Server of refusals that are the connection's own; empty, or a NULL here: they have none. */
     td_str (*server_header)(void *arg);
 } td_message_delegate;
 
