@@ -18,6 +18,7 @@ enum control_type {
     CONTROL_STOP,  /* the same, and the daemon goes: take what waits in the queues along */
     CONTROL_LOGS,  /* fds: the log, the access log; -1 where there is none */
     CONTROL_QUARANTINE, /* text: the instance whose code is not to be run any more */
+    CONTROL_WORKERS,    /* text: how many there are from now on, who share the memory */
 };
 
 #define CONTROL_FDS_MAX 2

@@ -95,6 +95,18 @@ remove_worker(struct generation *generation)
 /* ---- as many as are wanted */
 
 static void
+tell_workers(struct generation *generation)
+{
+    char count[24];
+
+    snprintf(count, sizeof(count), "%zu", generation->seats_count);
+    GENERATION_EACH(seat, generation) {
+        if (seat->pid != 0)
+            seat_send(seat, CONTROL_WORKERS, count, NULL);
+    }
+}
+
+static void
 settle(struct generation *generation)
 {
     const size_t count = wanted(generation, master.workers_change);
@@ -107,6 +119,7 @@ settle(struct generation *generation)
         else if (before > count)
             remove_worker(generation);
     } while (generation->seats_count != before);
+    tell_workers(generation);
     master_tell_status();
 }
 

@@ -507,6 +507,9 @@ on_message(struct worker *worker, const struct control_message *message)
     case CONTROL_QUARANTINE:
         site_quarantine(&worker->site, message->text);
         break;
+    case CONTROL_WORKERS:
+        td_workerloop_share_memory(worker->configuration, strtoul(message->text, NULL, 10));
+        break;
     case CONTROL_READY:
     case CONTROL_FAILED:
         break; /* ours */

@@ -198,8 +198,10 @@ refuse_spill(td_http1connection *conn, int rc)
     char why[256];
 
     td_request_release_body(conn->request);
-    if (rc == TD_ETOOBIG)
-        snprintf(why, sizeof(why), "body_disk is used up");
+    if (rc == TD_EBUSY)
+        td_budget_refused(TD_BUDGET_BODIES, NULL);
+    if (rc == TD_ETOOBIG || rc == TD_EBUSY)
+        snprintf(why, sizeof(why), "%s", rc == TD_EBUSY ? td_budget_text() : "body_disk is used up");
     else
         snprintf(why, sizeof(why), "body_temp_path %s: %s", conn->context->spill_place.directory,
                  td_strerror(rc));

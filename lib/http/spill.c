@@ -7,10 +7,13 @@
 #include "http/spill.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include "base/arena.h"
+#include "base/budget.h"
 #include "base/tempfile.h"
 #include "io/ioloop.h"
 
@@ -44,20 +47,30 @@ td_spill_find_directory(const char *setting, const char **out, td_err *err)
     return 0;
 }
 
-int
-td_spill_write(td_spill *spill, const td_spill_place *place, td_str data)
+static bool
+is_memory(int fd)
 {
-    if (spilled + data.len > place->size_max)
-        return TD_ETOOBIG;
-    if (spill->fd < 0) {
-        spill->fd = td_tempfile_open(place->directory);
-        if (spill->fd < 0) {
-            const int rc = spill->fd;
+    struct statfs status;
 
-            spill->fd = -1;
-            return rc;
-        }
-    }
+    return fstatfs(fd, &status) == 0 &&
+           (status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC);
+}
+
+static int
+open_spill(td_spill *spill, const char *directory)
+{
+    const int fd = td_tempfile_open(directory);
+
+    if (fd < 0)
+        return fd;
+    spill->fd = fd;
+    spill->is_memory = is_memory(fd);
+    return 0;
+}
+
+static int
+write_all(td_spill *spill, td_str data)
+{
     while (data.len > 0) {
         const ssize_t n = write(spill->fd, data.ptr, data.len);
 
@@ -68,8 +81,23 @@ td_spill_write(td_spill *spill, const td_spill_place *place, td_str data)
         data = td_str_make(data.ptr + n, data.len - (size_t)n);
         spill->size += (uint64_t)n;
         spilled += (uint64_t)n;
+        if (spill->is_memory)
+            td_budget_note(TD_BUDGET_BODIES, (size_t)n);
     }
     return 0;
+}
+
+int
+td_spill_write(td_spill *spill, const td_spill_place *place, td_str data)
+{
+    if (spilled + data.len > place->size_max)
+        return TD_ETOOBIG;
+    const int rc = spill->fd < 0 ? open_spill(spill, place->directory) : 0;
+    if (rc < 0)
+        return rc;
+    if (spill->is_memory && !td_budget_has(TD_BUDGET_BODIES, data.len))
+        return TD_EBUSY;
+    return write_all(spill, data);
 }
 
 /*
@@ -104,6 +132,8 @@ shrink(td_spill *spill, uint64_t size)
         size = 0;
     }
     spilled -= spill->size - size;
+    if (spill->is_memory)
+        td_budget_give(TD_BUDGET_BODIES, (size_t)(spill->size - size));
     spill->size = size;
 }
 

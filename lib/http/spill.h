@@ -4,20 +4,23 @@
  * one span of memory like any other, with a NUL behind.  The file has no name: it is gone with the
  * request, or with the process.
  *
- * The pages are the kernel's page cache: memory that it may take back, and not of our budget.
+ * The pages are the kernel's page cache: memory that it may take back, and not of our budget.  On a
+ * file system that has no disk (tmpfs) it cannot; what is in files there counts as bodies do.
  */
 #ifndef TORNADO_HTTP_SPILL_H
 #define TORNADO_HTTP_SPILL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <tornado/abi.h>
 #include <tornado/error.h>
 #include <tornado/str.h>
 
 typedef struct td_spill {
-    int fd;        /* -1: nothing was written yet */
-    uint64_t size; /* bytes of the body in the file */
-    char *map;     /* all of them and a NUL; NULL before it is complete */
+    int fd;         /* -1: nothing was written yet */
+    bool is_memory; /* its bytes are counted in the budget */
+    uint64_t size;  /* bytes of the body in the file */
+    char *map;      /* all of them and a NUL; NULL before it is complete */
 } td_spill;
 
 /* Where such files are and how much they may hold together, in this worker. */
@@ -32,7 +35,10 @@ typedef struct td_spill_place {
  */
 TD_PRIVATE int td_spill_find_directory(const char *setting, const char **out, td_err *err);
 
-/* Append; the first time makes the file.  0, TD_ETOOBIG past the place's size_max, -errno. */
+/*
+ * Append; the first time makes the file.  0, TD_ETOOBIG past the place's size_max, TD_EBUSY if it is
+ * memory and there is no room in the budget, -errno.
+ */
 int td_spill_write(td_spill *spill, const td_spill_place *place, td_str data);
 
 /* It is complete, and not empty.  0, or an error of write or mmap. */

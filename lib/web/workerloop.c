@@ -48,14 +48,21 @@ override_names(const td_tornadod_settings *settings, td_err *err)
     return td_err_prefix(err, "resolver_override");
 }
 
+void
+td_workerloop_share_memory(const td_configuration *configuration, size_t workers_count)
+{
+    const int64_t set = configuration->tornadod.memory;
+
+    td_budget_configure(set != 0 ? (size_t)set : td_budget_auto(workers_count));
+}
+
 int
 td_workerloop_open(const td_configuration *configuration, size_t workers_count, td_ioloop **out,
                    td_err *err)
 {
     const td_tornadod_settings *settings = &configuration->tornadod;
 
-    td_budget_configure(settings->memory != 0 ? (size_t)settings->memory
-                                              : td_budget_auto(workers_count));
+    td_workerloop_share_memory(configuration, workers_count);
     td_coroutine_configure(
         &(td_coroutine_options){.stack_size = (size_t)settings->coroutine_stack,
                                 .coroutines_max = (size_t)settings->max_coroutines});

@@ -11,4 +11,8 @@ TD_PRIVATE int td_workerloop_open(const td_configuration *configuration, size_t 
                                   td_ioloop **out, td_err *err);
 TD_PRIVATE void td_workerloop_close(td_ioloop **loop);
 
+/* There are so many now.  Who has more than its share keeps it, and gets no more until it has less. */
+TD_PRIVATE void td_workerloop_share_memory(const td_configuration *configuration,
+                                           size_t workers_count);
+
 #endif

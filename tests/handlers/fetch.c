@@ -410,12 +410,12 @@ prank(td_handler *h)
     if (strncmp(pranks->what, "producer", 8) == 0) {
         answer = td_fetch(h, td_get_argument(h, "url").ptr,
                           TD_FETCH(.method = "PUT", .body_producer = produce_and_prank,
-                                   .callback_arg = pranks, .request_timeout_ms = 3000));
+                                   .callback_arg = pranks, .request_timeout_ms = 20000));
     } else {
         pranks->stream = td_fetch_open(h, td_get_argument(h, "url").ptr,
                                        TD_FETCH(.method = "PUT", .stream_body = true,
                                                 .expect_100_continue = strstr(pranks->what, "100"),
-                                                .request_timeout_ms = 3000));
+                                                .request_timeout_ms = 20000));
         prank_before_the_head(pranks);
         td_fetch_end(pranks->stream);
         answer = td_fetch_head(pranks->stream);

@@ -1,5 +1,6 @@
 """Goal: stopping finishes what has begun, no signal is lost, and nothing of us stays behind."""
 
+import json
 import os
 import random
 import signal
@@ -205,6 +206,20 @@ class Number(unittest.TestCase):
                             daemon.process)
                         load.wait_for(100)
                 self.assertEqual((load.lost, load.reused), ([], 0))
+
+    def test_all_share_the_memory_anew(self):
+        """memory = auto: what there is for one is what there is for all, by their number."""
+        with harness.Daemon(["faults", "status"], tornadod="workers = 2") as daemon:
+            def limits():
+                workers = json.loads(daemon.get("/status.json").body)["workers"]
+                return [worker["memory_limit_bytes"] for worker in workers]
+
+            alone = 8 << 20  # what a worker takes with nobody to serve
+            both = sum(limit + alone for limit in limits())
+            for number, count in ((signal.SIGTTIN, 3), (signal.SIGTTOU, 2), (signal.SIGTTOU, 1), (signal.SIGTTIN, 2)):
+                os.kill(daemon.master, number)
+                harness.wait_until(lambda: limits() == [max(both // count - alone, 4 << 20)] * count,
+                                   f"{count} that share {both}: {limits()}")
 
     def test_not_below_one(self):
         with harness.Daemon(["faults"]) as daemon:

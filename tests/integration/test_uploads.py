@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import unittest
 
@@ -62,6 +63,7 @@ class Uploads(unittest.TestCase):
     settings = LARGE
     tornadod = ""
     wrapper = ()
+    place = None  # of `temporary`, if it has to be on a file system of some kind
 
     def setUp(self):
         self.daemon = self.make_daemon()
@@ -71,8 +73,9 @@ class Uploads(unittest.TestCase):
 
     def make_daemon(self):
         daemon = harness.Daemon(["uploads"], wrapper=self.wrapper)
-        self.temporary, self.saved = (os.path.join(daemon.folder, name)
-                                      for name in ("temporary", "saved"))
+        place = tempfile.mkdtemp(prefix="tornadod-test-", dir=self.place)
+        self.addCleanup(shutil.rmtree, place)
+        self.temporary, self.saved = f"{place}/temporary", f"{daemon.folder}/saved"
         for folder in (self.temporary, self.saved):
             os.mkdir(folder)
         daemon.write_ini(f"[handler:uploads]\ndirectory = {self.saved}\n{self.settings}",
@@ -372,8 +375,20 @@ class FullDisk(Uploads):
         harness.wait_until(lambda: temporary_files(self.worker) == 0, "the file is kept")
 
 
+class InMemory(Uploads):
+    tornadod = "memory = 4m\n"
+    place = "/dev/shm"
+
+    def test_files_that_are_memory_count_as_such(self):
+        for size, status in ((MIB, 200), (5 * MIB, 503), (MIB, 200)):
+            self.assertEqual(self.post("/count", file_part("a") + bytes(size) + END).status, status)
+        self.daemon.wait_log(r"answered 503 to .* \(memory \(4194304 bytes\) is used up\)")
+        harness.wait_until(lambda: temporary_files(self.worker) == 0, "the file is kept")
+
+
 class Budgets(Uploads):
     tornadod = "memory = 512k\nbody_disk = 8m\n"
+    place = "/var/tmp"  # on a disk, where /tmp may be memory
 
     def test_memory_that_is_used_up_is_a_file(self):
         with contextlib.ExitStack() as stack:

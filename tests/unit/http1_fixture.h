@@ -345,7 +345,7 @@ static inline void
 spill_bodies(int64_t size)
 {
     settings.limits.body_spill = size;
-    context.spill_place = (td_spill_place){"/tmp", UINT64_MAX};
+    context.spill_place = (td_spill_place){"/var/tmp", UINT64_MAX};
 }
 
 /* ---- what came */

@@ -5,6 +5,7 @@
 #include "http/spill.h"
 
 #include <string.h>
+#include "base/budget.h"
 #include "io/ioloop.h"
 #include "unit.h"
 
@@ -50,6 +51,28 @@ fill_spill(size_t size, size_t piece, uint64_t size_max)
     ck_assert_int_eq(all.ptr[size], '\0');
     return spill;
 }
+
+/* Files of a disk are the kernel's affair; those of a file system in memory are bodies in memory. */
+START_TEST(what_is_in_a_file_in_memory_is_counted)
+{
+    enum { LIMIT = 4000000 }; /* of which bodies may have half */
+    const td_spill_place place = {"/dev/shm", UINT64_MAX};
+    td_spill spill = {.fd = -1}, more = {.fd = -1};
+    td_str all;
+
+    td_budget_configure(LIMIT);
+    ck_assert_int_eq(td_spill_write(&spill, &place, td_str_make(data, LIMIT / 2 - 1)), 0);
+    ck_assert_int_eq(td_spill_map(&spill, &place, &all), 0);
+    ck_assert_uint_eq(td_budget_used(), LIMIT / 2);
+    ck_assert_int_eq(td_spill_write(&more, &place, td_str_make(data, 1)), TD_EBUSY);
+    td_spill_close(&more);
+    td_spill_close(&spill);
+    ck_assert_uint_eq(td_budget_used(), 0);
+    ck_assert_int_eq(td_spill_write(&more, &place, td_str_make(data, 1)), 0);
+    td_spill_close(&more);
+    ck_assert_uint_eq(td_budget_used(), 0);
+}
+END_TEST
 
 static const size_t sizes[] = {1,       4095,        4096,    4097,        65536,
                                4 * MIB, 4 * MIB - 1, 8 * MIB, 8 * MIB + 1, LARGEST};
@@ -130,6 +153,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, a_large_one_is_given_back_bit_by_bit);
     tcase_add_test(tcase, the_end_of_the_loop_gives_all_back);
     tcase_add_test(tcase, a_directory_has_to_be_good);
+    tcase_add_test(tcase, what_is_in_a_file_in_memory_is_counted);
 }
 
 int
