@@ -160,6 +160,15 @@ http1_is_in_line(const td_http1connection *conn)
     return conn->range != NULL && td_list_is_linked(&conn->range->link);
 }
 
+/* It is to be closed, at the end of the turn, or of one of its own: nothing else may come for it. */
+static inline void
+http1_break(td_http1connection *conn)
+{
+    conn->broken = true;
+    if (td_http1_turn.active != conn)
+        td_ioloop_post(conn->context->loop, &conn->resume);
+}
+
 /* Something waits for the kernel to take it. */
 static inline bool
 http1_is_waiting(const td_http1connection *conn)

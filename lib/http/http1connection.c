@@ -729,6 +729,7 @@ look_for_end(const td_http1connection *conn)
 {
     struct pollfd look = {.fd = td_transport_fd(&conn->transport), .events = POLLRDHUP};
     int waiting = 0;
+    uint64_t unread;
 
     if (poll(&look, 1, 0) <= 0)
         return 1;
@@ -736,8 +737,10 @@ look_for_end(const td_http1connection *conn)
         return -ECONNRESET;
     if (conn->chunked != NULL) /* its end may have come */
         return (look.revents & POLLHUP) ? 0 : 1;
-    return ioctl(look.fd, FIONREAD, &waiting) == 0 &&
-           conn->in.len + (size_t)waiting < conn->body_left ? 0 : 1;
+    if (ioctl(look.fd, FIONREAD, &waiting) < 0)
+        return 1;
+    unread = conn->in.len + (uint64_t)waiting;
+    return unread < conn->body_left || (unread == 0 && (look.revents & POLLHUP)) ? 0 : 1;
 }
 
 /* A handler that does not read its body is told all the same that nobody is there to answer. */

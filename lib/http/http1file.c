@@ -152,7 +152,7 @@ lose_file(td_http1connection *conn, ssize_t n)
     td_log_at(TD_LOG_ERROR, "http", "%.*s: %" PRIu64 " bytes were still to come of a file: %s: closed",
               TD_STR_FMT(conn->request->head.target), conn->range->left,
               n == 0 ? "it has become shorter" : strerror((int)-n));
-    conn->broken = true;
+    http1_break(conn);
 }
 
 /* A long file is corked, or the odd bytes at the end of each slice were a segment of their own. */
@@ -194,7 +194,7 @@ send_slice(td_http1connection *conn)
     n = conn->transport.ops->sendfile(&conn->transport, range->file->fd, (off_t)range->offset,
                                       size);
     if (n == -EPIPE || n == -ECONNRESET)
-        conn->broken = true;
+        http1_break(conn);
     else if (n > 0)
         slice_sent(conn, size, (size_t)n);
     else if (n != -EAGAIN)

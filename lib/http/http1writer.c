@@ -73,7 +73,7 @@ write_parts(td_http1connection *conn, struct iovec *parts, int count)
                                             ends || conn->range != NULL);
 
     if (n < 0 && n != -EAGAIN) {
-        conn->broken = true;
+        http1_break(conn);
         return false;
     }
     if (n > 0) {
@@ -603,9 +603,7 @@ http1_abort(td_request *request)
     if (conn == NULL)
         return;
     td_http1_send(conn);
-    conn->broken = true;
-    if (td_http1_turn.active != conn)
-        td_ioloop_post(conn->context->loop, &conn->resume);
+    http1_break(conn);
 }
 
 const td_message_writer td_http1_writer = {

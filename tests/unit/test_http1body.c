@@ -64,6 +64,52 @@ START_TEST(streamed_body_waits_to_be_asked_for)
 }
 END_TEST
 
+/* All of it has come, and nobody asks for more: nothing but the answer is there to find that out. */
+START_TEST(client_that_has_gone_is_found_by_whoever_answers)
+{
+    const char *sent = "POST /stream HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc";
+    const td_str none = {NULL, 0};
+    td_headers headers = {NULL, 0, 0};
+    const td_message_writer *writer;
+    int fd;
+
+    start();
+    fd = connect_client();
+    seen.pause = true;
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    turn();
+    ck_assert_int_eq(seen.body_bytes, 3);
+    close(fd);
+    writer = seen.streamed->writer;
+    ck_assert_int_eq(writer->head(seen.streamed, 200, none, &headers, -1), 0);
+    ck_assert_int_eq(writer->body(seen.streamed, td_str_make(big, sizeof(big)), false), TD_ECLOSED);
+    turn();
+    ck_assert_int_eq(connections, 0);
+    ck_assert_int_eq(seen.closed, 1);
+    ck_assert_int_eq(seen.done, 1);
+}
+END_TEST
+
+/* Nobody answers yet, either. */
+START_TEST(client_that_has_gone_is_missed_behind_a_whole_body)
+{
+    const char *sent = "POST /stream HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc";
+    int fd;
+
+    start();
+    fd = connect_client();
+    seen.pause = true;
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    turn();
+    ck_assert_int_eq(seen.body_bytes, 3);
+    close(fd);
+    usleep(1100 * 1000);
+    turn();
+    ck_assert_int_eq(connections, 0);
+    ck_assert_int_eq(seen.closed, 1);
+}
+END_TEST
+
 /* Answers to a body that nobody has asked for: who may have the connection afterwards. */
 static const struct {
     const char *lines;
@@ -737,6 +783,8 @@ fill(TCase *tcase)
     add_fixtures(tcase);
     tcase_add_test(tcase, streamed_body_pauses_and_resumes);
     tcase_add_test(tcase, streamed_body_waits_to_be_asked_for);
+    tcase_add_test(tcase, client_that_has_gone_is_found_by_whoever_answers);
+    tcase_add_test(tcase, client_that_has_gone_is_missed_behind_a_whole_body);
     ADD_TABLE(tcase, answer_without_the_streamed_body, unasked);
     ADD_TABLE(tcase, slow_streamed_body_is_refused, rates);
     ADD_TABLE(tcase, compressed_body_at_every_cut, compressed);
