@@ -166,6 +166,16 @@ set_once(td_multipart *m, td_str *field, td_str value)
     return 0;
 }
 
+/* filename*0, filename*1*, ...: RFC 2231 section 3.  Passed over, they would make a field of a file. */
+static bool
+is_piece_of_filename(td_str name)
+{
+    static const td_str start = {"filename*", 9};
+
+    return name.len > start.len &&
+           td_str_equal_nocase(td_str_make(name.ptr, start.len), start);
+}
+
 static int
 parse_disposition(td_multipart *m, td_str rest)
 {
@@ -183,6 +193,8 @@ parse_disposition(td_multipart *m, td_str rest)
             rc = set_once(m, &m->filename, value);
         else if (td_str_equal_nocase(name, TD_STR("filename*")))
             rc = set_once(m, &extended, value);
+        else if (is_piece_of_filename(name))
+            return malformed(m, "filename* comes in pieces");
         if (rc < 0)
             return rc;
     }

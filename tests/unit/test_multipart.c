@@ -199,6 +199,8 @@ static const struct {
     {"--B\r\n" PART("a; name=b"), " 400 a parameter of Content-Disposition comes twice"},
     {"--B\r\n" FILE_PART("a", "filename=f; FileName=g"),
      " 400 a parameter of Content-Disposition comes twice"},
+    {"--B\r\n" FILE_PART("a", "filename*0=x; filename*1=y"), " 400 filename* comes in pieces"},
+    {"--B\r\n" FILE_PART("a", "FileName*0*=utf-8''x"), " 400 filename* comes in pieces"},
     {"--B\r\n" FILE_PART("a", "filename*=koi8-r''x"),
      " 400 filename* is broken or in an unknown charset"},
     {"--B\r\n" FILE_PART("a", "filename*=utf-8'x"),
