@@ -152,9 +152,20 @@ take_token(td_handler *h, struct td_visitor *visitor)
     visitor->xsrf_is_new = true;
 }
 
-static bool
-is_for_tls(td_handler *h, const char *name)
+/* The words of xsrf_cookie_samesite as the attribute has them; NULL: there is none. */
+static const char *
+samesite_of(const td_handler *h)
 {
+    static const char *const values[] = {NULL, "Lax", "Strict", "None"};
+
+    return values[h->app->settings->xsrf_cookie_samesite];
+}
+
+static bool
+is_for_tls(td_handler *h, const char *name, const char *samesite)
+{
+    if (samesite != NULL && strcmp(samesite, "None") == 0) /* browsers want it to be */
+        return true;
     return strncmp(name, "__Host-", 7) == 0 || strncmp(name, "__Secure-", 9) == 0 ||
            td_str_equal(td_request_scheme(h), TD_STR("https"));
 }
@@ -162,12 +173,14 @@ is_for_tls(td_handler *h, const char *name)
 static void
 set_cookie(td_handler *h, td_str text)
 {
-    const char *name = h->app->settings->xsrf_cookie_name;
+    const char *name = h->app->settings->xsrf_cookie_name, *samesite = samesite_of(h);
     const int64_t end = td_clock_cached_wall + COOKIE_DAYS * SECONDS_PER_DAY;
 
     td_set_cookie(h, name, text.ptr,
                   &TD_COOKIE(.expires = td_current_user(h) != NULL ? end : TD_COOKIE_SESSION,
-                             .secure = is_for_tls(h, name)));
+                             .samesite = samesite,
+                             .httponly = h->app->settings->xsrf_cookie_httponly,
+                             .secure = is_for_tls(h, name, samesite)));
 }
 
 td_str

@@ -205,6 +205,14 @@ class Xsrf(unittest.TestCase):
                                r'[0-9a-f]{32}\|[0-9]+"/>$')
 
 
+class XsrfCookie(unittest.TestCase):
+    def test_the_settings_say_what_it_is_like(self):
+        with harness.Daemon(["cookies"], "[application]\ncookie_secret = x\nxsrf_cookies = on\nxsrf_cookie_samesite = strict\n"
+                                         "xsrf_cookie_httponly = on\n") as daemon:
+            self.assertRegex(daemon.get("/token").header("Set-Cookie"),
+                             r"^_xsrf=2\|\S+; HttpOnly; Path=/; SameSite=Strict$")
+
+
 class Users(unittest.TestCase):
     def ask(self, daemon, target, headers="", method="GET"):
         with daemon.connect() as conn:

@@ -161,6 +161,32 @@ START_TEST(a_prefix_of_its_name_makes_it_secure)
 }
 END_TEST
 
+static const struct {
+    int samesite;
+    bool httponly;
+    const char *attributes; /* behind the value */
+} attributes[] = {
+    {0, false, "; Path=/\n"},
+    {0, true, "; HttpOnly; Path=/\n"},
+    {1, false, "; Path=/; SameSite=Lax\n"},
+    {2, true, "; HttpOnly; Path=/; SameSite=Strict\n"},
+    {3, false, "; Path=/; SameSite=None; Secure\n"},
+};
+
+START_TEST(settings_say_what_its_cookie_is_like)
+{
+    web_app_settings.xsrf_cookie_samesite = attributes[_i].samesite;
+    web_app_settings.xsrf_cookie_httponly = attributes[_i].httponly;
+    serve(true);
+    web_exchange *x = web_get("/");
+    const char *cookie = strstr(x->headers, "Set-Cookie: _xsrf=2|");
+
+    ck_assert_ptr_nonnull(cookie); /* the last line */
+    ck_assert_str_eq(strchr(cookie, ';'), attributes[_i].attributes);
+    web_done(x);
+}
+END_TEST
+
 START_TEST(a_client_that_has_one_keeps_it)
 {
     serve(true);
@@ -272,6 +298,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, a_token_is_masked_and_comes_back);
     tcase_add_loop_test(tcase, the_first_token_of_a_client_is_its_cookie, 0, 2);
     tcase_add_test(tcase, a_prefix_of_its_name_makes_it_secure);
+    ADD_TABLE(tcase, settings_say_what_its_cookie_is_like, attributes);
     tcase_add_test(tcase, a_client_that_has_one_keeps_it);
     tcase_add_test(tcase, a_token_that_comes_too_late_is_told);
     ADD_TABLE(tcase, of_a_streamed_body_the_head_has_to_have_it, streams);
