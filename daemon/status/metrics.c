@@ -71,6 +71,8 @@ static const size_t offsets[] = {
     AT(worker_counters, log_dropped),
     AT(worker_counters, access_dropped),
     AT(worker_counters, memory_refused),
+    AT(worker_counters, tls_handshakes),
+    AT(worker_counters, tls_handshake_ns),
     AT(worker_gauges, connections),
     AT(worker_gauges, coroutines),
     AT(worker_gauges, coroutines_peak),
@@ -105,6 +107,8 @@ layout(void)
         td_buf_printf(&text, " %s", td_connection_state_names[i]);
     for (unsigned i = 0; i < TD_BUDGET_KINDS_COUNT; i++)
         td_buf_printf(&text, " %s", td_budget_names[i]);
+    for (unsigned i = 0; i < TD_HANDSHAKES_COUNT; i++)
+        td_buf_printf(&text, " %s", td_handshake_names[i]);
     for (unsigned i = 0; i < TD_LATENCY_BOUNDS; i++)
         td_buf_printf(&text, " %" PRIu64, td_latency_bounds[i]);
     const uint64_t hash = XXH3_64bits(td_buf_str(&text).ptr, text.len);

@@ -219,6 +219,19 @@ sum_memory(const struct status *status)
     return sum;
 }
 
+/* Of those who ask no other server by TLS there is nothing to see. */
+static void
+put_handshakes(td_buf *to, const td_worker_counters *counters)
+{
+    const uint64_t *counts = counters->tls_handshakes;
+
+    if (status_sum(counts, TD_HANDSHAKES_COUNT) == 0)
+        return;
+    put_figure(to, "TLS handshakes", counts[TD_HANDSHAKE_FULL] + counts[TD_HANDSHAKE_RESUMED]);
+    put_figure(to, "of them resumed", counts[TD_HANDSHAKE_RESUMED]);
+    put_bad_figure(to, "and failed", counts[TD_HANDSHAKE_FAILED]);
+}
+
 static void
 put_daemon(td_buf *to, const struct status *status)
 {
@@ -243,6 +256,7 @@ put_daemon(td_buf *to, const struct status *status)
     put_bad_figure(to, "workers replaced", status_sum(board->ends, METRICS_ENDS_COUNT));
     put_bad_figure(to, "slow callbacks", status->all.slow_callbacks);
     put_bad_figure(to, "log lines lost", status->all.log_dropped + status->all.access_dropped);
+    put_handshakes(to, &status->all);
     td_buf_append(to, TD_STR("</dl>\n"));
 }
 

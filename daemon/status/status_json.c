@@ -44,6 +44,16 @@ put_refusals(td_jsontext *text, const td_worker_counters *counters)
 }
 
 static void
+put_handshakes(td_jsontext *text, const td_worker_counters *counters)
+{
+    td_jsontext_open_object(text, "tls_handshakes");
+    for (unsigned i = 0; i < TD_HANDSHAKES_COUNT; i++)
+        td_jsontext_number(text, td_handshake_names[i], counters->tls_handshakes[i]);
+    put_seconds(text, "duration_seconds", counters->tls_handshake_ns);
+    td_jsontext_close(text);
+}
+
+static void
 put_gauges(td_jsontext *text, const td_worker_gauges *gauges)
 {
     td_jsontext_number(text, "connections",
@@ -86,6 +96,7 @@ put_worker(td_jsontext *text, const struct status *status, const struct status_w
     td_jsontext_number(text, "log_lines_dropped", worker->counters.log_dropped);
     td_jsontext_number(text, "access_lines_dropped", worker->counters.access_dropped);
     put_refusals(text, &worker->counters);
+    put_handshakes(text, &worker->counters);
     put_reasons(text, &worker->counters);
     td_jsontext_close(text);
 }
@@ -184,6 +195,7 @@ put_daemon(td_jsontext *text, const struct status *status)
     td_jsontext_number(text, "slow_callbacks", status->all.slow_callbacks);
     td_jsontext_number(text, "log_lines_dropped", status->all.log_dropped);
     td_jsontext_number(text, "access_lines_dropped", status->all.access_dropped);
+    put_handshakes(text, &status->all);
     put_reasons(text, &status->all);
 }
 

@@ -123,6 +123,24 @@ put_workers(td_buf *to, const struct status *status)
         put_labelled(to, "workers", "state", names[i], counts[i]);
 }
 
+/* Of those that succeeded the time is known. */
+static void
+put_handshakes(td_buf *to, const td_worker_counters *counters)
+{
+    const uint64_t *counts = counters->tls_handshakes;
+
+    put_family(to, "tls_handshakes", "counter", NULL,
+               "TLS handshakes with other servers, by how they ended.");
+    for (unsigned i = 0; i < TD_HANDSHAKES_COUNT; i++)
+        put_labelled(to, "tls_handshakes_total", "result", td_handshake_names[i], counts[i]);
+    put_family(to, "tls_handshake_duration_seconds", "summary", "seconds",
+               "How long those took that succeeded.");
+    put_plain(to, "tls_handshake_duration_seconds", "_count",
+              counts[TD_HANDSHAKE_FULL] + counts[TD_HANDSHAKE_RESUMED]);
+    td_buf_printf(to, PREFIX "tls_handshake_duration_seconds_sum %.9g\n",
+                  (double)counters->tls_handshake_ns / 1e9);
+}
+
 static void
 put_daemon(td_buf *to, const struct status *status)
 {
@@ -152,6 +170,7 @@ put_daemon(td_buf *to, const struct status *status)
     for (unsigned i = 0; i < TD_BUDGET_KINDS_COUNT; i++)
         put_labelled(to, "memory_refused_total", "kind", td_budget_names[i],
                      status->all.memory_refused[i]);
+    put_handshakes(to, &status->all);
     put_counter(to, "slow_callbacks", "Stretches of handlers that held the loop for slow_callback.",
                 status->all.slow_callbacks);
     put_family(to, "log_lines_dropped", "counter", NULL, "Lines that a log could not take.");

@@ -21,6 +21,12 @@ const char *const td_connection_state_names[TD_CONNECTION_STATES_COUNT] = {
 #undef X
 };
 
+const char *const td_handshake_names[TD_HANDSHAKES_COUNT] = {
+#define X(id, name) name,
+    TD_HANDSHAKES(X)
+#undef X
+};
+
 static const char *const reason_words[TD_REASONS_COUNT] = {
 #define X(id, name, words) words,
 #include "base/reasons.def"

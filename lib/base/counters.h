@@ -61,12 +61,27 @@ typedef enum td_reason {
     TD_REASONS_COUNT
 } td_reason;
 
+/* How a TLS handshake has ended. */
+#define TD_HANDSHAKES(X)                                                                           \
+    X(FULL, "full")                                                                                \
+    X(RESUMED, "resumed") /* of a session that was kept */                                         \
+    X(FAILED, "failed")   /* or was abandoned: the time was up */
+
+typedef enum td_handshake {
+#define X(id, name) TD_HANDSHAKE_##id,
+    TD_HANDSHAKES(X)
+#undef X
+        TD_HANDSHAKES_COUNT
+} td_handshake;
+
 /* Of the worker as a whole; what has ended stays counted. */
 typedef struct td_worker_counters {
     uint64_t reasons[TD_REASONS_COUNT];
     uint64_t slow_callbacks; /* stretches of a handler longer than slow_callback */
     uint64_t log_dropped, access_dropped; /* lines that the two logs did not take */
     uint64_t memory_refused[TD_BUDGET_KINDS_COUNT]; /* how often there was no room for it */
+    uint64_t tls_handshakes[TD_HANDSHAKES_COUNT];   /* with other servers */
+    uint64_t tls_handshake_ns;                      /* of those that succeeded, together */
 } td_worker_counters;
 
 /* Of the worker as it is now: these end with it. */
@@ -104,5 +119,6 @@ TD_PRIVATE void td_count_reason(int status, const char *why);
 
 TD_PRIVATE extern const char *const td_reason_names[TD_REASONS_COUNT];
 TD_PRIVATE extern const char *const td_connection_state_names[TD_CONNECTION_STATES_COUNT];
+TD_PRIVATE extern const char *const td_handshake_names[TD_HANDSHAKES_COUNT];
 
 #endif

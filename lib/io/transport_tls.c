@@ -24,6 +24,8 @@
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/budget.h"
+#include "base/clock.h"
+#include "base/counters.h"
 #include "io/tls.h"
 
 #define TLS_MEMORY ((size_t)40 * 1024) /* of OpenSSL for a connection, a record each way included */
@@ -40,6 +42,7 @@ struct td_tls {
     int error;          /* 0: it works */
     int write_error;    /* of the socket; what has come before it may say more, and can be read still */
     const char *reason; /* of the error; NULL: its number says it all */
+    int64_t begun_ns;   /* its handshake; 0: that has succeeded, and was counted */
 };
 
 /* ---- how an attempt went */
@@ -114,6 +117,17 @@ begin_call(void)
     errno = 0;
 }
 
+static void
+count_success(td_tls *tls)
+{
+    if (tls->begun_ns == 0)
+        return;
+    td_counters->tls_handshakes[SSL_session_reused(tls->ssl) ? TD_HANDSHAKE_RESUMED
+                                                             : TD_HANDSHAKE_FULL]++;
+    td_counters->tls_handshake_ns += (uint64_t)(td_clock_ns() - tls->begun_ns);
+    tls->begun_ns = 0;
+}
+
 int
 td_transport_handshake(td_transport *t)
 {
@@ -126,6 +140,7 @@ td_transport_handshake(td_transport *t)
     result = SSL_do_handshake(tls->ssl);
     if (result == 1) {
         tls->is_dry = false; /* what came behind it may have been read along */
+        count_success(tls);
         return 0;
     }
 
@@ -322,6 +337,8 @@ tls_close(td_transport *t)
     td_tls *tls = td_transport_tls(t);
 
     td_callback_cancel(&tls->again);
+    if (!SSL_is_init_finished(tls->ssl))
+        td_counters->tls_handshakes[TD_HANDSHAKE_FAILED]++;
     notify_of_end(tls);
     td_tls_free(tls->ssl);
     td_budget_give(TD_BUDGET_BUFFERS, TLS_MEMORY);
@@ -424,6 +441,7 @@ td_transport_start_tls(td_transport *t, td_ioloop *loop, SSL *ssl)
     td_transport_watch(t, loop, 0);
     tls->ssl = ssl;
     tls->transport = t;
+    tls->begun_ns = td_clock_ns();
     tls->read_needs = TD_READABLE;
     tls->write_needs = TD_WRITABLE;
     tls->is_dry = true; /* all that there is lies in the socket */

@@ -12,7 +12,7 @@ LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"')
 NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|Inf)|NaN")
 ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
 SUFFIXES = {"counter": ("_total", "_created"), "gauge": ("",), "info": ("_info",),
-            "histogram": ("_bucket", "_count", "_sum", "_created")}
+            "summary": ("_count", "_sum"), "histogram": ("_bucket", "_count", "_sum", "_created")}
 
 
 class Family:

@@ -2,6 +2,7 @@
 nobody else; what goes wrong is named; the proxy is told what it has to know and the origin is not.
 """
 
+import json
 import os
 import socket
 import ssl
@@ -12,6 +13,7 @@ import warnings
 from urllib.parse import urlencode
 
 import harness
+import openmetrics
 from certificates import Certificates
 from test_fetch import (BAD, CLOSED, EINVAL, OK, TIMED_OUT, Fetch, Upstream, answer, chunks_of, early, echoing_chunks,
                         echoing, says)
@@ -140,6 +142,36 @@ class Handshakes(Https):
         with harness.Daemon(["fetch"], tornadod=f"workers = 1\nca_certs = {self.certificates.ca}") as daemon, \
                 self.upstream() as upstream:
             self.assertIn(b"hello", daemon.get(f"/fetch?url={upstream.url}").body)
+
+    def test_the_status_counts_handshakes(self):
+        def counted():
+            state = json.loads(daemon.get("/status.json").body)
+            return tuple(state["tls_handshakes"][name] for name in ("full", "resumed", "failed"))
+
+        with harness.Daemon(["fetch", "status"], tornadod="workers = 2") as daemon, self.upstream() as upstream:
+            url = "/fetch?" + urlencode({"url": upstream.url, "ca": self.certificates.ca, "alone": 1})
+            self.assertEqual(counted(), (0, 0, 0))
+            self.assertNotIn("\ntls ", daemon.command_line("status").stdout)
+            while sum(counted()) < 5:  # a worker has its own sessions
+                self.assertIn(b"hello", daemon.get(url).body)
+            full, resumed, failed = counted()
+            self.assertEqual((full + resumed, failed), (5, 0))
+            self.assertEqual(resumed, sum(reused for _, reused, *_ in upstream.handshakes))
+            daemon.get("/fetch?" + urlencode({"url": upstream.url, "alone": 1}))  # its CA is not known
+            with socket.create_server(("127.0.0.1", 0)) as silent:
+                daemon.get(f"/fetch?url=https://127.0.0.1:{silent.getsockname()[1]}/&ms=50")
+            daemon.reload()  # what the dead have counted stays
+            self.assertEqual(counted(), (full, resumed, 2))
+            families = openmetrics.parse(daemon.get("/metrics").body.decode())
+            handshakes = families["tornadod_tls_handshakes"]
+            self.assertEqual([handshakes.value("_total", result=r) for r in ("full", "resumed", "failed")],
+                             [full, resumed, 2])
+            took = families["tornadod_tls_handshake_duration_seconds"]
+            self.assertEqual(took.value("_count"), 5)
+            self.assertTrue(0 < took.value("_sum") < 60, took.value("_sum"))
+            self.assertIn(b"<dt>TLS handshakes<dd>5</div>", daemon.get("/status.html").body)
+            self.assertRegex(daemon.command_line("status").stdout,
+                             rf"\ntls +5 handshakes with other servers, {resumed} of them resumed; 2 failed; \d")
 
     def test_no_session_of_an_unchecked_server_is_resumed_by_one_that_checks(self):
         context = self.certificates.server("unchecked", host="127.0.0.1", self_signed=True)
