@@ -114,8 +114,10 @@ print_metrics(const struct manifest *manifest)
     for (size_t i = 0; i < manifest->metrics_count; i++) {
         const struct manifest_metric *metric = &manifest->metrics[i];
 
-        printf("%s counts %s (%s): %s\n", manifest->instances[metric->instance - 1].name,
-               metric->name, metric->kind == TD_METRIC_COUNTER ? "counter" : "gauge", metric->help);
+        printf("%s counts %s", manifest->instances[metric->instance - 1].name, metric->name);
+        if (metric->label != NULL)
+            printf(", %s %s", metric->label, metric->value);
+        printf(" (%s): %s\n", metric->kind == TD_METRIC_COUNTER ? "counter" : "gauge", metric->help);
     }
 }
 

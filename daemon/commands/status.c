@@ -114,6 +114,38 @@ print_generation(const json_t *generation)
     print_quarantine(json_object_get(generation, "handlers"));
 }
 
+/* "gateway_requests of shop, upstream 127.0.0.1:8000" */
+static void
+print_own(const json_t *own)
+{
+    const char *label;
+    const json_t *value;
+
+    printf("  %12lld  ", (long long)client_number(own, "value"));
+    client_print(client_text(own, "name"));
+    fputs(" of ", stdout);
+    client_print(client_text(own, "handler"));
+    json_object_foreach((json_t *)json_object_get(own, "labels"), label, value) {
+        fputs(", ", stdout);
+        client_print(label);
+        fputs(" ", stdout);
+        client_print(json_string_value(value));
+    }
+    putchar('\n');
+}
+
+static void
+print_owns(const json_t *all)
+{
+    const json_t *own;
+    size_t i;
+
+    if (json_array_size(all) > 0)
+        puts("\nhandlers count");
+    json_array_foreach(all, i, own)
+        print_own(own);
+}
+
 static void
 print_status(const json_t *status)
 {
@@ -132,6 +164,7 @@ print_status(const json_t *status)
     print_last_reload(json_object_get(status, "last_reload"));
     json_array_foreach(generations, i, generation)
         print_generation(generation);
+    print_owns(json_object_get(json_object_get(status, "metrics"), "handler_metrics"));
 }
 
 int

@@ -18,6 +18,7 @@
 #include "daemon/descriptors.h"
 #include "daemon/site/hooks.h"
 #include "daemon/site/site.h"
+#include "web/metrics.h"
 
 #define RESULTS_MAX (16u << 20) /* bytes */
 
@@ -69,6 +70,7 @@ static void
 note_instance(struct check *check, const td_instance *instance)
 {
     const td_plugin *plugin = instance->plugin;
+    const td_metric *metric = instance->metrics;
 
     manifest_put_instance(&check->results, &(struct manifest_instance){
                                                .name = instance->name,
@@ -81,12 +83,13 @@ note_instance(struct check *check, const td_instance *instance)
         manifest_put_shared(&check->results, &(struct manifest_shared){.instance = instance->index,
                                                                        .name = shared->name,
                                                                        .size = shared->size});
-    for (const td_metric_info *metric = plugin->metrics; metric != NULL && metric->name != NULL;
-         metric++)
+    for (; metric != NULL && metric->info != NULL; metric++)
         manifest_put_metric(&check->results, &(struct manifest_metric){.instance = instance->index,
-                                                                       .kind = metric->kind,
-                                                                       .name = metric->name,
-                                                                       .help = metric->help});
+                                                                       .kind = metric->info->kind,
+                                                                       .name = metric->info->name,
+                                                                       .help = metric->info->help,
+                                                                       .label = metric->info->label,
+                                                                       .value = metric->value});
 }
 
 static void

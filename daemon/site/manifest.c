@@ -86,6 +86,8 @@ manifest_put_metric(td_buf *to, const struct manifest_metric *metric)
     put_number(to, metric->kind);
     put_text(to, metric->name);
     put_text(to, metric->help);
+    put_text(to, metric->label);
+    put_text(to, metric->value);
 }
 
 void
@@ -212,6 +214,8 @@ take_record(struct reader *reader, char letter, struct manifest *out)
         metric.kind = take_index(reader);
         metric.name = take_text(reader);
         metric.help = take_text(reader);
+        metric.label = take_optional(reader);
+        metric.value = take_optional(reader);
         if (reader->arena != NULL)
             out->metrics[out->metrics_count] = metric;
         out->metrics_count++;

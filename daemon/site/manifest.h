@@ -33,6 +33,7 @@ struct manifest_shared {
 struct manifest_metric {
     uint32_t instance, kind; /* td_metric_kind */
     const char *name, *help;
+    const char *label, *value; /* NULL: it has none */
 };
 
 struct manifest {

@@ -92,8 +92,7 @@ make_instance(struct site *site, size_t i, td_err *err)
     instance->section = section;
     instance->shared = shared_addresses(site->arena, plugin, section->name);
     instance->plugin = plugin;
-    instance->metrics = td_metrics_create(site->arena, instance);
-    return 0;
+    return td_metrics_create(site->arena, instance, err);
 }
 
 /* Of [handler:NAME] log_level: 0 is "inherit", the others follow as in td_log_level. */
@@ -196,7 +195,7 @@ check_metrics(const td_instance *instance, const td_instance *other, td_err *err
 
     for (const td_metric *metric = instance->metrics; metric != NULL && metric->info != NULL;
          metric++) {
-        const td_metric *found = td_metric_find(other, metric->info->name);
+        const td_metric *found = td_metric_find(other, metric->info->name, NULL);
         if (found != NULL && found->info->kind != metric->info->kind)
             return td_err_set(
                 err, TD_EPLUGIN,

@@ -365,6 +365,7 @@ place_of_own(const struct metrics_own *wanted)
 
     while (i < board->own_count && (strcmp(board->own[i].name, wanted->name) != 0 ||
                                     strcmp(board->own[i].handler, wanted->handler) != 0 ||
+                                    strcmp(board->own[i].value, wanted->value) != 0 ||
                                     board->own[i].kind != wanted->kind))
         i++;
     if (i == METRICS_OWN)
@@ -427,6 +428,8 @@ describe_own(const struct manifest *manifest, const struct manifest_metric *foun
     SET_TEXT(own.handler, manifest->instances[found->instance - 1].name);
     SET_TEXT(own.name, found->name);
     SET_TEXT(own.help, found->help);
+    SET_TEXT(own.label, found->label);
+    SET_TEXT(own.value, found->value);
     *place = place_of_own(&own);
     if (*place == METRICS_OWN)
         td_log_at(TD_LOG_WARNING, "master",

@@ -32,6 +32,7 @@
 #define METRICS_NAME_SIZE 64 /* longer texts are cut off */
 #define METRICS_PATTERN_SIZE 256
 #define METRICS_HELP_SIZE 256
+#define METRICS_VALUE_SIZE 256
 
 struct metrics_listener {
     char name[METRICS_NAME_SIZE], address[METRICS_NAME_SIZE];
@@ -58,7 +59,8 @@ struct metrics_route {
 /* What a handler has declared (TD_METRICS). */
 struct metrics_own {
     char handler[METRICS_NAME_SIZE], name[METRICS_NAME_SIZE], help[METRICS_HELP_SIZE];
-    uint32_t kind; /* td_metric_kind; a name has a place for each */
+    char label[METRICS_NAME_SIZE], value[METRICS_VALUE_SIZE]; /* both empty: it has none */
+    uint32_t kind; /* td_metric_kind; a name has a place for each, and for each value of a label */
     uint32_t generation;
     uint64_t dead; /* of a counter; of a gauge 0 */
 };

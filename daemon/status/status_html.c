@@ -409,12 +409,13 @@ put_own(td_buf *to, const struct status *status)
 {
     if (status->own_count == 0)
         return;
-    open_table(to, "What handlers count", "*handler,*metric,*kind,value,*help");
+    open_table(to, "What handlers count", "*handler,*metric,*of,*kind,value,*help");
     for (size_t i = 0; i < status->own_count && status_goes_on(status, to); i++) {
         const struct status_own *own = &status->own[i];
         td_buf_append(to, TD_STR("<tr>"));
         put_text_cell(to, own->is->handler);
         put_text_cell(to, own->is->name);
+        put_text_cell(to, own->is->value);
         put_text_cell(to, own->is->kind == TD_METRIC_COUNTER ? "counter" : "gauge");
         td_buf_printf(to, "<td>%" PRId64, own->all);
         put_text_cell(to, own->is->help);

@@ -163,6 +163,11 @@ put_own(td_jsontext *text, const struct status_own *own)
     td_jsontext_string(text, "name", own->is->name);
     td_jsontext_string(text, "kind", own->is->kind == TD_METRIC_COUNTER ? "counter" : "gauge");
     td_jsontext_string(text, "help", own->is->help);
+    if (own->is->label[0] != '\0') {
+        td_jsontext_open_object(text, "labels");
+        td_jsontext_string(text, own->is->label, own->is->value);
+        td_jsontext_close(text);
+    }
     td_jsontext_signed(text, "value", own->all);
     td_jsontext_close(text);
 }

@@ -475,6 +475,8 @@ put_own(td_buf *to, const struct status_own *own)
 {
     td_buf_printf(to, "%s%s{", own->is->name, own->is->kind == TD_METRIC_COUNTER ? "_total" : "");
     put_label(to, "handler", own->is->handler);
+    if (own->is->label[0] != '\0')
+        put_label(to, own->is->label, own->is->value);
     td_buf_printf(to, "} %" PRId64 "\n", own->all);
 }
 

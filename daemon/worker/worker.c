@@ -188,7 +188,8 @@ place_handlers_metrics(struct worker *worker)
         const struct manifest_metric *declared = &manifest->metrics[i];
         const uint32_t place = worker->options->places->own[i];
         td_metric *metric =
-            td_metric_find(&worker->site.instances[declared->instance - 1], declared->name);
+            td_metric_find(&worker->site.instances[declared->instance - 1], declared->name,
+                           declared->value);
         if (metric != NULL && place < worker->metrics.own_count)
             metric->number = (int64_t *)&worker->metrics.own[place];
     }

@@ -10,7 +10,7 @@
  * td_static_options.precompressed and what follows it; td_url.urls, .methods, .headers,
  * td_plugin.default_handler and .default_handler_arg, .check, .handle_stream, .needs_section and
  * .metrics; td_fetch_options from body_producer on;
- * td_iostream_options.half_open.
+ * td_iostream_options.half_open; td_metric_info.label and .option.
  */
 #ifndef TORNADO_ABI_H
 #define TORNADO_ABI_H

@@ -70,6 +70,14 @@ TD_API td_metric *td_get_metric(td_handler *h, const char *name);
 TD_API td_metric *td_instance_metric(const td_instance *instance, const char *name);
 
 /*
+ * Of one with a label (TD_COUNTER_BY), that with this value.  NULL, which is logged: the instance
+ * has not declared it, it has no label, or its option does not name the value.
+ */
+TD_API td_metric *td_get_metric_by(td_handler *h, const char *name, const char *value);
+TD_API td_metric *td_instance_metric_by(const td_instance *instance, const char *name,
+                                        const char *value);
+
+/*
  * From any thread, in a few ns.  A counter takes no negative number and cannot be set; that, and
  * NULL, is logged and changes nothing.
  */

@@ -171,6 +171,13 @@ typedef enum td_metric_kind {
  *          unit at its end: orders_bytes.
  * help     a sentence: 1..255 bytes of UTF-8 without control characters.
  *
+ *     .metrics = TD_METRICS(TD_COUNTER_BY("sent", "Letters that were sent.", "office", "offices")),
+ *
+ * One with a label has a number for each of the words (separated by commas and blanks, at most 100
+ * of 255 bytes; twice the same is once) that the instance's option of that name holds, a string.
+ *
+ * label    as a name; none of handler, le and quantile, and not with __ in front.
+ *
  * A file has at most 100.  Where several handlers have one of the same name, it is of the same
  * kind.  What breaks a rule is refused when it is loaded.
  */
@@ -178,10 +185,16 @@ typedef struct td_metric_info {
     const char *name TD_ZERO; /* NULL ends the list */
     const char *help TD_ZERO;
     uint32_t kind TD_ZERO; /* td_metric_kind */
+    const char *label TD_ZERO;  /* NULL: it is one number */
+    const char *option TD_ZERO; /* that names the values of the label */
 } td_metric_info;
 
-#define TD_COUNTER(name_, help_) {(name_), (help_), TD_METRIC_COUNTER}
-#define TD_GAUGE(name_, help_) {(name_), (help_), TD_METRIC_GAUGE}
+#define TD_COUNTER(name_, help_) TD_COUNTER_BY(name_, help_, NULL, NULL)
+#define TD_GAUGE(name_, help_) TD_GAUGE_BY(name_, help_, NULL, NULL)
+#define TD_COUNTER_BY(name_, help_, label_, option_)                                               \
+    {(name_), (help_), TD_METRIC_COUNTER, (label_), (option_)}
+#define TD_GAUGE_BY(name_, help_, label_, option_)                                                 \
+    {(name_), (help_), TD_METRIC_GAUGE, (label_), (option_)}
 #define TD_METRICS(...) TD_LIST_OF(td_metric_info, __VA_ARGS__)
 
 /*

@@ -20,7 +20,7 @@ struct td_instance {
     void *state;          /* what load made */
     void **shared;        /* one address for each of plugin->shared */
     const td_instance *const *middleware; /* of its section, NULL at the end; NULL: none */
-    td_metric *metrics;   /* one for each of plugin->metrics */
+    td_metric *metrics;   /* of plugin->metrics, see td_metrics_create */
     bool quarantined;     /* none of its code is run: its routes and middleware answer 503 */
 };
 

@@ -132,8 +132,37 @@ is_sentence(const char *help)
     return len > 0 && len <= TD_METRIC_HELP_MAX && td_utf8_is_valid(td_str_make(help, len));
 }
 
+/* OpenMetrics 1.0, Label: names with __ in front are its own; le and quantile mean something. */
+static int
+check_label(const td_metric_info *info, td_err *err)
+{
+    static const char *const taken[] = {"handler", "le", "quantile"};
+    size_t len = 0;
+
+    while (is_of_name(info->label[len], len == 0))
+        len++;
+    bool is_good = len > 0 && info->label[len] == '\0' && len <= TD_METRIC_NAME_MAX &&
+                   strncmp(info->label, "__", 2) != 0;
+    for (size_t i = 0; i < sizeof(taken) / sizeof(*taken); i++)
+        is_good = is_good && strcmp(info->label, taken[i]) != 0;
+    if (!is_good)
+        return td_err_set(err, TD_EPLUGIN, "its metric %s: \"%.80s\" cannot be its label", info->name,
+                          info->label);
+    return 0;
+}
+
+static const td_option *
+find_option(const td_option *options, const char *name)
+{
+    const td_option *option = options;
+
+    while (option != NULL && option->name != NULL && strcmp(option->name, name) != 0)
+        option++;
+    return option != NULL && option->name != NULL ? option : NULL;
+}
+
 int
-td_metric_check(const td_metric_info *info, td_err *err)
+td_metric_check(const td_metric_info *info, const td_option *options, td_err *err)
 {
     if (check_name(info->name, err) < 0)
         return err->code;
@@ -144,29 +173,118 @@ td_metric_check(const td_metric_info *info, td_err *err)
         return td_err_set(err, TD_EPLUGIN,
                           "its metric %s wants a help of 1 to %d bytes of UTF-8 in one line",
                           info->name, TD_METRIC_HELP_MAX);
+    if (info->label == NULL)
+        return 0;
+    if (check_label(info, err) < 0)
+        return err->code;
+    const td_option *option = info->option != NULL ? find_option(options, info->option) : NULL;
+    if (option == NULL || option->type != TD_OPTION_STRING)
+        return td_err_set(err, TD_EPLUGIN,
+                          "its metric %s: no option '%s' that is a string names the values of its "
+                          "label",
+                          info->name, info->option != NULL ? info->option : "");
     return 0;
 }
 
-td_metric *
-td_metrics_create(td_arena *arena, const td_instance *instance)
+/* ---- of authors: those of an instance */
+
+static size_t
+count_infos(const td_metric_info *infos)
 {
-    const td_metric_info *infos = instance->plugin->metrics;
     size_t count = 0;
 
     while (infos != NULL && infos[count].name != NULL)
         count++;
-    td_metric *metrics = TD_ARENA_ARRAY(arena, td_metric, count + 1);
+    return count;
+}
+
+struct making {
+    td_arena *arena;
+    const td_instance *instance;
+    td_metric *metrics;
+    size_t count;
+};
+
+static void
+add(struct making *making, const td_metric_info *info, const char *value)
+{
+    td_metric *metric = &making->metrics[making->count++];
+
+    *metric = (td_metric){.info = info,
+                          .instance = making->instance->name,
+                          .value = value,
+                          .number = &metric->own};
+}
+
+static bool
+has(const struct making *making, size_t first, const char *value)
+{
+    for (size_t i = first; i < making->count; i++) {
+        if (strcmp(making->metrics[i].value, value) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What the option says is checked by whoever has it; here it only has to fit. */
+static int
+add_labelled(struct making *making, const td_metric_info *info, td_err *err)
+{
+    const td_instance *instance = making->instance;
+    const td_option *option = find_option(instance->plugin->options, info->option);
+    const char *text = *(const char *const *)(const void *)((const char *)instance->settings +
+                                                            option->offset);
+    const size_t first = making->count;
+    char *rest = (char *)td_str_dup(making->arena, td_str_of(text)).ptr; /* ours */
+
+    for (char *word = strsep(&rest, ", \t"); word != NULL; word = strsep(&rest, ", \t")) {
+        if (word[0] == '\0' || has(making, first, word))
+            continue;
+        if (making->count - first == TD_METRIC_VALUES_MAX || strlen(word) > TD_METRIC_VALUE_MAX)
+            return td_err_set(err, TD_ECONFIG,
+                              "[handler:%s] %s: names more than %d, or one of more than %d bytes, "
+                              "and metric %s has a number for each",
+                              instance->name, option->name, TD_METRIC_VALUES_MAX,
+                              TD_METRIC_VALUE_MAX, info->name);
+        add(making, info, word);
+    }
+    return 0;
+}
+
+static size_t
+most_of(const td_metric_info *infos, size_t count)
+{
+    size_t most = count;
+
     for (size_t i = 0; i < count; i++)
-        metrics[i] =
-            (td_metric){.info = &infos[i], .instance = instance->name, .number = &metrics[i].own};
-    return metrics;
+        most += infos[i].label != NULL ? TD_METRIC_VALUES_MAX : 0;
+    return most;
+}
+
+int
+td_metrics_create(td_arena *arena, td_instance *instance, td_err *err)
+{
+    const td_metric_info *infos = instance->plugin->metrics;
+    const size_t count = count_infos(infos);
+    struct making making = {.arena = arena, .instance = instance};
+
+    making.metrics = TD_ARENA_ARRAY(arena, td_metric, most_of(infos, count) + 1);
+    for (size_t i = 0; i < count; i++) {
+        if (infos[i].label == NULL)
+            add(&making, &infos[i], NULL);
+        else if (add_labelled(&making, &infos[i], err) < 0)
+            return err->code;
+    }
+    instance->metrics = making.metrics;
+    return 0;
 }
 
 td_metric *
-td_metric_find(const td_instance *instance, const char *name)
+td_metric_find(const td_instance *instance, const char *name, const char *value)
 {
     for (td_metric *metric = instance->metrics; metric != NULL && metric->info != NULL; metric++) {
-        if (strcmp(metric->info->name, name) == 0)
+        if (strcmp(metric->info->name, name) == 0 &&
+            (value == NULL || (metric->value != NULL && strcmp(metric->value, value) == 0)))
             return metric;
     }
     return NULL;
@@ -181,9 +299,26 @@ td_instance_metric(const td_instance *instance, const char *name)
         td_log(TD_LOG_ERROR, "td_instance_metric: NULL is not allowed");
         return NULL;
     }
-    td_metric *metric = td_metric_find(instance, name);
+    td_metric *metric = td_metric_find(instance, name, NULL);
     if (metric == NULL)
         td_log_at(TD_LOG_ERROR, instance->name, "metric %s is not declared (TD_METRICS)", name);
+    else if (metric->value != NULL)
+        td_log_at(TD_LOG_ERROR, instance->name,
+                  "metric %s has a label: td_instance_metric_by finds it", name);
+    return metric == NULL || metric->value != NULL ? NULL : metric;
+}
+
+td_metric *
+td_instance_metric_by(const td_instance *instance, const char *name, const char *value)
+{
+    if (instance == NULL || name == NULL || value == NULL) {
+        td_log(TD_LOG_ERROR, "td_instance_metric_by: NULL is not allowed");
+        return NULL;
+    }
+    td_metric *metric = td_metric_find(instance, name, value);
+    if (metric == NULL)
+        td_log_at(TD_LOG_ERROR, instance->name, "metric %s of \"%.80s\" is not declared (TD_METRICS)",
+                  name, value);
     return metric;
 }
 
@@ -193,6 +328,14 @@ td_get_metric(td_handler *h, const char *name)
     if (!td_handler_has(h, "td_get_metric", name))
         return NULL;
     return td_instance_metric(td_handler_instance(h), name);
+}
+
+td_metric *
+td_get_metric_by(td_handler *h, const char *name, const char *value)
+{
+    if (!td_handler_has(h, "td_get_metric_by", name))
+        return NULL;
+    return td_instance_metric_by(td_handler_instance(h), name, value);
 }
 
 void

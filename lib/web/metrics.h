@@ -23,21 +23,28 @@ TD_PRIVATE extern td_metrics_fn *td_metrics_put; /* NULL: nobody */
 
 #define TD_METRIC_NAME_MAX 63 /* bytes */
 #define TD_METRIC_HELP_MAX 255
+#define TD_METRIC_VALUE_MAX 255
+#define TD_METRIC_VALUES_MAX 100
 
 struct td_metric {
     const td_metric_info *info; /* NULL ends the list */
     const char *instance;
+    const char *value; /* of its label; NULL: it has none */
     int64_t *number; /* where it is counted: its own, or what all workers see */
     int64_t own;
 };
 
-/* Whether it may be declared so, the rules of TD_METRICS: TD_EPLUGIN. */
-TD_PRIVATE int td_metric_check(const td_metric_info *info, td_err *err);
+/* Whether it may be declared so, the rules of TD_METRICS: TD_EPLUGIN.  options: of its plugin. */
+TD_PRIVATE int td_metric_check(const td_metric_info *info, const td_option *options, td_err *err);
 
-/* Those of instance->plugin, in the arena; each counts for itself. */
-TD_PRIVATE td_metric *td_metrics_create(td_arena *arena, const td_instance *instance);
+/*
+ * instance->metrics, of its plugin and its settings, in the arena; each counts for itself.
+ * TD_ECONFIG: an option names too much.
+ */
+TD_PRIVATE int td_metrics_create(td_arena *arena, td_instance *instance, td_err *err);
 
-/* NULL: not declared. */
-TD_PRIVATE td_metric *td_metric_find(const td_instance *instance, const char *name);
+/* value: of its label; NULL: the first of that name.  NULL: there is none. */
+TD_PRIVATE td_metric *td_metric_find(const td_instance *instance, const char *name,
+                                     const char *value);
 
 #endif

@@ -202,9 +202,9 @@ translate_shared(td_arena *arena, const td_plugin *old, const td_shared_memory *
 }
 
 static int
-check_metric(const td_metric_info *metrics, size_t i, td_err *err)
+check_metric(const td_metric_info *metrics, size_t i, const td_option *options, td_err *err)
 {
-    if (td_metric_check(&metrics[i], err) < 0)
+    if (td_metric_check(&metrics[i], options, err) < 0)
         return err->code;
     for (size_t j = 0; j < i; j++) {
         if (strcmp(metrics[i].name, metrics[j].name) == 0)
@@ -235,7 +235,7 @@ translate_metrics(td_arena *arena, td_plugin *plugin, td_err *err)
     td_metric_info *metrics = TD_ARENA_ARRAY(arena, td_metric_info, count + 1);
     for (size_t i = 0; i < count; i++) {
         memcpy(&metrics[i], from + i * size, size);
-        if (check_metric(metrics, i, err) < 0)
+        if (check_metric(metrics, i, plugin->options, err) < 0)
             return err->code;
     }
     plugin->metrics = metrics;

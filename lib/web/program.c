@@ -124,8 +124,7 @@ make_instance(td_program *program, const td_plugin *site, td_err *err)
                                       .index = 1,
                                       .plugin = plugin,
                                       .section = section};
-    program->instance.metrics = td_metrics_create(&program->arena, &program->instance);
-    return 0;
+    return td_metrics_create(&program->arena, &program->instance, err);
 }
 
 static const td_application_settings *

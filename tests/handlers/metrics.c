@@ -54,6 +54,17 @@ count(td_handler *h)
     td_writef(h, "%d\n", (int)getpid());
 }
 
+struct settings {
+    const char *offices;
+};
+
+static void
+post_to(td_handler *h)
+{
+    td_metric_add(td_get_metric_by(h, "letters", td_get_query_argument(h, "to").ptr), 1);
+    td_writef(h, "%d\n", (int)getpid());
+}
+
 /* All of it is told, and changes nothing. */
 static void
 misuse(td_handler *h)
@@ -61,18 +72,27 @@ misuse(td_handler *h)
     td_metric_add(td_get_metric(h, "calls"), -1);
     td_metric_set(td_get_metric(h, "calls"), 1000);
     td_metric_add(td_get_metric(h, "nowhere"), 1);
+    td_metric_add(td_get_metric(h, "letters"), 1);
+    td_metric_add(td_get_metric_by(h, "letters", "nowhere"), 1);
+    td_metric_add(td_get_metric_by(h, "calls", "nowhere"), 1);
+    td_metric_add(td_get_metric_by(h, "letters", NULL), 1);
     td_metric_set(NULL, 1);
     td_writef(h, "%lld %lld\n", (long long)td_metric_value(td_get_metric(h, "calls")),
               (long long)td_metric_value(NULL));
 }
 
 static const td_handler_class Count = {.get = count};
+static const td_handler_class Post = {.get = post_to};
 static const td_handler_class Misuse = {.get = misuse};
 
 TD_PLUGIN(.name = "metrics", .version = "1.0", .load = load, .stop = stop,
-          .urls = TD_URLS(TD_URL("/count", &Count), TD_URL("/misuse", &Misuse)),
+          .urls = TD_URLS(TD_URL("/count", &Count), TD_URL("/post", &Post),
+                          TD_URL("/misuse", &Misuse)),
+          .options = TD_OPTIONS(struct settings, TD_OPT_STRING(struct settings, offices, "north, south",
+                                                               "Where letters go.")),
           .metrics = TD_METRICS(TD_COUNTER("calls", "Calls: \"all\" of \\them."),
                                 TD_COUNTER("jobs", "Jobs of threads."),
                                 TD_COUNTER("ticks", "Timers that ran."),
                                 TD_COUNTER("loads", "Workers that have loaded it."),
+                                TD_COUNTER_BY("letters", "Letters.", "office", "offices"),
                                 TD_GAUGE("level", "Where it stands.")));

@@ -15,6 +15,7 @@ import time
 import unittest
 
 import harness
+import openmetrics
 from certificates import Certificates
 from test_https import SecureUpstream
 from test_fetch import OK, Upstream, answer, chunks_of, early, for_ever, resets, says
@@ -482,6 +483,46 @@ class SeveralUpstreams(unittest.TestCase):
                 self.assertEqual(len(good.requests), int(again))
                 if again:
                     self.assertTrue(response.body.endswith(b"\r\n\r\n" + body))
+
+    def test_the_status_tells_what_each_does(self):
+        def told(family):
+            numbers = openmetrics.parse(daemon.get("/metrics").body.decode())[family]
+            suffix = "_total" if numbers.type == "counter" else ""
+            return [numbers.value(suffix, handler="gateway", upstream=name) for name in names]
+
+        def slow(upstream, peer, file, head):
+            if b"/slow" in head:
+                release.wait(harness.DEADLINE)
+            return named("b")(upstream, peer, file, head)
+
+        release = threading.Event()
+        with socket.socket() as unused, Upstream(slow) as b:
+            unused.bind(("127.0.0.1", 0))
+            names = ["127.0.0.1:%d" % unused.getsockname()[1], b.name]
+            with harness.Daemon(["gateway", "status"], tornadod="workers = 1", ini=(
+                    f"[handler:gateway]\nmount = /shop\nupstreams = {', '.join(names)}\n"
+                    "fail_timeout = 400ms\nmax_fails = 2\n")) as daemon:
+                self.assertEqual(told("gateway_requests"), [0, 0])
+                for _ in range(10):
+                    self.assertEqual(daemon.get("/shop/x").body, b"b")
+                self.assertEqual(told("gateway_requests"), [2, 10])
+                self.assertEqual(told("gateway_failures"), [2, 0])
+                self.assertEqual(told("gateway_retries"), [0, 2])
+                self.assertEqual(told("gateway_upstream_down"), [1, 0])
+                with daemon.connect() as conn:
+                    conn.send(b"GET /shop/slow HTTP/1.1\r\nHost: x\r\n\r\n")
+                    harness.wait_until(lambda: told("gateway_requests_in_flight") == [0, 1], "it is not on its way")
+                    release.set()
+                    self.assertEqual(conn.response().body, b"b")
+                self.assertEqual(told("gateway_requests_in_flight"), [0, 0])
+                time.sleep(0.5)
+                with Upstream.__new__(Upstream) as back:  # it listens where nobody did
+                    unused.close()
+                    back.__init__(named("a"), port=int(names[0].split(":")[1]))
+                    harness.wait_until(lambda: daemon.get("/shop/x").body == b"a", "it is not asked")
+                    self.assertEqual(told("gateway_upstream_down"), [0, 0])
+                self.assertRegex(daemon.command_line("status").stdout,
+                                 rf"\n +2  gateway_failures of gateway, upstream {names[0]}\n")
 
     def test_when_all_are_down_all_are_tried(self):
         with Upstream(resets) as a, Upstream(resets) as b, gateway(a, b) as daemon:

@@ -328,6 +328,10 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.echoed(), b"one\ntwo\n")
         self.assertTrue(self.daemon.get("/numbers").body.endswith(b"# EOF\n"))
         self.assertIn(b'\nparcels_total{handler="parcels"} 1\n', self.daemon.get("/numbers").body)
+        self.daemon.get("/mail")
+        for office, sent in ((b"north", b"1"), (b"south", b"0")):
+            self.assertIn(b'\nletters_total{handler="mailbag",office="%s"} %s\n' % (office, sent),
+                          self.daemon.get("/numbers").body)
         self.assertEqual(self.streamed("POST", "/sorted", b"b\na\nb\n"), b"a\nb\n")
         with self.daemon.connect("door") as conn:
             conn.send(b"Jack\n")
@@ -350,7 +354,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 31, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 32, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""

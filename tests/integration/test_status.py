@@ -341,6 +341,34 @@ class OfHandlers(unittest.TestCase):
             self.assertEqual(calls.value("_total", handler="a"), 3)
             self.assertEqual(calls.value("_total", handler="b"), 0)
 
+    def test_a_label_has_the_values_that_an_option_names(self):
+        def settings(offices):
+            return f"[handler:metrics]\noffices = {offices}\n"
+
+        def told(**labels):
+            return scrape(daemon)["letters"].value("_total", handler="metrics", **labels)
+
+        with harness.Daemon(["status", "metrics"], tornadod="workers = 2",
+                            ini=settings('north ,,\tö"st, north')) as daemon:
+            for to in ("north", "north", "%C3%B6%22st"):
+                daemon.get(f"/post?to={to}")
+            self.assertEqual((told(office="north"), told(office='ö"st')), (2, 1))
+            self.assertEqual({own["labels"]["office"]: own["value"] for own in status(daemon)["handler_metrics"]
+                              if own["name"] == "letters"}, {"north": 2, 'ö"st': 1})
+            self.assertIn('ö"st', Page(daemon.get("/status.html").body.decode()).cells)
+            self.assertRegex(daemon.command_line("status").stdout, r"\n +2  letters of metrics, office north\n")
+            self.assertIn("metrics counts letters, office north (counter): Letters.\n",
+                          harness.run("routes", "-c", daemon.ini_path).stdout)
+            daemon.write_ini(settings("west, north"), tornadod="workers = 2")
+            daemon.reload()
+            self.assertEqual((told(office="north"), told(office="west")), (2, 0))
+            self.assertNotIn("ö", daemon.get("/metrics").body.decode())
+            for offices, error in ((",".join(map(str, range(101))), "names more than 100"), ("x" * 256, "of more than 255 bytes")):
+                daemon.write_ini(settings(offices))
+                done = daemon.command_line("reload")
+                self.assertEqual(done.returncode, 1)
+                self.assertRegex(done.stderr, rf"\[handler:metrics\] offices: .*{error}")
+
     def test_misuse_is_told_and_harmless(self):
         with harness.Daemon(["status", "metrics"]) as daemon:
             daemon.get("/count")
@@ -348,6 +376,10 @@ class OfHandlers(unittest.TestCase):
             for line in ("metrics\\] td_metric_add: calls is a counter and never falls",
                          "metrics\\] td_metric_set: calls is a counter and cannot be set",
                          r"metrics\] metric nowhere is not declared \(TD_METRICS\)",
+                         r"metrics\] metric letters has a label: td_instance_metric_by finds it",
+                         r"metrics\] metric letters of .nowhere. is not declared",
+                         r"metrics\] metric calls of .nowhere. is not declared",
+                         "td_instance_metric_by: NULL is not allowed",
                          "td_metric_set: NULL is not allowed"):
                 daemon.wait_log(line)
 

@@ -15,7 +15,8 @@ put_example(td_buf *to)
     manifest_put_instance(to, &(struct manifest_instance){"b", "b.so", "b", NULL, "other"});
     manifest_put_route(to, &(struct manifest_route){2, 1, "/b", "x", "/", NULL, NULL});
     manifest_put_shared(to, &(struct manifest_shared){2, "counters", UINT64_C(1) << 33});
-    manifest_put_metric(to, &(struct manifest_metric){2, 1, "orders", "Orders."});
+    manifest_put_metric(to, &(struct manifest_metric){2, 1, "orders", "Orders.", "of", "a b"});
+    manifest_put_metric(to, &(struct manifest_metric){2, 1, "plain", "Plain.", NULL, NULL});
     manifest_put_end(to);
 }
 
@@ -39,7 +40,11 @@ START_TEST(it_reads_back)
     ck_assert_ptr_null(manifest_find_route(&manifest, 2, 7));
     ck_assert_uint_eq(manifest.shared_count, 1);
     ck_assert_uint_eq(manifest.shared[0].size, UINT64_C(1) << 33);
-    ck_assert_uint_eq(manifest.metrics_count, 1);
+    ck_assert_uint_eq(manifest.metrics_count, 2);
+    ck_assert_str_eq(manifest.metrics[0].label, "of");
+    ck_assert_str_eq(manifest.metrics[0].value, "a b");
+    ck_assert_ptr_null(manifest.metrics[1].label);
+    ck_assert_ptr_null(manifest.metrics[1].value);
     ck_assert_uint_eq(manifest.metrics[0].kind, 1);
     ck_assert_str_eq(manifest.metrics[0].name, "orders");
     ck_assert_str_eq(manifest.metrics[0].help, "Orders.");

@@ -143,21 +143,21 @@ START_TEST(numbers_that_cannot_be_are_not_kept)
 }
 END_TEST
 
-static struct manifest_route many[METRICS_ROUTES + 10];
+static struct manifest_route many_routes[METRICS_ROUTES + 10];
 
 static struct metrics_places
 describe_many(uint32_t generation, size_t count)
 {
-    static char patterns[METRICS_ROUTES + 10][16];
+    static char patterns[METRICS_ROUTES + 10][24];
     const struct manifest manifest = {.instances = instances,
                                       .instances_count = 1,
-                                      .routes = many,
+                                      .routes = many_routes,
                                       .routes_count = count};
     struct metrics_places places;
 
     for (size_t i = 0; i < count; i++) {
         snprintf(patterns[i], sizeof(patterns[i]), "/%zu", i);
-        many[i] = (struct manifest_route){1, (uint32_t)i + 1, "/", ".*", patterns[i], NULL, NULL};
+        many_routes[i] = (struct manifest_route){1, (uint32_t)i + 1, "/", ".*", patterns[i], NULL, NULL};
     }
     metrics_describe(&arena, generation, &configuration, &manifest, &places);
     return places;
@@ -208,7 +208,7 @@ END_TEST
 static uint32_t
 describe_own(uint32_t generation, const char *name, uint32_t kind)
 {
-    struct manifest_metric metric = {1, kind, name, "A number."};
+    struct manifest_metric metric = {1, kind, name, "A number.", NULL, NULL};
     const struct manifest manifest = {
         .instances = instances, .instances_count = 1, .metrics = &metric, .metrics_count = 1};
     struct metrics_places places;
@@ -241,6 +241,26 @@ own_total(const char *name)
     }
     return -1000;
 }
+
+START_TEST(each_value_of_a_label_has_a_place)
+{
+    struct manifest_metric labelled[] = {
+        {1, TD_METRIC_COUNTER, "sent", "Letters.", "office", "north"},
+        {1, TD_METRIC_COUNTER, "sent", "Letters.", "office", "south"}};
+    const struct manifest manifest = {
+        .instances = instances, .instances_count = 1, .metrics = labelled, .metrics_count = 2};
+    struct metrics_places one, two;
+
+    metrics_describe(&arena, 1, &configuration, &manifest, &one);
+    labelled[0].value = "west";
+    metrics_describe(&arena, 2, &configuration, &manifest, &two);
+    ck_assert_uint_ne(one.own[0], one.own[1]);
+    ck_assert_uint_eq(two.own[1], one.own[1]);
+    ck_assert_uint_eq(metrics_board()->own_count, 3);
+    ck_assert_str_eq(metrics_board()->own[two.own[0]].label, "office");
+    ck_assert_str_eq(metrics_board()->own[two.own[0]].value, "west");
+}
+END_TEST
 
 START_TEST(a_counter_keeps_what_the_dead_counted_and_a_gauge_does_not)
 {
@@ -304,7 +324,7 @@ START_TEST(what_has_no_place_of_its_own_is_not_told)
 
     for (size_t i = 0; i < METRICS_OWN + 1; i++) {
         snprintf(names[i], sizeof(names[i]), "x%zu", i);
-        many[i] = (struct manifest_metric){1, TD_METRIC_GAUGE, names[i], "A number."};
+        many[i] = (struct manifest_metric){1, TD_METRIC_GAUGE, names[i], "A number.", NULL, NULL};
     }
     metrics_describe(&arena, 1, &configuration, &manifest, &places);
     ck_assert_uint_eq(places.own[METRICS_OWN - 1], METRICS_OWN - 1);
@@ -399,6 +419,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, numbers_that_cannot_be_are_not_kept);
     tcase_add_test(tcase, what_has_no_place_is_counted_at_the_first);
     tcase_add_test(tcase, many_routes_find_their_places_in_linear_time);
+    tcase_add_test(tcase, each_value_of_a_label_has_a_place);
     tcase_add_test(tcase, a_counter_keeps_what_the_dead_counted_and_a_gauge_does_not);
     tcase_add_test(tcase, what_is_not_declared_any_more_is_not_told);
     tcase_add_test(tcase, a_name_is_told_of_one_kind);

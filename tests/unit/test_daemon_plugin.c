@@ -302,13 +302,32 @@ static const struct {
     {{TD_GAUGE("orders_count", "Orders.")}, "must not end in _count"},
     {{TD_GAUGE("tornadod_orders", "Orders.")}, "begins our own"},
     {{TD_GAUGE("a", "A."), TD_COUNTER("a", "A.")}, "declares the metric a twice"},
-    {{{"a", "A.", 0}}, "unknown kind 0"},
-    {{{"a", "A.", 3}}, "unknown kind 3"},
+    {{{"a", "A.", 0, NULL, NULL}}, "unknown kind 0"},
+    {{{"a", "A.", 3, NULL, NULL}}, "unknown kind 3"},
     {{TD_GAUGE("a", NULL)}, "wants a help"},
     {{TD_GAUGE("a", "")}, "wants a help"},
     {{TD_GAUGE("a", "two\nlines")}, "wants a help"},
     {{TD_GAUGE("a", "\xfc")}, "wants a help"},
+    {{TD_COUNTER_BY("a", "A.", "b", "words")}, NULL},
+    {{TD_COUNTER_BY("a", "A.", "le", "words")}, "\"le\" cannot be its label"},
+    {{TD_COUNTER_BY("a", "A.", "handler", "words")}, "\"handler\" cannot be its label"},
+    {{TD_COUNTER_BY("a", "A.", "__b", "words")}, "\"__b\" cannot be its label"},
+    {{TD_COUNTER_BY("a", "A.", "", "words")}, "\"\" cannot be its label"},
+    {{TD_COUNTER_BY("a", "A.", "a b", "words")}, "\"a b\" cannot be its label"},
+    {{TD_COUNTER_BY("a", "A.", NAME_63 "4", "words")}, "cannot be its label"},
+    {{TD_GAUGE_BY("a", "A.", "b", "word")}, "no option 'word' that is a string"},
+    {{TD_GAUGE_BY("a", "A.", "b", "number")}, "no option 'number' that is a string"},
+    {{TD_GAUGE_BY("a", "A.", "b", NULL)}, "no option '' that is a string"},
 };
+
+struct words {
+    const char *words;
+    int64_t number;
+};
+
+static const td_option words[] = {TD_OPT_STRING(struct words, words, "", "Words."),
+                                  TD_OPT_INT(struct words, number, "1", 0, 9, "A number."),
+                                  {.name = NULL}};
 
 START_TEST(metrics_have_names_and_helps_that_can_be_told)
 {
@@ -316,6 +335,9 @@ START_TEST(metrics_have_names_and_helps_that_can_be_told)
     const td_plugin *copy;
     td_err err;
 
+    plugin.options = words;
+    plugin.option_size = sizeof(td_option);
+    plugin.settings_size = sizeof(struct words);
     plugin.metric_size = sizeof(td_metric_info);
     plugin.metrics = metrics[_i].metrics;
     const int rc = td_plugin_translate(&arena, "test.so", &plugin, &copy, &err);
@@ -339,7 +361,7 @@ START_TEST(metrics_have_a_limit_and_a_size)
 
     for (size_t i = 0; i < 101; i++) {
         snprintf(names[i], sizeof(names[i]), "m%zu", i);
-        many[i] = (td_metric_info){names[i], "A number.", TD_METRIC_GAUGE};
+        many[i] = (td_metric_info)TD_GAUGE(names[i], "A number.");
     }
     plugin.metrics = many;
     ck_assert_int_eq(td_plugin_translate(&arena, "test.so", &plugin, &copy, &err), TD_EPLUGIN);

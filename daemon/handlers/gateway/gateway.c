@@ -181,7 +181,7 @@ choose(const struct relay *relay)
 static void
 go_to(struct relay *relay, struct upstream *upstream)
 {
-    relay->tried |= upstreams_enter(&relay->gateway->upstreams, upstream);
+    relay->tried = upstreams_enter(&relay->gateway->upstreams, upstream, relay->tried);
     relay->tries++;
     relay->upstream = upstream;
 }
@@ -373,6 +373,8 @@ load(td_instance *instance, void **state_out, td_err *err)
     struct gateway *gateway;
     const int rc = make(td_instance_settings(instance), &gateway, err);
 
+    if (rc == 0)
+        upstreams_tell(&gateway->upstreams, instance);
     *state_out = gateway;
     return rc;
 }
@@ -394,6 +396,7 @@ static const td_handler_class Gateway = {
 
 TD_PLUGIN(.name = "gateway", .version = "1.0", .urls = TD_URLS(TD_URL("(?:/.*)?", &Gateway)),
           .check = check, .load = load, .stop = stop, .needs_section = true,
+          .metrics = TD_METRICS(UPSTREAMS_METRICS),
           .options = TD_OPTIONS(
               struct settings,
               OPTION(STRING, upstreams, NULL,

@@ -70,6 +70,21 @@ upstreams_fini(struct upstreams *upstreams)
     free(upstreams->text);
 }
 
+void
+upstreams_tell(struct upstreams *upstreams, const td_instance *instance)
+{
+    for (size_t i = 0; i < upstreams->count; i++) {
+        struct upstream *upstream = &upstreams->items[i];
+
+        upstream->requests = td_instance_metric_by(instance, "gateway_requests", upstream->name);
+        upstream->failures = td_instance_metric_by(instance, "gateway_failures", upstream->name);
+        upstream->retries = td_instance_metric_by(instance, "gateway_retries", upstream->name);
+        upstream->in_flight =
+            td_instance_metric_by(instance, "gateway_requests_in_flight", upstream->name);
+        upstream->down = td_instance_metric_by(instance, "gateway_upstream_down", upstream->name);
+    }
+}
+
 /* ---- the choice */
 
 static bool
@@ -113,19 +128,24 @@ upstreams_choose(struct upstreams *upstreams, uint64_t tried)
 }
 
 uint64_t
-upstreams_enter(struct upstreams *upstreams, struct upstream *upstream)
+upstreams_enter(struct upstreams *upstreams, struct upstream *upstream, uint64_t tried)
 {
     const size_t i = (size_t)(upstream - upstreams->items);
 
     upstreams->next = i + 1 < upstreams->count ? i + 1 : 0;
     upstream->busy++;
-    return UINT64_C(1) << i;
+    td_metric_add(upstream->requests, 1);
+    td_metric_add(upstream->in_flight, 1);
+    if (tried != 0)
+        td_metric_add(upstream->retries, 1);
+    return tried | UINT64_C(1) << i;
 }
 
 void
 upstream_leave(struct upstream *upstream)
 {
     upstream->busy--;
+    td_metric_add(upstream->in_flight, -1);
 }
 
 /* ---- health */
@@ -135,12 +155,15 @@ upstreams_note_failure(const struct upstreams *upstreams, struct upstream *upstr
 {
     const int64_t now_ms = td_ioloop_time_ms();
 
+    td_metric_add(upstream->failures, 1);
     if (now_ms - upstream->failing_since_ms > upstreams->fail_timeout_ms)
         upstream->fails = 0;
     if (upstream->fails++ == 0)
         upstream->failing_since_ms = now_ms;
-    if (upstreams->max_fails == 0 || upstream->fails < upstreams->max_fails ||
-        !is_up(upstream, now_ms) || upstreams->count == 1)
+    if (upstreams->max_fails == 0 || upstream->fails < upstreams->max_fails)
+        return;
+    td_metric_set(upstream->down, 1);
+    if (!is_up(upstream, now_ms) || upstreams->count == 1)
         return;
     upstream->down_until_ms = now_ms + upstreams->fail_timeout_ms;
     td_log_warning("upstream %s: left alone for %lld ms after %u failures", upstream->name,
@@ -156,4 +179,5 @@ upstreams_note_success(struct upstream *upstream)
         td_log_info("upstream %s: answers again", upstream->name);
     upstream->fails = 0;
     upstream->down_until_ms = 0;
+    td_metric_set(upstream->down, 0);
 }

@@ -16,6 +16,7 @@ struct upstream {
     const char *origin;
     const char *unix_socket; /* NULL: it is an address */
     unsigned busy;           /* requests of this worker that are with it */
+    td_metric *requests, *failures, *retries, *in_flight, *down; /* that tell it */
     unsigned fails;          /* since failing_since_ms */
     int64_t failing_since_ms, down_until_ms;
 };
@@ -33,14 +34,29 @@ struct upstreams {
 int upstreams_init(struct upstreams *upstreams, const char *list, const char *balance, td_err *err);
 void upstreams_fini(struct upstreams *upstreams); /* after a failed init, too */
 
+/* What the upstreams do is told from now on by the metrics of UPSTREAMS_METRICS. */
+#define UPSTREAMS_METRICS                                                                          \
+    TD_COUNTER_BY("gateway_requests", "Requests that went to an upstream.", "upstream",            \
+                  "upstreams"),                                                                    \
+        TD_COUNTER_BY("gateway_failures", "Requests that an upstream has not answered.", "upstream",     \
+                      "upstreams"),                                                                \
+        TD_COUNTER_BY("gateway_retries", "Requests that came to it after another has failed.",     \
+                      "upstream", "upstreams"),                                                    \
+        TD_GAUGE_BY("gateway_requests_in_flight", "Requests that are with it.", "upstream",        \
+                    "upstreams"),                                                                  \
+        TD_GAUGE_BY("gateway_upstream_down",                                                       \
+                    "Workers for whom it failed max_fails times and has not answered since.",      \
+                    "upstream", "upstreams")
+void upstreams_tell(struct upstreams *upstreams, const td_instance *instance);
+
 /*
  * The next one in turn, or of those the least busy, that is none of `tried` (bit i: items[i]);
  * those that are left alone last.  NULL: all were tried.
  */
 struct upstream *upstreams_choose(struct upstreams *upstreams, uint64_t tried);
 
-/* A request goes there: its bit of `tried`.  upstream_leave when it is done. */
-uint64_t upstreams_enter(struct upstreams *upstreams, struct upstream *upstream);
+/* A request goes there: its bit of `tried`, so far.  upstream_leave when it is done. */
+uint64_t upstreams_enter(struct upstreams *upstreams, struct upstream *upstream, uint64_t tried);
 void upstream_leave(struct upstream *upstream);
 
 /* How it went. */
