@@ -59,6 +59,7 @@ struct td_coroutine {
     void *point; /* where it goes on; means something only while is_waiting */
     td_coroutine_task task;
     struct deferred *deferred; /* newest first */
+    struct deferred oldest_deferred; /* the place of the last of them; most have no other */
     struct catch *catch;       /* the innermost; NULL: none, unwinding ends with the stack */
     td_coroutine_end end;
     unsigned cancel_disabled; /* depth of td_cancel_disable */
@@ -470,6 +471,18 @@ call_unable_to_wait(void (*run)(void *arg), void *arg)
     return returned;
 }
 
+/* The newest action, which is about to run. */
+static struct deferred
+take_deferred(td_coroutine *co)
+{
+    const struct deferred action = *co->deferred;
+
+    if (co->deferred != &co->oldest_deferred)
+        free(co->deferred);
+    co->deferred = action.older;
+    return action;
+}
+
 struct deferred_run {
     td_coroutine *co;
     const struct deferred *until; /* older ones stay */
@@ -481,10 +494,8 @@ run_deferred_here(void *arg)
     const struct deferred_run *run = arg;
 
     while (run->co->deferred != run->until) {
-        const struct deferred action = *run->co->deferred;
+        const struct deferred action = take_deferred(run->co);
 
-        free(run->co->deferred);
-        run->co->deferred = action.older;
         action.fn(action.arg);
     }
 }
@@ -544,10 +555,8 @@ deferred_main(void *arg)
 
     td_fiber_arrived(&co->fiber, &scheduler.fiber);
     while (co->deferred != NULL) {
-        const struct deferred action = *co->deferred;
+        const struct deferred action = take_deferred(co);
 
-        free(co->deferred);
-        co->deferred = action.older;
         action.fn(action.arg);
     }
     td_fiber_leaving_for_good(&scheduler.fiber);
@@ -908,7 +917,8 @@ td_defer(td_callback_fn *fn, void *arg)
         return TD_EINVAL;
     if (fn == NULL)
         return td_misuse("td_defer", "the function is NULL");
-    struct deferred *action = td_xmalloc(sizeof(*action));
+    struct deferred *action =
+        co->deferred == NULL ? &co->oldest_deferred : td_xmalloc(sizeof(*action));
     *action = (struct deferred){co->deferred, fn, arg};
     co->deferred = action;
     co->has_loose_ends = true;
