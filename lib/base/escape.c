@@ -328,14 +328,12 @@ ascii_lower(char c)
 }
 
 bool
-td_str_equal_nocase(td_str a, td_str b)
+td_bytes_equal_nocase(const char *a, const char *b, size_t len)
 {
-    if (a.len != b.len)
-        return false;
-    if (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0) /* names are nearly always spelt the same */
+    if (len == 0 || memcmp(a, b, len) == 0) /* names are nearly always spelt the same */
         return true;
-    for (size_t i = 0; i < a.len; i++)
-        if (ascii_lower(a.ptr[i]) != ascii_lower(b.ptr[i]))
+    for (size_t i = 0; i < len; i++)
+        if (ascii_lower(a[i]) != ascii_lower(b[i]))
             return false;
     return true;
 }

@@ -63,7 +63,15 @@ TD_PRIVATE td_str td_url_escape(td_arena *arena, td_str s, const char *keep);
 
 TD_PRIVATE bool td_utf8_is_valid(td_str s); /* RFC 3629: no surrogates, no overlong forms */
 
-TD_PRIVATE bool td_str_equal_nocase(td_str a, td_str b); /* ASCII letters only */
+/* Without regard to the case of ASCII letters. */
+TD_PRIVATE bool td_bytes_equal_nocase(const char *a, const char *b, size_t len);
+
+static inline bool
+td_str_equal_nocase(td_str a, td_str b)
+{
+    return a.len == b.len && td_bytes_equal_nocase(a.ptr, b.ptr, a.len);
+}
+
 TD_PRIVATE td_str td_str_trim(td_str s);                 /* SP and HTAB at both ends (OWS) */
 
 #endif

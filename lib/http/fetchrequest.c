@@ -54,7 +54,7 @@ check_headers(td_fetch_stream *f)
         if (asks == TD_ASKS_FRAMING)
             return td_fetch_fail(f, TD_EINVAL, "%s is not for the caller to set", line.name.ptr);
         f->asks |= asks;
-        td_headers_add(&f->asked, f->arena, line.name, line.value);
+        *td_headers_append(&f->asked, f->arena) = line;
     }
     if (o->upgrade != NULL && !td_is_token(td_str_of(o->upgrade)))
         return td_fetch_fail(f, TD_EINVAL, "the upgrade is none");

@@ -74,8 +74,7 @@ static td_header *
 find_from(const td_headers *headers, size_t i, td_str name)
 {
     for (; i < headers->count; i++)
-        if (headers->items[i].name.len == name.len &&
-            td_str_equal_nocase(headers->items[i].name, name))
+        if (td_str_equal_nocase(headers->items[i].name, name))
             return &headers->items[i];
     return NULL;
 }
@@ -134,19 +133,16 @@ td_headers_add(td_headers *headers, td_arena *arena, td_str name, td_str value)
     *td_headers_append(headers, arena) = (td_header){name, value};
 }
 
-/* Drop the lines of that name from the i-th on; true when there was one. */
-static bool
-remove_from(td_headers *headers, size_t i, td_str name)
+/* Drop the lines of that name from `line` on; the others move up to `to`. */
+static void
+remove_from(td_headers *headers, td_header *to, const td_header *line, td_str name)
 {
-    const size_t count = headers->count;
-    size_t kept = i;
+    const td_header *const end = headers->items + headers->count;
 
-    for (; i < count; i++)
-        if (headers->items[i].name.len != name.len ||
-            !td_str_equal_nocase(headers->items[i].name, name))
-            headers->items[kept++] = headers->items[i];
-    headers->count = kept;
-    return kept < count;
+    for (; line < end; line++)
+        if (!td_str_equal_nocase(line->name, name))
+            *to++ = *line;
+    headers->count = (size_t)(to - headers->items);
 }
 
 td_header *
@@ -155,7 +151,7 @@ td_headers_only(td_headers *headers, td_str name)
     td_header *first = find_from(headers, 0, name);
 
     if (first != NULL && first + 1 < headers->items + headers->count)
-        remove_from(headers, (size_t)(first - headers->items) + 1, name);
+        remove_from(headers, first + 1, first + 1, name);
     return first;
 }
 
@@ -172,7 +168,11 @@ td_headers_set(td_headers *headers, td_arena *arena, td_str name, td_str value)
 bool
 td_headers_remove(td_headers *headers, td_str name)
 {
-    return remove_from(headers, 0, name);
+    td_header *first = find_from(headers, 0, name);
+
+    if (first != NULL)
+        remove_from(headers, first, first + 1, name);
+    return first != NULL;
 }
 
 bool
