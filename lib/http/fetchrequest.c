@@ -7,6 +7,7 @@
 #include <string.h>
 #include "base/escape.h"
 #include "base/put.h"
+#include "http/parser.h"
 #include "http/plain.h"
 #include "io/tls.h"
 
@@ -38,6 +39,15 @@ find_asked(td_str name)
     return 0;
 }
 
+/* RFC 9112 section 3.2: one Host, and of a valid value; servers refuse all else, or disagree. */
+static bool
+is_host(const td_fetch_stream *f, td_str value)
+{
+    td_str name;
+
+    return (f->asks & TD_ASKS_HOST) == 0 && td_host_split(value, &name);
+}
+
 static int
 check_headers(td_fetch_stream *f)
 {
@@ -53,6 +63,8 @@ check_headers(td_fetch_stream *f)
 
         if (asks == TD_ASKS_FRAMING)
             return td_fetch_fail(f, TD_EINVAL, "%s is not for the caller to set", line.name.ptr);
+        if (asks == TD_ASKS_HOST && !is_host(f, line.value))
+            return td_fetch_fail(f, TD_EINVAL, "Host is none, or there are two");
         f->asks |= asks;
         *td_headers_append(&f->asked, f->arena) = line;
     }
@@ -60,6 +72,9 @@ check_headers(td_fetch_stream *f)
         return td_fetch_fail(f, TD_EINVAL, "the upgrade is none");
     if (o->user_agent != NULL && !td_is_field_value(td_str_of(o->user_agent)))
         return td_fetch_fail(f, TD_EINVAL, "the user agent is none");
+    /* RFC 7617 section 2: with a colon it would be another user, and another password. */
+    if (o->auth_username != NULL && strchr(o->auth_username, ':') != NULL)
+        return td_fetch_fail(f, TD_EINVAL, "auth_username has a colon");
     return 0;
 }
 

@@ -62,7 +62,8 @@ typedef struct td_fetch_options {
                                       piece by piece any */
     bool no_decompress TD_ZERO;             /* do not ask for gzip, do not inflate it */
     bool expect_100_continue TD_ZERO; /* the body is sent when the server says so, or nothing for 1 s */
-    const char *auth_username TD_ZERO, *auth_password TD_ZERO; /* Basic; before those of the URL */
+    /* Basic; before those of the URL; no colon in the name. */
+    const char *auth_username TD_ZERO, *auth_password TD_ZERO;
     const char *unix_socket TD_ZERO;    /* path of the socket where the URL's server listens */
     const char *source_address TD_ZERO; /* a number: the address to connect from */
     bool no_keep_alive TD_ZERO;         /* a connection of its own */

@@ -255,12 +255,15 @@ static void
 misuse(td_handler *h)
 {
     static const td_fetch_header bad[] = {{"A\r\nB", "c"}}, ours[] = {{"Content-Length", "1"}},
-                                 worse[] = {{"A", "b\r\nC: d"}}, none[] = {{NULL, NULL}};
+                                 worse[] = {{"A", "b\r\nC: d"}}, none[] = {{NULL, NULL}},
+                                 hosts[] = {{"Host", "a"}, {"host", "a"}},
+                                 no_host[] = {{"Host", "a b"}};
     const char *url = td_get_argument(h, "url").ptr;
     const td_fetch_options wrong[] = {
         {.headers = bad, .headers_count = 1}, {.headers = ours, .headers_count = 1},
         {.headers = worse, .headers_count = 1}, {.headers = none, .headers_count = 1},
-        {.headers_count = 1}, {.method = "GE T"}, {.method = "BREW"}, {.method = "CONNECT"},
+        {.headers = hosts, .headers_count = 2}, {.headers = no_host, .headers_count = 1},
+        {.auth_username = "a:b"}, {.headers_count = 1}, {.method = "GE T"}, {.method = "BREW"}, {.method = "CONNECT"},
         {.method = "POST"}, {.method = "GET", .body = {"x", 1}}, {.connect_timeout_ms = -2},
         {.max_redirects = -2}, {.max_body_size = -1}, {.user_agent = "a\nb"}};
     static const char *const urls[] = {"", "example.org", "ftp://example.org/", "http://", "/",
