@@ -71,6 +71,7 @@ main(int argc, char **argv)
 
     signal(SIGPIPE, SIG_IGN); /* before anything can write */
     signal(SIGXFSZ, SIG_IGN); /* so that a file that may not grow is an error like a full disk */
+    signal(SIGCHLD, SIG_DFL); /* whoever has ignored it before us: nobody would hear of a child */
     open_standard_descriptors();
     raise_descriptor_limit();
     upgrade_init(argv[0]);

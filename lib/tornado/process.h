@@ -88,7 +88,7 @@ TD_API td_iostream *td_subprocess_stderr(td_subprocess *process);
 /*
  * Wait until it has ended.  *code_out: its exit status, or minus the signal that has ended it.  0;
  * TD_ETIMEDOUT: timeout_ms were over, so it was ended (code_out is set then, too); -ECHILD:
- * somebody else has taken its status.  As often as you like, by as many as like.
+ * somebody else has taken its status, or this process ignores SIGCHLD.  As often as you like, by as many as like.
  */
 TD_API int td_subprocess_wait(td_subprocess *process, int *code_out);
 

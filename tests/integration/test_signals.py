@@ -28,6 +28,21 @@ def is_alive(pid):
         return False
 
 
+class Inherited(unittest.TestCase):
+    def test_what_who_has_started_us_ignores_or_blocks_is_not_ignored_by_us(self):
+        for habit in ("--ignore-signal", "--block-signal"):
+            with self.subTest(habit), harness.Daemon(["processes"], tornadod="workers = 1",
+                                                     wrapper=("env", habit)) as daemon:
+                worker = daemon.workers()[0]
+                self.assertEqual(daemon.get("/quick").body, b"0 %d\n" % worker)
+                daemon.reload()
+                wait_for(lambda worker=worker: not is_alive(worker), "the old worker stays")
+                worker = daemon.workers()[0]
+                os.kill(worker, signal.SIGKILL)
+                wait_for(lambda worker=worker: daemon.workers() not in ([], [worker]), "none comes")
+                self.assertEqual(daemon.stop(), 0)
+
+
 class Stop(unittest.TestCase):
     def test_each_of_the_three_finishes_what_has_begun(self):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
