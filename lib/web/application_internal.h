@@ -45,7 +45,7 @@ struct td_application {
     size_t routes_count, routes_size;
     td_router *router;
     td_table names;                /* of routes -> td_route, the last that bears it */
-    uint32_t methods_mask;         /* 1 << td_method of those that any route answers */
+    uint32_t methods_mask;         /* 1 << td_method of those that any route answers, or may */
     uint32_t understood_mask;      /* and of those that a prepare may answer; others are 501 */
 
     td_instance own;               /* of the routes that no plugin has */

@@ -158,6 +158,8 @@ collect_methods(td_application *app)
         const td_route *route = i < app->routes_count ? app->routes[i] : app->unmatched;
 
         app->methods_mask |= route->methods_mask;
+        if (route->class->flags & TD_ANY_METHOD)
+            app->methods_mask |= route->matchers.methods & TD_ALL_METHODS;
         if (route->class->prepare != NULL)
             app->understood_mask |= route->matchers.methods;
     }

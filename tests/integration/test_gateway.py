@@ -168,6 +168,8 @@ class Requests(unittest.TestCase):
             for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "GET", "PROPFIND", "M-SEARCH", "get"):
                 seen = request(conn, f"{method} / HTTP/1.1\r\nHost: x\r\n\r\n").body
                 self.assertTrue(seen.startswith(method.encode() + b" / HTTP/1.1\r\n"), seen)
+            allowed = request(conn, "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n").header("Allow")
+            self.assertEqual(allowed, "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")
             self.assertEqual(upstream.connections, 1)
 
     def test_bodies(self):
