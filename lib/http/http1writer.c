@@ -682,11 +682,12 @@ td_http1_send_unavailable(const td_http1context *context, int fd)
                        "Content-Type: text/html; charset=UTF-8\r\n"
                        "Content-Length: 89\r\n"
                        "Retry-After: 1\r\n"
-                       "Connection: close\r\n")),
-        part_of(server.len > 0 ? TD_STR("Server: ") : server),
+                       "Connection: close\r\n"
+                       "Date: ")),
+        part_of(td_http_date_now()),
+        part_of(server.len > 0 ? TD_STR("\r\nServer: ") : server),
         part_of(server),
-        part_of(server.len > 0 ? TD_STR("\r\n") : server),
-        part_of(TD_STR("\r\n" UNAVAILABLE_PAGE)),
+        part_of(TD_STR("\r\n\r\n" UNAVAILABLE_PAGE)),
     };
     const struct msghdr message = {.msg_iov = parts,
                                    .msg_iovlen = sizeof(parts) / sizeof(parts[0])};

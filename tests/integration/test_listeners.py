@@ -82,6 +82,7 @@ class Addresses(unittest.TestCase):
                         refused = other.response()  # there is no room for one more
                     self.assertEqual(refused.status, 503)
                     self.assertRegex(str(refused.header("Server")), name)
+                    self.assertRegex(refused.header("Date"), " GMT$")
                     conn.send(b"GET\r\n\r\n")
                     refused = conn.response()
                     self.assertEqual(refused.status, 400)
