@@ -3,16 +3,33 @@
 
 #include "http/http1connection.h"
 
-static void
-on_closed(void *arg)
+static td_http1context *
+end_detached(td_detached *detached)
 {
-    td_detached *detached = arg;
     td_http1context *context = detached->context;
 
     detached->context = NULL;
     td_list_remove(&detached->link);
     td_gauges->connections[TD_CONNECTION_DETACHED]--;
+    return context;
+}
+
+static void
+on_closed(void *arg)
+{
+    td_detached *detached = arg;
+    td_http1context *context = end_detached(detached);
+
     context->detached_closed(context, &detached->peer);
+}
+
+/* HTTP has it back, and counts it, for its end. */
+static void
+on_linger(void *arg, td_transport *transport)
+{
+    td_detached *detached = arg;
+
+    td_http1connection_linger(end_detached(detached), transport, &detached->peer);
 }
 
 static void
@@ -27,7 +44,8 @@ void
 td_detached_open(td_detached *detached, td_http1context *context, const td_peer *peer,
                  td_transport *transport, td_buf *received, td_buf *unsent)
 {
-    const td_iostream_observer observer = {on_closed, on_destroyed, detached};
+    const td_iostream_observer observer = {
+        .closed = on_closed, .destroyed = on_destroyed, .arg = detached, .lingers = on_linger};
 
     detached->context = context;
     detached->peer = *peer;
@@ -49,7 +67,8 @@ void
 td_detached_close_all(td_http1context *context)
 {
     while (!td_list_is_empty(&context->detached))
-        td_iostream_close(TD_CONTAINER_OF(context->detached.next, td_detached, link)->stream);
+        td_iostream_close_at_once(
+            TD_CONTAINER_OF(context->detached.next, td_detached, link)->stream);
 }
 
 void

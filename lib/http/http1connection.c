@@ -24,13 +24,11 @@
 #include "http/detached.h"
 #include "http/http1_internal.h"
 #include "http/xheaders.h"
+#include "io/linger.h"
 #include "io/stretch.h"
 
 #define READ_SIZE (64 * 1024)
 #define PIPELINE_MAX (64 * 1024) /* bytes read ahead while a handler works */
-#define LINGER_MAX (16 * 1024 * 1024) /* bytes of a refused upload: a reset would eat our answer */
-#define LINGER_A_TURN (256 * 1024)
-#define LINGER_MS 2000
 #define WARM_MS 1000
 #define REQUEST_PREFETCHED (26 * TD_CACHE_LINE) /* of what a plain request and its answer use */
 
@@ -534,14 +532,11 @@ input_ended(td_http1connection *conn, ssize_t result)
 static void
 receive_linger(td_http1connection *conn)
 {
-    const ssize_t n = td_transport_discard(&conn->transport, LINGER_A_TURN);
+    const uint32_t before = conn->lingered;
 
-    if (n == -EAGAIN)
-        return;
-    conn->lingered += n > 0 ? (uint32_t)n : 0;
-    conn->context->counters->received += n > 0 ? (uint64_t)n : 0;
-    if (n <= 0 || conn->lingered >= LINGER_MAX)
+    if (!td_linger_goes_on(&conn->transport, &conn->lingered))
         conn->broken = true;
+    conn->context->counters->received += conn->lingered - before;
 }
 
 static void
@@ -826,7 +821,7 @@ td_http1context_init(td_http1context *context)
                       idle_expired);
     td_http1_bodies_init(context);
     td_deadlines_init(&context->sending, context->loop, HTTP1_RATE_WINDOW_MS, sending_expired);
-    td_deadlines_init(&context->lingering, context->loop, LINGER_MS, idle_expired);
+    td_deadlines_init(&context->lingering, context->loop, TD_LINGER_MS, idle_expired);
 }
 
 void
@@ -859,6 +854,12 @@ bool
 td_http1context_evict(td_http1context *context)
 {
     return evict_from(&context->heads);
+}
+
+bool
+td_http1context_evict_lingering(td_http1context *context)
+{
+    return evict_from(&context->lingering);
 }
 
 /* Those in `warm` are not asked: they may well be in the middle of a page. */
@@ -935,18 +936,39 @@ td_http1_close(td_http1connection *conn)
     close_now(conn);
 }
 
-void
-td_http1connection_open(td_http1context *context, int fd, const td_peer *peer)
+static td_http1connection *
+make_connection(td_http1context *context, const td_peer *peer)
 {
     td_http1connection *conn = td_xcalloc(1, sizeof(*conn));
 
-    td_transport_open_plain(&conn->transport, fd, on_event);
     conn->context = context;
     conn->peer = *peer;
     conn->resume.fn = on_resume;
     conn->resume.arg = conn;
     td_list_append(&context->connections, &conn->link);
     td_gauges->connections[HTTP1_IDLE]++;
+    return conn;
+}
+
+void
+td_http1connection_linger(td_http1context *context, td_transport *transport, const td_peer *peer)
+{
+    td_http1connection *conn = make_connection(context, peer);
+
+    td_transport_move(&conn->transport, transport, context->loop, on_event);
+    conn->introduced = true;
+    conn->transport.ops->shutdown(&conn->transport);
+    begin_linger(conn);
+    count_phase(conn);
+    td_transport_watch(&conn->transport, context->loop, TD_READABLE);
+}
+
+void
+td_http1connection_open(td_http1context *context, int fd, const td_peer *peer)
+{
+    td_http1connection *conn = make_connection(context, peer);
+
+    td_transport_open_plain(&conn->transport, fd, on_event);
     if (TD_UNLIKELY(context->settings->proxy_protocol)) {
         td_http1_expect_proxy(conn);
         return;

@@ -55,7 +55,7 @@ typedef struct td_http1context {
     td_deadlines receiving;  /* body_min_rate, looked at every 10 s */
     td_deadlines looking;    /* at those whose body is paused, every second */
     td_deadlines sending;    /* send_min_rate, likewise */
-    td_deadlines lingering;  /* 2 s for the peer to finish after our last word */
+    td_deadlines lingering;  /* TD_LINGER_MS for the peer to finish after our last word */
     td_http1timeout *bodies; /* body_timeout */
     bool draining;           /* answer with Connection: close */
     bool no_idle;            /* and the grace is over: who becomes idle is closed */
@@ -68,8 +68,18 @@ void td_http1context_fini(td_http1context *context); /* closes what is open */
 /* Takes fd over, and serves what has come on it.  With proxy_protocol the peer is a trusted one. */
 void td_http1connection_open(td_http1context *context, int fd, const td_peer *peer);
 
+/*
+ * Takes the transport over, of a connection that a handler had taken over and closes: it counts as
+ * one of peer's until the peer ends, too (io/linger.h).
+ */
+void td_http1connection_linger(td_http1context *context, td_transport *transport,
+                               const td_peer *peer);
+
 /* Close the connection whose incomplete head is the oldest; false: there is none. */
 bool td_http1context_evict(td_http1context *context);
+
+/* Close the one that lingers for longest; false: none does. */
+bool td_http1context_evict_lingering(td_http1context *context);
 
 /* Close the one that has been idle for longest, for a second at least; false: there is none. */
 bool td_http1context_evict_idle(td_http1context *context);

@@ -113,6 +113,7 @@ td_httpserver_admit(td_httpserver *server, int fd, const td_peer *peer)
     if (address_is_full(server, address))
         limit = "max_connections_per_address";
     else if ((int64_t)server->connections >= server->settings->limits.max_connections &&
+             !td_http1context_evict_lingering(&server->http1) &&
              !td_http1context_evict(&server->http1))
         limit = "max_connections";
     if (limit != NULL) {

@@ -49,6 +49,12 @@ typedef struct td_iostream_observer {
     void (*closed)(void *arg); /* the descriptor is closed */
     void (*destroyed)(void *arg);
     void *arg;
+
+    /*
+     * In place of closed, where we close what the other side has not ended, and all that was written
+     * is sent: to move the transport to where it can linger.
+     */
+    void (*lingers)(void *arg, td_transport *transport);
 } td_iostream_observer;
 
 /*
@@ -61,6 +67,9 @@ td_iostream *td_iostream_adopt(td_transport *transport, td_buf *received, td_buf
 
 /* Somebody else is told of the end of a stream, in the place of whoever was. */
 void td_iostream_observe(td_iostream *stream, const td_iostream_observer *observer);
+
+/* Close without lingering. */
+void td_iostream_close_at_once(td_iostream *stream);
 
 /* The worker begins to drain: see TD_EDRAINING in <tornado/iostream.h>. */
 void td_iostream_drain(td_iostream *stream);

@@ -24,10 +24,19 @@ keep_reason(td_iostream *stream)
         td_iostream_set_error_text(stream, reason);
 }
 
+/* Whoever is cut short had better notice. */
+static bool
+may_linger(const td_iostream *stream)
+{
+    return stream->observer.lingers != NULL && !stream->has_ended && stream->out.len == 0 &&
+           !td_iostream_is_opening(stream);
+}
+
 void
 td_iostream_close_with(td_iostream *stream, int error)
 {
     const int told = error != 0 ? error : TD_ECLOSED;
+    const bool lingers = error == 0 && may_linger(stream);
 
     if (stream->is_closed)
         return;
@@ -35,6 +44,8 @@ td_iostream_close_with(td_iostream *stream, int error)
     stream->is_connecting = stream->is_shaking = false;
     stream->error = error;
     keep_reason(stream);
+    if (lingers)
+        stream->observer.lingers(stream->observer.arg, &stream->transport);
     td_transport_close(&stream->transport, stream->loop);
     td_iostream_end_read(stream, told);
     td_waiters_release_all(&stream->flushers, told);
@@ -42,8 +53,15 @@ td_iostream_close_with(td_iostream *stream, int error)
     td_buf_release(&stream->out);
     if (stream->close_job != NULL)
         td_ioloop_post(stream->loop, &stream->closed);
-    if (stream->observer.closed != NULL)
+    if (stream->observer.closed != NULL && !lingers)
         stream->observer.closed(stream->observer.arg);
+}
+
+void
+td_iostream_close_at_once(td_iostream *stream)
+{
+    stream->observer.lingers = NULL;
+    td_iostream_close_with(stream, 0);
 }
 
 /* With half_open it takes both. */

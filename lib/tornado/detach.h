@@ -54,9 +54,10 @@ TD_API td_str td_request_upgrade(td_handler *h);
  * From now on no time-out of HTTP counts and td_raise leaves without a page.  The method goes on as
  * after td_finish.  The stream is destroyed when the request is over: when the method has returned
  * and on_finish was called, however they ended, or with the last td_handler_unref;
- * td_iostream_destroy may come earlier.  Until it closes, the connection counts for
- * max_connections, and a drain waits for it (see TD_EDRAINING in <tornado/iostream.h>).  The access
- * log has the request when it is detached: with 101, or the status that was set.
+ * td_iostream_destroy may come earlier.  Either loses what was not flushed.  Until it closes, and
+ * while it lingers (td_iostream_close), the connection counts for max_connections, and a drain waits
+ * for it (see TD_EDRAINING in <tornado/iostream.h>).  The access log has the request when it is
+ * detached: with 101, or the status that was set.
  */
 TD_API td_iostream *td_detach(td_handler *h, const td_detach_options *options);
 

@@ -66,7 +66,14 @@ TD_API td_iostream *td_iostream_create(int fd, const td_iostream_options *option
 /* Close and free.  Who waits in it is woken with TD_ECLOSED.  NULL inside is harmless. */
 TD_API void td_iostream_destroy(td_iostream **stream);
 
-/* What was written and not sent is lost: flush first.  A second time does nothing. */
+/*
+ * What was written and not sent is lost: flush first.  A second time does nothing.
+ *
+ * What was sent may be lost, too, when the other side has sent what we have not read: the system
+ * answers with a reset.  So a stream whose client has come to us (td_detach, an own protocol)
+ * lingers: our side ends, what comes is dropped until the client ends as well, for 2 s and 16 MiB at
+ * most.  Of others: td_iostream_shutdown, and read on.
+ */
 TD_API void td_iostream_close(td_iostream *stream);
 TD_API bool td_iostream_is_closed(const td_iostream *stream);
 

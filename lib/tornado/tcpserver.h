@@ -18,11 +18,12 @@
  * of its own, where td_await, td_defer and all that waits works.
  *
  * Returning ends the connection: what was written is sent (for idle_timeout at most), then it
- * closes. A wait in the stream longer than the listener's idle_timeout returns TD_ETIMEDOUT; see
- * td_iostream_set_timeout.  When the worker leaves, a read says TD_EDRAINING, and after
- * drain_timeout the coroutine is unwound where it waits.  max_connections,
- * max_connections_per_address, max_accepts and backlog of the listener hold; who is too many is
- * closed at once.
+ * closes, and lingers where the client still sends (td_iostream_close): it counts for
+ * max_connections then, but makes room for who comes.  A wait in the stream longer than the
+ * listener's idle_timeout returns TD_ETIMEDOUT; see td_iostream_set_timeout.  When the worker leaves,
+ * a read says TD_EDRAINING, and after drain_timeout the coroutine is unwound where it waits.
+ * max_connections, max_connections_per_address, max_accepts and backlog of the listener hold; who is
+ * too many is closed at once.
  */
 #ifndef TORNADO_TCPSERVER_H
 #define TORNADO_TCPSERVER_H

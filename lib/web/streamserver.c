@@ -13,6 +13,7 @@
 #include "http/request_internal.h"
 #include "io/call.h"
 #include "io/iostream.h"
+#include "io/linger.h"
 #include "io/tcpserver.h"
 #include "io/waiters.h"
 
@@ -22,9 +23,10 @@ struct td_streamserver {
     const td_instance *instance;
     td_listener_counters *counters;
     td_tcpserver *tcpserver;
-    td_list connections; /* of td_connection */
-    size_t count;
-    td_census addresses; /* while there is a limit of them */
+    td_list connections; /* of td_connection, but for those that linger */
+    td_list lingering;   /* these, the oldest first */
+    size_t count;        /* of both */
+    td_census addresses; /* of those whose stream is open, while there is a limit of them */
     bool draining;
     void (*drained)(void *arg); /* NULL: not draining, or told already */
     void *drained_arg;
@@ -36,9 +38,12 @@ struct td_connection {
     td_arena arena;          /* this struct lies in it */
     td_streamserver *server; /* NULL: it has gone */
     const td_instance *instance;
-    td_list link;
+    td_list link;            /* in its server's list of the one or the other */
     td_iostream *stream;     /* NULL: the handler has destroyed it */
     td_coroutine *coroutine; /* NULL: it has not waited yet */
+    td_linger linger;
+    bool is_lingering, has_lingered; /* the stream is closed, the descriptor is not; or is, since */
+    bool has_returned;               /* the coroutine has ended */
     td_peer peer;
 };
 
@@ -65,26 +70,76 @@ static void
 one_less(td_streamserver *server, td_connection *connection)
 {
     td_list_remove(&connection->link);
-    td_census_remove(&server->addresses, address_of(&connection->peer));
+    if (!connection->has_lingered)
+        td_census_remove(&server->addresses, address_of(&connection->peer));
     server->count--;
     td_tcpserver_room(server->tcpserver);
     if (server->count == 0 && server->drained != NULL)
         td_ioloop_post(server->loop, &server->tell_drained);
 }
 
+/* Its coroutine has ended, and its descriptor is closed. */
+static void
+free_connection(td_connection *connection)
+{
+    td_arena arena = connection->arena;
+
+    td_gauges->connections[TD_CONNECTION_STREAM]--;
+    if (connection->server != NULL)
+        one_less(connection->server, connection);
+    td_arena_fini(&arena);
+}
+
 static void
 connection_ended(void *arg, td_coroutine_end end)
 {
     td_connection *connection = arg;
-    td_arena arena;
 
     (void)end; /* whatever has failed was logged, and there is nobody to tell */
     td_iostream_destroy(&connection->stream);
-    td_gauges->connections[TD_CONNECTION_STREAM]--;
-    if (connection->server != NULL)
-        one_less(connection->server, connection);
-    arena = connection->arena;
-    td_arena_fini(&arena);
+    connection->has_returned = true;
+    if (!connection->is_lingering)
+        free_connection(connection);
+}
+
+static void
+linger_ended(td_linger *linger)
+{
+    td_connection *connection = TD_CONTAINER_OF(linger, td_connection, linger);
+
+    connection->is_lingering = false;
+    td_list_remove(&connection->link);
+    td_list_append(&connection->server->connections, &connection->link);
+    if (connection->has_returned)
+        free_connection(connection);
+}
+
+/* Whoever has heard our last word, or had the time to, makes room for others. */
+static void
+make_room(td_streamserver *server)
+{
+    const size_t max = (size_t)server->settings->limits.max_connections;
+
+    while (server->count >= max && !td_list_is_empty(&server->lingering)) {
+        td_connection *oldest = TD_CONTAINER_OF(server->lingering.next, td_connection, link);
+
+        td_linger_stop(&oldest->linger);
+        linger_ended(&oldest->linger);
+    }
+}
+
+static void
+on_linger(void *arg, td_transport *transport)
+{
+    td_connection *connection = arg;
+    td_streamserver *server = connection->server;
+
+    connection->is_lingering = connection->has_lingered = true;
+    connection->linger.ended = linger_ended;
+    td_census_remove(&server->addresses, address_of(&connection->peer));
+    td_list_remove(&connection->link);
+    td_list_append(&server->lingering, &connection->link);
+    td_linger_start(&connection->linger, transport, server->loop);
 }
 
 /* ---- the beginning */
@@ -123,7 +178,9 @@ make_connection(td_streamserver *server, int fd, const td_peer *peer)
     connection->peer = *peer;
     connection->stream = td_iostream_create(fd, &options);
     td_iostream_observe(connection->stream,
-                        &(td_iostream_observer){.destroyed = forget_stream, .arg = connection});
+                        &(td_iostream_observer){.destroyed = forget_stream,
+                                                .arg = connection,
+                                                .lingers = on_linger});
     td_list_append(&server->connections, &connection->link);
     server->count++;
     server->counters->accepted++;
@@ -167,11 +224,13 @@ on_accepted(void *arg, int fd, const struct sockaddr_storage *sockaddr, socklen_
 {
     td_streamserver *server = arg;
     const td_peer peer = td_peer_of(sockaddr);
-    const char *limit = find_limit(server, &peer);
+    const char *limit;
     td_coroutine *coroutine = NULL;
     td_connection *connection;
 
     (void)sockaddr_len;
+    make_room(server);
+    limit = find_limit(server, &peer);
     if (limit != NULL) {
         log_closed(server, &peer, limit);
         close(fd);
@@ -225,6 +284,7 @@ td_streamserver_create(td_ioloop *loop, const td_streamserver_options *options)
     server->instance = options->instance;
     server->counters = options->counters;
     td_list_init(&server->connections);
+    td_list_init(&server->lingering);
     td_census_init(&server->addresses);
     server->tell_drained = (td_callback){.fn = tell_drained, .arg = server};
     server->tcpserver =
@@ -266,8 +326,15 @@ let_go(td_connection *connection)
 {
     one_less(connection->server, connection);
     connection->server = NULL;
+    if (connection->is_lingering)
+        td_linger_stop(&connection->linger);
+    connection->is_lingering = false;
+    if (connection->has_returned) {
+        free_connection(connection);
+        return;
+    }
     if (connection->stream != NULL)
-        td_iostream_close(connection->stream);
+        td_iostream_close_at_once(connection->stream);
     td_coroutine_cancel(connection->coroutine);
 }
 
@@ -283,6 +350,8 @@ td_streamserver_destroy(td_streamserver **server_)
     td_tcpserver_stop(server->tcpserver);
     while (!td_list_is_empty(&server->connections))
         let_go(TD_CONTAINER_OF(server->connections.next, td_connection, link));
+    while (!td_list_is_empty(&server->lingering))
+        let_go(TD_CONTAINER_OF(server->lingering.next, td_connection, link));
     td_callback_cancel(&server->tell_drained);
     td_tcpserver_destroy(&server->tcpserver);
     td_census_fini(&server->addresses);

@@ -289,8 +289,8 @@ class Daemon:
     def port(self):
         return self.addresses["default"][1]
 
-    def connect(self, listener="default"):
-        return Connection(self.addresses[listener])
+    def connect(self, listener="default", receive_buffer=0):
+        return Connection(self.addresses[listener], receive_buffer)
 
     def get(self, target, listener="default", headers=""):
         """One GET on a connection of its own."""
@@ -414,10 +414,13 @@ class Response:
 class Connection:
     """A client's end.  What was received and not yet asked for waits in `received`."""
 
-    def __init__(self, address):
+    def __init__(self, address, receive_buffer=0):
+        """receive_buffer: bytes, where what it is sent is to wait at the server."""
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.socket = socket.socket(family)
         self.socket.settimeout(DEADLINE)
+        if receive_buffer > 0:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.connect(address)
         if family == socket.AF_INET:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -78,6 +78,38 @@ class Detach(unittest.TestCase):
             self.assertEqual(conn.response().status, 101)
             self.assertEqual(rest(conn), text.upper() * 15)
 
+    def test_the_last_word_is_heard_by_who_still_sends(self):
+        lines = b"l" * 999 + b"\n"
+        with self.daemon.connect(receive_buffer=4096) as conn:
+            conn.send(ASK % (b"upgrade", UPGRADE) + lines * 60 + b"quit\n" + bytes(200000))
+            self.daemon.wait_log("101 GET /upgrade", self.log)
+            conn.send(bytes(200000))
+            self.assertEqual(conn.response().status, 101)
+            self.assertEqual(rest(conn), lines.upper() * 60)
+
+    def test_nobody_lingers_for_ever(self):
+        with self.daemon.connect() as conn:
+            conn.send(ASK % (b"upgrade", UPGRADE) + b"quit\n")
+            self.assertEqual(conn.response().status, 101)
+            self.assertEqual(rest(conn), b"")
+            self.assertGreater(harness.descriptors(self.daemon.workers()[0]), self.idle)
+            self.tearDown()
+
+    def test_who_lingers_makes_room_for_others(self):
+        with self.daemon.connect("small") as gone, self.daemon.connect("small") as stays:
+            for conn in (gone, stays):
+                conn.send(ASK % (b"upgrade", UPGRADE))
+                self.assertEqual(conn.response().status, 101)
+            self.assertEqual(self.status_of("small"), 503)
+            gone.send(b"quit\n")
+            self.assertEqual(rest(gone), b"")
+            self.assertEqual(self.status_of("small"), 101)
+
+    def status_of(self, listener):
+        with self.daemon.connect(listener) as conn:
+            conn.send(ASK % (b"upgrade", UPGRADE))
+            return conn.response().status
+
     def test_a_client_that_sends_a_body_may_upgrade_too(self):
         with self.daemon.connect() as conn:
             conn.send(b"POST /post HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n" + UPGRADE +
@@ -143,7 +175,7 @@ class Detach(unittest.TestCase):
                     conn.send(b"quit\n")
                     rest(conn)
                     conn.socket.close()
-                self.assertEqual(self.daemon.get("/hello", listener).status, 200)
+                harness.wait_until(lambda: self.daemon.get("/hello", listener).status == 200, "it still counts")
 
     def test_the_access_log_has_it_when_it_is_detached(self):
         for path, headers, status in ((b"upgrade", UPGRADE, 101), (b"raw", b"", 299)):

@@ -2,6 +2,8 @@
 time-outs, drains, and blame where a handler crashes.
 """
 
+import contextlib
+import time
 import unittest
 
 import harness
@@ -80,6 +82,37 @@ class Protocol(unittest.TestCase):
         self.daemon.wait_log("deferred for", self.log)
         self.assertEqual(self.daemon.workers()[0], worker)
 
+    def test_the_last_word_is_heard_by_who_still_sends(self):
+        """Closed at once, bytes that nobody has read would make the system answer with a reset."""
+        with self.daemon.connect("lines", receive_buffer=4096) as conn:
+            line(conn)
+            conn.send(b"block\n" + bytes(200000))
+            self.daemon.wait_log("deferred for", self.log)
+            conn.send(bytes(200000))
+            self.assertEqual(len(rest(conn)), 65536)
+
+    def test_nobody_lingers_for_ever(self):
+        began = time.monotonic()
+        with self.daemon.connect("lines") as conn:
+            line(conn)
+            conn.send(b"quit\n")
+            self.assertEqual(rest(conn), b"bye\n")
+            harness.wait_until(lambda: self.descriptors() == self.idle, "a descriptor is left")
+        self.assertGreater(time.monotonic() - began, 1.9)
+        with self.daemon.connect("lines") as conn, self.assertRaises(OSError):
+            line(conn)
+            conn.send(b"quit\n")
+            conn.send(bytes(64 << 20))
+
+    def test_who_lingers_makes_room_for_others(self):
+        for listener, limit in (("small", 2), ("one", 1)):
+            with contextlib.ExitStack() as stack:
+                for _ in range(limit + 5):
+                    conn = stack.enter_context(self.daemon.connect(listener))
+                    self.assertIn(b"Hello", line(conn))
+                    conn.send(b"quit\n")
+                    self.assertEqual(rest(conn), b"bye\n")
+
     def test_who_raises_is_named_and_closed(self):
         with self.daemon.connect("lines") as conn:
             line(conn)
@@ -130,12 +163,24 @@ class Ends(unittest.TestCase):
             daemon.reload()
             self.assertEqual(rest(idle), b"the worker is leaving\n")
             self.assertEqual(rest(asleep), b"")
-            daemon.wait_log("the time to drain is over: 1 connections closed")
+            daemon.wait_log("the time to drain is over: [12] connections closed")  # the other one may linger
             harness.wait_until(lambda: daemon.log.text().count("deferred for") == 2, "not unwound")
             with daemon.connect("lines") as conn:
                 self.assertIn(b"number 1", line(conn))
             idle.socket.close()
             asleep.socket.close()
+
+    def test_who_lingers_does_not_hold_a_drain_for_longer_than_its_time(self):
+        with harness.Daemon(["lines"], listeners={"lines": "protocol = lines"},
+                            tornadod="workers = 1\ndrain_timeout = 300ms") as daemon, \
+                daemon.connect("lines") as before, daemon.connect("lines") as meanwhile:
+            line(before)
+            before.send(b"quit\n")
+            self.assertEqual(rest(before), b"bye\n")
+            line(meanwhile)
+            daemon.reload()
+            self.assertEqual(rest(meanwhile), b"the worker is leaving\n")
+            daemon.wait_log("the time to drain is over: [12] connections closed, 0 handlers cancelled")
 
     @unittest.skipIf(harness.SANITIZED, "a crash is a complaint there")
     def test_a_crash_is_blamed_on_the_instance_until_it_is_quarantined(self):

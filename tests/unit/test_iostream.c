@@ -574,7 +574,7 @@ never(td_transport *transport, int events)
 static void
 adopt(void)
 {
-    const td_iostream_observer observer = {note_closed, note_destroyed, NULL};
+    const td_iostream_observer observer = {.closed = note_closed, .destroyed = note_destroyed};
     td_transport before;
     td_buf received = {0}, unsent = {0};
 

@@ -469,6 +469,93 @@ START_TEST(an_end_of_tls_that_was_not_announced_is_an_error)
 }
 END_TEST
 
+/* ---- streams of servers */
+
+static void
+note_closed(void *arg)
+{
+    (void)arg;
+    note('c');
+}
+
+static void
+note_linger(void *arg, td_transport *transport)
+{
+    (void)arg;
+    ck_assert_ptr_null(td_transport_tls(transport));
+    note('l');
+    td_transport_close(transport, loop);
+}
+
+static void
+leave_unsent(void)
+{
+    static char bytes[MUCH];
+
+    while (td_iostream_unsent(ours) == 0)
+        say(ours, "much");
+    ck_assert_int_eq(td_iostream_write(ours, td_str_make(bytes, sizeof(bytes))), 0);
+}
+
+static void
+leave_unread(void)
+{
+    say(theirs, "unread");
+}
+
+static void
+hear_the_end(void)
+{
+    td_iostream_shutdown(theirs);
+    check_rest(ours, "");
+}
+
+static void
+read_too_much(void)
+{
+    td_str got;
+
+    say(theirs, "too long");
+    ck_assert_int_eq(td_iostream_read_until(ours, TD_STR("\n"), 4, &got), TD_ETOOBIG);
+}
+
+static void
+close_at_once(void)
+{
+    td_iostream_close_at_once(ours);
+}
+
+static const struct {
+    void (*before)(void);
+    const char *notes;
+} closings[] = {
+    {leave_unread, "l"}, {leave_unsent, "c"}, {hear_the_end, "c"}, {read_too_much, "c"},
+    {close_at_once, "c"},
+};
+
+static void
+close_ours(void *arg)
+{
+    const td_iostream_observer observer = {.closed = note_closed, .lingers = note_linger};
+
+    open_pair(UNIX);
+    td_iostream_observe(ours, &observer);
+    closings[*(int *)arg].before();
+    td_iostream_close(ours);
+    ck_assert_str_eq(notes, closings[*(int *)arg].notes);
+    ck_assert_int_eq(td_iostream_fd(ours), -1);
+    close_pair();
+    ck_assert_uint_eq(notes_len, 1);
+}
+
+START_TEST(who_has_said_all_and_not_heard_all_may_linger)
+{
+    int i = _i;
+
+    ck_assert_int_eq(on_coroutine(close_ours, &i), TD_COROUTINE_RETURNED);
+}
+END_TEST
+
 /* ---- what has one direction, and what is not open yet */
 
 static void
@@ -577,6 +664,7 @@ fill(TCase *tcase)
     tcase_add_loop_test(tcase, the_close_callback_comes_when_both_have_ended, 0, KINDS);
     tcase_add_loop_test(tcase, who_has_gone_is_noticed_by_writing, 0, KINDS);
     tcase_add_loop_test(tcase, an_end_of_tls_that_was_not_announced_is_an_error, TLS, KINDS);
+    ADD_TABLE(tcase, who_has_said_all_and_not_heard_all_may_linger, closings);
     tcase_add_test(tcase, of_a_pipe_that_is_written_there_is_no_other_half);
     tcase_add_test(tcase, what_is_not_open_yet_ends_when_it_is);
     tcase_add_test(tcase, misuse_is_told);
