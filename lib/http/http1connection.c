@@ -254,12 +254,13 @@ begin_request(td_http1connection *conn)
 
 /*
  * RFC 9110 section 7.4: what is secured is not given over a connection that is not, unless the
- * proxy that asks for it is trusted.
+ * proxy that asks for it is trusted; with proxy_protocol each is, and may not be able to say more.
  */
 static bool
-is_misdirected(const td_request *request)
+is_misdirected(const td_http1connection *conn, const td_request *request)
 {
-    return request->head.https && !request->https && !td_request_is_from_proxy(request);
+    return request->head.https && !request->https && !conn->context->settings->proxy_protocol &&
+           !td_request_is_from_proxy(request);
 }
 
 /* Returns the bytes taken; 0: the head is not complete, or was refused. */
@@ -312,7 +313,7 @@ take_head(td_http1connection *conn, const char *bytes, size_t len)
     request->routed = td_arena_mark_now(&request->arena);
     request->repeatable = request->head.content_length <= 0 && !request->head.chunked &&
                           !request->head.upgrade && request->head.expect == TD_EXPECT_NONE;
-    if (TD_UNLIKELY(request->head.absolute_form) && is_misdirected(request)) {
+    if (TD_UNLIKELY(request->head.absolute_form) && is_misdirected(conn, request)) {
         request->started_ns = td_now_ns();
         td_http1_refuse(conn, 421, "an https URI over a connection in the clear");
         return (size_t)n;
