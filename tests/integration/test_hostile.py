@@ -1,5 +1,7 @@
 """Goal: whatever clients and handlers do to each other, each request ends once and nothing grows."""
 
+import gzip
+import json
 import os
 import random
 import select
@@ -13,6 +15,7 @@ import unittest
 
 import attacks
 import harness
+from test_fetch import Upstream, answer
 
 GET = "GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
 LENGTH = "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -258,6 +261,65 @@ class Toil(unittest.TestCase):
                 shares = [self.longest_wait(daemon, self.attacks[name]) for _ in range(3)]
                 print(f"INFO {name}: others waited for {sorted(shares)[1]:.0%} of its time at most")
                 self.assertLess(sorted(shares)[1], 0.5, name)
+
+
+class Accounts(unittest.TestCase):
+    """What is counted as taken is counted as given back, wherever a client breaks off."""
+
+    INI = ("[application:default]\ncompress_response = on\ndecompress_request = on\nmax_body_size = 8m\n"
+           "[handler:gateway]\nmount = /gateway\ntimeout = 2s\nmax_fails = 0\nupstreams = %s\n"
+           + "".join(f"[handler:{name}]\nmount = /{name}\n" for name in ("hostile", "streams", "output", "bodies")))
+
+    def requests(self):
+        body, parts = os.urandom(300000), attacks.multipart([attacks.UPLOAD + os.urandom(30000) + b"\r\n"] * 9)
+        packed = "Content-Encoding: gzip\r\n"
+        bodies = (*(("/gateway/", body[:size], "") for size in range(1000, 9000, 1000)), ("/streams/pull", body, ""), ("/streams/whole", body, ""), ("/bodies/mirror", body, ""),
+                  ("/gateway/", body, ""), ("/hostile/body", body, ""),
+                  ("/streams/form", parts, f"Content-Type: {attacks.MULTIPART}\r\n"),
+                  *((target, gzip.compress(body), packed)
+                    for target in ("/streams/pull", "/streams/whole", "/gateway/")))
+        for target, sent, headers in bodies:
+            yield (f"POST {target} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(sent)}\r\n\r\n").encode() + sent
+            yield ((f"POST {target} HTTP/1.1\r\nHost: x\r\n{headers}Transfer-Encoding: chunked\r\n\r\n{len(sent):x}\r\n")
+                   .encode() + sent + b"\r\n0\r\n\r\n")
+        for target in ("/output/whole?lines=20000", "/output/stream?flushes=100&lines=100", "/gateway/",
+                       "/hostile/stream?n=100&size=65536", "/hostile/wait?ms=20", "/hostile/asynchronous?ms=20"):
+            yield (f"GET {target} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: zstd\r\n\r\n").encode()
+
+    def break_off(self, chance, conn, request):
+        """Sends some of it, reads some of the answer, and goes."""
+        try:
+            conn.socket.settimeout(chance.choice((0.005, 0.05)))
+            conn.send(request[:chance.choice((len(request), chance.randrange(len(request))))])
+            for _ in range(chance.choice((0, 1, 20))):
+                conn.socket.recv(chance.choice((10, 65536)))
+        except OSError:
+            pass
+        (reset if chance.random() < 0.5 else harness.Connection.close)(conn)
+
+    def test_nothing_is_held_for_nobody(self):
+        chance, large = random.Random(seed := random.randrange(1 << 30)), answer(bytes(700000))
+
+        def upstream_answers(upstream, peer, file, head):
+            if chance.random() < 0.5 and b"Content-Length" in head:
+                upstream.body_of(file, head)
+            peer.sendall(large[:chance.choice((len(large), len(large), 100000))])
+            return False
+
+        requests = list(self.requests())
+        with Upstream(upstream_answers) as upstream, \
+                harness.Daemon(["hostile", "streams", "output", "bodies", "gateway", "status"],
+                               ini=self.INI % upstream.name) as daemon:
+            for _ in range(300):
+                self.break_off(chance, daemon.connect(), chance.choice(requests))
+
+            def is_free():
+                (worker,) = json.loads(daemon.get("/status.json").body)["workers"]
+                held = worker["memory_by_kind"]
+                return (worker["connections"] == 1 and worker["client_requests"] == 0 and
+                        not any(held[kind] for kind in ("bodies", "compressors", "responses")))
+
+            harness.wait_until(is_free, f"something is held, seed {seed}")
 
 
 class Greedy:
