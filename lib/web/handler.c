@@ -409,11 +409,10 @@ void
 td_handler_refuse(td_application *app, td_request *request, int status, const char *why)
 {
     td_handler *h = make_handler(app, request);
-    static td_log_gate gate;
 
     td_count_reason(status, why);
     if (why != NULL)
-        td_handler_log_error(h, &gate, status, td_str_of(why));
+        td_handler_log_error(h, td_handler_gate(h), status, td_str_of(why));
     h->refused = status;
     if (td_handler_route(h)->chain != NULL && start_sequence(h, td_handler_run_chain) == 0)
         return;

@@ -2,6 +2,7 @@
 #include "web/handler_internal.h"
 
 #include <inttypes.h>
+#include <xxhash.h>
 #include "base/clock.h"
 #include "base/counters.h"
 #include "web/visitor.h"
@@ -44,6 +45,17 @@ td_handler_request_line(const void *owner)
     const td_str raw = h->request->head.raw;
     const char *end = raw.len > 0 ? memchr(raw.ptr, '\r', raw.len) : NULL;
     return td_str_make(raw.ptr, end != NULL ? (size_t)(end - raw.ptr) : 0);
+}
+
+/* Some clients share one, so that a crowd of them cannot fill the log either. */
+td_log_gate *
+td_handler_gate(const td_handler *h)
+{
+    static td_log_gate gates[64];
+    char ip[TD_PEER_TEXT_SIZE];
+    const size_t len = td_peer_format(&h->request->peer, ip);
+
+    return &gates[XXH3_64bits(ip, len) % (sizeof(gates) / sizeof(gates[0]))];
 }
 
 void

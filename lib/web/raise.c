@@ -68,11 +68,10 @@ td_raise(td_handler *h, int status, const char *format, ...)
 void
 td_handler_raise_quietly(td_handler *h, int status, const char *format, ...)
 {
-    static td_log_gate gate;
     va_list args;
 
     va_start(args, format);
-    td_handler_log_given(h, &gate, status, format, args);
+    td_handler_log_given(h, td_handler_gate(h), status, format, args);
     va_end(args);
     td_count_reason(status, h->why.ptr);
     give_up(h, status);

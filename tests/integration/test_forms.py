@@ -4,6 +4,7 @@ Tornado finds, and a page of the handler's own for what is broken.
 
 import os
 import random
+import socket
 import subprocess
 import unittest
 from urllib.parse import quote
@@ -118,6 +119,25 @@ class Urlencoded(Served):
                              (status, f"page of the handler: {status}".encode()))
         self.daemon.log.wait("forms] /count: 4.. POST /count .*: form: ")
         self.assertEqual(self.post("/count", URLENCODED, b"f&" * 2000).body, b"2000")
+
+    def test_who_makes_many_mistakes_keeps_nobody_elses_out_of_the_log(self):
+        broken = (b"POST /count HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+                  b"Connection: close\r\nContent-Length: 4\r\n\r\njunk")
+
+        def send(source):
+            with socket.create_connection(self.daemon.addresses["default"],
+                                          harness.DEADLINE, (source, 0)) as conn:
+                conn.sendall(broken)
+                while conn.recv(65536):
+                    pass
+
+        seen = len(self.daemon.log.lines)
+        for _ in range(50):
+            send("127.0.0.7")
+        send("127.0.0.8")
+        self.daemon.wait_log(r"\(127\.0\.0\.8\): form: it has no end", seen)
+        told = [line for line in self.daemon.log.lines[seen:] if "(127.0.0.7): form: " in line]
+        self.assertLess(len(told), 10)
 
 
 def random_part(source):
