@@ -217,6 +217,10 @@ TD_API td_response *td_fetch_head(td_fetch_stream *stream);
  * The next bytes of the answer's body, inflated, at most 64 KiB, valid until the next call.
  * Returns how many, 0 at the end and ever after, when the connection serves others already, or an
  * error, as of td_fetch: TD_ECLOSED says that it was cut off, or closed by td_fetch_close.
+ *
+ * A failure is that of the whole answer, and stays: what td_fetch_head gave has the status 599 from
+ * then on, the sentence that says why as its reason, and no headers; the next calls say it again,
+ * td_fetch_head NULL.  What has to be known of it afterwards is to be kept before.
  */
 TD_API int td_fetch_read(td_fetch_stream *stream, td_str *data_out);
 

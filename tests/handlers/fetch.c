@@ -160,6 +160,10 @@ stream(td_handler *h)
         if (number(h, "sleep") > 0)
             td_sleep(number(h, "sleep"));
     }
+    if (n < 0 && (answer->status != 599 || answer->error != n || answer->headers_count > 0 ||
+                  !td_str_equal(answer->reason, td_str_of(td_error_text(h))) ||
+                  td_fetch_read(opened, &data) != n || td_fetch_head(opened) != NULL))
+        td_write_text(h, "the answer still stands: ");
     if (answer == NULL || n < 0)
         td_writef(h, "%d: %s %d", td_error_code(h), td_error_text(h), (int)td_error_phase(h));
     else
