@@ -29,7 +29,7 @@ GATES = (  # path, body, instructions
     ("/plaintext", BODY, 3150),
     ("/static/file.html", FILE, 1500),
     ("/relay/plaintext", BODY, 9900),  # by td_fetch
-    ("/gateway/plaintext", BODY, 15800),
+    ("/gateway/plaintext", BODY, 16000),
 )
 
 
