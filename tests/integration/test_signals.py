@@ -36,10 +36,11 @@ class Inherited(unittest.TestCase):
                 worker = daemon.workers()[0]
                 self.assertEqual(daemon.get("/quick").body, b"0 %d\n" % worker)
                 daemon.reload()
-                wait_for(lambda worker=worker: not is_alive(worker), "the old worker stays")
+                wait_for(lambda worker=worker: worker not in daemon.workers(), "the old worker stays")
                 worker = daemon.workers()[0]
                 os.kill(worker, signal.SIGKILL)
                 wait_for(lambda worker=worker: daemon.workers() not in ([], [worker]), "none comes")
+                self.assertEqual(daemon.get("/quick").status, 200)
                 self.assertEqual(daemon.stop(), 0)
 
 
