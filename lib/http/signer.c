@@ -47,6 +47,7 @@ prepare(const char *digest, td_str secret)
     };
 
     TD_ASSERT(context != NULL);
+    TD_ASSERT(context != NULL); /* else memory is gone */
     TD_ASSERT(EVP_MAC_init(context, (const unsigned char *)secret.ptr, secret.len, params) == 1);
     EVP_MAC_free(mac);
     return context;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/arena.h"
+#include "base/assert.h"
 #include "io/call.h"
 
 #define REGEX_MATCH_LIMIT 100000
@@ -46,6 +47,7 @@ create(pcre2_code *code, const char *text)
     regex->code = code;
     regex->match = pcre2_match_data_create_from_pattern(code, NULL);
     regex->context = pcre2_match_context_create(NULL);
+    TD_ASSERT(regex->match != NULL && regex->context != NULL); /* else memory is gone */
     pcre2_set_match_limit(regex->context, REGEX_MATCH_LIMIT);
     pcre2_set_depth_limit(regex->context, REGEX_DEPTH_LIMIT);
     pcre2_pattern_info(code, PCRE2_INFO_MAXLOOKBEHIND, &regex->lookbehind);

@@ -246,6 +246,7 @@ int td_response_detach(td_handler *h, td_detached *detached);
 void td_response_not_modified(td_handler *h); /* status 304, and nothing of a body */
 void td_response_abort(td_handler *h);  /* so that the client can tell that it is truncated */
 void td_response_set_defaults(td_handler *h); /* by the class's set_default_headers */
+void td_response_append(td_handler *h, td_str bytes); /* to the body, whatever may be */
 void td_response_fail(td_handler *h, int status); /* the error page, by the class's write_error */
 void td_response_fail_plainly(td_handler *h, int status, bool with_body); /* without its code */
 

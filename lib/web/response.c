@@ -351,8 +351,8 @@ body_room(td_handler *h, size_t n)
     return grow_body(h, n);
 }
 
-static void
-append(td_handler *h, td_str bytes)
+void
+td_response_append(td_handler *h, td_str bytes)
 {
     memcpy(body_room(h, bytes.len), bytes.ptr, bytes.len);
     h->body_len += bytes.len;
@@ -430,7 +430,7 @@ td_write(td_handler *h, td_str bytes)
     if (TD_UNLIKELY(bytes.ptr == NULL))
         return td_handler_misuse(h, "td_write", "the bytes are nowhere");
     if (TD_LIKELY(h->request->body.ptr == NULL) || !borrow(h, bytes))
-        append(h, bytes);
+        td_response_append(h, bytes);
     return 0;
 }
 
@@ -485,7 +485,7 @@ td_write_escaped(td_handler *h, td_str text)
         const size_t plain = td_html_plain(text);
         const size_t len = plain > 0 ? plain : 1;
 
-        append(h, plain > 0 ? td_str_make(text.ptr, plain) : td_html_entity(*text.ptr));
+        td_response_append(h, plain > 0 ? td_str_make(text.ptr, plain) : td_html_entity(*text.ptr));
         text = td_str_make(text.ptr + len, text.len - len);
     }
     return 0;
@@ -891,7 +891,7 @@ td_is_finished(td_handler *h)
     return td_handler_usable(h, "td_is_finished") && h->finished;
 }
 
-/* ---- redirects and error pages */
+/* ---- redirects */
 
 int
 td_redirect_status(td_handler *h, const char *url, int status)
@@ -918,94 +918,4 @@ int
 td_redirect(td_handler *h, const char *url, bool permanent)
 {
     return td_redirect_status(h, url, permanent ? 301 : 302);
-}
-
-/* BEHAVIOUR 9.3: what was set so far is forgotten. */
-static void
-prepare_error(td_handler *h, int status)
-{
-    td_response_init(h);
-    h->status = h->raised = status;
-    td_filters_restart(h, td_coroutine_current() == NULL);
-    if (status == 405) /* RFC 9110 section 15.5.6 */
-        td_headers_add(&h->headers, &h->request->arena, TD_STR("Allow"),
-                       h->match->allow);
-}
-
-/*
- * In debug, as Tornado's traceback: what was logged, and nothing that a browser would take for a
- * page.
- */
-static void
-write_reason(td_handler *h)
-{
-    td_headers_set(&h->headers, &h->request->arena, TD_STR("Content-Type"),
-                   TD_STR("text/plain; charset=UTF-8"));
-    td_headers_add(&h->headers, &h->request->arena, TD_STR("X-Content-Type-Options"),
-                   TD_STR("nosniff"));
-    append(h, td_arena_sprintf(&h->request->arena, "%d: %.*s\n\n%.*s\n", h->status,
-                               TD_STR_FMT(td_reason_phrase(h->status)), TD_STR_FMT(h->why)));
-}
-
-td_str
-td_raised_text(td_handler *h)
-{
-    if (!td_handler_usable(h, "td_raised_text"))
-        return td_str_make(NULL, 0);
-    return !td_str_is_null(h->why) ? h->why : td_reason_phrase(h->status);
-}
-
-static void
-write_page(td_handler *h)
-{
-    const char code[] = {(char)('0' + h->status / 100), (char)('0' + h->status / 10 % 10),
-                         (char)('0' + h->status % 10), ':', ' '};
-    const td_str code_str = {code, sizeof(code)};
-    const td_str reason = td_reason_phrase(h->status); /* nothing in it to escape */
-
-    if (h->app->settings->debug && !td_str_is_null(h->why)) {
-        write_reason(h);
-        return;
-    }
-    append(h, TD_STR("<html><title>"));
-    append(h, code_str);
-    append(h, reason);
-    append(h, TD_STR("</title><body>"));
-    append(h, code_str);
-    append(h, reason);
-    append(h, TD_STR("</body></html>"));
-}
-
-void
-td_response_fail_plainly(td_handler *h, int status, bool with_body)
-{
-    if (h->headers_written || h->closed) {
-        td_response_abort(h);
-        return;
-    }
-    prepare_error(h, status);
-    if (with_body)
-        write_page(h);
-    td_response_finish(h);
-}
-
-void
-td_response_fail(td_handler *h, int status)
-{
-    const td_handler_class *class = td_handler_route(h)->class;
-
-    if ((class->write_error == NULL && class->set_default_headers == NULL) || h->headers_written ||
-        h->closed || td_coroutine_current() == NULL) {
-        td_response_fail_plainly(h, status, true);
-        return;
-    }
-    prepare_error(h, status);
-    h->failing = true;
-    td_response_set_defaults(h);
-    if (!h->finished && class->write_error != NULL)
-        class->write_error(h, status);
-    else if (!h->finished)
-        write_page(h);
-    if (!h->finished)
-        td_response_finish(h);
 }

@@ -302,6 +302,10 @@ class Daemon:
         return self.log.wait(pattern, after)
 
 
+# For one that is run by itself: the socket of all, in /run/tornadod, may be another's, which is a warning.
+UNCONTROLLED = ("--set", "tornadod.control=off")
+
+
 def run(*args, env=None, **more):
     """A tornadod that is expected to end by itself; returns the CompletedProcess with its texts."""
     return subprocess.run([os.path.join(BUILD, "tornadod"), *args], env={**os.environ, **(env or {})},

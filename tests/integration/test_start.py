@@ -41,7 +41,7 @@ class Refused(unittest.TestCase):
     )
 
     def refused(self, pattern, *args):
-        done = harness.run(*args)
+        done = harness.run(*args, *harness.UNCONTROLLED)
         self.assertEqual(done.returncode, 78, done.stderr)
         self.assertRegex(done.stderr, rf"^\[C [^\n]* master\] [^\n]*{pattern}[^\n]*\n$")
 
@@ -69,7 +69,7 @@ class Refused(unittest.TestCase):
         keys = "pid_file = pid"
         with harness.Daemon(["faults"], tornadod=keys) as holder:
             holder.write_ini("[log]\ntarget = file\nfile = log\n", tornadod=keys)
-            done = harness.run("-c", holder.ini_path)
+            done = harness.run("-c", holder.ini_path, *harness.UNCONTROLLED)
             self.assertEqual(done.returncode, 1)
             self.assertRegex(done.stderr, r"^tornadod: \S+:3: pid_file \S+: another tornadod holds it\n$")
             with open(f"{holder.folder}/log", encoding="utf-8") as file:
