@@ -62,7 +62,7 @@ choose_compiler(struct run *run, td_err *err)
     const char *chosen = getenv("CC");
 
     if (ends_in(run->base, ".c"))
-        run->compiler = chosen != NULL ? chosen : "cc";
+        run->compiler = chosen != NULL && chosen[0] != '\0' ? chosen : "cc";
     else if (ends_in(run->base, ".cc") || ends_in(run->base, ".cpp"))
         run->compiler = "c++ -std=c++20";
     else if (!ends_in(run->base, ".so"))
@@ -102,6 +102,8 @@ compile(struct run *run, td_err *err)
         exec_compiler(run);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127) /* as the shell says it */
+        return td_err_set(err, TD_EPLUGIN, "the compiler cannot be run; CC names another one");
     return WIFEXITED(status) && WEXITSTATUS(status) == 0
                ? 0
                : td_err_set(err, TD_EPLUGIN, "%s does not compile", run->source);
@@ -131,12 +133,25 @@ copy(struct run *run, td_err *err)
     return rc;
 }
 
+/* A compiler would wait for ever at a pipe, and says little of a directory. */
+static int
+check_source(const struct run *run, td_err *err)
+{
+    struct stat st;
+
+    if (stat(run->source, &st) < 0)
+        return td_err_errno(err, "%s", run->source);
+    return S_ISREG(st.st_mode) ? 0 : td_err_set(err, TD_EPLUGIN, "%s: is no file", run->source);
+}
+
 /* Whole at once, for somebody watches. */
 static int
 build(struct run *run, td_err *err)
 {
-    const int rc = run->compiler != NULL ? compile(run, err) : copy(run, err);
+    int rc = check_source(run, err);
 
+    if (rc == 0)
+        rc = run->compiler != NULL ? compile(run, err) : copy(run, err);
     if (rc < 0)
         return rc;
     return rename(run->built_new, run->built) < 0 ? td_err_errno(err, "%s", run->built) : 0;

@@ -157,7 +157,9 @@ class Run(Folder):
 
     def test_what_cannot_be_run_says_so(self):
         self.write("broken.c", "int x")
+        os.mkfifo(f"{self.folder}/pipe.c")
         for args, text in ((["broken.c"], "broken.c does not compile"), (["none.so"], "none.so: No such"),
+                           (["none.c"], "none.c: No such"), (["pipe.c"], "pipe.c: is no file"),
                            (["it.py"], "ends in none of .c .cc"), ([], "which FILE.c")):
             done = self.run_in("run", *args)
             self.assertEqual(done.returncode, 1)
