@@ -15,6 +15,7 @@
 #include "daemon/master/generation.h"
 #include "daemon/master/upgrade.h"
 #include "daemon/privileges.h"
+#include "daemon/program.h"
 #include "daemon/site/checker.h"
 
 /* Wait for the checker for as long as it may take, then end it: that returns true. */
@@ -174,7 +175,7 @@ check_run(const struct options *options)
 
 struct telling {
     struct generation *generation;
-    void (*tell)(void *arg, const struct site *site);
+    int (*tell)(void *arg, const struct site *site);
     void *arg;
 };
 
@@ -199,9 +200,7 @@ mount_and_tell(const struct telling *telling)
         print_failure(NULL, &err);
     else if (site_open(&site, &telling->generation->plan, &arena, &watch) == 0 &&
              site_mount(&site, &watch) == 0) {
-        telling->tell(telling->arg, &site);
-        fflush(stdout);
-        _exit(EXIT_SUCCESS);
+        _exit(program_printed(telling->tell(telling->arg, &site)));
     }
     _exit(EX_CONFIG);
 }
@@ -228,7 +227,7 @@ tell_in_child(const struct telling *telling)
 }
 
 int
-check_and_tell(const struct options *options, void (*tell)(void *arg, const struct site *site),
+check_and_tell(const struct options *options, int (*tell)(void *arg, const struct site *site),
                void *arg)
 {
     struct telling telling = {.tell = tell, .arg = arg};

@@ -10,9 +10,10 @@ int check_run(const struct options *options);
 
 /*
  * The same for who wants to look at the handlers themselves: once they are good they are mounted in
- * a process of their own, with a worker's rights, where tell(arg, site) may print what it finds.
+ * a process of their own, with a worker's rights, where tell(arg, site) prints what it finds and
+ * returns the exit status.
  */
-int check_and_tell(const struct options *options, void (*tell)(void *arg, const struct site *site),
+int check_and_tell(const struct options *options, int (*tell)(void *arg, const struct site *site),
                    void *arg);
 
 #endif

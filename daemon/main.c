@@ -13,6 +13,7 @@
 #include "daemon/master/master.h"
 #include "daemon/master/upgrade.h"
 #include "daemon/options.h"
+#include "daemon/program.h"
 
 #define DESCRIPTORS_MAX (1u << 20) /* some containers allow 1,073,741,816 */
 
@@ -76,12 +77,12 @@ main(int argc, char **argv)
     raise_descriptor_limit();
     upgrade_init(argv[0]);
     if (argc > 1 && argv[1][0] != '-')
-        return commands_run(argc - 1, argv + 1);
+        return program_printed(commands_run(argc - 1, argv + 1));
     if (options_parse(argc, argv, &options, &err) < 0) {
         fprintf(stderr, "tornadod: %s\n", err.text);
         return EXIT_FAILURE;
     }
     int status = act(&options);
     options_fini(&options);
-    return status;
+    return program_printed(status);
 }

@@ -1,7 +1,10 @@
 #include "daemon/program.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -39,4 +42,15 @@ program_find(td_arena *arena, const char *beside, const char *installed)
     if (slash != NULL)
         *slash = '\0';
     return td_arena_sprintf(arena, "%s/%s", program, installed).ptr;
+}
+
+int
+program_printed(int status)
+{
+    const int error = fflush(stdout) != 0 ? errno : 0;
+
+    if (error == EPIPE || (error == 0 && ferror(stdout) == 0))
+        return status;
+    fprintf(stderr, "tornadod: stdout: %s\n", error != 0 ? strerror(error) : "not all was written");
+    return EXIT_FAILURE;
 }

@@ -14,4 +14,10 @@ const char *program_find(td_arena *arena, const char *beside, const char *instal
 /* The program itself, to start it again; in the arena. */
 const char *program_path(td_arena *arena);
 
+/*
+ * The exit status of who has printed to stdout: `status` if all of it is out, or nobody reads it any
+ * more; else EXIT_FAILURE, and stderr says why.
+ */
+int program_printed(int status);
+
 #endif

@@ -16,6 +16,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 #include "daemon/commands/commands.h"
+#include "daemon/program.h"
 #include "daemon/site/elf.h"
 #include "daemon/site/elfsurvey.h"
 #include "daemon/site/plugin.h"
@@ -285,8 +286,9 @@ load_in_child(struct examination *x)
     alarm(LOAD_SECONDS);
     if (find_libraries(x) && find_symbols(x))
         load(x);
-    fflush(stdout);
-    _exit(x->faults > 0 ? EX_CONFIG : x->warnings > 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+    _exit(program_printed(x->faults > 0     ? EX_CONFIG
+                          : x->warnings > 0 ? EXIT_FAILURE
+                                            : EXIT_SUCCESS));
 }
 
 static void

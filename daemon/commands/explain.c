@@ -203,7 +203,7 @@ print_explanation(const struct site *site, const struct question *question,
         stdout);
 }
 
-static void
+static int
 explain(void *arg, const struct site *site)
 {
     const struct question *question = arg;
@@ -212,16 +212,17 @@ explain(void *arg, const struct site *site)
     td_err err;
 
     if (listener == NULL) {
-        printf("there is no [listen:%s]\n", question->listener);
-        return;
+        fprintf(stderr, "tornadod explain: there is no [listen:%s]\n", question->listener);
+        return EXIT_FAILURE;
     }
     if (td_application_explain(site_application(site, listener->application), &listener->limits,
                                make_head(site->arena, question), &found, &err) < 0) {
         printf("%s %s\n  answer       %s\n", question->method, question->url, err.text);
-        return;
+        return EXIT_SUCCESS;
     }
     print_explanation(site, question, listener, &found);
     td_explanation_fini(&found);
+    return EXIT_SUCCESS;
 }
 
 /* ---- asking */

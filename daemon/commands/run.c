@@ -77,6 +77,7 @@ choose_compiler(struct run *run, td_err *err)
 static void
 exec_compiler(struct run *run)
 {
+    sigset_t none;
     static const char script[] =
         "exec $1 -shared -fPIC -g -Wall -Wextra -o \"$2\" \"$3\" $(pkg-config --cflags --libs tornado)";
     const char *given = getenv("PKG_CONFIG_PATH");
@@ -85,6 +86,8 @@ exec_compiler(struct run *run)
                            .ptr;
 
     setenv("PKG_CONFIG_PATH", path, 1);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     execl("/bin/sh", "sh", "-c", script, "sh", run->compiler, run->built_new, run->source,
           (char *)NULL);
     _exit(127);

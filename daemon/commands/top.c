@@ -207,10 +207,9 @@ watch(const struct command_line *line, const char *path, bool once, td_err *err)
         print_picture(&now, &before);
         if (is_terminal && !once)
             fputs(WRAP_AGAIN, stdout); /* at once: who interrupts us gets his terminal as it was */
-        fflush(stdout);
         json_decref(before.status);
         before = now;
-        if (once || ferror(stdout))
+        if (once || fflush(stdout) != 0)
             break;
         sleep(1);
     }

@@ -327,6 +327,7 @@ class Explain(unittest.TestCase):
     def test_questions_that_are_none(self):
         self.assertIn("wants METHOD and URL", self.explain("GET", status=1))
         self.assertIn("neither a path nor an http URL", self.explain("GET", "ftp://x", status=1))
+        self.assertIn("there is no [listen:none]", self.explain("GET", "/", "--listener", "none", status=1))
         self.daemon.install("undefined_symbol")
         self.assertIn("undefined symbol", self.explain("GET", "/", status=78))
 
