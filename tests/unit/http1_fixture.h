@@ -340,6 +340,17 @@ connect_client(void)
     return pair[1];
 }
 
+/* One that says this at once. */
+static inline int
+connect_with(const char *sent)
+{
+    const int fd = connect_client();
+
+    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
+    turn();
+    return fd;
+}
+
 /* Bodies of more than so many bytes go to files. */
 static inline void
 spill_bodies(int64_t size)

@@ -19,10 +19,8 @@ START_TEST(streamed_body_pauses_and_resumes)
     int fd;
 
     start();
-    fd = connect_client();
     seen.pause = true;
-    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
-    turn();
+    fd = connect_with(sent);
     ck_assert_int_eq(seen.body_bytes, 3);
     ck_assert_int_gt(write(fd, "def", 3), 0);
     turn();
@@ -45,9 +43,7 @@ START_TEST(streamed_body_waits_to_be_asked_for)
     int fd;
 
     start();
-    fd = connect_client();
-    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
-    turn();
+    fd = connect_with(sent);
     receive_all(fd, got, sizeof(got));
     ck_assert_str_eq(got, "");
     td_request_resume_body(seen.streamed);
@@ -74,10 +70,8 @@ START_TEST(client_that_has_gone_is_found_by_whoever_answers)
     int fd;
 
     start();
-    fd = connect_client();
     seen.pause = true;
-    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
-    turn();
+    fd = connect_with(sent);
     ck_assert_int_eq(seen.body_bytes, 3);
     close(fd);
     writer = seen.streamed->writer;
@@ -97,10 +91,8 @@ START_TEST(client_that_has_gone_is_missed_behind_a_whole_body)
     int fd;
 
     start();
-    fd = connect_client();
     seen.pause = true;
-    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
-    turn();
+    fd = connect_with(sent);
     ck_assert_int_eq(seen.body_bytes, 3);
     close(fd);
     usleep(1100 * 1000);
@@ -220,9 +212,7 @@ START_TEST(slow_streamed_body_is_refused)
 
     clock_stands = true;
     start();
-    fd = connect_client();
-    ck_assert_int_gt(write(fd, head, strlen(head)), 0);
-    turn();
+    fd = connect_with(head);
     for (const struct step *step = rates[_i].steps; step->after_ms > 0; step++) {
         pass_ms(step->after_ms);
         seen.pause = step->pause;
@@ -457,9 +447,7 @@ START_TEST(told_lengths_take_no_memory)
         ck_assert_int_gt(write(fds[i], told, strlen(told)), 0);
     }
     turn();
-    fd = connect_client();
-    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
-    turn();
+    fd = connect_with(sent);
     receive_all(fd, got, sizeof(got));
     ck_assert_str_eq(got, OK("Content-Length: 3\r\n\r\nabc"));
     close(fd);
@@ -534,12 +522,9 @@ static int
 send_echo(const char *framing)
 {
     char head[128];
-    const int fd = connect_client();
 
     snprintf(head, sizeof(head), "POST /echo HTTP/1.1\r\n" HOST "%s\r\n\r\n", framing);
-    ck_assert_int_gt(write(fd, head, strlen(head)), 0);
-    turn();
-    return fd;
+    return connect_with(head);
 }
 
 static void
@@ -764,9 +749,7 @@ START_TEST(unread_body_is_waited_for_though_the_client_closes)
     int fd;
 
     start();
-    fd = connect_client();
-    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
-    turn();
+    fd = connect_with(sent);
     ck_assert_int_gt(send(fd, big, 50000, MSG_NOSIGNAL), 0);
     turn();
     ck_assert_int_gt(send(fd, big, 50000, MSG_NOSIGNAL), 0);

@@ -220,9 +220,7 @@ START_TEST(client_that_leaves_is_told_once)
     int fd;
 
     start();
-    fd = connect_client();
-    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
-    turn();
+    fd = connect_with(sent);
     ck_assert_ptr_nonnull(seen.later);
     close(fd);
     turn();
@@ -241,9 +239,7 @@ START_TEST(later_answer_goes_out_and_the_next_request_is_served)
     int fd;
 
     start();
-    fd = connect_client();
-    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
-    turn();
+    fd = connect_with(sent);
     receive_all(fd, got, sizeof(got));
     ck_assert_str_eq(got, "");
     answer(seen.later, 200, TD_STR("ok"), true);
@@ -336,9 +332,7 @@ START_TEST(no_time_out_counts_once_the_last_answer_waits)
     settings.limits.body_timeout_ms = 10;
     send_buffer = 1;
     start();
-    fd = connect_client();
-    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
-    turn();
+    fd = connect_with(sent);
     pass_time();
     for (bool ended = false; !ended; turn())
         ended = receive_all(fd, got, sizeof(got));

@@ -110,9 +110,7 @@ START_TEST(head_that_has_no_room_is_not_prepared)
     int fd;
 
     start();
-    fd = connect_client();
-    ck_assert_int_gt(write(fd, head, strlen(head)), 0);
-    turn();
+    fd = connect_with(head);
     ck_assert(!seen.later->writer->prepare(seen.later, &prepared, &headers));
     ck_assert_uint_eq(prepared.head_len, 0);
     fields[0].value.len = 100;
@@ -185,9 +183,7 @@ START_TEST(whoever_waits_for_room_hears_of_it_however_it_came)
 
     settings.limits.write_high_water = 4096;
     start();
-    fd = connect_client();
-    ck_assert_int_gt(write(fd, sent, strlen(sent)), 0);
-    turn();
+    fd = connect_with(sent);
     ck_assert_int_eq(seen.later->writer->head(seen.later, 200, none, &headers, -1), 0);
     ck_assert_int_eq(seen.later->writer->body(seen.later, td_str_make(big, sizeof(big)), false), 0);
     ck_assert_int_eq(seen.later->writer->flush(seen.later), 0);
