@@ -115,25 +115,29 @@ start_limit(struct control_client *client)
     ev_timer_start(control.loop, &client->limit);
 }
 
+/* False: the kernel takes no more now. */
+static bool
+send_rest(struct control_client *client)
+{
+    while (client->answer.len > 0) {
+        const td_str rest = td_buf_str(&client->answer);
+        ssize_t n = send(client->io.fd, rest.ptr, rest.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno != EAGAIN;
+        td_buf_consume(&client->answer, (size_t)n);
+    }
+    return true;
+}
+
 static void
 send_answer(struct ev_loop *loop, ev_io *io, int events)
 {
-    struct control_client *client = io->data;
-
     (void)loop;
     (void)events;
-    while (client->answer.len > 0) {
-        const td_str rest = td_buf_str(&client->answer);
-        ssize_t n = send(io->fd, rest.ptr, rest.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
-            return;
-        if (n < 0)
-            break;
-        td_buf_consume(&client->answer, (size_t)n);
-    }
-    drop(client);
+    if (send_rest(io->data))
+        drop(io->data);
 }
 
 void
@@ -549,8 +553,12 @@ controlsocket_close(void)
     unlink(control.path); /* the lock says that it is ours */
     close(control.listener.fd);
     pidfile_close(control.lock, control.lock_path);
-    while (!td_list_is_empty(&control.clients)) /* who waits for the end may start another daemon */
-        drop(TD_CONTAINER_OF(control.clients.next, struct control_client, link));
+    while (!td_list_is_empty(&control.clients)) { /* who waits for the end may start another daemon */
+        struct control_client *client =
+            TD_CONTAINER_OF(control.clients.next, struct control_client, link);
+        send_rest(client); /* the end may have come first */
+        drop(client);
+    }
     free(control.path);
     free(control.lock_path);
     control.path = control.lock_path = NULL;

@@ -36,6 +36,8 @@ VALGRIND = ("valgrind", "-q", "--trace-children=yes", "--leak-check=full",
 COMPLAINTS = re.compile(r"ERROR: (Address|Leak|Thread|Memory)Sanitizer|runtime error:|"
                         r"==\d+== (Invalid|Conditional|Use of|Syscall param|.*definitely lost)")
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # of a shell that has put us into the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ENDED = "the process has ended"
 
@@ -236,7 +238,8 @@ class Daemon:
     def stop(self, signum=signal.SIGTERM):
         """Send the signal to the master and return the exit status of the program."""
         if self.process.poll() is None:
-            os.kill(self.master, signum)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends by itself just now
+                os.kill(self.master, signum)
         return self.wait()
 
     def wait(self):

@@ -135,6 +135,22 @@ class Commands(unittest.TestCase):
                 os.kill(daemon.master, signal.SIGTERM)
                 self.assertEqual(read_all(sock), b"error the daemon is stopping")
 
+    def test_the_end_takes_no_answer_along(self):
+        """All at once: the reload is refused, and nothing is left that the daemon has to wait for."""
+        with harness.Daemon(["faults", "unloadable"], ini="[handler:unloadable]\n") as daemon:
+            daemon.write_ini("[handler:unloadable]\nstart = wait\n")
+            lines = len(daemon.log.lines)
+            with connect(daemon.control) as sock:
+                sock.sendall(b"reload\n")
+                daemon.wait_log("] reloading", lines)
+                os.kill(daemon.master, signal.SIGSTOP)
+                with open(f"/proc/{daemon.master}/task/{daemon.master}/children", encoding="ascii") as children:
+                    for child in children.read().split():
+                        os.kill(int(child), signal.SIGKILL)
+                os.kill(daemon.master, signal.SIGTERM)
+                os.kill(daemon.master, signal.SIGCONT)
+                self.assertEqual(read_all(sock), b"error the daemon is stopping")
+
     def test_reopen(self):
         with harness.Daemon(["faults"], ini="[log]\naccess_file = access.log\n") as daemon:
             path = f"{daemon.folder}/access.log"
