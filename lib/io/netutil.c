@@ -63,8 +63,8 @@ td_netutil_listen(int fd, const td_listener_settings *settings,
                           settings->congestion, strerror(-rc));
     if (address->ss_family != AF_UNIX &&
         td_netutil_set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT,
-                   settings->defer_accept && settings->protocol == NULL ? DEFER_ACCEPT_S : 0,
-                   "TCP_DEFER_ACCEPT", settings->address, err) < 0)
+                       settings->defer_accept && settings->protocol == NULL ? DEFER_ACCEPT_S : 0,
+                       "TCP_DEFER_ACCEPT", settings->address, err) < 0)
         return err->code;
     if (listen(fd, (int)settings->backlog) < 0)
         return td_err_errno(err, "listen %s", settings->address);

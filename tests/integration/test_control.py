@@ -125,31 +125,30 @@ class Commands(unittest.TestCase):
             self.assertEqual(daemon.command_line("status").returncode, 3)
             self.assertEqual(daemon.wait(), 0)
 
-    def test_a_reload_that_a_stop_overtakes_is_answered(self):
+    @contextlib.contextmanager
+    def reload_that_a_stop_overtakes(self):
+        """It is asked for, and waits for a handler; what the block does ends the daemon."""
         with harness.Daemon(["faults", "unloadable"], ini="[handler:unloadable]\n") as daemon:
             daemon.write_ini("[handler:unloadable]\nstart = wait\n")
             lines = len(daemon.log.lines)
             with connect(daemon.control) as sock:
                 sock.sendall(b"reload\n")
                 daemon.wait_log("] reloading", lines)
-                os.kill(daemon.master, signal.SIGTERM)
+                yield daemon
                 self.assertEqual(read_all(sock), b"error the daemon is stopping")
+
+    def test_a_reload_that_a_stop_overtakes_is_answered(self):
+        with self.reload_that_a_stop_overtakes() as daemon:
+            os.kill(daemon.master, signal.SIGTERM)
 
     def test_the_end_takes_no_answer_along(self):
         """All at once: the reload is refused, and nothing is left that the daemon has to wait for."""
-        with harness.Daemon(["faults", "unloadable"], ini="[handler:unloadable]\n") as daemon:
-            daemon.write_ini("[handler:unloadable]\nstart = wait\n")
-            lines = len(daemon.log.lines)
-            with connect(daemon.control) as sock:
-                sock.sendall(b"reload\n")
-                daemon.wait_log("] reloading", lines)
-                os.kill(daemon.master, signal.SIGSTOP)
-                with open(f"/proc/{daemon.master}/task/{daemon.master}/children", encoding="ascii") as children:
-                    for child in children.read().split():
-                        os.kill(int(child), signal.SIGKILL)
-                os.kill(daemon.master, signal.SIGTERM)
-                os.kill(daemon.master, signal.SIGCONT)
-                self.assertEqual(read_all(sock), b"error the daemon is stopping")
+        with self.reload_that_a_stop_overtakes() as daemon:
+            os.kill(daemon.master, signal.SIGSTOP)
+            for child in harness.children(daemon.master):
+                os.kill(child, signal.SIGKILL)
+            os.kill(daemon.master, signal.SIGTERM)
+            os.kill(daemon.master, signal.SIGCONT)
 
     def test_reopen(self):
         with harness.Daemon(["faults"], ini="[log]\naccess_file = access.log\n") as daemon:
