@@ -96,18 +96,43 @@ idle_expired(td_deadline *deadline)
     drop(TD_CONTAINER_OF(deadline, td_upstream, deadline));
 }
 
+/*
+ * Its buffers lie between small things that stay, and each is too small for the heap to notice that
+ * it is given back.
+ */
+static void
+warm_expired(td_deadline *deadline)
+{
+    td_upstream *upstream = TD_CONTAINER_OF(deadline, td_upstream, deadline);
+    td_upstreams *kept = upstream->kept_in;
+
+    td_deadline_start(&kept->idle, deadline, td_now_ns());
+    kept->given_back += td_iostream_give_back(upstream->stream);
+    if (kept->given_back < TD_LARGE)
+        return;
+    td_note_large(kept->given_back);
+    kept->given_back = 0;
+}
+
 void
 td_upstreams_init(td_upstreams *kept, size_t max, size_t origin_max, int64_t idle_timeout_ms)
 {
+    const int64_t half_ms = idle_timeout_ms / 2;
+    const int64_t warm_ms = half_ms < TD_UPSTREAM_WARM_MS ? half_ms : TD_UPSTREAM_WARM_MS;
+
     *kept = (td_upstreams){.max = max, .origin_max = origin_max};
     td_table_init(&kept->leads);
-    td_deadlines_init(&kept->idle, td_ioloop_current(), idle_timeout_ms, idle_expired);
+    td_deadlines_init(&kept->warm, td_ioloop_current(), warm_ms, warm_expired);
+    td_deadlines_init(&kept->idle, td_ioloop_current(), idle_timeout_ms - warm_ms, idle_expired);
 }
 
 static void
 drop_oldest(td_upstreams *kept)
 {
-    idle_expired(TD_CONTAINER_OF(kept->idle.head.next, td_deadline, link));
+    const td_list *oldest =
+        td_list_is_empty(&kept->idle.head) ? kept->warm.head.next : kept->idle.head.next;
+
+    idle_expired(TD_CONTAINER_OF(oldest, td_deadline, link));
 }
 
 void
@@ -115,6 +140,7 @@ td_upstreams_fini(td_upstreams *kept)
 {
     while (kept->count > 0)
         drop_oldest(kept);
+    td_deadlines_fini(&kept->warm);
     td_deadlines_fini(&kept->idle);
     td_table_fini(&kept->leads);
 }
@@ -150,7 +176,7 @@ td_upstreams_keep(td_upstreams *kept, td_upstream *upstream)
         drop_oldest(kept);
     upstream->was_kept = true;
     upstream->kept_in = kept;
-    td_deadline_start(&kept->idle, &upstream->deadline, td_now_ns());
+    td_deadline_start(&kept->warm, &upstream->deadline, td_now_ns());
     td_list_append(&upstream->lead->idle, &upstream->lead_link);
     upstream->lead->idle_count++;
     td_iostream_on_input(upstream->stream, drop, upstream);

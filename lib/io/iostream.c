@@ -293,6 +293,28 @@ td_iostream_unsent(const td_iostream *stream)
     return stream->out.len;
 }
 
+static size_t
+give_back(td_buf *buf)
+{
+    const size_t size = buf->size;
+
+    td_buf_release(buf);
+    return size;
+}
+
+size_t
+td_iostream_give_back(td_iostream *stream)
+{
+    size_t size = give_back(&stream->result);
+
+    stream->data = td_str_make(NULL, 0);
+    if (stream->in.len == 0)
+        size += give_back(&stream->in);
+    if (stream->out.len == 0)
+        size += give_back(&stream->out);
+    return size;
+}
+
 /* ---- input that nobody reads */
 
 void

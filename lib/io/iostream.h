@@ -19,6 +19,12 @@ size_t td_iostream_unsent(const td_iostream *stream);
 void td_iostream_push_back(td_iostream *stream, td_str bytes);
 
 /*
+ * The memory of buffers that have nothing goes back, and with it what the last read gave.  How many
+ * bytes.  Not while anybody reads.
+ */
+size_t td_iostream_give_back(td_iostream *stream);
+
+/*
  * td_iostream_write, without its limit, of what was appended to the output: its result.  Nothing
  * else is done with the stream in between.
  */

@@ -3,6 +3,7 @@
  * than may be.
  */
 #include <sys/socket.h>
+#include "base/budget.h"
 #include "http/upstream.h"
 #include "on_loop.h"
 
@@ -156,6 +157,64 @@ START_TEST(they_are_kept_for_their_time)
 }
 END_TEST
 
+/* What the peer has said was read: the buffers are as large as they get, and empty. */
+static td_upstream *
+connection_that_has_carried(const char *key)
+{
+    static char bytes[64 * 1024];
+    td_upstream *upstream = connection_to(key);
+    td_future *read;
+
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(write(peers[peers_count - 1], bytes, sizeof(bytes)), sizeof(bytes));
+        read = td_iostream_read_future(
+            upstream->stream, TD_READ_UNTIL(TD_UNTIL_PARTIAL, .count = sizeof(bytes)));
+        ck_assert(td_future_is_done(read));
+        td_future_unref(read);
+    }
+    return upstream;
+}
+
+START_TEST(one_that_nobody_wants_for_a_moment_has_no_buffers)
+{
+    const size_t before = td_budget_used();
+    td_upstream *upstream;
+
+    open_kept(3, 3, 60);
+    upstream = connection_that_has_carried("a");
+    td_upstreams_keep(&kept, upstream);
+    ck_assert_uint_ge(td_budget_used() - before, 64 * 1024);
+    for (int i = 0; i < 1000 && td_budget_used() > before; i++) {
+        usleep(1000);
+        turn();
+    }
+    ck_assert_uint_eq(td_budget_used(), before);
+    ck_assert_uint_eq(kept.count, 1);
+    td_upstreams_keep(&kept, connection_to("a"));
+    ck_assert(is_kept("a"));
+    ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a")), upstream);
+    td_upstream_destroy(&upstream);
+    close_kept();
+}
+END_TEST
+
+START_TEST(the_oldest_is_one_without_buffers_if_there_is_one)
+{
+    open_kept(2, 2, 200);
+    td_upstreams_keep(&kept, connection_to("old"));
+    for (int i = 0; i < 2000 && td_list_is_empty(&kept.idle.head); i++) {
+        usleep(1000);
+        turn();
+    }
+    td_upstreams_keep(&kept, connection_to("warm"));
+    td_upstreams_keep(&kept, connection_to("new"));
+    ck_assert(!is_kept("old"));
+    ck_assert(is_kept("warm"));
+    ck_assert(is_kept("new"));
+    close_kept();
+}
+END_TEST
+
 static void
 fill(TCase *tcase)
 {
@@ -165,6 +224,8 @@ fill(TCase *tcase)
     tcase_add_test(tcase, one_that_was_kept_again_is_watched_again);
     tcase_add_test(tcase, no_more_are_kept_than_may_be);
     tcase_add_test(tcase, they_are_kept_for_their_time);
+    tcase_add_test(tcase, one_that_nobody_wants_for_a_moment_has_no_buffers);
+    tcase_add_test(tcase, the_oldest_is_one_without_buffers_if_there_is_one);
 }
 
 int
