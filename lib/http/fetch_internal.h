@@ -36,6 +36,7 @@ struct td_fetch_stream {
 
     int64_t deadline_ns; /* INT64_MAX: none; of a caller that takes steps: see td_fetch_wait_until */
     int64_t looked_ns;   /* the loop's time when a wait was limited last */
+    int64_t given_until_ns; /* until when a server has its time that was given more of the body; 0 */
     bool has_place, awaits_place; /* among max_clients */
     td_upstream *upstream;
     bool may_keep;

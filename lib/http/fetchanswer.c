@@ -15,15 +15,28 @@
 
 /* ---- its head */
 
-/* More bytes in f->rest.  TD_ECLOSED: there is no more; for the caller to say what that means. */
 static int
-receive(td_fetch_stream *f, int64_t deadline_ns)
+receive_until(td_fetch_stream *f, int64_t deadline_ns)
 {
     const int rc = td_fetch_limit_wait(f, deadline_ns);
 
     if (rc < 0)
         return rc;
     return td_iostream_read_partial(f->upstream->stream, TD_FETCH_PIECE, &f->rest);
+}
+
+/*
+ * More bytes in f->rest.  TD_ECLOSED: there is no more; for the caller to say what that means.  Who
+ * was given another piece of the request's body meanwhile has its time from then on.
+ */
+static int
+receive(td_fetch_stream *f, int64_t deadline_ns)
+{
+    int rc;
+
+    while ((rc = receive_until(f, deadline_ns)) == TD_ETIMEDOUT && deadline_ns < f->given_until_ns)
+        deadline_ns = f->given_until_ns;
+    return rc;
 }
 
 /* A NUL behind each name and value: what stood there has been looked at. */

@@ -159,6 +159,16 @@ write_piece(td_fetch_stream *f, td_str bytes)
     return rc;
 }
 
+/* With rc; if it was given something it is the server's turn again, however long the caller took. */
+static int
+end_step(td_fetch_stream *f, int rc)
+{
+    f->is_in_write = false;
+    if (rc == 0 && f->is_pulled)
+        f->given_until_ns = td_fetch_wait_until(f);
+    return rc;
+}
+
 static int
 end_body(td_fetch_stream *f)
 {
@@ -177,23 +187,15 @@ end_body(td_fetch_stream *f)
 int
 td_fetch_stream_write(td_fetch_stream *f, td_str bytes)
 {
-    int rc;
-
     f->is_in_write = true;
-    rc = write_piece(f, bytes);
-    f->is_in_write = false;
-    return rc;
+    return end_step(f, write_piece(f, bytes));
 }
 
 int
 td_fetch_stream_end(td_fetch_stream *f)
 {
-    int rc;
-
     f->is_in_write = true;
-    rc = end_body(f);
-    f->is_in_write = false;
-    return rc;
+    return end_step(f, end_body(f));
 }
 
 /* ---- the request */

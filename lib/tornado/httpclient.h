@@ -173,7 +173,7 @@ TD_API td_future *td_fetch_future(td_handler *h, const char *url, const td_fetch
  * Bodies of any size take no more than some 200 KiB of memory: what is not read stays with the
  * server, and writing waits until the server takes it.  Here request_timeout_ms is the longest wait
  * for the server: for it to take what is written, for its head, for the next bytes; what the caller
- * takes between is not counted.  One coroutine may write while another one reads; two that write, or
+ * takes between is not counted, and each piece that is written gives it its time anew.  One coroutine may write while another one reads; two that write, or
  * two that read, are told TD_EINVAL, and so is who asks for the head while the first piece waits for
  * 100 (expect_100_continue; beside one that has asked before it does not wait).  One that is
  * cancelled while it writes has left half a piece behind: nothing more can be written then.
