@@ -115,6 +115,13 @@ class Requests(unittest.TestCase):
                 self.assertTrue(seen.startswith(f"GET {first} HTTP/1.1\r\n".encode()), seen)
                 self.assertIn(f"Host: {host or self.name}\r\n".encode(), seen)
 
+    def test_a_host_that_is_empty(self):
+        """RFC 9112 section 3.2 has clients send it where they know none; the upstream is told its own."""
+        with Upstream(echo) as a, Upstream(echo) as b, gateway(a, b) as daemon, daemon.connect() as conn:
+            for upstream in a, b, a, b:
+                seen = request(conn, "GET / HTTP/1.1\r\nHost:\r\n\r\n").body
+                self.assertIn(f"\r\nHost: {upstream.name}\r\n".encode(), seen)
+
     def test_no_way_out_of_the_mount(self):
         with Upstream(echo) as upstream, gateway(upstream, keys="mount = /shop") as daemon:
             for path in ("..", "../x", "a/../x", ".%2e/x", "%2E%2e", "..%2fx", "a%2F..%2fx", "..%5cx", "..\\x",
@@ -420,6 +427,28 @@ class Faults(unittest.TestCase):
                 harness.wait_until(lambda u=upstream: u.requests, "nothing came")
                 close(conn)
                 self.assertTrue(gone.wait(harness.DEADLINE))
+
+    def test_a_slow_client_has_its_time(self):
+        """timeout is for the upstream, which has nothing to say before it has the body."""
+        for framing in "Content-Length: 100000", "Transfer-Encoding: chunked":
+            with self.subTest(framing), Upstream(echo) as upstream, \
+                    gateway(upstream, keys=ANY_SIZE + "timeout = 300ms") as daemon, daemon.connect() as conn:
+                conn.send(f"PUT / HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n".encode())
+                for _ in range(5):
+                    conn.send((b"4e20\r\n%s\r\n" if "chunked" in framing else b"%s") % bytes(20000))
+                    time.sleep(0.1)
+                conn.send(b"0\r\n\r\n" if "chunked" in framing else b"")
+                response = conn.response()
+                self.assertEqual((response.status, response.body[-100000:]), (200, bytes(100000)))
+
+    def test_who_is_late(self):
+        """A client that sends no more of its body is told so, and the upstream is not left alone for it."""
+        with Upstream(echo) as a, Upstream(echo) as b, gateway(a, b, keys="timeout = 200ms") as daemon:
+            with daemon.connect() as conn:
+                conn.send(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + bytes(50000))
+                self.assertEqual(conn.response().status, 408)
+            daemon.wait_log("408 PUT / .*no more of the body came in 200 ms")
+            self.assertNotIn("left alone", daemon.log.text())
 
     def test_nothing_is_left(self):
         def script(upstream, peer, *_):

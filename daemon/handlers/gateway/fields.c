@@ -280,7 +280,7 @@ fields_of_request(struct relay *relay)
 
     if (settings->host[0] != '\0')
         add_line(&lines, "Host", settings->host);
-    else if (settings->pass_host)
+    else if (settings->pass_host && td_request_host(relay->h).len > 0) /* else it has said none */
         add_line(&lines, "Host", td_request_host(relay->h).ptr);
     add_passed(relay, &lines, from, count, told);
     if (relay->hops > 0)

@@ -91,8 +91,11 @@ upload(struct relay *relay)
     td_str piece = relay->body;
     int n = (int)piece.len;
 
-    while (n > 0 && td_fetch_write(stream, piece) == 0)
+    while (n > 0 && td_fetch_write(stream, piece) == 0) {
+        relay->awaits_client = true;
         n = td_read_body(relay->h, &piece);
+        relay->awaits_client = false;
+    }
     if (n == 0)
         td_fetch_end(stream);
     if (n < 0)
@@ -123,13 +126,32 @@ may_try_again(const struct relay *relay)
     return relay->is_whole && is_idempotent(h) && td_error_code(h) != TD_ETIMEDOUT;
 }
 
-/* RFC 9110 section 15.6; all places for requests taken for too long is our own fault. */
-static int
-status_of_failure(td_handler *h)
+static bool
+is_late_client(const struct relay *relay)
 {
-    if (td_error_phase(h) == TD_FETCH_QUEUED)
-        return 503;
-    return td_error_code(h) == TD_ETIMEDOUT ? 504 : 502;
+    return relay->awaits_client && td_error_code(relay->h) == TD_ETIMEDOUT;
+}
+
+/* Of a failure: it has to do with what that upstream does. */
+static bool
+is_of_upstream(const struct relay *relay)
+{
+    return td_error_phase(relay->h) > TD_FETCH_QUEUED && !is_late_client(relay);
+}
+
+/* RFC 9110 section 15.6; all places for requests taken for too long is our own fault. */
+static TD_NORETURN void
+raise_failure(const struct relay *relay)
+{
+    td_handler *h = relay->h;
+    const int status = td_error_phase(h) == TD_FETCH_QUEUED ? 503
+                       : td_error_code(h) == TD_ETIMEDOUT   ? 504
+                                                            : 502;
+
+    if (is_late_client(relay))
+        td_raise(h, 408, "no more of the body came in %lld ms",
+                 (long long)relay->settings->timeout);
+    td_raise(h, status, "upstream %s: %s", relay->upstream->name, td_error_text(h));
 }
 
 static const char *
@@ -209,7 +231,8 @@ ask_until_answered(struct relay *relay)
             upstreams_note_success(upstream);
         if (answer != NULL || td_is_finished(h) || td_error_phase(h) == TD_FETCH_QUEUED)
             return answer;
-        upstreams_note_failure(&relay->gateway->upstreams, relay->upstream);
+        if (is_of_upstream(relay))
+            upstreams_note_failure(&relay->gateway->upstreams, relay->upstream);
         if (!may_try_again(relay) || (upstream = choose(relay)) == NULL)
             return NULL;
         td_log_warning("upstream %s: %s; %s is next", relay->upstream->name, td_error_text(h),
@@ -242,8 +265,7 @@ relay_body(const struct relay *relay)
         unsent = 0;
     }
     if (n < 0 && !td_is_finished(h)) /* the client can tell that it is not complete */
-        td_raise(h, status_of_failure(h), "upstream %s: %s", relay->upstream->name,
-                 td_error_text(h));
+        raise_failure(relay);
 }
 
 /* RFC 9110 section 9.3.2: how long it would be, if that was told, but not that it is empty. */
@@ -295,8 +317,7 @@ run(td_handler *h)
     if (td_is_finished(h))
         return;
     if (answer == NULL)
-        td_raise(h, status_of_failure(h), "upstream %s: %s", relay.upstream->name,
-                 td_error_text(h));
+        raise_failure(&relay);
     fields_of_answer(&relay, answer);
     if (answer->status == 101) {
         upgrade_relay(&relay, answer);

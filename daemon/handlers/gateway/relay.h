@@ -54,6 +54,7 @@ struct relay {
     int64_t length; /* of the body, -1: not told */
     td_str body;    /* what was read of it so far */
     bool is_whole;  /* that is all */
+    bool awaits_client; /* for more of it, while the upstream is with the rest */
     bool buffers;   /* the answer, as the settings say: it did not ask not to */
 };
 
