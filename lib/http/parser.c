@@ -762,10 +762,28 @@ struct inquiry {
     struct notes notes;
     td_arena *arena;
     td_head_error *error;
+    ptrdiff_t shown_by; /* from what it is shown to the same byte of the head */
     td_str name;
     int rc; /* of the callback that stopped it */
     bool complete;
 };
+
+/*
+ * OWS is SP or HTAB (RFC 9110 section 5.6.3), but behind the digits of Content-Length http-parser
+ * takes SP alone.  It is shown SP for each HTAB, which is the same to it wherever both may stand.
+ */
+static td_str
+show(td_str head, td_arena *arena)
+{
+    if (memchr(head.ptr, '\t', head.len) == NULL)
+        return head;
+
+    char *const shown = memcpy(td_arena_alloc_raw(arena, head.len), head.ptr, head.len);
+
+    for (char *tab = shown; (tab = memchr(tab, '\t', head.len - (size_t)(tab - shown))) != NULL;)
+        *tab = ' ';
+    return td_str_make(shown, head.len);
+}
 
 static int
 on_url(http_parser *asked, const char *at, size_t len)
@@ -773,7 +791,7 @@ on_url(http_parser *asked, const char *at, size_t len)
     struct inquiry *inquiry = asked->data;
     const td_str target = inquiry->head->target;
 
-    if (at == target.ptr && len == target.len)
+    if (at + inquiry->shown_by == target.ptr && len == target.len)
         return 0;
     inquiry->rc = refuse(inquiry->error, 400, "request target: it can be read in two ways");
     return -1;
@@ -784,7 +802,7 @@ on_header_field(http_parser *asked, const char *at, size_t len)
 {
     struct inquiry *inquiry = asked->data;
 
-    inquiry->name = td_str_make(at, len);
+    inquiry->name = td_str_make(at + inquiry->shown_by, len);
     return 0;
 }
 
@@ -792,7 +810,7 @@ static int
 on_header_value(http_parser *asked, const char *at, size_t len)
 {
     struct inquiry *inquiry = asked->data;
-    const td_str value = td_str_trim(td_str_make(at, len));
+    const td_str value = td_str_trim(td_str_make(at + inquiry->shown_by, len));
 
     td_headers_add(&inquiry->head->headers, inquiry->arena, inquiry->name, value);
     inquiry->rc = note_field(inquiry->head, &inquiry->notes, inquiry->name, value, inquiry->error);
@@ -831,14 +849,16 @@ ask_http_parser(td_str raw, td_arena *arena, td_head *head, td_head_error *error
 
     const td_str rest = td_str_make(raw.ptr + head->method_name.len,
                                     raw.len - head->method_name.len);
+    const td_str shown = show(rest, arena);
 
+    inquiry.shown_by = rest.ptr - shown.ptr;
     http_parser_init(&asked, HTTP_REQUEST);
     http_parser_set_max_header_size(UINT32_MAX); /* our own limits have been kept */
     asked.lenient_http_headers = 1; /* what the fields say is judged by the note_ functions */
     asked.allow_chunked_length = 1;
     asked.data = &inquiry;
     http_parser_execute(&asked, &settings, "GET", strlen("GET"));
-    eaten = http_parser_execute(&asked, &settings, rest.ptr, rest.len);
+    eaten = http_parser_execute(&asked, &settings, shown.ptr, shown.len);
 
     if (inquiry.rc < 0)
         return inquiry.rc;

@@ -74,6 +74,8 @@ static const struct {
     {"6.2", POST "Content-Length: 9223372036854775807\r\n\r\n",
      "POST / - a a 1 9223372036854775807 k"},
     {"6.2", POST "Content-Length: 5\r\nTransfer-Encodin: x\r\n\r\nhello", "POST / - a a 1 5 k"},
+    {"5", POST "Content-Length: 5\t\r\n\r\n", "POST / - a a 1 5 k"},
+    {"5", POST "Content-Length:\t5 \t \r\nX: a\tb\t\r\n\r\n", "POST / - a a 1 5 k"},
 
     {"9.3", GET "Connection: close\r\n\r\n", "GET / - a a 1 -1 "},
     {"9.3", GET "Connection: x, ,CLOSE\t,keep-alive\r\n\r\n", "GET / - a a 1 -1 "},
