@@ -49,6 +49,17 @@ add_override(struct options *options, const char *text, td_err *err)
     return 0;
 }
 
+/* A letter may stand among others, as in -xt: then getopt_long is not past that word yet. */
+static int
+refuse_unknown(char **argv, td_err *err)
+{
+    if (optopt > 0 && optopt < OPTION_SET)
+        return td_err_set(err, TD_EINVAL,
+                          "option -%c is unknown, or takes no value; see tornadod --help", optopt);
+    return td_err_set(err, TD_EINVAL, "option %s is unknown; see tornadod --help",
+                      argv[optind - 1]);
+}
+
 int
 options_apply(struct options *options, int option, char **argv, td_err *err)
 {
@@ -73,8 +84,7 @@ options_apply(struct options *options, int option, char **argv, td_err *err)
     case ':':
         return td_err_set(err, TD_EINVAL, "option %s wants a value", argv[optind - 1]);
     default:
-        return td_err_set(err, TD_EINVAL, "option %s is unknown; see tornadod --help",
-                          argv[optind - 1]);
+        return refuse_unknown(argv, err);
     }
 }
 

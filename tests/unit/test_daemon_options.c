@@ -31,6 +31,9 @@ static const struct {
     {{"--set", "workers=2.5"}, 0, NULL, 0, "wants SECTION.KEY=VALUE"},
     {{"--nonsense"}, 0, NULL, 0, "option --nonsense is unknown"},
     {{"-x"}, 0, NULL, 0, "option -x is unknown"},
+    {{"-xt"}, 0, NULL, 0, "option -x is unknown"},
+    {{"--set", "log.level=info", "-txv"}, 0, NULL, 0, "option -x is unknown"},
+    {{"--test=yes"}, 0, NULL, 0, "option -t is unknown, or takes no value"},
     {{"a.ini"}, 0, NULL, 0, "a.ini: no such argument"},
 };
 
