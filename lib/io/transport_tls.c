@@ -337,7 +337,7 @@ tls_close(td_transport *t)
     td_tls *tls = td_transport_tls(t);
 
     td_callback_cancel(&tls->again);
-    if (!SSL_is_init_finished(tls->ssl))
+    if (tls->begun_ns != 0) /* not SSL_is_init_finished: no failure leaves it so */
         td_counters->tls_handshakes[TD_HANDSHAKE_FAILED]++;
     notify_of_end(tls);
     td_tls_free(tls->ssl);

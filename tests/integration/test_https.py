@@ -173,6 +173,16 @@ class Handshakes(Https):
             self.assertRegex(daemon.command_line("status").stdout,
                              rf"\ntls +5 handshakes with other servers, {resumed} of them resumed; 2 failed; \d")
 
+    def test_a_handshake_is_counted_once_however_the_connection_ends(self):
+        """Many servers close without saying so: OpenSSL is then where a handshake is, and not done."""
+        with harness.Daemon(["fetch", "status"]) as daemon, self.upstream(says(answer())) as upstream:
+            url = "/fetch?" + urlencode({"url": upstream.url, "ca": self.certificates.ca})
+            for _ in range(3):
+                self.assertIn(b"hello", daemon.get(url).body)
+            harness.wait_until(lambda: upstream.closed == 3, "the end of the connections")
+            counts = json.loads(daemon.get("/status.json").body)["tls_handshakes"]
+            self.assertEqual((counts["full"] + counts["resumed"], counts["failed"]), (3, 0))
+
     def test_no_session_of_an_unchecked_server_is_resumed_by_one_that_checks(self):
         context = self.certificates.server("unchecked", host="127.0.0.1", self_signed=True)
         with self.upstream(context=context) as upstream:
