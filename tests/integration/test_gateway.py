@@ -555,6 +555,50 @@ class SeveralUpstreams(unittest.TestCase):
                 self.assertRegex(daemon.command_line("status").stdout,
                                  rf"\n +2  gateway_failures of gateway, upstream {names[0]}\n")
 
+    HALF = OK + b"Content-Length: 9\r\n\r\nhalf"
+
+    def once(self, daemon):
+        """All that comes of a GET on a connection of its own, which may end early."""
+        with daemon.connect() as conn:
+            conn.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return conn.rest()
+
+    def test_a_break_within_an_answer_is_a_failure(self):
+        """Its head came, and so did that of the next one: neither makes up for the end that is missing."""
+        for what, stalls in ("504 GET / .*: upstream %s: Timeout during request", True), \
+                ("502 GET / .*: upstream %s: receiving the body: ", False):
+            with self.subTest(what), Upstream(says(self.HALF, then_waits=stalls)) as broken, Upstream(named("b")) as b, \
+                    gateway(broken, b, keys="max_fails = 2\ntimeout = 200ms") as daemon:
+                self.assertEqual([self.once(daemon)[-4:] for _ in range(3)], [b"half", b"\n\r\nb", b"half"])
+                daemon.wait_log(what % broken.name)
+                daemon.wait_log(f"upstream {broken.name}: left alone for 10000 ms after 2 failures")
+                self.assertEqual(self.bodies(daemon, 4), b"bbbb")
+
+    def test_what_a_client_does_is_no_failure(self):
+        """It goes within an answer, or breaks its own body off; or it takes so little that the upstream gives up."""
+        def waits(upstream, peer, file, head):
+            peer.sendall(self.HALF)
+            file.read()
+
+        def pours(upstream, peer, *_):
+            peer.settimeout(1.5)
+            peer.sendall(OK + b"Content-Length: 100000000\r\n\r\n" + bytes(100000000))
+
+        put = b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n14000\r\n" + bytes(81920) + b"\r\n"
+        for name, script, text, end in (("goes", waits, GET.encode(), lambda conn: conn.close()),
+                                        ("breaks off", waits, put, lambda conn: conn.send(b"no chunk")),
+                                        ("does not read", pours, GET.encode(), lambda conn: None)):
+            with self.subTest(name), Upstream(script) as a, Upstream(script) as b, \
+                    gateway(a, b, keys=ANY_SIZE) as daemon, daemon.connect() as conn:
+                conn.send(text)
+                until(conn, b"\r\n\r\n")
+                end(conn)
+                harness.wait_until(lambda a=a, b=b: a.closed + b.closed, "the upstream is still with it")
+                if name == "does not read":
+                    conn.rest()
+                    daemon.wait_log("receiving the body")
+                self.assertNotIn("left alone", daemon.log.text())
+
     def test_when_all_are_down_all_are_tried(self):
         with Upstream(resets) as a, Upstream(resets) as b, gateway(a, b) as daemon:
             for _ in range(3):

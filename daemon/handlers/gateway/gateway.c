@@ -17,7 +17,8 @@
  * has said all may still listen.
  *
  * An upstream that fails max_fails times in fail_timeout is left alone for fail_timeout, unless
- * there is no other; each worker counts for itself.  A request goes to the next upstream when the
+ * there is no other; each worker counts for itself.  It fails when there is no connection, no
+ * answer, or none that comes to its end; a client that goes first is no failure.  A request goes to the next upstream when the
  * one it was meant for has not got any of it, or when a second time does no harm: an idempotent
  * method, all of its body at hand, nothing answered.
  */
@@ -27,6 +28,8 @@
 #include "relay.h"
 #include "target.h"
 #include "upgrade.h"
+
+#define HELD_UP_MS 1000 /* by a client: what the upstream does then tells nothing of its health */
 
 /* ---- the body of the request */
 
@@ -83,6 +86,13 @@ read_small_body(struct relay *relay)
     relay->is_whole = true;
 }
 
+/* For the client, since then: an upstream that it holds up may give up. */
+static void
+note_wait(struct relay *relay, int64_t since_ms)
+{
+    relay->was_held_up |= td_ioloop_time_ms() - since_ms > HELD_UP_MS;
+}
+
 /* A large one goes along piece by piece, on a coroutine beside that which waits for the answer. */
 static void
 upload(struct relay *relay)
@@ -92,9 +102,10 @@ upload(struct relay *relay)
     int n = (int)piece.len;
 
     while (n > 0 && td_fetch_write(stream, piece) == 0) {
-        relay->awaits_client = true;
+        relay->awaits_body_ms = td_ioloop_time_ms();
         n = td_read_body(relay->h, &piece);
-        relay->awaits_client = false;
+        note_wait(relay, relay->awaits_body_ms);
+        relay->awaits_body_ms = 0;
     }
     if (n == 0)
         td_fetch_end(stream);
@@ -129,14 +140,22 @@ may_try_again(const struct relay *relay)
 static bool
 is_late_client(const struct relay *relay)
 {
-    return relay->awaits_client && td_error_code(relay->h) == TD_ETIMEDOUT;
+    return relay->awaits_body_ms != 0 && td_error_code(relay->h) == TD_ETIMEDOUT;
 }
 
-/* Of a failure: it has to do with what that upstream does. */
+static bool
+is_held_up(const struct relay *relay)
+{
+    return relay->was_held_up ||
+           (relay->awaits_body_ms != 0 && td_ioloop_time_ms() - relay->awaits_body_ms > HELD_UP_MS);
+}
+
+/* Of a failure: it has to do with what that upstream does, and with no client. */
 static bool
 is_of_upstream(const struct relay *relay)
 {
-    return td_error_phase(relay->h) > TD_FETCH_QUEUED && !is_late_client(relay);
+    return td_error_phase(relay->h) > TD_FETCH_QUEUED && !is_late_client(relay) &&
+           !is_held_up(relay);
 }
 
 /* RFC 9110 section 15.6; all places for requests taken for too long is our own fault. */
@@ -227,8 +246,8 @@ ask_until_answered(struct relay *relay)
     for (;;) {
         go_to(relay, upstream);
         answer = ask(relay);
-        if (answer != NULL)
-            upstreams_note_success(upstream);
+        if (answer != NULL && upstream->fails > 0)
+            upstreams_note_head(&relay->gateway->upstreams, upstream);
         if (answer != NULL || td_is_finished(h) || td_error_phase(h) == TD_FETCH_QUEUED)
             return answer;
         if (is_of_upstream(relay))
@@ -244,9 +263,27 @@ ask_until_answered(struct relay *relay)
 
 /* ---- the answer */
 
+static TD_NORETURN void
+fail_within_body(const struct relay *relay)
+{
+    if (is_of_upstream(relay))
+        upstreams_note_failure(&relay->gateway->upstreams, relay->upstream);
+    raise_failure(relay);
+}
+
+static int
+flush(struct relay *relay)
+{
+    const int64_t begun_ms = td_ioloop_time_ms();
+    const int rc = td_flush(relay->h);
+
+    note_wait(relay, begun_ms);
+    return rc;
+}
+
 /* What comes at once is sent at once, with its head; what the client does not take is not read. */
 static void
-relay_body(const struct relay *relay)
+relay_body(struct relay *relay)
 {
     const size_t buffer = relay->buffers ? (size_t)relay->settings->response_buffer : 0;
     td_handler *h = relay->h;
@@ -260,12 +297,14 @@ relay_body(const struct relay *relay)
         unsent += piece.len;
         if (unsent < buffer || (unsent < PIECE && td_fetch_is_ready(relay->stream)))
             continue;
-        if (td_flush(h) < 0)
+        if (flush(relay) < 0)
             return;
         unsent = 0;
     }
-    if (n < 0 && !td_is_finished(h)) /* the client can tell that it is not complete */
-        raise_failure(relay);
+    if (n == 0)
+        upstream_note_success(relay->upstream);
+    else if (!td_is_finished(h)) /* and the client has not gone first; it can tell */
+        fail_within_body(relay);
 }
 
 /* RFC 9110 section 9.3.2: how long it would be, if that was told, but not that it is empty. */
@@ -320,6 +359,7 @@ run(td_handler *h)
         raise_failure(&relay);
     fields_of_answer(&relay, answer);
     if (answer->status == 101) {
+        upstream_note_success(relay.upstream);
         upgrade_relay(&relay, answer);
         return;
     }
@@ -455,7 +495,8 @@ TD_PLUGIN(.name = "gateway", .version = "1.0", .urls = TD_URLS(TD_URL("(?:/.*)?"
               OPTION(STRING, tls_key, "", "And with its key, if that is another one."),
               OPTION(INT, tries, "3", 1, UPSTREAMS_MAX, "Upstreams that one request may come to."),
               OPTION(INT, max_fails, "1", 0, 1000000,
-                     "Failures within fail_timeout after which an upstream is left alone; 0: never."),
+                     "Failures within fail_timeout after which an upstream is left alone, breaks within an "
+                     "answer among them; 0: never."),
               OPTION(TIME, fail_timeout, "10s", 1, 86400000, "And for how long."),
               OPTION(SIZE, request_buffer, "64k", 0, 8 << 20,
                      "A body up to that size is read whole before an upstream is asked."),

@@ -54,7 +54,8 @@ struct relay {
     int64_t length; /* of the body, -1: not told */
     td_str body;    /* what was read of it so far */
     bool is_whole;  /* that is all */
-    bool awaits_client; /* for more of it, while the upstream is with the rest */
+    int64_t awaits_body_ms; /* since when, while the upstream is with the rest; 0: it is not */
+    bool was_held_up;       /* the upstream, by the client, at any time */
     bool buffers;   /* the answer, as the settings say: it did not ask not to */
 };
 

@@ -87,6 +87,13 @@ upstreams_tell(struct upstreams *upstreams, const td_instance *instance)
 
 /* ---- the choice */
 
+/* Its failures of so long ago count no more. */
+static bool
+is_forgiven(const struct upstreams *upstreams, const struct upstream *upstream, int64_t now_ms)
+{
+    return now_ms - upstream->failing_since_ms > upstreams->fail_timeout_ms;
+}
+
 static bool
 is_up(const struct upstream *upstream, int64_t now_ms)
 {
@@ -156,7 +163,7 @@ upstreams_note_failure(const struct upstreams *upstreams, struct upstream *upstr
     const int64_t now_ms = td_ioloop_time_ms();
 
     td_metric_add(upstream->failures, 1);
-    if (now_ms - upstream->failing_since_ms > upstreams->fail_timeout_ms)
+    if (is_forgiven(upstreams, upstream, now_ms))
         upstream->fails = 0;
     if (upstream->fails++ == 0)
         upstream->failing_since_ms = now_ms;
@@ -171,7 +178,14 @@ upstreams_note_failure(const struct upstreams *upstreams, struct upstream *upstr
 }
 
 void
-upstreams_note_success(struct upstream *upstream)
+upstreams_note_head(const struct upstreams *upstreams, struct upstream *upstream)
+{
+    if (is_forgiven(upstreams, upstream, td_ioloop_time_ms()))
+        upstream_note_success(upstream);
+}
+
+void
+upstream_note_success(struct upstream *upstream)
 {
     if (upstream->fails == 0)
         return;

@@ -38,8 +38,8 @@ void upstreams_fini(struct upstreams *upstreams); /* after a failed init, too */
 #define UPSTREAMS_METRICS                                                                          \
     TD_COUNTER_BY("gateway_requests", "Requests that went to an upstream.", "upstream",            \
                   "upstreams"),                                                                    \
-        TD_COUNTER_BY("gateway_failures", "Requests that an upstream has not answered.", "upstream",     \
-                      "upstreams"),                                                                \
+        TD_COUNTER_BY("gateway_failures", "Requests that an upstream has not answered to the end.",  \
+                      "upstream", "upstreams"),                                                    \
         TD_COUNTER_BY("gateway_retries", "Requests that came to it after another has failed.",     \
                       "upstream", "upstreams"),                                                    \
         TD_GAUGE_BY("gateway_requests_in_flight", "Requests that are with it.", "upstream",        \
@@ -59,8 +59,13 @@ struct upstream *upstreams_choose(struct upstreams *upstreams, uint64_t tried);
 uint64_t upstreams_enter(struct upstreams *upstreams, struct upstream *upstream, uint64_t tried);
 void upstream_leave(struct upstream *upstream);
 
-/* How it went. */
+/*
+ * How it went.  An answer that breaks off is a failure, too (nginx's max_fails and HAProxy's observe
+ * end at its head).  So the head alone is a success only of one whose failures are longer ago than
+ * fail_timeout: who begins each answer and ends none would never have failed twice.
+ */
 void upstreams_note_failure(const struct upstreams *upstreams, struct upstream *upstream);
-void upstreams_note_success(struct upstream *upstream);
+void upstreams_note_head(const struct upstreams *upstreams, struct upstream *upstream); /* has fails */
+void upstream_note_success(struct upstream *upstream);
 
 #endif
