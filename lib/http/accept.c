@@ -171,6 +171,47 @@ td_accept_media(td_str list, td_str type)
     return found;
 }
 
+/* ---- languages */
+
+/* `tag` is `range`, or begins with it and a hyphen. */
+static bool
+is_part_of(td_str tag, td_str range)
+{
+    return tag.len >= range.len && (tag.len == range.len || tag.ptr[range.len] == '-') &&
+           td_str_equal_nocase(td_str_make(tag.ptr, range.len), range);
+}
+
+int
+td_accept_language(td_str list, td_str tag)
+{
+    int by_range = UNSAID, beyond = UNSAID, others = UNSAID, quality;
+    size_t longest = 0;
+    td_str range;
+
+    if (td_str_is_null(list))
+        return TD_QUALITY_MAX;
+    while (next_element(&list, &range, &quality)) {
+        if (td_str_equal(range, TD_STR("*"))) {
+            if (others == UNSAID)
+                others = quality;
+        } else if (is_part_of(tag, range)) {
+            if (range.len > longest) {
+                longest = range.len;
+                by_range = quality;
+            }
+        } else if (is_part_of(range, tag) && quality > 0 && quality > beyond) {
+            beyond = quality; /* "not fr-CH" is not "no fr" */
+        }
+    }
+    if (by_range != UNSAID)
+        return by_range;
+    if (beyond != UNSAID)
+        return beyond;
+    return others != UNSAID ? others : 0;
+}
+
+/* ---- names */
+
 bool
 td_accept_names(td_str list, td_str type)
 {

@@ -6,7 +6,7 @@
  *
  *   1.0   the first.  It is not released yet, so what was added since stands here too:
  *         td_handler_class.get_current_user, td_handler_class.compute_etag,
- * td_plugin.get_current_user, td_handler_class.data_received and .set_default_headers, td_plugin.middleware,
+ * td_plugin.get_current_user, td_handler_class.data_received, .set_default_headers and .get_login_url, td_plugin.middleware,
  * td_static_options.precompressed and what follows it; td_url.urls, .methods, .headers,
  * td_plugin.default_handler and .default_handler_arg, .check, .handle_stream, .needs_section and
  * .metrics; td_fetch_options from body_producer on;

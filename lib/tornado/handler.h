@@ -27,7 +27,7 @@ typedef void td_method_fn(td_handler *h);
 #define TD_CANCEL_ON_CLOSE 1u /* unwind the handler at its wait when the client leaves */
 #define TD_CHECK_XSRF 2u      /* check XSRF tokens, whatever xsrf_cookies says (auth.h) */
 #define TD_SKIP_XSRF 4u       /* do not: clients here are no browsers, or have other tokens */
-#define TD_AUTHENTICATED 8u   /* without a user: GET and HEAD to login_url, others 403 (auth.h) */
+#define TD_AUTHENTICATED 8u   /* without a user: GET and HEAD to a login page, others 403 (auth.h) */
 #define TD_STREAM_BODY 16u    /* begin when the head is there, and read the body while it comes */
 #define TD_REMOVE_SLASH 256u  /* a path that ends in one: see below */
 #define TD_ADD_SLASH 512u     /* a path that does not */
@@ -67,6 +67,8 @@ typedef struct td_handler_class {
     void (*data_received)(td_handler *h, td_str data) TD_ZERO; /* see td_read_body */
     td_method_fn *set_default_headers TD_ZERO; /* what every response has: called before initialize,
                                  and anew for an error page, before write_error, and by td_clear */
+    const char *(*get_login_url)(td_handler *h) TD_ZERO; /* of TD_AUTHENTICATED, called when there is
+                                 no user; NULL, or it returns NULL: that of the setting login_url */
 } td_handler_class;
 
 /* ---- the request */
@@ -127,6 +129,37 @@ template <class... Types> inline const char *td_best_type(td_handler *h, const T
     const char *const all[] = {types...};
 
     return td_best_type_of(h, all, sizeof...(types));
+}
+}
+#endif
+
+/*
+ * Which of the languages that there are the client likes best (Accept-Language with its qualities;
+ * RFC 9110 section 12.5.4, RFC 4647), of those that it likes equally the first, and the first, too,
+ * when it likes none of them: a page in another language helps more than none.  Tornado's
+ * get_browser_locale.
+ *
+ *     const char *language = td_best_language(h, "en", "fr", "pt-BR");
+ *
+ *     td_set_header(h, "Content-Language", language);
+ *
+ * "fr" is for who asks for fr-CH as well, after what is for that alone, and "pt-BR" is for who asks
+ * for pt.  Vary says Accept-Language then, unless the headers were sent.  NULL only for misuse: no
+ * languages.
+ */
+TD_API const char *td_best_language_of(td_handler *h, const char *const languages[], size_t count);
+
+#ifndef __cplusplus
+#define td_best_language(h, ...)                                                                   \
+    td_best_language_of(h, (const char *const[]){__VA_ARGS__},                                     \
+                        sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+#else
+extern "C++" {
+template <class... Tags> inline const char *td_best_language(td_handler *h, const Tags &...tags)
+{
+    const char *const all[] = {tags...};
+
+    return td_best_language_of(h, all, sizeof...(tags));
 }
 }
 #endif

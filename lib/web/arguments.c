@@ -213,6 +213,31 @@ td_best_type_of(td_handler *h, const char *const types[], size_t count)
     return best;
 }
 
+const char *
+td_best_language_of(td_handler *h, const char *const languages[], size_t count)
+{
+    const char *best = NULL;
+    int best_quality = -1;
+
+    if (!td_handler_has(h, "td_best_language", languages))
+        return NULL;
+    const td_str accept =
+        td_headers_get(&h->request->head.headers, &h->request->arena, TD_STR("Accept-Language"));
+    for (size_t i = 0; i < count; i++) {
+        const int quality =
+            languages[i] != NULL ? td_accept_language(accept, td_str_of(languages[i])) : -1;
+        if (quality > best_quality) {
+            best = languages[i];
+            best_quality = quality;
+        }
+    }
+    if (best == NULL)
+        td_handler_misuse(h, "td_best_language", "there are no languages");
+    if (!h->headers_written)
+        td_handler_vary(h, TD_STR("Accept-Language"));
+    return best;
+}
+
 /* With a NUL behind it. */
 static char *
 put_text(char *to, td_str text)

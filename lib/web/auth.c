@@ -68,11 +68,20 @@ login_url(td_handler *h, const char *url)
     return td_arena_sprintf(arena, "%s?next=%s", url, td_url_escape(arena, next, "").ptr);
 }
 
+static const char *
+login_page(td_handler *h)
+{
+    const td_handler_class *class = td_handler_route(h)->class;
+    const char *own = class->get_login_url != NULL ? class->get_login_url(h) : NULL;
+
+    return own != NULL ? own : h->app->settings->login_url;
+}
+
 void
 td_auth_check(td_handler *h)
 {
     const td_method method = h->request->head.method;
-    const char *url = h->app->settings->login_url;
+    const char *url;
 
     if (method == TD_METHOD_OPTIONS && td_handler_route(h)->class->options == NULL)
         return; /* our own answer, which is nobody's secret: preflights come without cookies */
@@ -80,6 +89,9 @@ td_auth_check(td_handler *h)
         return;
     if (method != TD_METHOD_GET && method != TD_METHOD_HEAD)
         td_handler_raise_quietly(h, 403, "nobody is logged in");
+    url = login_page(h);
+    if (h->finished)
+        return;
     if (url == NULL)
         td_raise(h, 500, "TD_AUTHENTICATED: there is no login_url in [application:%s]",
                  h->app->settings->name);

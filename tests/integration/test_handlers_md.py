@@ -294,13 +294,19 @@ class HandlersMd(unittest.TestCase):
             "/shout?name=jack": b'{"hello": "jack!", "length": 4}',
             "/squares": b'{"title": "squares", "rows": [{"n": 1, "square": 1}, {"n": 2, "square": 4}, '
                         b'{"n": 3, "square": 9}]}',
-            "/note": b"the seventeenth version\n", "/whisper": b"PSST!\n",
+            "/good_morning": b"Good morning\n", "/note": b"the seventeenth version\n", "/whisper": b"PSST!\n",
             "/countdown": b"".join(b"event: tick\ndata: %d\n\n" % i for i in (3, 2, 1)),
         }
         for target, body in cases.items():
             with self.subTest(target):
                 response = self.daemon.get(target)
                 self.assertEqual((response.status, response.body), (200, body))
+        for wanted, language, text in (("fr-CH, en;q=0.5", "fr", b"Bonjour\n"),
+                                       ("pt;q=0.9, en;q=0.5", "pt-BR", b"Bom dia\n"),
+                                       ("da", "en", b"Good morning\n")):
+            answer = self.daemon.get("/good_morning", headers=f"Accept-Language: {wanted}\r\n")
+            self.assertEqual((answer.header("Content-Language"), answer.header("Vary"), answer.body),
+                             (language, "Accept-Language", text))
         self.assertEqual(self.uploaded(), b"3 bytes of image/png\n")
         with self.daemon.connect() as conn:
             form = "Content-Type: application/x-www-form-urlencoded\r\n"

@@ -98,11 +98,45 @@ START_TEST(most_specific_range_says_the_quality)
 }
 END_TEST
 
+static const struct {
+    const char *accept, *tag;
+    int quality;
+} languages[] = {
+    {NULL, "fr", 1000},
+    {"", "fr", 0},
+    {"*", "fr", 1000},
+    {"fr-FR; q=0.9", "fr-FR", 900},
+    {"fr-FR;q=-1", "fr-FR", 0},
+    {"FR-fr", "fr-FR", 1000},
+    {"fr;q=0.5", "fr-FR", 500},
+    {"fr-CH, fr;q=0.9", "fr", 900},
+    {"fr-CH;q=0.8", "fr", 800},
+    {"fr-BE;q=0.4, fr-CH;q=0.8, fr-CA;q=0.6", "fr", 800},
+    {"fr-CH;q=0.8", "fr-FR", 0},
+    {"fr-CH;q=0, *;q=0.2", "fr", 200},
+    {"fr-CH;q=0", "fr", 0},
+    {"fr;q=0, *", "fr-FR", 0},
+    {"zh;q=0.1, zh-Hant;q=0.7, zh-Hant-TW-x;q=0.9", "zh-Hant-TW", 700},
+    {"zh-Hant;q=0.7, zh;q=0.1", "zh-Hant-TW", 700},
+    {"f, fre, -fr, fr-, *-FR", "fr", 1000}, /* "fr-" begins with it, whatever it means */
+    {"f, fre, -fr, *-FR", "fr", 0},
+    {"fr;q=0.2, fr;q=0.7", "fr", 200},
+};
+
+START_TEST(language_has_the_quality_of_the_range_that_is_closest)
+{
+    ck_assert_int_eq(td_accept_language(td_str_of(languages[_i].accept),
+                                        td_str_of(languages[_i].tag)),
+                     languages[_i].quality);
+}
+END_TEST
+
 static void
 fill(TCase *tcase)
 {
     ADD_TABLE(tcase, coding_that_is_liked_most_is_chosen, codings);
     ADD_TABLE(tcase, most_specific_range_says_the_quality, types);
+    ADD_TABLE(tcase, language_has_the_quality_of_the_range_that_is_closest, languages);
 }
 
 int

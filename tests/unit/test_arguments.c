@@ -757,6 +757,47 @@ START_TEST(the_type_that_is_liked_best_is_chosen)
 }
 END_TEST
 
+static const struct {
+    const char *accept, *best; /* NULL: no such header */
+} tongues[] = {
+    {NULL, "en-US"},
+    {"", "en-US"},
+    {"da", "en-US"},
+    {"fr-FR;q=0.9", "fr-FR"},
+    {"fr-FR; q=0.9", "fr-FR"},
+    {"fr-FR;q=0", "en-US"},
+    {"fr-FR;q=-1", "en-US"},
+    {"fr", "fr-FR"},
+    {"de-AT, fr;q=0.9, en;q=0.8", "de"},
+    {"da, en;q=0.5, de;q=0.5", "en-US"},
+    {"*", "en-US"},
+    {"en;q=0, *", "fr-FR"},
+};
+static const char *tongue;
+
+static void
+ask_tongue(td_handler *h)
+{
+    tongue = td_best_language(h, "en-US", "fr-FR", "de");
+    ck_assert_ptr_null(td_best_language_of(h, NULL, 1));
+    ck_assert_ptr_null(td_best_language_of(h, &tongue, 0));
+    td_best_language(h, "de");
+}
+
+START_TEST(the_language_that_is_liked_best_is_chosen)
+{
+    char line[128] = "";
+
+    if (tongues[_i].accept != NULL)
+        snprintf(line, sizeof(line), "Accept-Language: %s\r\n", tongues[_i].accept);
+    act = ask_tongue;
+    web_exchange *x = web_request("GET", "/", line);
+    ck_assert_str_eq(tongue, tongues[_i].best);
+    ck_assert_ptr_nonnull(strstr(x->headers, "\nVary: Accept-Language\n"));
+    web_done(x);
+}
+END_TEST
+
 static void
 ask_body(td_handler *h)
 {
@@ -804,6 +845,7 @@ fill(TCase *tcase)
     ADD_TABLE(tcase, the_fields_are_as_they_were_sent, fields);
     tcase_add_test(tcase, headers_of_one_name_are_joined);
     ADD_TABLE(tcase, the_type_that_is_liked_best_is_chosen, likings);
+    ADD_TABLE(tcase, the_language_that_is_liked_best_is_chosen, tongues);
     tcase_add_test(tcase, a_body_is_there_as_a_whole);
 }
 

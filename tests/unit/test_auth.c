@@ -67,6 +67,22 @@ become_nobody(td_handler *h)
     td_set_current_user(h, NULL);
 }
 
+/* By the request: pages of several sorts of users. */
+static const char *
+get_door(td_handler *h)
+{
+    const td_str door = td_get_query_argument_default(h, "door", NULL);
+
+    ck_assert_ptr_null(td_current_user(h));
+    if (td_str_equal(door, TD_STR("none")))
+        return NULL;
+    if (td_str_equal(door, TD_STR("closed")))
+        td_raise(h, 410, "no more users");
+    if (td_str_equal(door, TD_STR("sign")))
+        td_redirect(h, "/sign", true);
+    return door.ptr;
+}
+
 #define METHODS .get = greet, .post = greet, .flags = TD_AUTHENTICATED
 
 static const td_handler_class OfPlugin = {.get = greet};
@@ -79,7 +95,10 @@ static const td_handler_class Set = {METHODS, .prepare = become_jill};
 static const td_handler_class Unset = {METHODS, .prepare = become_nobody};
 static const td_handler_class Options = {.options = greet, .flags = TD_AUTHENTICATED,
                                          .get_current_user = get_nobody};
+static const td_handler_class Doors = {METHODS, .get_current_user = get_nobody,
+                                       .get_login_url = get_door};
 static const td_url urls[] = {
+    TD_URL("/doors", &Doors),
     TD_URL("/of-plugin", &OfPlugin), TD_URL("/of-class", &OfClass), TD_URL("/private", &Private),
     TD_URL("/nobody", &Nobody),      TD_URL("/waits", &Waits),      TD_URL("/raises", &Raises),
     TD_URL("/set", &Set),            TD_URL("/unset", &Unset),      TD_URL("/options", &Options),
@@ -158,6 +177,36 @@ START_TEST(the_login_page_is_told_where_to_go_next)
 }
 END_TEST
 
+static const struct {
+    const char *door;
+    int status;
+    const char *login_url, *location; /* NULL: there is none */
+} doors[] = {
+    {"/staff", 302, "/login", "/staff?next=%2Fdoors%3Fdoor%3D%2Fstaff"},
+    {"/staff", 302, NULL, "/staff?next=%2Fdoors%3Fdoor%3D%2Fstaff"},
+    {"none", 302, "/login", "/login?next=%2Fdoors%3Fdoor%3Dnone"},
+    {"none", 500, NULL, NULL},
+    {"closed", 410, "/login", NULL},
+    {"sign", 301, "/login", "/sign"},
+};
+
+START_TEST(a_class_may_have_a_login_page_of_its_own)
+{
+    char target[64], expected[128];
+
+    serve(doors[_i].login_url);
+    snprintf(target, sizeof(target), "/doors?door=%s", doors[_i].door);
+    web_exchange *x = web_get(target);
+
+    ck_assert_int_eq(x->status, doors[_i].status);
+    if (doors[_i].location != NULL) {
+        snprintf(expected, sizeof(expected), "\nLocation: %s\n", doors[_i].location);
+        ck_assert_msg(strstr(x->headers, expected), "%s", x->headers);
+    }
+    web_done(x);
+}
+END_TEST
+
 START_TEST(without_a_login_page_it_is_500)
 {
     serve(NULL);
@@ -175,6 +224,7 @@ fill(TCase *tcase)
     tcase_add_checked_fixture(tcase, web_setup, web_teardown);
     ADD_TABLE(tcase, who_is_asked_and_who_is_let_in, requests);
     ADD_TABLE(tcase, the_login_page_is_told_where_to_go_next, logins);
+    ADD_TABLE(tcase, a_class_may_have_a_login_page_of_its_own, doors);
     tcase_add_test(tcase, without_a_login_page_it_is_500);
 }
 
