@@ -71,12 +71,12 @@ master_open_log(const td_configuration *configuration, td_err *err)
 
 /* ---- ending */
 
-void
-master_signal_workers(struct generation *generation, int number)
+static void
+kill_workers(const struct generation *generation)
 {
     GENERATION_EACH(seat, generation) {
         if (seat->pid != 0)
-            kill(seat->pid, number);
+            kill(seat->pid, SIGKILL);
     }
 }
 
@@ -116,7 +116,7 @@ on_drain_limit(struct ev_loop *loop, ev_timer *timer, int events)
     td_log_at(TD_LOG_WARNING, "master",
               "generation %u: workers that did not leave within drain_timeout are killed: %zu",
               generation->number, generation_workers(generation));
-    master_signal_workers(generation, SIGKILL);
+    kill_workers(generation);
 }
 
 static void
@@ -127,7 +127,7 @@ force_oldest(void)
     TD_LIST_FOREACH (link, &master.draining)
         count++;
     if (count > DRAINING_MAX)
-        master_signal_workers(TD_CONTAINER_OF(master.draining.next, struct generation, link), SIGKILL);
+        kill_workers(TD_CONTAINER_OF(master.draining.next, struct generation, link));
 }
 
 void
@@ -170,7 +170,7 @@ master_stop(void)
 {
     if (master.stopping) {
         TD_LIST_FOREACH (link, &master.draining)
-            master_signal_workers(TD_CONTAINER_OF(link, struct generation, link), SIGKILL);
+            kill_workers(TD_CONTAINER_OF(link, struct generation, link));
         return;
     }
     master.stopping = true;

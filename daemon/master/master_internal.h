@@ -64,7 +64,6 @@ extern struct master master;
 
 void master_tell_status(void); /* STATUS= of how many workers serve */
 int master_open_log(const td_configuration *configuration, td_err *err);
-void master_signal_workers(struct generation *generation, int number);
 void master_end_when_alone(void); /* the last of what a stop waits for may have gone */
 void master_stop(void);        /* the second time at once */
 bool master_reopen_logs(void); /* false: one could not be opened, and the old one goes on */

@@ -214,9 +214,7 @@ run_hooks(td_test *test, void (*run)(void *arg), const char *what)
 {
     test->hooks_return = false;
     td_coroutine_start(
-        &(td_coroutine_task){
-            .run = run, .ended = on_hooks_ended, .arg = test, .arena = &test->arena},
-        NULL);
+        &(td_coroutine_task){.run = run, .ended = on_hooks_ended, .arg = test}, NULL);
     if (!test->hooks_return)
         testing_wait(test, test->timeout_ms, what);
     return test->hooks_return;

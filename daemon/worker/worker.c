@@ -88,8 +88,7 @@ start_hooks(struct worker *worker, void (*run)(void *arg),
             void (*ended)(void *arg, td_coroutine_end end), td_coroutine **out)
 {
     return td_coroutine_start(
-        &(td_coroutine_task){.run = run, .ended = ended, .arg = worker, .arena = &worker->arena},
-        out);
+        &(td_coroutine_task){.run = run, .ended = ended, .arg = worker}, out);
 }
 
 static void

@@ -1,5 +1,5 @@
 /*
- * Making bodies smaller: a whole one at once, or a stream piece by piece (BEHAVIOUR section 12).
+ * Making bodies smaller: a whole one at once, or a stream piece by piece.
  *
  * What zlib and zstd need is kept for the next response: setting it up anew costs as much as a
  * small body.  Brotli has no way to use its memory again, and its streams need 0.7 to 1.7 MB each,
@@ -16,12 +16,10 @@
 #include "base/buf.h"
 #include "http/accept.h"
 
-/* The codings of whole bodies and of streams: TD_CODING_BITs. */
-#define TD_COMPRESS_CODINGS                                                                        \
-    (TD_CODING_BIT(TD_CODING_ZSTD) | TD_CODING_BIT(TD_CODING_BR) | TD_CODING_BIT(TD_CODING_GZIP))
+/* The codings of streams: TD_CODING_BITs. */
 #define TD_COMPRESS_STREAM_CODINGS (TD_CODING_BIT(TD_CODING_ZSTD) | TD_CODING_BIT(TD_CODING_GZIP))
 
-/* Append the whole of `in` to out, coded in one of TD_COMPRESS_CODINGS. */
+/* Append the whole of `in` to out, in any coding but identity. */
 TD_PRIVATE void td_compress(td_coding coding, int level, td_str in, td_buf *out);
 
 typedef struct td_compressor td_compressor; /* one stream */

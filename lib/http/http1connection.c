@@ -673,14 +673,6 @@ td_request_pending(const td_request *request)
     return request->connection != NULL ? td_http1_unsent(request->connection) : 0;
 }
 
-bool
-td_request_is_closed(const td_request *request)
-{
-    const td_http1connection *conn = request->connection;
-
-    return conn == NULL || conn->broken;
-}
-
 /* ---- time-outs; each is a turn */
 
 static void

@@ -209,7 +209,6 @@ TD_PRIVATE void td_request_unref(td_request *request);
 /* Response bytes that wait in memory: not yet in the kernel, and not of a file. */
 TD_PRIVATE size_t td_request_pending(const td_request *request);
 
-TD_PRIVATE bool td_request_is_closed(const td_request *request); /* the client has gone */
 TD_PRIVATE bool td_request_is_from_proxy(const td_request *request); /* one that is trusted */
 TD_PRIVATE void td_request_resume_body(td_request *request); /* harmless when it is not paused */
 

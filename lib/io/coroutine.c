@@ -139,12 +139,6 @@ td_coroutine_owner(void)
     return scheduler.current != NULL ? scheduler.current->task.owner : NULL;
 }
 
-td_arena *
-td_coroutine_arena(void)
-{
-    return scheduler.current != NULL ? scheduler.current->task.arena : NULL;
-}
-
 /* The coroutine whose code runs; NULL: none of them. */
 static td_coroutine *
 acting(void)

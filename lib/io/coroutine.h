@@ -12,7 +12,6 @@
 #include <tornado/abi.h>
 #include <tornado/coroutine.h>
 #include "base/activity.h"
-#include "base/arena.h"
 #include "io/ioloop.h"
 
 typedef struct td_coroutine td_coroutine;
@@ -37,7 +36,6 @@ typedef struct td_coroutine_task {
     td_activity activity; /* stored at each resumption */
     const char *module;   /* name for the log lines made meanwhile; NULL: the daemon's own */
     void *owner;          /* whoever wants td_coroutine_owner: lib/web puts its td_handler here */
-    td_arena *arena;      /* what td_alloc-like calls use without a handler; NULL: none */
 } td_coroutine_task;
 
 typedef struct td_coroutine_options {
@@ -71,7 +69,6 @@ TD_PRIVATE void td_coroutine_submit(td_coroutine_job *job);
 
 TD_PRIVATE td_coroutine *td_coroutine_current(void); /* NULL on the loop's own stack */
 TD_PRIVATE void *td_coroutine_owner(void);           /* of the current one; NULL without one */
-TD_PRIVATE td_arena *td_coroutine_arena(void);       /* the same */
 
 /* What the code that runs now is said to do; NULL: it runs on the loop's own stack. */
 TD_PRIVATE const td_activity *td_coroutine_activity(void);

@@ -666,9 +666,9 @@ await_undo(void *arg)
     td_lookup_stop(&waiting->lookup);
 }
 
-bool
-td_resolve_options_read(const td_resolve_options *wanted, td_resolve_options *out,
-                        const char *function)
+/* What TD_RESOLVE says, complete; false: it is wrong, which is logged. */
+static bool
+read_options(const td_resolve_options *wanted, td_resolve_options *out, const char *function)
 {
     *out = (td_resolve_options){0};
     if (wanted != NULL)
@@ -692,7 +692,7 @@ td_resolve(const char *host, uint16_t port, const td_resolve_options *wanted, td
         return TD_EINVAL;
     if (host == NULL || out == NULL)
         return td_misuse(function, "there is no host, or no place for its addresses");
-    if (!td_resolve_options_read(wanted, &read, function))
+    if (!read_options(wanted, &read, function))
         return TD_EINVAL;
 
     struct await_lookup waiting = {.co = td_coroutine_current(), .out = out};
@@ -766,7 +766,7 @@ td_resolve_future(const char *host, uint16_t port, const td_resolve_options *wan
     td_future *future;
     int rc;
 
-    if (!td_is_on_loop(function) || !td_resolve_options_read(wanted, &read, function))
+    if (!td_is_on_loop(function) || !read_options(wanted, &read, function))
         return NULL;
     if (host == NULL) {
         td_misuse(function, "there is no host");

@@ -69,10 +69,6 @@ int td_lookup_start(td_lookup *lookup, const char *host, uint16_t port,
                     const td_resolve_options *options, td_lookup_fn *done, td_addresses *out);
 void td_lookup_stop(td_lookup *lookup); /* done is not called any more; harmless when it was */
 
-/* False: there is none, or the caller's options are wrong, which is logged. */
-bool td_resolve_options_read(const td_resolve_options *wanted, td_resolve_options *out,
-                             const char *function);
-
 bool td_resolve_number(const char *host, uint16_t port, td_endpoint *out); /* "::1", "[::1]" */
 
 void td_resolver_close(void); /* for td_ioloop_destroy */

@@ -114,8 +114,9 @@ on_deadline(void *arg)
     end(arg, TD_ETIMEDOUT, -1);
 }
 
-void
-td_connecting_cancel(td_connecting *c)
+/* done is not called any more, all is closed. */
+static void
+cancel(td_connecting *c)
 {
     stop(c);
     td_callback_cancel(&c->told);
@@ -345,9 +346,9 @@ create(const td_connect_options *options, td_connecting_fn *done, void *arg)
     return c;
 }
 
-td_connecting *
-td_connecting_start(const char *host, uint16_t port, const td_connect_options *options,
-                    td_connecting_fn *done, void *arg)
+static td_connecting *
+start(const char *host, uint16_t port, const td_connect_options *options, td_connecting_fn *done,
+      void *arg)
 {
     td_connecting *c = create(options, done, arg);
 
@@ -414,7 +415,7 @@ await_undo(void *arg)
 {
     const struct await_connection *waiting = arg;
 
-    td_connecting_cancel(waiting->connecting);
+    cancel(waiting->connecting);
 }
 
 /* What is left of the time is the handshake's. */
@@ -447,7 +448,7 @@ connect_stream(const char *host, uint16_t port, const td_connect_options *option
     const int64_t deadline_ns = td_deadline_in_ms(options->timeout_ms);
     int rc;
 
-    waiting.connecting = td_connecting_start(host, port, options, await_done, &waiting);
+    waiting.connecting = start(host, port, options, await_done, &waiting);
     rc = td_coroutine_wait(await_undo, &waiting);
     if (rc < 0)
         return td_err_set(options->err, rc, "%s", td_strerror(rc));
@@ -537,7 +538,7 @@ future_canceled(td_future *future, void *arg)
     struct future_connection *waiting = arg;
 
     (void)future;
-    td_connecting_cancel(waiting->connecting);
+    cancel(waiting->connecting);
     future_connection_free(waiting);
 }
 
@@ -641,7 +642,7 @@ td_tcpclient_connect_future(const char *host, uint16_t port, const td_connect_op
         begin_secure(waiting, host, port, &options);
         return future;
     }
-    waiting->connecting = td_connecting_start(host, port, &options, future_done, waiting);
+    waiting->connecting = start(host, port, &options, future_done, waiting);
     td_future_on_cancel(future, future_canceled, waiting);
     return future;
 }

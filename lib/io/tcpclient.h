@@ -1,4 +1,4 @@
-/* td_tcpclient, as the layers above see it: a connection without a coroutine. */
+/* td_tcpclient, as the loop and the unit test see it: a connection without a coroutine. */
 #ifndef TORNADO_IO_TCPCLIENT_H
 #define TORNADO_IO_TCPCLIENT_H
 
@@ -20,18 +20,13 @@ typedef void td_connecting_fn(void *arg, int error, int fd);
 bool td_connect_options_read(const td_connect_options *wanted, td_connect_options *out,
                              const char *function);
 
-/* done is called once, on the loop's stack, never from inside this call. */
-td_connecting *td_connecting_start(const char *host, uint16_t port,
-                                   const td_connect_options *options, td_connecting_fn *done,
-                                   void *arg);
-
-/* The same with addresses that are known. */
+/*
+ * To addresses that are known, as the test has them; a name is looked up first and then goes the same
+ * way.  done is called once, on the loop's stack, never from inside this call.
+ */
 td_connecting *td_connecting_start_with(const td_addresses *addresses,
                                         const td_connect_options *options, td_connecting_fn *done,
                                         void *arg);
-
-/* It is not called any more, all is closed. */
-void td_connecting_cancel(td_connecting *connecting);
 
 void td_connectings_close(void); /* for td_ioloop_destroy: those that are left are told TD_ECANCELED */
 

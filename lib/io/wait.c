@@ -112,7 +112,6 @@ struct spawned {
     td_coroutine_job job;
     td_coroutine *co; /* NULL: has not begun */
     td_future *future;
-    td_arena arena;
     td_callback_fn *fn;
     void *arg;
 };
@@ -131,7 +130,6 @@ spawned_free(struct spawned *spawned)
 {
     td_future_on_cancel(spawned->future, NULL, NULL);
     td_future_unref(spawned->future);
-    td_arena_fini(&spawned->arena);
     free(spawned);
 }
 
@@ -189,11 +187,10 @@ td_spawn(td_callback_fn *fn, void *arg)
         return NULL;
     }
     struct spawned *spawned = td_xcalloc(1, sizeof(*spawned));
-    td_arena_init(&spawned->arena);
     spawned->callback =
         (td_callback){.fn = spawned_submit, .arg = spawned, .dropped = spawned_dropped};
-    spawned->job.task = (td_coroutine_task){
-        .run = spawned_run, .ended = spawned_ended, .arg = spawned, .arena = &spawned->arena};
+    spawned->job.task =
+        (td_coroutine_task){.run = spawned_run, .ended = spawned_ended, .arg = spawned};
     td_coroutine_inherit(&spawned->job.task);
     spawned->fn = fn;
     spawned->arg = arg;

@@ -179,8 +179,8 @@ td_handlers_cancel_all(void)
 
 /* ---- coroutines */
 
-static td_coroutine_task
-task_of(td_handler *h, void (*run)(void *arg), void (*ended)(void *arg, td_coroutine_end end))
+td_coroutine_task
+td_handler_task(td_handler *h, void (*run)(void *arg), void (*ended)(void *arg, td_coroutine_end end))
 {
     const td_route *route = td_handler_route(h);
 
@@ -191,14 +191,7 @@ task_of(td_handler *h, void (*run)(void *arg), void (*ended)(void *arg, td_corou
         .activity = {route->instance->index, route->number, h->request->number},
         .module = route->instance->name,
         .owner = h,
-        .arena = &h->request->arena,
     };
-}
-
-td_coroutine_task
-td_handler_task(td_handler *h, void (*run)(void *arg), void (*ended)(void *arg, td_coroutine_end end))
-{
-    return task_of(h, run, ended);
 }
 
 void
@@ -229,7 +222,7 @@ sequence_ended(void *arg, td_coroutine_end end)
 static int
 start_sequence(td_handler *h, void (*run)(void *arg))
 {
-    const td_coroutine_task task = task_of(h, run, sequence_ended);
+    const td_coroutine_task task = td_handler_task(h, run, sequence_ended);
     td_coroutine *co = NULL;
     int rc;
 
@@ -330,7 +323,7 @@ submit_on_finish(td_handler *h)
     td_coroutine_job *job = &td_handler_wait_of(h)->on_finish;
 
     h->running = h->on_finish_called = true;
-    job->task = task_of(h, run_on_finish, sequence_ended);
+    job->task = td_handler_task(h, run_on_finish, sequence_ended);
     td_coroutine_submit(job);
 }
 
@@ -443,7 +436,7 @@ submit_close(td_handler *h)
     td_coroutine_job *job = &h->wait->on_connection_close;
 
     td_request_ref(h->request);
-    job->task = task_of(h, run_close, close_ended);
+    job->task = td_handler_task(h, run_close, close_ended);
     td_coroutine_submit(job);
 }
 

@@ -336,8 +336,7 @@ start_hooks(td_program *program, void (*run)(void *arg),
                                     .ended = ended,
                                     .arg = program,
                                     .activity = {.instance = 1},
-                                    .module = program->instance.name,
-                                    .arena = &program->arena};
+                                    .module = program->instance.name};
 
     program->hooks = NULL;
     if (td_coroutine_start(&task, &program->hooks) < 0)

@@ -243,7 +243,6 @@ on_accepted(void *arg, int fd, const struct sockaddr_storage *sockaddr, socklen_
         .arg = connection,
         .activity = {.instance = server->instance->index},
         .module = server->instance->name,
-        .arena = &connection->arena,
     };
     if (td_coroutine_start(&task, &coroutine) < 0) {
         log_closed(server, &peer, td_coroutine_refusal());

@@ -596,7 +596,6 @@ START_TEST(outside_a_coroutine_it_is_misuse)
     td_cancel_disable();
     td_cancel_enable();
     ck_assert_ptr_null(td_coroutine_owner());
-    ck_assert_ptr_null(td_coroutine_arena());
 }
 END_TEST
 

@@ -144,8 +144,6 @@ END_TEST
 static void
 child(void *arg)
 {
-    ck_assert_ptr_nonnull(td_coroutine_arena());
-    td_arena_alloc(td_coroutine_arena(), 10000);
     note('c');
     td_sleep(1);
     note(*(const char *)arg);
