@@ -6,6 +6,7 @@
 #include "io/call.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/arena.h"
@@ -146,46 +147,113 @@ td_add_callback(td_ioloop *loop, td_callback_fn *fn, void *arg)
 
 /* ---- td_call_later, td_call_at */
 
-struct td_timeout {
+struct timeout {
     td_timer timer;
-    td_list link; /* in registered.timeouts, until it has fired or was removed */
     td_coroutine_job job;
     td_callback_fn *fn;
     void *arg;
+    size_t place;
 };
+
+/*
+ * A td_timeout is no address but a place and the number of its holder: one that is long over is
+ * told from the one that has come after it, and an author may remove it whenever he likes.
+ */
+struct place {
+    struct timeout *holder; /* NULL: the function has begun, or it was removed */
+    uintptr_t number;       /* of the holder, or of the next one */
+    size_t next_free;
+};
+
+#define PLACE_BITS (sizeof(uintptr_t) * CHAR_BIT / 2)
+#define PLACES_MAX (((size_t)1 << PLACE_BITS) - 1) /* 0 is no place, so that no td_timeout is NULL */
 
 /* What the handlers of this thread's loop have registered. */
 static __thread struct {
-    td_list timeouts;             /* {NULL, NULL} before the first */
-    struct fd_handler **handlers; /* by descriptor, NULL where there is none */
+    struct place *places; /* of timeouts; the first one is nobody's */
+    size_t places_size, free_place; /* 0: none is free */
+    struct fd_handler **handlers;   /* by descriptor, NULL where there is none */
     size_t handlers_size;
 } registered __attribute__((tls_model("initial-exec")));
 
 static void
+add_places(void)
+{
+    const size_t old = registered.places_size, size = old > 0 ? 2 * old : 16;
+
+    TD_ASSERT(size <= PLACES_MAX);
+    registered.places = td_xrealloc(registered.places, size * sizeof(*registered.places));
+    registered.places_size = size;
+    for (size_t i = old; i < size; i++) { /* who comes to the first has come to the end */
+        registered.places[i] = (struct place){.next_free = registered.free_place};
+        registered.free_place = i;
+    }
+}
+
+static td_timeout *
+take_place(struct timeout *timeout)
+{
+    if (registered.free_place == 0)
+        add_places();
+
+    struct place *place = &registered.places[registered.free_place];
+
+    timeout->place = registered.free_place;
+    registered.free_place = place->next_free;
+    place->holder = timeout;
+    return (td_timeout *)(place->number << PLACE_BITS | timeout->place);
+}
+
+static void
+leave_place(struct timeout *timeout)
+{
+    struct place *place = &registered.places[timeout->place];
+
+    if (timeout->place == 0)
+        return;
+    *place = (struct place){.number = place->number + 1, .next_free = registered.free_place};
+    registered.free_place = timeout->place;
+    timeout->place = 0;
+}
+
+/* NULL: it is over. */
+static struct timeout *
+timeout_of(const td_timeout *handle)
+{
+    const size_t at = (uintptr_t)handle & PLACES_MAX;
+
+    if (at >= registered.places_size)
+        return NULL;
+    const struct place *place = &registered.places[at];
+    return place->number << PLACE_BITS == ((uintptr_t)handle & ~(uintptr_t)PLACES_MAX) ? place->holder
+                                                                                       : NULL;
+}
+
+static void
 timeout_run(void *arg)
 {
-    td_timeout *timeout = arg;
+    struct timeout *timeout = arg;
     td_callback_fn *const fn = timeout->fn;
     void *const fn_arg = timeout->arg;
 
-    td_list_remove(&timeout->link);
+    leave_place(timeout);
     fn(fn_arg);
 }
 
 static void
 timeout_ended(void *arg, td_coroutine_end end)
 {
-    td_timeout *timeout = arg;
+    struct timeout *timeout = arg;
 
     td_call_ended(&timeout->job.task, end, "td_call_later");
-    td_list_remove(&timeout->link);
+    leave_place(timeout);
     free(timeout);
 }
 
 static void
 timeout_due(void *arg)
 {
-    td_timeout *timeout = arg;
+    struct timeout *timeout = arg;
 
     td_coroutine_submit(&timeout->job);
 }
@@ -200,18 +268,15 @@ timeout_create(td_ioloop *loop, const char *function, int64_t deadline_ns, td_ca
         td_misuse(function, "the function is NULL");
         return NULL;
     }
-    td_timeout *timeout = td_xcalloc(1, sizeof(*timeout));
+    struct timeout *timeout = td_xcalloc(1, sizeof(*timeout));
     timeout->timer = (td_timer){.fn = timeout_due, .arg = timeout};
     timeout->job.task =
         (td_coroutine_task){.run = timeout_run, .ended = timeout_ended, .arg = timeout};
     timeout->fn = fn;
     timeout->arg = arg;
     td_coroutine_inherit(&timeout->job.task);
-    if (registered.timeouts.next == NULL)
-        td_list_init(&registered.timeouts);
-    td_list_append(&registered.timeouts, &timeout->link);
     td_timer_start(loop, &timeout->timer, deadline_ns);
-    return timeout;
+    return take_place(timeout);
 }
 
 td_timeout *
@@ -232,17 +297,25 @@ td_call_at(td_ioloop *loop, int64_t deadline_ms, td_callback_fn *fn, void *arg)
     return timeout_create(loop, "td_call_at", bounded_ms * TD_NS_PER_MS, fn, arg);
 }
 
-void
-td_remove_timeout(td_ioloop *loop, td_timeout *timeout)
+static void
+timeout_remove(td_ioloop *loop, struct timeout *timeout)
 {
-    if (timeout == NULL || !is_own_loop(loop, "td_remove_timeout"))
-        return;
-    if (!td_list_is_linked(&timeout->link))
-        return; /* by its own function */
     td_timer_stop(loop, &timeout->timer);
     td_list_remove(&timeout->job.link);
-    td_list_remove(&timeout->link);
+    leave_place(timeout);
     free(timeout);
+}
+
+void
+td_remove_timeout(td_ioloop *loop, td_timeout *handle)
+{
+    struct timeout *timeout;
+
+    if (handle == NULL || !is_own_loop(loop, "td_remove_timeout"))
+        return;
+    timeout = timeout_of(handle);
+    if (timeout != NULL)
+        timeout_remove(loop, timeout);
 }
 
 /* ---- td_add_handler */
@@ -389,8 +462,12 @@ td_remove_handler(td_ioloop *loop, int fd)
 void
 td_calls_close(td_ioloop *loop)
 {
-    while (registered.timeouts.next != NULL && !td_list_is_empty(&registered.timeouts))
-        td_remove_timeout(loop, TD_CONTAINER_OF(registered.timeouts.next, td_timeout, link));
+    for (size_t i = 0; i < registered.places_size; i++)
+        if (registered.places[i].holder != NULL)
+            timeout_remove(loop, registered.places[i].holder);
+    free(registered.places);
+    registered.places = NULL;
+    registered.places_size = registered.free_place = 0;
     for (size_t fd = 0; fd < registered.handlers_size; fd++)
         if (registered.handlers[fd] != NULL)
             handler_remove(loop, registered.handlers[fd]);

@@ -168,6 +168,26 @@ START_TEST(a_timeout_may_be_removed_by_one_of_the_same_batch)
 }
 END_TEST
 
+START_TEST(one_that_is_over_may_be_removed_and_harms_no_other)
+{
+    td_timeout *over = td_call_later(loop, 0, note_arg, &a), *removed, *others[40];
+
+    turn();
+    td_remove_timeout(loop, over);
+    removed = td_call_later(loop, 0, note_arg, &b);
+    td_remove_timeout(loop, removed);
+    for (size_t i = 0; i < COUNT_OF(others); i++) { /* they take the memory of these two */
+        others[i] = td_call_later(loop, 0, note_arg, &c);
+        td_remove_timeout(loop, over);
+        td_remove_timeout(loop, removed);
+    }
+    turn();
+    ck_assert_uint_eq(strlen(notes), 1 + COUNT_OF(others));
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        td_remove_timeout(loop, others[i]);
+}
+END_TEST
+
 static int64_t began_ns;
 
 static void
@@ -333,6 +353,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, without_room_for_a_coroutine_callbacks_wait_and_are_not_lost);
     tcase_add_test(tcase, timeouts_run_in_the_order_of_their_deadlines_unless_removed);
     tcase_add_test(tcase, a_timeout_may_be_removed_by_one_of_the_same_batch);
+    tcase_add_test(tcase, one_that_is_over_may_be_removed_and_harms_no_other);
     tcase_add_test(tcase, time_that_a_handler_computes_does_not_make_its_timeouts_early);
     tcase_add_test(tcase, a_handler_is_called_for_each_readiness_and_never_beside_itself);
     tcase_add_test(tcase, a_handler_may_change_its_events_and_remove_itself);
