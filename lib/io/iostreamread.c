@@ -80,7 +80,9 @@ satisfy(td_iostream *stream)
     case TD_UNTIL_BYTES:
         return len >= reading->count ? td_iostream_take(stream, reading->count) : 0;
     case TD_UNTIL_PARTIAL:
-        return len > 0 ? td_iostream_take(stream, len < reading->count ? len : reading->count) : 0;
+        return len > 0 || reading->count == 0
+                   ? td_iostream_take(stream, len < reading->count ? len : reading->count)
+                   : 0;
     case TD_UNTIL_MARKER:
         return find_marker(stream);
     case TD_UNTIL_REGEX:
@@ -125,18 +127,22 @@ attempt(td_iostream *stream, char *to, size_t size)
     return n;
 }
 
+static ssize_t
+receive(td_iostream *stream, size_t size)
+{
+    const ssize_t n = attempt(stream, td_buf_reserve(&stream->in, size), size);
+
+    if (n > 0)
+        td_buf_added(&stream->in, (size_t)n);
+    return n;
+}
+
 ssize_t
 td_iostream_receive(td_iostream *stream)
 {
     const size_t size = td_iostream_room(stream);
-    ssize_t n;
 
-    if (size == 0)
-        return TD_ETOOBIG;
-    n = attempt(stream, td_buf_reserve(&stream->in, size), size);
-    if (n > 0)
-        td_buf_added(&stream->in, (size_t)n);
-    return n;
+    return size > 0 ? receive(stream, size) : TD_ETOOBIG;
 }
 
 /* The same for the read that is under way, past the buffer if it wants that. */
@@ -146,6 +152,8 @@ receive_for_read(td_iostream *stream)
     struct stream_read *reading = &stream->reading;
     ssize_t n;
 
+    if (reading->until == TD_UNTIL_CLOSE && td_iostream_room(stream) == 0)
+        return receive(stream, 1); /* a full buffer may have been all */
     if (reading->to == NULL)
         return td_iostream_receive(stream);
     n = attempt(stream, reading->to + reading->done, reading->count - reading->done);
@@ -302,15 +310,15 @@ prepare(td_iostream *stream, const td_iostream_read *what, struct stream_read *o
     const bool is_exact = what->until == TD_UNTIL_BYTES || what->until == TD_UNTIL_PARTIAL;
     const bool is_marker = what->until == TD_UNTIL_MARKER, is_regex = what->until == TD_UNTIL_REGEX;
 
-    if ((unsigned)what->until > TD_UNTIL_CLOSE || (is_exact && what->count == 0) ||
-        what->count > stream->max_buffer ||
+    if ((unsigned)what->until > TD_UNTIL_CLOSE || what->count > stream->max_buffer ||
         (is_marker && (what->marker.len == 0 || what->marker.len > TD_STREAM_MARKER_MAX)) ||
         (is_regex && what->regex == NULL)) {
         td_misuse(function, "such a read is not possible: see its limits");
         return false;
     }
     *out = (struct stream_read){.until = (int)what->until,
-                                .count = what->count > 0 ? what->count : stream->max_buffer};
+                                .count = is_exact || what->count > 0 ? what->count
+                                                                     : stream->max_buffer};
     if (is_marker)
         memcpy(out->marker, what->marker.ptr, out->marker_len = what->marker.len);
     return may_read(stream, function) &&
@@ -383,7 +391,7 @@ td_iostream_read_into(td_iostream *stream, void *to, size_t size, bool partial)
 
     if (!td_waiters_may_wait(stream, 0, function) || !may_read(stream, function))
         return TD_EINVAL;
-    if (to == NULL || size == 0 || size > SSIZE_MAX)
+    if ((to == NULL && size > 0) || size > SSIZE_MAX)
         return td_misuse(function, "there is no room");
     rc = await_read(stream, &reading);
     return rc == 0 ? (ssize_t)stream->reading.done : rc;

@@ -126,10 +126,10 @@ TD_API const char *td_iostream_error_text(const td_iostream *stream);
  * ---- reading.  *out is the stream's own, has a NUL behind it, and is valid until the next read.
  */
 
-/* Exactly count bytes (1..max_buffer). */
+/* Exactly count bytes (0..max_buffer); none are there at once, as in a message without a body. */
 TD_API int td_iostream_read_bytes(td_iostream *stream, size_t count, td_str *out);
 
-/* What there is, at least one byte and at most count. */
+/* What there is, at least one byte (of count 0 none, at once) and at most count. */
 TD_API int td_iostream_read_partial(td_iostream *stream, size_t count, td_str *out);
 
 /*
@@ -149,7 +149,7 @@ TD_API int td_iostream_read_until_regex(td_iostream *stream, const char *regex, 
 TD_API int td_iostream_read_until_close(td_iostream *stream, size_t size_max, td_str *out);
 
 /*
- * Straight into memory of yours, past the buffer: size bytes or, partial, at least one.  Returns
+ * Straight into memory of yours, past the buffer: size bytes (0..) or, partial, at least one.  Returns
  * how many, or an error; what came before an error is lost.  Cancelled, it writes no more to `to`.
  */
 TD_API ssize_t td_iostream_read_into(td_iostream *stream, void *to, size_t size, bool partial);
