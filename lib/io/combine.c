@@ -351,9 +351,14 @@ td_wait_iterator_create(td_future *const *futures, size_t count)
 td_future *
 td_wait_iterator_next(td_wait_iterator *iterator, size_t *index_out)
 {
-    if (!td_waiters_may_wait(iterator, 0, "td_wait_iterator_next") ||
-        iterator->given == iterator->parts.count)
+    static const char function[] = "td_wait_iterator_next";
+
+    if (!td_waiters_may_wait(iterator, 0, function) || iterator->given == iterator->parts.count)
         return NULL;
+    if (td_waiters_any(&iterator->waiters) || !td_list_is_empty(&iterator->waiters.coming)) {
+        td_misuse(function, "another coroutine waits in it");
+        return NULL;
+    }
     if (td_list_is_empty(&iterator->arrived) && td_waiters_wait(&iterator->waiters, NULL, 0) != 0)
         return NULL;
     struct part *part = part_of(TD_CONTAINER_OF(iterator->arrived.next, td_observer, link));

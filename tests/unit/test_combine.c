@@ -264,6 +264,29 @@ START_TEST(an_iterator_that_goes_wakes_who_waits_in_it)
 }
 END_TEST
 
+/* One waits, its future has ended, and before it is back another one comes. */
+START_TEST(a_second_one_that_waits_in_an_iterator_is_told)
+{
+    td_future *soon = td_future_create(), *late = td_future_create();
+    td_future *futures[] = {td_future_ref(soon), td_future_ref(late)};
+    td_wait_iterator *iterator = td_wait_iterator_create(futures, COUNT_OF(futures));
+    const td_coroutine_task task = {.run = wait_and_note, .arg = iterator};
+
+    td_coroutine_start(&task, NULL);
+    td_coroutine_start(&task, NULL);
+    ck_assert_str_eq(notes, "0");
+    td_future_set_result(soon, NULL);
+    td_coroutine_start(&task, NULL);
+    turn();
+    ck_assert_str_eq(notes, "001");
+    ck_assert_int_eq(logged("another coroutine waits in it"), 2);
+    td_wait_iterator_destroy(&iterator);
+    td_future_unref(soon);
+    td_future_set_result(late, NULL);
+    td_future_unref(late);
+}
+END_TEST
+
 static void
 misuse(void *arg)
 {
@@ -296,6 +319,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, a_race_goes_with_the_loop);
     tcase_add_test(tcase, the_iterator_gives_futures_in_the_order_of_their_ends);
     tcase_add_test(tcase, an_iterator_that_goes_wakes_who_waits_in_it);
+    tcase_add_test(tcase, a_second_one_that_waits_in_an_iterator_is_told);
     tcase_add_test(tcase, nothing_to_wait_for_is_misuse);
 }
 
