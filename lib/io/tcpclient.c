@@ -193,6 +193,8 @@ bind_source(const td_connecting *c, int fd)
         return 0;
     if (c->source.address.v4.sin_port == 0) /* the port is chosen when the other end is known */
         setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+    else /* attempts that run side by side share it */
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     return bind(fd, &c->source.address.any, c->source.len) < 0 ? -errno : 0;
 }
 
@@ -369,25 +371,42 @@ td_connecting_start_with(const td_addresses *addresses, const td_connect_options
     return c;
 }
 
+static int
+check_options(const td_connect_options *options, td_err *err)
+{
+    td_endpoint source;
+
+    if (options->family != 0 && options->family != AF_INET && options->family != AF_INET6)
+        return td_err_set(err, TD_EINVAL, "the family is none: %d", options->family);
+    if (options->timeout_ms < 0)
+        return td_err_set(err, TD_EINVAL, "the time-out is negative");
+    if (options->source_address != NULL && !td_resolve_number(options->source_address, 0, &source))
+        return td_err_set(err, TD_EINVAL, "the source_address is no address: %s",
+                          options->source_address);
+    if (options->source_address == NULL && options->source_port != 0)
+        return td_err_set(err, TD_EINVAL, "a source_port without a source_address");
+    return 0;
+}
+
 bool
 td_connect_options_read(const td_connect_options *wanted, td_connect_options *out,
                         const char *function)
 {
-    td_endpoint source;
     td_ssl_options ssl;
+    td_err err;
 
     *out = (td_connect_options){0};
     if (wanted != NULL)
         memcpy(out, wanted, wanted->size < sizeof(*out) ? wanted->size : sizeof(*out));
-    if ((out->family != 0 && out->family != AF_INET && out->family != AF_INET6) ||
-        out->timeout_ms < 0 ||
-        (out->source_address != NULL && !td_resolve_number(out->source_address, 0, &source)) ||
-        (out->source_address == NULL && out->source_port != 0)) {
-        td_misuse(function, "the family, the time-out or the source is wrong");
+    if (check_options(out, &err) < 0) {
+        td_misuse(function, err.text);
+        td_err_set(out->err, TD_EINVAL, "%s", err.text);
         return false;
     }
-    if (out->ssl_options != NULL && !td_ssl_options_read(out->ssl_options, &ssl, function))
+    if (out->ssl_options != NULL && !td_ssl_options_read(out->ssl_options, &ssl, function)) {
+        td_err_set(out->err, TD_EINVAL, "the TLS options are wrong");
         return false;
+    }
     if (out->timeout_ms == 0)
         out->timeout_ms = TIMEOUT_DEFAULT_MS;
     return true;

@@ -24,7 +24,7 @@ typedef struct td_connect_options {
     int64_t timeout_ms TD_ZERO;           /* of all of it, the name too; 0: 20 s */
     int family TD_ZERO;                   /* AF_INET or AF_INET6; 0: both */
     const char *source_address TD_ZERO;   /* a number: the address to connect from; NULL: any */
-    uint16_t source_port TD_ZERO;         /* 0: any */
+    uint16_t source_port TD_ZERO;         /* of source_address; 0: any */
     const td_iostream_options *stream TD_ZERO; /* of the stream that comes of it; NULL: as usual */
     const td_ssl_options *ssl_options TD_ZERO; /* NULL: no TLS.  timeout_ms is that of the handshake, too */
     td_err *err TD_ZERO; /* NULL, or where a failure is told in words, too; has to live until then */

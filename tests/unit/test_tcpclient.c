@@ -214,11 +214,11 @@ add(td_addresses *addresses, const char *text)
 }
 
 static void
-connect_to(const td_addresses *addresses, int64_t timeout_ms)
+connect_to(const td_addresses *addresses, const td_connect_options *wanted)
 {
     td_connect_options options;
 
-    ck_assert(td_connect_options_read(TD_CONNECT(.timeout_ms = timeout_ms), &options, "test"));
+    ck_assert(td_connect_options_read(wanted, &options, "test"));
     begun_ns = td_clock_ns();
     end.fd = -1;
     td_connecting_start_with(addresses, &options, on_end, NULL);
@@ -250,7 +250,7 @@ START_TEST(the_first_address_that_answers_wins)
     files_before = open_files();
     for (size_t i = 0; i < COUNT_OF(c->addresses) && c->addresses[i] != NULL; i++)
         add(&addresses, c->addresses[i]);
-    connect_to(&addresses, 700);
+    connect_to(&addresses, TD_CONNECT(.timeout_ms = 700));
     ck_assert_int_eq(end.error, c->rc);
     ck_assert_int_ge(end.took_ms, c->min_ms);
     ck_assert_int_le(end.took_ms, c->max_ms);
@@ -262,6 +262,41 @@ START_TEST(the_first_address_that_answers_wins)
     for (size_t i = 0; i < COUNT_OF(fillers); i++)
         close(fillers[i]);
     files_before = open_files();
+    close_client();
+}
+END_TEST
+
+static uint16_t
+port_of(int fd)
+{
+    struct sockaddr_in in;
+    socklen_t len = sizeof(in);
+
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&in, &len), 0);
+    return ntohs(in.sin_port);
+}
+
+/* All attempts come from the same port, side by side. */
+START_TEST(a_source_port_is_no_end_of_the_race)
+{
+    const char *const tried[] = {"127.0.0.5", "127.0.0.3", "127.0.0.1"};
+    td_addresses addresses = {0};
+    int fillers[4], hole;
+    uint16_t source_port;
+
+    open_client();
+    close(listen_on("127.0.0.2", &source_port, 1));
+    hole = open_black_hole("127.0.0.5", port, fillers, COUNT_OF(fillers));
+    for (size_t i = 0; i < COUNT_OF(tried); i++)
+        add(&addresses, tried[i]);
+    connect_to(&addresses, TD_CONNECT(.timeout_ms = 5000, .source_address = "127.0.0.2",
+                                      .source_port = source_port));
+    ck_assert_int_eq(end.error, 0);
+    ck_assert_uint_eq(port_of(end.fd), source_port);
+    close(end.fd);
+    close(hole);
+    for (size_t i = 0; i < COUNT_OF(fillers); i++)
+        close(fillers[i]);
     close_client();
 }
 END_TEST
@@ -338,14 +373,19 @@ static void
 check_misuse(void *arg)
 {
     td_iostream *stream;
+    td_err err = {0};
 
     (void)arg;
     ck_assert_int_eq(td_tcpclient_connect(NULL, 1, NULL, &stream), TD_EINVAL);
     ck_assert_int_eq(td_tcpclient_connect("x", 1, NULL, NULL), TD_EINVAL);
     ck_assert_int_eq(td_tcpclient_connect("x", 1, TD_CONNECT(.timeout_ms = -1), &stream),
                      TD_EINVAL);
+    ck_assert_int_eq(
+        td_tcpclient_connect("x", 1, TD_CONNECT(.source_address = "eth0", .err = &err), &stream),
+        TD_EINVAL);
+    ck_assert_str_eq(err.text, "the source_address is no address: eth0");
     ck_assert_ptr_null(td_tcpclient_connect_future(NULL, 1, NULL));
-    ck_assert_int_eq(logged("td_tcpclient_connect: "), 3);
+    ck_assert_int_eq(logged("td_tcpclient_connect: "), 4);
 }
 
 START_TEST(misuse_is_told)
@@ -363,6 +403,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, unix_sockets_are_connected_too);
     ADD_TABLE(tcase, it_comes_from_where_it_was_told, sources);
     ADD_TABLE(tcase, the_first_address_that_answers_wins, races);
+    tcase_add_test(tcase, a_source_port_is_no_end_of_the_race);
     tcase_add_test(tcase, what_is_cancelled_or_not_wanted_leaves_nothing);
     tcase_add_test(tcase, misuse_is_told);
 }
