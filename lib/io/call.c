@@ -166,7 +166,7 @@ struct place {
 };
 
 #define PLACE_BITS (sizeof(uintptr_t) * CHAR_BIT / 2)
-#define PLACES_MAX (((size_t)1 << PLACE_BITS) - 1) /* 0 is no place, so that no td_timeout is NULL */
+#define PLACES_MAX (((size_t)1 << PLACE_BITS) - 1) /* 0 is none, so that no td_timeout is NULL */
 
 /* What the handlers of this thread's loop have registered. */
 static __thread struct {
@@ -225,8 +225,7 @@ timeout_of(const td_timeout *handle)
     if (at >= registered.places_size)
         return NULL;
     const struct place *place = &registered.places[at];
-    return place->number << PLACE_BITS == ((uintptr_t)handle & ~(uintptr_t)PLACES_MAX) ? place->holder
-                                                                                       : NULL;
+    return (place->number << PLACE_BITS | at) == (uintptr_t)handle ? place->holder : NULL;
 }
 
 static void

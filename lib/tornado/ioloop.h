@@ -35,9 +35,9 @@ TD_API int td_add_callback(td_ioloop *loop, td_callback_fn *fn, void *arg);
 
 /*
  * Run fn(arg) once, not before delay_ms (0..) from now / not before td_ioloop_time_ms() reaches
- * deadline_ms.  Due timers run in the order of their deadlines.  The result is for td_remove_timeout
- * alone, and may be kept for ever: to remove one whose fn has started, or that was removed before, does
- * nothing.
+ * deadline_ms.  Due timers run in the order of their deadlines.  The result is for
+ * td_remove_timeout alone, and may be kept for ever: to remove one whose fn has started, or one
+ * that was removed before, does nothing.
  */
 TD_API td_timeout *td_call_later(td_ioloop *loop, int64_t delay_ms, td_callback_fn *fn, void *arg);
 TD_API td_timeout *td_call_at(td_ioloop *loop, int64_t deadline_ms, td_callback_fn *fn, void *arg);

@@ -149,8 +149,9 @@ TD_API int td_iostream_read_until_regex(td_iostream *stream, const char *regex, 
 TD_API int td_iostream_read_until_close(td_iostream *stream, size_t size_max, td_str *out);
 
 /*
- * Straight into memory of yours, past the buffer: size bytes (0..) or, partial, at least one.  Returns
- * how many, or an error; what came before an error is lost.  Cancelled, it writes no more to `to`.
+ * Straight into memory of yours, past the buffer: size bytes (0..) or, partial, at least one.
+ * Returns how many, or an error; what came before an error is lost.  Cancelled, it writes no more
+ * to `to`.
  */
 TD_API ssize_t td_iostream_read_into(td_iostream *stream, void *to, size_t size, bool partial);
 
