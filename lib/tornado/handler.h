@@ -250,7 +250,7 @@ TD_API td_str td_get_body_argument_unstripped(td_handler *h, const char *name,
  */
 typedef struct td_argument_pair { /* its size is part of the ABI */
     td_str name, value;
-    bool from_body; /* else the query's */
+    bool from_body TD_ZERO; /* else the query's */
 } td_argument_pair;
 
 TD_API size_t td_request_arguments(td_handler *h, const td_argument_pair **pairs_out);

@@ -14,6 +14,7 @@
 #include <tornado/future.h>
 #include <tornado/handler.h>
 #include <tornado/httpclient.h>
+#include <tornado/httputil.h>
 #include <tornado/ioloop.h>
 #include <tornado/iostream.h>
 #include <tornado/json.h>

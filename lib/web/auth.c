@@ -1,6 +1,6 @@
 /* The user of a request, and handlers that want one (BEHAVIOUR section 15). */
 #include <tornado/auth.h>
-#include "base/escape.h"
+#include <tornado/httputil.h>
 #include "web/visitor.h"
 
 /* ---- who it is */
@@ -60,12 +60,12 @@ has_scheme(const char *url)
 static td_str
 login_url(td_handler *h, const char *url)
 {
-    td_arena *arena = &h->request->arena;
-    const td_str next = has_scheme(url) ? td_full_url(h) : td_request_uri(h);
+    const td_argument_pair next = {
+        .name = TD_STR("next"), .value = has_scheme(url) ? td_full_url(h) : td_request_uri(h)};
 
     if (strchr(url, '?') != NULL)
         return td_str_of(url);
-    return td_arena_sprintf(arena, "%s?next=%s", url, td_url_escape(arena, next, "").ptr);
+    return td_url_concat(h, url, &next, 1);
 }
 
 static const char *

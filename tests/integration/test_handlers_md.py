@@ -307,6 +307,12 @@ class HandlersMd(unittest.TestCase):
             answer = self.daemon.get("/good_morning", headers=f"Accept-Language: {wanted}\r\n")
             self.assertEqual((answer.header("Content-Language"), answer.header("Vary"), answer.body),
                              (language, "Accept-Language", text))
+        news = self.daemon.get("/news?by=date")
+        self.assertEqual((news.body, news.header("Last-Modified")),
+                         (b'Nothing new; <a href="/news?by=date&amp;before=27%20January">older</a>',
+                          "Sun, 27 Jan 2013 18:43:20 GMT"))
+        known = "If-Modified-Since: Sun, 27 Jan 2013 18:43:20 GMT\r\n"
+        self.assertEqual(self.daemon.get("/news", headers=known).status, 304)
         self.assertEqual(self.uploaded(), b"3 bytes of image/png\n")
         with self.daemon.connect() as conn:
             form = "Content-Type: application/x-www-form-urlencoded\r\n"
@@ -360,7 +366,7 @@ class HandlersMd(unittest.TestCase):
         self.assertEqual(self.daemon.get("/shout?name=" + 21 * "x").status, 500)
         self.daemon.wait_log("shout.*nobody caught std::length_error: what a name")
         names = sorted(os.listdir(self.daemon.handlers))
-        self.assertEqual(len(names), len(cases) + 32, f"an example that is not asked: {names}")
+        self.assertEqual(len(names), len(cases) + 33, f"an example that is not asked: {names}")
 
     def test_what_it_names_is_there(self):
         headers = ""

@@ -155,6 +155,7 @@ static const struct {
 } logins[] = {
     {"/login", "/login?next=%2Fnobody%3Fa%3Db%2526c%26d~"},
     {"/login?x", "/login?x"},
+    {"/#login", "/?next=%2Fnobody%3Fa%3Db%2526c%26d~#login"},
     {"//host/login", "//host/login?next=%2Fnobody%3Fa%3Db%2526c%26d~"},
     {"https://host/login",
      "https://host/login?next=http%3A%2F%2Fexample.org%3A8888%2Fnobody%3Fa%3Db%2526c%26d~"},
