@@ -130,17 +130,27 @@ td_http_client_route(td_origin *origin)
     origin->proxy_password = proxy->password;
 }
 
+static bool
+may_count(const td_metric *metric)
+{
+    return metric == NULL || metric->info->kind == TD_METRIC_GAUGE;
+}
+
 static int
 connect_anew(td_fetch_stream *f, td_str key)
 {
     td_iostream *stream;
     td_err err = {0};
-    const int rc = td_origin_connect(&f->origin, f->arena, td_fetch_connect_deadline(f),
-                                     &f->out->phase, &stream, &err);
+    int rc;
 
+    if (!may_count(f->options->connections) || !may_count(f->options->connections_kept))
+        return td_fetch_fail(f, TD_EINVAL, "connections and connections_kept have to be gauges");
+    rc = td_origin_connect(&f->origin, f->arena, td_fetch_connect_deadline(f), &f->out->phase,
+                           &stream, &err);
     if (rc < 0)
         return td_fetch_fail_saying(f, rc, err.text);
     f->upstream = td_upstream_create(stream, key);
+    td_upstream_count(f->upstream, f->options->connections, f->options->connections_kept);
     return 0;
 }
 

@@ -60,10 +60,19 @@ td_upstream_create(td_iostream *stream, td_str key)
 }
 
 void
+td_upstream_count(td_upstream *upstream, td_metric *open_gauge, td_metric *kept_gauge)
+{
+    upstream->open_gauge = open_gauge;
+    upstream->kept_gauge = kept_gauge;
+    td_metric_count(open_gauge, 1);
+}
+
+void
 td_upstream_destroy(td_upstream **upstream)
 {
     if (*upstream == NULL)
         return;
+    td_metric_count((*upstream)->open_gauge, -1);
     td_iostream_destroy(&(*upstream)->stream);
     lead_leave((*upstream)->lead);
     free(*upstream);
@@ -79,6 +88,7 @@ take_out(td_upstream *upstream)
     upstream->lead->idle_count--;
     upstream->kept_in->count--;
     td_gauge_add(&td_gauges->client_idle, -1);
+    td_metric_count(upstream->kept_gauge, -1);
 }
 
 static void
@@ -182,4 +192,5 @@ td_upstreams_keep(td_upstreams *kept, td_upstream *upstream)
     td_iostream_on_input(upstream->stream, drop, upstream);
     kept->count++;
     td_gauge_add(&td_gauges->client_idle, 1);
+    td_metric_count(upstream->kept_gauge, 1);
 }

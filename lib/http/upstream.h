@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <tornado/iostream.h>
 #include "base/list.h"
+#include "base/metric.h"
 #include "base/table.h"
 #include "io/ioloop.h"
 
@@ -35,6 +36,7 @@ typedef struct td_upstream {
     struct lead *lead; /* NULL: it was never kept */
     td_iostream *stream;
     bool was_kept; /* it has served before */
+    td_metric *open_gauge, *kept_gauge; /* that it counts in; NULL: none */
     size_t key_len;
     char key[]; /* where it leads */
 } td_upstream;
@@ -53,6 +55,7 @@ td_upstream *td_upstreams_take(td_upstreams *kept, td_str key);
 void td_upstreams_keep(td_upstreams *kept, td_upstream *upstream);
 
 td_upstream *td_upstream_create(td_iostream *stream, td_str key); /* takes the stream over */
+void td_upstream_count(td_upstream *upstream, td_metric *open_gauge, td_metric *kept_gauge);
 void td_upstream_destroy(td_upstream **upstream);                 /* NULL inside is harmless */
 
 #pragma GCC visibility pop

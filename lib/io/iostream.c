@@ -336,7 +336,9 @@ td_iostream_on_input(td_iostream *stream, td_loop_fn *fn, void *arg)
     if (fn == NULL)
         return;
     stream->on_input_since = td_ioloop_iteration(stream->loop);
-    td_iostream_watch(stream);
+    if (td_transport_tls(&stream->transport) != NULL || /* which may have some in store */
+        !(td_transport_watched(&stream->transport) & TD_READABLE))
+        td_iostream_watch(stream);
 }
 
 /* The loop has polled since somebody wanted to be told of input, and has nothing to tell. */

@@ -24,6 +24,7 @@
 #include <tornado/future.h>
 #include <tornado/handler.h>
 #include <tornado/iostream.h>
+#include <tornado/metrics.h>
 #include <tornado/ssl.h>
 #include <tornado/str.h>
 
@@ -106,6 +107,13 @@ typedef struct td_fetch_options {
 
     const char *upgrade TD_ZERO; /* the protocol to go on with ("websocket"), if the server will: see
                                     td_fetch_detach; of a request without a body, by td_fetch_open */
+
+    /*
+     * Gauges of the caller's (TD_GAUGE), which the connections that are opened for its requests are
+     * told by: all that are open, in use or kept; and those that are kept for the next request, be
+     * it of another handler.
+     */
+    td_metric *connections TD_ZERO, *connections_kept TD_ZERO;
 } td_fetch_options;
 
 #ifndef __cplusplus

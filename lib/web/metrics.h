@@ -5,6 +5,7 @@
 #include <tornado/metrics.h>
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/metric.h"
 #include "web/instance.h"
 
 /*
@@ -25,14 +26,6 @@ TD_PRIVATE extern td_metrics_fn *td_metrics_put; /* NULL: nobody */
 #define TD_METRIC_HELP_MAX 255
 #define TD_METRIC_VALUE_MAX 255
 #define TD_METRIC_VALUES_MAX 100
-
-struct td_metric {
-    const td_metric_info *info; /* NULL ends the list */
-    const char *instance;
-    const char *value; /* of its label; NULL: it has none */
-    int64_t *number; /* where it is counted: its own, or what all workers see */
-    int64_t own;
-};
 
 /* Whether it may be declared so, the rules of TD_METRICS: TD_EPLUGIN.  options: of its plugin. */
 TD_PRIVATE int td_metric_check(const td_metric_info *info, const td_option *options, td_err *err);

@@ -292,6 +292,8 @@ misuse(td_handler *h)
     refused += td_fetch(h, url, TD_FETCH(.method = "PUT", .body = TD_STR("x"),
                                          .body_producer = produce)) == NULL;
     refused += td_fetch(h, url, TD_FETCH(.content_length = -1)) == NULL;
+    refused += td_fetch(h, url, TD_FETCH(.connections = td_get_metric(h, "asked"))) == NULL;
+    refused += td_fetch(h, url, TD_FETCH(.connections_kept = td_get_metric(h, "asked"))) == NULL;
     td_writef(h, "%d", refused);
 }
 
@@ -576,6 +578,7 @@ static const td_handler_class Orders = {.get = orders};
 static const td_handler_class Misuse = {.get = misuse};
 
 TD_PLUGIN(.name = "fetch", .version = "1.0",
+          .metrics = TD_METRICS(TD_COUNTER("asked", "No gauge, so it counts no connections.")),
           .urls = TD_URLS(TD_URL("/fetch", &Fetch), TD_URL("/several", &Several),
                           TD_URL("/forget", &Forget), TD_URL("/misuse", &Misuse),
                           TD_URL("/stream", &Stream), TD_URL("/duplex", &Duplex),

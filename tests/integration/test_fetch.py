@@ -282,7 +282,7 @@ class Answers(Fetch):
 
     def test_misuse(self):
         with Upstream(says(answer())) as upstream:
-            self.assertEqual(self.ask("misuse", url=upstream.url), b"31")
+            self.assertEqual(self.ask("misuse", url=upstream.url), b"33")
             self.assertEqual(upstream.requests, [])
 
 

@@ -1,15 +1,17 @@
 """Goal: a connection to another server that is kept for the next request costs next to nothing, whatever it
-has carried.
+has carried, and who runs the daemon sees how many there are.
 """
 
+import contextlib
 import threading
 import unittest
 
 import harness
+import openmetrics
 from test_fetch import Upstream, answer
 from test_gateway import gateway
 
-GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+GET = b"GET /shop HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def at_once(count, body):
@@ -17,7 +19,8 @@ def at_once(count, body):
     everybody = threading.Barrier(count)
 
     def script(upstream, peer, *_):
-        everybody.wait(harness.DEADLINE)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            everybody.wait(harness.DEADLINE)
         peer.sendall(answer(body))
         return True
     return script
@@ -45,6 +48,37 @@ class Memory(unittest.TestCase):
             harness.wait_until(lambda: harness.resident_kb(worker) - before < self.COUNT * 16,
                                "the buffers of kept connections stay")
             self.assertEqual(upstream.connections - upstream.closed, self.COUNT)
+
+
+class Counts(unittest.TestCase):
+    def told(self, daemon, upstream):
+        families = openmetrics.parse(daemon.get("/metrics").body.decode())
+        return tuple(families["gateway_connections" + what].value("", handler="gateway", upstream=upstream.name)
+                     for what in ("", "_kept"))
+
+    def test_what_is_open_and_what_is_kept(self):
+        with Upstream(at_once(3, b"x")) as upstream, \
+                harness.Daemon(["gateway", "status"], tornadod="workers = 1\nclient_idle_origin = 2", ini=(
+                    f"[handler:gateway]\nmount = /shop\nupstreams = {upstream.name}\n")) as daemon:
+            def wait_for(*numbers):
+                harness.wait_until(lambda: self.told(daemon, upstream) == numbers,
+                                   f"{self.told(daemon, upstream)}, not {numbers}")
+
+            wait_for(0, 0)
+            conns = [daemon.connect() for _ in range(3)]
+            for conn in conns[:2]:
+                conn.send(GET)
+            wait_for(2, 0)
+            conns[2].send(GET)
+            for conn in conns:
+                self.assertEqual(conn.response().status, 200)
+            wait_for(2, 2)
+            for conn in conns[:2]:
+                conn.send(GET)
+            wait_for(2, 0)
+            for conn in conns:
+                conn.close()
+            wait_for(0, 0)
 
 
 if __name__ == "__main__":

@@ -198,6 +198,35 @@ START_TEST(one_that_nobody_wants_for_a_moment_has_no_buffers)
 }
 END_TEST
 
+START_TEST(gauges_tell_what_is_open_and_what_is_kept)
+{
+    td_metric open = {.number = &open.own}, idle = {.number = &idle.own};
+    td_upstream *first, *second;
+
+    open_kept(1, 1, 60000);
+    first = connection_to("a");
+    second = connection_to("a");
+    td_upstream_count(first, &open, &idle);
+    td_upstream_count(second, &open, &idle);
+    ck_assert_int_eq(open.own, 2);
+    ck_assert_int_eq(idle.own, 0);
+    td_upstreams_keep(&kept, first);
+    ck_assert_int_eq(idle.own, 1);
+    td_upstreams_keep(&kept, second); /* one too many */
+    ck_assert_int_eq(open.own, 1);
+    ck_assert_int_eq(idle.own, 1);
+    ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a")), first);
+    ck_assert_int_eq(open.own, 1);
+    ck_assert_int_eq(idle.own, 0);
+    td_upstreams_keep(&kept, first);
+    shutdown(peers[0], SHUT_WR);
+    ck_assert(!is_kept("a"));
+    ck_assert_int_eq(open.own, 0);
+    ck_assert_int_eq(idle.own, 0);
+    close_kept();
+}
+END_TEST
+
 START_TEST(the_oldest_is_one_without_buffers_if_there_is_one)
 {
     open_kept(2, 2, 200);
@@ -225,6 +254,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, no_more_are_kept_than_may_be);
     tcase_add_test(tcase, they_are_kept_for_their_time);
     tcase_add_test(tcase, one_that_nobody_wants_for_a_moment_has_no_buffers);
+    tcase_add_test(tcase, gauges_tell_what_is_open_and_what_is_kept);
     tcase_add_test(tcase, the_oldest_is_one_without_buffers_if_there_is_one);
 }
 

@@ -202,7 +202,9 @@ ask(struct relay *relay)
                  .no_validate_cert = !settings->tls_verify,
                  .ca_certs = text_or_null(settings->tls_ca),
                  .client_cert = text_or_null(settings->tls_certificate),
-                 .client_key = text_or_null(settings->tls_key), .upgrade = upgrade_wanted(relay)));
+                 .client_key = text_or_null(settings->tls_key), .upgrade = upgrade_wanted(relay),
+                 .connections = relay->upstream->connections,
+                 .connections_kept = relay->upstream->connections_kept));
     if (relay->stream == NULL)
         return NULL;
     if (is_streamed)

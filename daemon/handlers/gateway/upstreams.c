@@ -81,6 +81,10 @@ upstreams_tell(struct upstreams *upstreams, const td_instance *instance)
         upstream->retries = td_instance_metric_by(instance, "gateway_retries", upstream->name);
         upstream->in_flight =
             td_instance_metric_by(instance, "gateway_requests_in_flight", upstream->name);
+        upstream->connections =
+            td_instance_metric_by(instance, "gateway_connections", upstream->name);
+        upstream->connections_kept =
+            td_instance_metric_by(instance, "gateway_connections_kept", upstream->name);
         upstream->down = td_instance_metric_by(instance, "gateway_upstream_down", upstream->name);
     }
 }

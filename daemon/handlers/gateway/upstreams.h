@@ -17,6 +17,7 @@ struct upstream {
     const char *unix_socket; /* NULL: it is an address */
     unsigned busy;           /* requests of this worker that are with it */
     td_metric *requests, *failures, *retries, *in_flight, *down; /* that tell it */
+    td_metric *connections, *connections_kept;
     unsigned fails;          /* since failing_since_ms */
     int64_t failing_since_ms, down_until_ms;
 };
@@ -44,6 +45,10 @@ void upstreams_fini(struct upstreams *upstreams); /* after a failed init, too */
                       "upstream", "upstreams"),                                                    \
         TD_GAUGE_BY("gateway_requests_in_flight", "Requests that are with it.", "upstream",        \
                     "upstreams"),                                                                  \
+        TD_GAUGE_BY("gateway_connections", "Connections to it, in use or kept.", "upstream",       \
+                    "upstreams"),                                                                  \
+        TD_GAUGE_BY("gateway_connections_kept", "Those of them that are kept for a request.",      \
+                    "upstream", "upstreams"),                                                      \
         TD_GAUGE_BY("gateway_upstream_down",                                                       \
                     "Workers for whom it failed max_fails times and has not answered since.",      \
                     "upstream", "upstreams")
