@@ -312,3 +312,22 @@ client_format_age(double seconds, char out[CLIENT_AGE_SIZE])
         snprintf(out + n, CLIENT_AGE_SIZE - (size_t)n, " %lld%c",
                  (long long)(left / units[i + 1].seconds), units[i + 1].unit);
 }
+
+bool
+client_print_handshakes(const json_t *status)
+{
+    const json_t *handshakes =
+        json_object_get(json_object_get(status, "metrics"), "tls_handshakes");
+    const int64_t resumed = client_number(handshakes, "resumed");
+    const int64_t done = client_number(handshakes, "full") + resumed;
+    const int64_t failed = client_number(handshakes, "failed");
+
+    if (done + failed == 0)
+        return false;
+    printf("%-12s %lld handshakes with other servers, %lld of them resumed; %lld failed", "tls",
+           (long long)done, (long long)resumed, (long long)failed);
+    if (done > 0)
+        printf("; %.1f ms each", client_seconds(handshakes, "duration_seconds") * 1e3 / (double)done);
+    putchar('\n');
+    return true;
+}

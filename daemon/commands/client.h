@@ -51,4 +51,7 @@ void client_print(const char *text);
 #define CLIENT_AGE_SIZE 64
 void client_format_age(double seconds, char out[CLIENT_AGE_SIZE]);
 
+/* A line on TLS; false: there is nothing to tell, so there is none. */
+bool client_print_handshakes(const json_t *status);
+
 #endif

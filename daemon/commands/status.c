@@ -27,22 +27,6 @@ print_listeners(const json_t *listeners)
 }
 
 static void
-print_handshakes(const json_t *handshakes)
-{
-    const int64_t resumed = client_number(handshakes, "resumed");
-    const int64_t done = client_number(handshakes, "full") + resumed;
-    const int64_t failed = client_number(handshakes, "failed");
-
-    if (done + failed == 0)
-        return;
-    printf("%-12s %lld handshakes with other servers, %lld of them resumed; %lld failed", "tls",
-           (long long)done, (long long)resumed, (long long)failed);
-    if (done > 0)
-        printf("; %.1f ms each", client_seconds(handshakes, "duration_seconds") * 1e3 / (double)done);
-    putchar('\n');
-}
-
-static void
 print_last_reload(const json_t *reload)
 {
     const time_t when = (time_t)client_number(reload, "time");
@@ -160,7 +144,7 @@ print_status(const json_t *status)
     print_labelled("settings", ini[0] != '\0' ? ini : "defaults");
     print_listeners(json_object_get(status, "listeners"));
     printf("%-12s %lld\n", "requests", (long long)client_number(status, "requests"));
-    print_handshakes(json_object_get(json_object_get(status, "metrics"), "tls_handshakes"));
+    client_print_handshakes(status);
     print_last_reload(json_object_get(status, "last_reload"));
     json_array_foreach(generations, i, generation)
         print_generation(generation);

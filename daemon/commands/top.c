@@ -1,6 +1,6 @@
 /*
- * The daemon's status once a second, with what has changed since the one before: workers, and the
- * routes that were asked most.  The first picture shows the average since each worker came.
+ * The daemon's status once a second, with what has changed since the one before: workers, upstreams
+ * of the gateway, and the routes that were asked most.  The first picture shows the average since each worker came.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include "daemon/commands/client.h"
 
-#define ROUTES_SHOWN 15
+#define ROWS_SHOWN 15 /* of a table, at most */
 #define TO_THE_TOP "\033[H\033[J\033[?7l" /* and lines that are too long are cut off */
 #define WRAP_AGAIN "\033[?7h"
 
@@ -25,6 +25,28 @@ now_s(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static double
+time_between(const struct picture *now, const struct picture *before)
+{
+    return before->status != NULL ? now->taken_s - before->taken_s
+                                  : client_seconds(now->status, "uptime_seconds");
+}
+
+static double
+per_second(int64_t count, double elapsed_s)
+{
+    return elapsed_s > 0 ? (double)count / elapsed_s : 0;
+}
+
+/* Of a table that has so many lines for itself: below its head, and a blank line above that. */
+static size_t
+rows_of(size_t lines)
+{
+    const size_t rows = lines > 2 ? lines - 2 : 0;
+
+    return rows < ROWS_SHOWN ? rows : ROWS_SHOWN;
 }
 
 /* ---- workers */
@@ -52,7 +74,7 @@ rate_of(const json_t *worker, const struct picture *now, const struct picture *b
     const double elapsed_s =
         then != NULL ? now->taken_s - before->taken_s : client_seconds(worker, "uptime_seconds");
 
-    return elapsed_s > 0 ? (double)(client_number(worker, "requests") - since) / elapsed_s : 0;
+    return per_second(client_number(worker, "requests") - since, elapsed_s);
 }
 
 static void
@@ -70,6 +92,73 @@ print_workers(const json_t *generation, const struct picture *now, const struct 
                client_text(worker, "state"), age, (long long)client_number(worker, "restarts"),
                (long long)client_number(worker, "requests"), rate_of(worker, now, before));
     }
+}
+
+/* ---- upstreams of the gateway, which are told by its metrics */
+
+static const json_t *
+owns_of(const json_t *status)
+{
+    return json_object_get(json_object_get(status, "metrics"), "handler_metrics");
+}
+
+static const char *
+upstream_of(const json_t *own)
+{
+    return client_text(json_object_get(own, "labels"), "upstream");
+}
+
+/* The number of that name of the same handler and upstream. */
+static int64_t
+number_beside(const json_t *status, const json_t *upstream, const char *name)
+{
+    const json_t *own;
+    size_t i;
+
+    json_array_foreach(owns_of(status), i, own) {
+        if (strcmp(client_text(own, "name"), name) == 0 &&
+            strcmp(client_text(own, "handler"), client_text(upstream, "handler")) == 0 &&
+            strcmp(upstream_of(own), upstream_of(upstream)) == 0)
+            return client_number(own, "value");
+    }
+    return 0;
+}
+
+static void
+print_upstream(const json_t *upstream, const struct picture *now, const struct picture *before)
+{
+    const int64_t requests = client_number(upstream, "value") -
+                             number_beside(before->status, upstream, "gateway_requests");
+    const int64_t open = number_beside(now->status, upstream, "gateway_connections");
+    const int64_t kept = number_beside(now->status, upstream, "gateway_connections_kept");
+
+    printf("%10.1f %12lld %10lld %8lld %8lld %8lld  ",
+           per_second(requests, time_between(now, before)),
+           (long long)client_number(upstream, "value"),
+           (long long)number_beside(now->status, upstream, "gateway_failures"),
+           (long long)(open > kept ? open - kept : 0), (long long)kept,
+           (long long)number_beside(now->status, upstream, "gateway_upstream_down"));
+    client_print(upstream_of(upstream));
+    fputs("  ", stdout);
+    client_print(client_text(upstream, "handler"));
+    putchar('\n');
+}
+
+/* Returns how many lines it takes, of those that there are. */
+static size_t
+print_upstreams(const struct picture *now, const struct picture *before, size_t room)
+{
+    const json_t *own;
+    size_t printed = 0, i;
+
+    json_array_foreach(owns_of(now->status), i, own) {
+        if (printed == rows_of(room) || strcmp(client_text(own, "name"), "gateway_requests") != 0)
+            continue;
+        if (printed++ == 0)
+            puts("\nrequests/s     requests   failures   in use     kept     down  upstream  handler");
+        print_upstream(own, now, before);
+    }
+    return printed > 0 ? printed + 2 : 0;
 }
 
 /* ---- routes */
@@ -124,7 +213,7 @@ compare_busy(const void *a, const void *b)
 static void
 print_busy(const struct busy *busy, double elapsed_s)
 {
-    printf("%10.1f %12lld  ", elapsed_s > 0 ? (double)busy->requests / elapsed_s : 0,
+    printf("%10.1f %12lld  ", per_second(busy->requests, elapsed_s),
            (long long)client_number(busy->route, "requests"));
     client_print(client_text(busy->route, "route"));
     fputs("  ", stdout);
@@ -132,29 +221,12 @@ print_busy(const struct busy *busy, double elapsed_s)
     putchar('\n');
 }
 
-/* As many as fit below the workers; a terminal may change its size at any time. */
-static size_t
-count_shown(const json_t *status)
-{
-    struct winsize size;
-    size_t above = 6, i; /* the heads, and the line of the cursor */
-    const json_t *generation;
-
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_row == 0)
-        return ROUTES_SHOWN;
-    json_array_foreach(json_object_get(status, "generations"), i, generation)
-        above += json_array_size(json_object_get(generation, "workers"));
-    const size_t room = size.ws_row > above ? size.ws_row - above : 0;
-    return room < ROUTES_SHOWN ? room : ROUTES_SHOWN;
-}
-
 static void
-print_routes(const struct picture *now, const struct picture *before)
+print_routes(const struct picture *now, const struct picture *before, size_t room)
 {
     const json_t *routes = routes_of(now->status), *route;
-    const double elapsed_s = before->status != NULL ? now->taken_s - before->taken_s
-                                                    : client_seconds(now->status, "uptime_seconds");
-    const size_t count = json_array_size(routes);
+    const double elapsed_s = time_between(now, before);
+    const size_t count = json_array_size(routes), shown = rows_of(room);
     struct busy *all = calloc(count + 1, sizeof(*all));
     size_t i;
 
@@ -168,7 +240,6 @@ print_routes(const struct picture *now, const struct picture *before)
                        requests_before(route, routes_of(before->status), i)};
     qsort(all, count, sizeof(*all), compare_busy);
     puts("\nrequests/s     requests  route  handler");
-    const size_t shown = count_shown(now->status);
     for (i = 0; i < count && i < shown && all[i].requests > 0; i++)
         print_busy(&all[i], elapsed_s);
     free(all);
@@ -176,22 +247,41 @@ print_routes(const struct picture *now, const struct picture *before)
 
 /* ---- */
 
+/* Below the workers; a terminal may change its size at any time. */
+static size_t
+count_room(const json_t *status, bool has_tls)
+{
+    struct winsize size;
+    size_t above = 4 + has_tls, i; /* the heads, and the line of the cursor */
+    const json_t *generation;
+
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_row == 0)
+        return SIZE_MAX;
+    json_array_foreach(json_object_get(status, "generations"), i, generation)
+        above += json_array_size(json_object_get(generation, "workers"));
+    return size.ws_row > above ? size.ws_row - above : 0;
+}
+
 static void
 print_picture(const struct picture *now, const struct picture *before)
 {
     const json_t *generation;
     char age[CLIENT_AGE_SIZE];
-    size_t i;
+    bool has_tls;
+    size_t room, i;
 
     client_format_age(client_seconds(now->status, "uptime_seconds"), age);
-    printf("tornadod %s, pid %lld: %s, up %s, %lld requests\n\n",
+    printf("tornadod %s, pid %lld: %s, up %s, %lld requests\n",
            client_text(now->status, "version"), (long long)client_number(now->status, "pid"),
            client_text(now->status, "state"), age,
            (long long)client_number(now->status, "requests"));
-    puts("generation worker       pid  state            age restarts     requests requests/s");
+    has_tls = client_print_handshakes(now->status);
+    puts("\ngeneration worker       pid  state            age restarts     requests requests/s");
     json_array_foreach(json_object_get(now->status, "generations"), i, generation)
         print_workers(generation, now, before);
-    print_routes(now, before);
+    room = count_room(now->status, has_tls);
+    room -= print_upstreams(now, before, room / 2);
+    print_routes(now, before, room);
 }
 
 static int

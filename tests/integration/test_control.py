@@ -194,26 +194,35 @@ class Commands(unittest.TestCase):
             self.assertRegex(done.stdout, r"\n +[\d.]+ +1  /pid  faults\n")
 
     def test_top_fits_its_terminal(self):
-        with harness.Daemon(["faults", "conformance"], tornadod="workers = 2\ncontrol = own.sock") as daemon:
-            for status in range(200, 230):
-                daemon.get(f"/status/{status}")
-            for target in ("/pid", "/plaintext", "/post", "/nowhere"):
-                daemon.get(target)
-            ours, its = os.openpty()
-            with open(ours, "rb", buffering=0) as terminal:
-                fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 40, 0, 0))
-                top = subprocess.Popen([f"{harness.BUILD}/tornadod", "top", "-c", daemon.ini_path],
-                                       stdin=its, stdout=its, stderr=its, cwd=daemon.folder)
-                os.close(its)
-                text = b""
-                while b"\033[?7h" not in text:  # the first picture is whole
-                    text += terminal.read(4096)
-                top.send_signal(signal.SIGINT)
-                self.assertEqual(top.wait(harness.DEADLINE), -signal.SIGINT)
-            self.assertTrue(text.startswith(b"\033[H\033[J\033[?7l"))
-            picture = text[:text.index(b"\033[?7h")]
-            self.assertEqual(picture.count(b"\n"), 9)  # the cursor is in the last of ten
-            self.assertIn(b"/status/([0-9]+)", picture)
+        upstreams = ", ".join(f"127.0.0.1:{port}" for port in range(1, 21))
+        for rows, upstreams_shown in (10, 0), (16, 3):
+            with self.subTest(rows), harness.Daemon(
+                    ["faults", "conformance", "gateway"], tornadod="workers = 2\ncontrol = own.sock",
+                    ini=f"[handler:gateway]\nmount = /shop\nupstreams = {upstreams}\n") as daemon:
+                for status in range(200, 230):
+                    daemon.get(f"/status/{status}")
+                for target in ("/pid", "/plaintext", "/post", "/nowhere"):
+                    daemon.get(target)
+                picture = self.picture(daemon, rows)
+                self.assertEqual(picture.count(b"\n"), rows - 1)  # the cursor is in the last one
+                self.assertEqual(picture.count(b"  gateway\r\n"), upstreams_shown)
+                self.assertIn(b"/status/([0-9]+)", picture)
+
+    def picture(self, daemon, rows):
+        """The first one, on a terminal of so many rows."""
+        ours, its = os.openpty()
+        with open(ours, "rb", buffering=0) as terminal:
+            fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 40, 0, 0))
+            top = subprocess.Popen([f"{harness.BUILD}/tornadod", "top", "-c", daemon.ini_path],
+                                   stdin=its, stdout=its, stderr=its, cwd=daemon.folder)
+            os.close(its)
+            text = b""
+            while b"\033[?7h" not in text:  # it is whole
+                text += terminal.read(4096)
+            top.send_signal(signal.SIGINT)
+            self.assertEqual(top.wait(harness.DEADLINE), -signal.SIGINT)
+        self.assertTrue(text.startswith(b"\033[H\033[J\033[?7l"))
+        return text[:text.index(b"\033[?7h")]
 
     def test_they_find_it_through_the_same_ini(self):
         with harness.Daemon(["faults"], tornadod="workers = 1\ncontrol = own.sock") as daemon:

@@ -170,8 +170,9 @@ class Handshakes(Https):
             self.assertEqual(took.value("_count"), 5)
             self.assertTrue(0 < took.value("_sum") < 60, took.value("_sum"))
             self.assertIn(b"<dt>TLS handshakes<dd>5</div>", daemon.get("/status.html").body)
-            self.assertRegex(daemon.command_line("status").stdout,
-                             rf"\ntls +5 handshakes with other servers, {resumed} of them resumed; 2 failed; \d")
+            for command in ("status",), ("top", "--once"):
+                self.assertRegex(daemon.command_line(*command).stdout,
+                                 rf"\ntls +5 handshakes with other servers, {resumed} of them resumed; 2 failed; \d")
 
     def test_a_handshake_is_counted_once_however_the_connection_ends(self):
         """Many servers close without saying so: OpenSSL is then where a handshake is, and not done."""

@@ -73,6 +73,11 @@ class Counts(unittest.TestCase):
             for conn in conns:
                 self.assertEqual(conn.response().status, 200)
             wait_for(2, 2)
+            self.assertRegex(daemon.command_line("status").stdout,
+                             rf"\n +2  gateway_connections_kept of gateway, upstream {upstream.name}\n")
+            picture = daemon.command_line("top", "--once").stdout
+            self.assertIn("\nrequests/s     requests   failures   in use     kept     down  upstream  handler\n", picture)
+            self.assertRegex(picture, rf"\n +[\d.]+ +3 +0 +0 +2 +0  {upstream.name}  gateway\n")
             for conn in conns[:2]:
                 conn.send(GET)
             wait_for(2, 0)
