@@ -80,6 +80,12 @@ typedef enum td_xheaders {
     TD_XHEADERS_FORWARDED,
 } td_xheaders;
 
+/* Of [listen:NAME] scheme. */
+typedef enum td_listener_scheme {
+    TD_SCHEME_HTTP,
+    TD_SCHEME_HTTPS,
+} td_listener_scheme;
+
 typedef struct td_listener_settings {
     const char *name;
     td_source source;

@@ -936,6 +936,7 @@ make_connection(td_http1context *context, const td_peer *peer)
 
     conn->context = context;
     conn->peer = *peer;
+    conn->https = context->settings->scheme == TD_SCHEME_HTTPS;
     conn->resume.fn = on_resume;
     conn->resume.arg = conn;
     td_list_append(&context->connections, &conn->link);

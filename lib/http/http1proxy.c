@@ -46,7 +46,7 @@ introduce(td_http1connection *conn, const td_proxy_header *header)
 {
     if (header->has_peer) {
         conn->peer = header->peer;
-        conn->https = header->https;
+        conn->https |= header->https; /* version 1 has no word for it */
     }
     td_http1_introduce(conn);
     if (conn->context->introduced(conn, td_transport_fd(&conn->transport))) {
