@@ -15,6 +15,7 @@ A table is a list of rows; each is a dialogue on a connection of its own:
     <= POST /echo HTTP/1.1\\nhello
 
     @listener NAME: KEY = VALUE; ...   one more listener, for rows that have the line "@ NAME"
+    @first NAME ...   what comes first counts there: these rows are not sent behind another request
     @whole            this row is not sent byte by byte: what comes after a close may cause a reset
     % A B C           the row is meant once for each word, which stands where {} is
     > TEXT            send TEXT and CRLF
@@ -35,8 +36,9 @@ A table is a list of rows; each is a dialogue on a connection of its own:
     <~ REGEX          its body has a match
 
 In TEXT, \\r \\n \\t \\0 \\xNN \\\\ are bytes and {TEXT*NUMBER} is a repetition.  Each row is sent as its
-lines stand, one write for what stands together; rows of less than BYTEWISE_MAX bytes are then sent
-once more with each byte in a packet of its own, and must be answered the same.
+lines stand, one write for what stands together; then behind another request, in the same write; and
+rows of less than BYTEWISE_MAX bytes with each byte in a packet of its own.  All must be answered
+the same.
 """
 
 import argparse
@@ -59,6 +61,7 @@ static_cache_control = text/html: no-cache
 static_max_ranges = 4
 """
 PROBE = b"GET /header/X-Probe HTTP/1.1\r\nHost: probe\r\nX-Probe: still here\r\n\r\n"
+ALONE, BYTEWISE, BEHIND = "", ", byte by byte", ", behind another request"
 WORDS = {"keep", "close", "closes", "http10", "head", "chunked", "length", "until-close",
          "truncated"}
 
@@ -139,14 +142,16 @@ def add_line(row, line):
 
 
 def read_table(path):
-    """({listener: keys}, [Row])"""
-    listeners, blocks = {"default": ""}, []
+    """({listener: keys}, [Row], {listener of rows that come first})"""
+    listeners, blocks, first = {"default": ""}, [], set()
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             line = line.rstrip("\n")
             if line.startswith("@listener "):
                 name, keys = line[10:].split(":", 1)
                 listeners[name.strip()] = "\n".join(key.strip() for key in keys.split(";"))
+            elif line.startswith("@first "):
+                first.update(line.split()[1:])
             elif line.startswith("== "):
                 blocks.append((line[3:], f"{os.path.basename(path)}:{number}", []))
             elif line and not line.startswith("#"):
@@ -163,7 +168,7 @@ def read_table(path):
                 if not line.startswith("% "):
                     add_line(row, line if word is None else line.replace("{}", word))
             rows.append(row)
-    return listeners, rows
+    return listeners, rows, first
 
 
 def check(condition, text, response):
@@ -212,19 +217,30 @@ def receive(conn, expected):
         check(re.search(expected.pattern, response.body), f"body {expected.pattern!r}", response)
 
 
-def send(conn, data, bytewise):
-    if bytewise:
+def send(conn, data, way):
+    if way == BYTEWISE:
         conn.send_bytewise(data)
     else:
         conn.send(data)
 
 
-def play(daemon, row, bytewise):
+def behind_another(steps):
+    """The same, with another request and its answer in front."""
+    data = PROBE
+    if steps[0][0] == "send":
+        data += steps[0][1]
+        steps = steps[1:]
+    answer = Expected(["200"])
+    answer.body = b"[still here]"
+    return [("send", data), ("response", answer), *steps]
+
+
+def play(daemon, row, way):
     last = None
     with daemon.connect(row.listener) as conn:
-        for step in row.steps:
+        for step in behind_another(row.steps) if way == BEHIND else row.steps:
             if step[0] == "send":
-                send(conn, step[1], bytewise)
+                send(conn, step[1], way)
             elif step[0] == "shutdown":
                 conn.shutdown()
             elif step[0] == "end":
@@ -240,21 +256,24 @@ def play(daemon, row, bytewise):
             check(response.body == b"[still here]", "the connection goes on", response)
 
 
-def ways(row):
-    """In which ways a row is played: bytewise or not."""
-    return (False,) if row.whole or row.size() > BYTEWISE_MAX else (False, True)
+def ways(row, first):
+    """In which ways a row is played."""
+    yield ALONE
+    if row.listener not in first:
+        yield BEHIND
+    if not row.whole and row.size() <= BYTEWISE_MAX:
+        yield BYTEWISE
 
 
-def play_all(daemon, rows):
+def play_all(daemon, rows, first):
     """What failed, as texts."""
     failures = []
     for row in rows:
-        for bytewise in ways(row):
+        for way in ways(row, first):
             try:
-                play(daemon, row, bytewise)
+                play(daemon, row, way)
             except (AssertionError, OSError) as e:
-                how = ", byte by byte" if bytewise else ""
-                failures.append(f"{row.place} {row.title}{how}\n    {type(e).__name__}: {e}")
+                failures.append(f"{row.place} {row.title}{way}\n    {type(e).__name__}: {e}")
     return failures
 
 
@@ -267,18 +286,18 @@ def main():
 
     passed = failed = 0
     for table in args.tables:
-        listeners, rows = read_table(table)
+        listeners, rows, first = read_table(table)
         rows = [row for row in rows if args.k in row.title]
         wrapper = harness.VALGRIND if args.valgrind else ()
         try:
             with harness.Daemon(listeners=listeners, ini=INI,
                                 wrapper=wrapper) as daemon:
-                failures = play_all(daemon, rows)
+                failures = play_all(daemon, rows, first)
         except AssertionError as e:
             failures = [f"{table}: the daemon: {e}"]
         print("".join(f"FAIL {failure}\n" for failure in failures), end="")
         failed += len(failures)
-        passed += sum(len(ways(row)) for row in rows) - len(failures)
+        passed += sum(len(list(ways(row, first))) for row in rows) - len(failures)
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 
