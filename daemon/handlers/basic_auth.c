@@ -174,7 +174,7 @@ run(td_handler *h)
     char *name, *password;
 
     if (guard == NULL)
-        td_raise(h, 500, "users is not set in [handler:basic_auth]");
+        td_raise(h, 500, "users is not set in the section of this handler");
     if (credentials_of(h, &name, &password)) {
         why = "wrong name or password";
         user = find_user(guard, name);

@@ -85,7 +85,7 @@ run(td_handler *h)
     const struct token *token;
 
     if (keys == NULL)
-        td_raise(h, 500, "tokens is not set in [handler:bearer]");
+        td_raise(h, 500, "tokens is not set in the section of this handler");
     token = td_str_is_null(text) ? NULL : find_token(h, keys, text);
     if (token == NULL) { /* RFC 6750 section 3.1 */
         td_on_head(h, demand,

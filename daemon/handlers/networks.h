@@ -32,25 +32,50 @@ networks_parse_address(const char *text, unsigned char *out)
     return inet_pton(AF_INET, text, out + sizeof(mapped)) == 1;
 }
 
+/* 1*3DIGIT; -1: it is not. */
+static inline int
+networks_parse_prefix(const char *text)
+{
+    const size_t len = strspn(text, "0123456789");
+
+    return len > 0 && len <= 3 && text[len] == '\0' ? atoi(text) : -1;
+}
+
+/* Clear the bits behind the prefix.  True: some were set, so something else may have been meant. */
+static inline bool
+networks_cut(struct network *network)
+{
+    bool was_cut = false;
+
+    for (int i = network->bits; i < 128; i++) {
+        const unsigned char bit = (unsigned char)(0x80 >> i % 8);
+
+        was_cut |= (network->address[i / 8] & bit) != 0;
+        network->address[i / 8] &= (unsigned char)~bit;
+    }
+    return was_cut;
+}
+
 /* "10.0.0.0/8", or an address alone. */
 static inline int
 networks_parse_one(const char *key, char *text, struct network *out, td_err *err)
 {
-    char *slash = strchr(text, '/'), *end = NULL;
+    char *slash = strchr(text, '/'), cut[INET6_ADDRSTRLEN];
     const bool is_v4 = strchr(text, ':') == NULL;
-    const long bits_max = is_v4 ? 32 : 128;
-    long bits = bits_max;
+    const int bits_max = is_v4 ? 32 : 128;
+    const int bits = slash != NULL ? networks_parse_prefix(slash + 1) : bits_max;
 
-    if (slash != NULL) {
-        bits = strtol(slash + 1, &end, 10);
+    if (slash != NULL)
         *slash = '\0';
-    }
-    if (!networks_parse_address(text, out->address) || bits < 0 || bits > bits_max ||
-        (slash != NULL && (end == slash + 1 || *end != '\0')))
+    if (!networks_parse_address(text, out->address) || bits < 0 || bits > bits_max)
         return td_err_set(err, TD_ECONFIG, "%s: '%s%s%s' is no address or network", key, text,
                           slash != NULL ? "/" : "", slash != NULL ? slash + 1 : "");
-    out->bits = (int)bits + (is_v4 ? 96 : 0);
-    return 0;
+    out->bits = bits + (is_v4 ? 96 : 0);
+    if (!networks_cut(out))
+        return 0;
+    inet_ntop(is_v4 ? AF_INET : AF_INET6, out->address + (is_v4 ? 12 : 0), cut, sizeof(cut));
+    return td_err_set(err, TD_ECONFIG, "%s: '%s/%d': the network is %s/%d, the address alone %s",
+                      key, text, bits, cut, bits, text);
 }
 
 static inline int

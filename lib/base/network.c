@@ -1,5 +1,4 @@
-/* Networks as bits to compare: no name is looked up, and a network that says two things is an
- * error. */
+/* Networks as bits to compare: no name is looked up, and one that says two things is an error. */
 #include "base/network.h"
 
 #include <arpa/inet.h>
@@ -77,16 +76,22 @@ is_equal_up_to(const uint8_t *a, const uint8_t *b, unsigned bits)
     return rest == 0 || ((a[bits / 8] ^ b[bits / 8]) >> (8 - rest)) == 0;
 }
 
-/* The network's own address ends in zeros; what is behind the prefix was meant for something else.
- */
-static bool
-has_more_bits(const td_network *network)
+/* A network's own address ends in zeros: with more behind the prefix something else was meant. */
+static int
+refuse_more_bits(const td_network *network, td_str text, td_err *err)
 {
+    const int family = network->address.len == 4 ? AF_INET : AF_INET6;
+    char whole[INET6_ADDRSTRLEN], alone[INET6_ADDRSTRLEN];
     uint8_t cut[16] = {0};
 
     for (unsigned i = 0; i < network->bits; i++)
         cut[i / 8] |= network->address.bytes[i / 8] & (0x80 >> i % 8);
-    return memcmp(cut, network->address.bytes, network->address.len) != 0;
+    if (memcmp(cut, network->address.bytes, network->address.len) == 0)
+        return 0;
+    inet_ntop(family, cut, whole, sizeof(whole));
+    inet_ntop(family, network->address.bytes, alone, sizeof(alone));
+    return td_err_set(err, TD_ECONFIG, "'%.*s': the network is %s/%u, the address alone %s",
+                      TD_STR_FMT(text), whole, network->bits, alone);
 }
 
 static int
@@ -115,10 +120,7 @@ parse_network(td_str text, td_network *out, td_err *err)
                           "'%.*s': the prefix is not between %" PRId64 " and %" PRId64,
                           TD_STR_FMT(text), dropped, bits_max);
     out->bits = (uint8_t)(bits - dropped);
-    if (has_more_bits(out))
-        return td_err_set(err, TD_ECONFIG, "'%.*s': the address has bits behind the prefix",
-                          TD_STR_FMT(text));
-    return 0;
+    return refuse_more_bits(out, text, err);
 }
 
 /* The next of the list, whose front is taken off; empty when there is none left. */

@@ -267,6 +267,11 @@ class Bundled(unittest.TestCase):
                  ("bearer", f"tokens = {self.file('a:12')}", ":1: is not NAME:SHA256"),
                  ("bearer", "tokens = relative", "has to begin with a slash"),
                  ("maintenance", "allow = 10.0.0.0/33", "allow: '10.0.0.0/33' is no address"),
+                 ("maintenance", "allow = 10.0.0.0/+8", r"allow: '10.0.0.0/\+8' is no address"),
+                 ("maintenance", "allow = 1.2.3.4/0",
+                  "allow: '1.2.3.4/0': the network is 0.0.0.0/0, the address alone 1.2.3.4"),
+                 ("maintenance", "allow = ::1, fd00::1/8",
+                  "allow: 'fd00::1/8': the network is fd00::/8, the address alone fd00::1"),
                  ("maintenance", "page = /nowhere", "page = /nowhere: No such file")]
         for name, options, pattern in cases:
             with self.subTest(f"{name} {options}"):

@@ -133,7 +133,7 @@ static const struct {
     {"example.com:http", "'example.com:http': the port is none"},
     {"example.com:", "'example.com:': the port is none"},
     {"10.0.0.0/33", "the prefix is not between 0 and 32"},
-    {"10.0.0.1/8", "the address has bits behind the prefix"},
+    {"10.0.0.1/8", "the network is 10.0.0.0/8, the address alone 10.0.0.1"},
     {"www.*.com", "'www.*.com' is no host, address or network"},
     {"http://a", "is no network"},
     {"a.test, .", "'.' is no host, address or network"},

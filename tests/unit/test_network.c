@@ -124,9 +124,10 @@ static const struct {
     {"10.0.0.0/255.0.0.0", "the prefix is not between 0 and 32"},
     {"fd00::/129", "the prefix is not between 0 and 128"},
     {"::ffff:10.0.0.0/8", "the prefix is not between 96 and 128"},
-    {"10.0.0.1/8", "'10.0.0.1/8': the address has bits behind the prefix"},
-    {"10.0.0.1/31", "bits behind the prefix"},
-    {"fd00::1/8", "bits behind the prefix"},
+    {"10.0.0.1/8", "'10.0.0.1/8': the network is 10.0.0.0/8, the address alone 10.0.0.1"},
+    {"10.0.0.1/31", "the network is 10.0.0.0/31, the address alone 10.0.0.1"},
+    {"fd00::1/8", "the network is fd00::/8, the address alone fd00::1"},
+    {"::ffff:10.0.0.1/104", "the network is 10.0.0.0/8, the address alone 10.0.0.1"},
     {"unix:/run/x", "is no network such as"},
     {"/8", "is no network such as"},
 };
