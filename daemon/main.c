@@ -1,6 +1,6 @@
 /*
- * tornadod: Tornado's programming model as a native daemon.  See tornadod(8) for what it does and
- * DESIGN for how.
+ * tornadod: Tornado's programming model as a native daemon.  tornadod(8) says what it does, the map
+ * in README.md where.
  */
 #include <fcntl.h>
 #include <signal.h>

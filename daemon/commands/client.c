@@ -57,8 +57,7 @@ find_despite_mistake(td_arena *arena, const struct options *options, const char 
     return *path_out != NULL;
 }
 
-/* mistake_out: what is wrong with the settings, if they tell where the daemon is and yet are wrong.
- */
+/* mistake_out: what is wrong with settings that tell where the daemon is nevertheless. */
 static int
 find_socket(td_arena *arena, const struct command_line *line, const char **path_out,
             td_err *mistake_out, td_err *err)

@@ -29,7 +29,8 @@
 struct run {
     td_arena arena;
     const char *source, *base; /* as it was given; without its directories */
-    const char *compiler;      /* NULL: it is a shared object already */
+    const char *compiler;      /* its words; NULL: it is a shared object already */
+    const char *variable;      /* of the environment, that names another one */
     const char *work;          /* our directory; NULL: not made */
     const char *built, *built_new; /* in it */
     int signals, changes;
@@ -56,15 +57,24 @@ is_source(const char *name)
     return false;
 }
 
+static const char *
+compiler_of(struct run *run, const char *variable, const char *usual, const char *standard)
+{
+    const char *chosen = getenv(variable);
+
+    run->variable = variable;
+    return td_arena_sprintf(&run->arena, "%s%s",
+                            chosen != NULL && chosen[0] != '\0' ? chosen : usual, standard)
+        .ptr;
+}
+
 static int
 choose_compiler(struct run *run, td_err *err)
 {
-    const char *chosen = getenv("CC");
-
     if (ends_in(run->base, ".c"))
-        run->compiler = chosen != NULL && chosen[0] != '\0' ? chosen : "cc";
+        run->compiler = compiler_of(run, "CC", "cc", "");
     else if (ends_in(run->base, ".cc") || ends_in(run->base, ".cpp"))
-        run->compiler = "c++ -std=c++20";
+        run->compiler = compiler_of(run, "CXX", "c++", " -std=c++20");
     else if (!ends_in(run->base, ".so"))
         return td_err_set(err, TD_EINVAL, "%s: its name ends in none of .c .cc .cpp .so",
                           run->source);
@@ -106,7 +116,8 @@ compile(struct run *run, td_err *err)
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127) /* as the shell says it */
-        return td_err_set(err, TD_EPLUGIN, "the compiler cannot be run; CC names another one");
+        return td_err_set(err, TD_EPLUGIN, "%s: cannot be run; %s names another compiler",
+                          run->compiler, run->variable);
     return WIFEXITED(status) && WEXITSTATUS(status) == 0
                ? 0
                : td_err_set(err, TD_EPLUGIN, "%s does not compile", run->source);
@@ -366,7 +377,7 @@ command_run(int argc, char **argv)
 {
     const char *listen = NULL;
     const struct command_option own[] = {
-        {"listen", "ADDRESS", "where to serve it, instead of what the settings say", NULL, &listen}};
+        {"listen", "ADDRESS", "where to serve it, beside the listeners of the settings", NULL, &listen}};
     struct command_line line;
     struct run run = {.signals = -1, .changes = -1};
     td_err err;

@@ -20,9 +20,7 @@ print_listeners(const json_t *listeners)
     size_t i;
 
     json_array_foreach(listeners, i, listener) {
-        printf("%-12s ", i == 0 ? "listening" : "");
-        client_print(client_text(listener, "url"));
-        putchar('\n');
+        print_labelled(i == 0 ? "listening" : "", client_text(listener, "url"));
     }
 }
 

@@ -74,8 +74,7 @@ stop(td_instance *instance)
 {
     struct database *db = td_instance_state(instance);
 
-    if (db->pinger != NULL)
-        td_periodic_destroy(&db->pinger);
+    td_periodic_destroy(&db->pinger);
     free(db);
 }
 

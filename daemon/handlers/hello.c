@@ -3,11 +3,10 @@
  *
  *     /hello            Hello, world
  *     /hello/jack       Hello, jack
- *     /sleep/250        answers after 250 ms; others are served meanwhile
+ *     /sleep/250        answers after 250 ms, 10 s at most; others are served meanwhile
  *
  * Options of [handler:hello]: greeting.
  */
-#include <stdlib.h>
 #include <tornado/tornado.h>
 
 #define SLEEP_MAX_MS 10000
@@ -40,13 +39,11 @@ greet(td_handler *h)
 static void
 sleep_then_tell(td_handler *h)
 {
-    long ms = strtol(td_path_argument(h, "ms").ptr, NULL, 10); /* digits: the pattern says so */
+    const int64_t ms = td_path_argument_int(h, "ms", 0, SLEEP_MAX_MS); /* else 404 */
 
-    if (ms > SLEEP_MAX_MS)
-        td_raise(h, 400, "%ld ms is more than %d", ms, SLEEP_MAX_MS);
     td_sleep(ms);
     td_set_header(h, "Content-Type", "text/plain; charset=UTF-8");
-    td_writef(h, "slept %ld ms\n", ms);
+    td_writef(h, "slept %d ms\n", (int)ms);
 }
 
 static const td_handler_class GreetAll = {.get = greet_all};

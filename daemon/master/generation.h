@@ -1,6 +1,6 @@
 /*
  * A generation: the workers that serve one state of the settings and of the handlers.  A reload
- * makes a new one beside the old, so nothing in a generation ever changes.
+ * makes a new one beside the old, so these never change in it: workers alone come and go.
  */
 #ifndef DAEMON_MASTER_GENERATION_H
 #define DAEMON_MASTER_GENERATION_H

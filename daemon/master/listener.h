@@ -11,7 +11,7 @@
 #include <tornado/error.h>
 #include "base/settings.h"
 
-/* One [listen:NAME]: a socket for all workers or, with reuseport, one for each slot. */
+/* One [listen:NAME]: a socket for all workers or, with reuseport, one for each. */
 struct listener {
     char *name;    /* of its section when it was opened */
     char *address; /* as the setting has it: a reload that has it again keeps the socket */

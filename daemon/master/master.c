@@ -49,8 +49,7 @@ master_tell_status(void)
                     wanted == 1 ? "s" : "", master.current->number);
 }
 
-/* A file that cannot be opened is a setting that is wrong; syslog or the journal may be back soon.
- */
+/* A file that cannot be opened is a wrong setting; syslog or the journal may be back soon. */
 int
 master_open_log(const td_configuration *configuration, td_err *err)
 {

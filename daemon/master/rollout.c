@@ -154,8 +154,8 @@ on_fill_limit(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop;
     (void)events;
     rollout_fail(EXIT_FAILURE, "%zu of %zu workers were ready within start_timeout (%lld ms)",
-              generation_ready(generation), generation->seats_count,
-              (long long)generation->configuration->tornadod.start_timeout_ms);
+                 generation_ready(generation), generation->seats_count,
+                 (long long)generation->configuration->tornadod.start_timeout_ms);
 }
 
 static int

@@ -1,4 +1,5 @@
-/* Workers come and go: what ended one is told, whose code it was is noted, another takes its place.
+/*
+ * Workers come and go: what ended one is told, whose code it was is noted, another takes its place.
  */
 #include <signal.h>
 #include <stdlib.h>

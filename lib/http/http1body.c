@@ -23,8 +23,7 @@ body_expired(td_deadline *deadline)
     td_http1_refuse_late(http1_connection_of(deadline), "body_timeout");
 }
 
-/* A client has 10 s in which it was not we who did not want more; then it is judged by all of them.
- */
+/* A client has 10 s in which we did want more; then it is judged by all of them. */
 static void
 rate_expired(td_deadline *deadline)
 {

@@ -4,13 +4,15 @@
  * A plugin loads when its major is ours and its minor is not above ours.  Fields are appended to
  * public structs, never moved or removed, without a new major; each addition is listed here.
  *
- *   1.0   the first.  It is not released yet, so what was added since stands here too:
- *         td_handler_class.get_current_user, td_handler_class.compute_etag,
- * td_plugin.get_current_user, td_handler_class.data_received, .set_default_headers and .get_login_url, td_plugin.middleware,
- * td_static_options.precompressed and what follows it; td_url.urls, .methods, .headers,
- * td_plugin.default_handler and .default_handler_arg, .check, .handle_stream, .needs_section and
- * .metrics; td_fetch_options from body_producer on;
- * td_iostream_options.half_open; td_metric_info.label and .option.
+ *   1.0   the first.  It is not released yet, so what was added since stands here too; each of
+ *         these, and all that stands behind it in its struct:
+ *             td_handler_class     get_current_user
+ *             td_plugin            get_current_user
+ *             td_url               urls
+ *             td_static_options    precompressed
+ *             td_fetch_options     body_producer
+ *             td_iostream_options  half_open
+ *             td_metric_info       label
  */
 #ifndef TORNADO_ABI_H
 #define TORNADO_ABI_H

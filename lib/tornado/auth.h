@@ -1,6 +1,6 @@
 /*
- * Who asks, and whether they meant to: the current user (BEHAVIOUR section 15) and tokens against
- * cross-site request forgery (14.4).
+ * Who asks, and whether they meant to: the current user, and tokens against cross-site request
+ * forgery.
  */
 #ifndef TORNADO_AUTH_H
 #define TORNADO_AUTH_H

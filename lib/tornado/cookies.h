@@ -1,5 +1,5 @@
 /*
- * Cookies (BEHAVIOUR section 14): those that the client sent, and those that the response sets.
+ * Cookies (RFC 6265): those that the client sent, and those that the response sets.
  *
  * A cookie that is set is sent with the headers of the response, an error page's too; it cannot be
  * read back in the same request.  Signed ones carry their name, their time and a signature, in

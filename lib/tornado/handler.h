@@ -199,7 +199,7 @@ TD_API int td_read_body(td_handler *h, td_str *data_out);
 TD_API int td_set_max_body_size(td_handler *h, int64_t size);
 TD_API int td_set_body_timeout(td_handler *h, int64_t duration_ms);
 
-/* ---- arguments (BEHAVIOUR section 7) */
+/* ---- arguments */
 
 /* A group of the route's pattern, percent-decoded; the null string where it did not match. */
 TD_API td_str td_path_argument(td_handler *h, const char *name);
@@ -416,7 +416,7 @@ TD_API int td_set_etag(td_handler *h, const char *etag);
  */
 TD_API bool td_check_etag(td_handler *h);
 
-/* ---- errors (BEHAVIOUR section 9) */
+/* ---- errors */
 
 /*
  * Leave the handler: error page of that status (400..599, others become 500), the text goes to the

@@ -56,7 +56,7 @@ TD_API void td_remove_handler(td_ioloop *loop, int fd);
 /*
  * PeriodicCallback: fn(arg) every period_ms (1..), first one period after the start; when late it
  * skips and does not burst, and it never runs beside itself.  jitter 0.0..1.0 spreads each period
- * by that share.  destroy stops it; from inside fn too.
+ * by that share.  destroy stops it, from inside fn too; NULL is harmless.
  */
 TD_API td_periodic *td_periodic_create(td_callback_fn *fn, void *arg, int64_t period_ms,
                                        double jitter);

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import unittest
+from unittest import mock
 
 import harness
 
@@ -164,6 +165,14 @@ class Run(Folder):
             done = self.run_in("run", *args)
             self.assertEqual(done.returncode, 1)
             self.assertIn(text, done.stderr)
+
+    def test_the_environment_names_the_compiler(self):
+        for name, variable in (("it.c", "CC"), ("it.cc", "CXX")):
+            self.write(name, "")
+            with mock.patch.dict(os.environ, {variable: "/nonexistent/compiler"}):
+                done = self.run_in("run", name)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, f"/nonexistent/compiler.*: cannot be run; {variable} names")
 
 
 @unittest.skipIf(harness.SANITIZED, "what authors build is not sanitized")
