@@ -357,6 +357,37 @@ place_of_route(td_table *index, const struct metrics_route *wanted)
     return (uint32_t)(route - board->routes);
 }
 
+/* The oldest generation that serves, or has a worker that still counts. */
+static uint32_t
+find_oldest_generation(void)
+{
+    uint32_t oldest = board->generation;
+
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++) {
+        const struct metrics_worker *worker = &board->workers[i];
+        if (worker->state != METRICS_FREE && worker->generation < oldest)
+            oldest = worker->generation;
+    }
+    return oldest;
+}
+
+/*
+ * Values of a label come and go, as the addresses of upstreams do: where all places are taken, that
+ * of one which nobody counts any more; METRICS_OWN: there is none.  If it comes back it begins anew.
+ */
+static uint32_t
+reuse_place_of_own(void)
+{
+    const uint32_t oldest = find_oldest_generation();
+    uint32_t i = 0;
+
+    while (i < METRICS_OWN && board->own[i].generation >= oldest)
+        i++;
+    if (i < METRICS_OWN)
+        board->own[i].dead = 0;
+    return i;
+}
+
 /* METRICS_OWN: there is no room. */
 static uint32_t
 place_of_own(const struct metrics_own *wanted)
@@ -368,6 +399,8 @@ place_of_own(const struct metrics_own *wanted)
                                     strcmp(board->own[i].value, wanted->value) != 0 ||
                                     board->own[i].kind != wanted->kind))
         i++;
+    if (i == METRICS_OWN)
+        i = reuse_place_of_own();
     if (i == METRICS_OWN)
         return i;
     if (i == board->own_count)

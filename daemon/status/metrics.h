@@ -27,7 +27,7 @@
 #define METRICS_LISTENERS 1024 /* places there are; what does not fit is counted at place 0 */
 #define METRICS_HANDLERS 1024
 #define METRICS_ROUTES 16384
-#define METRICS_OWN 4096 /* that handlers have declared; for more there is no room */
+#define METRICS_OWN 4096 /* that handlers have declared, also in the past: the oldest make room */
 
 #define METRICS_NAME_SIZE 64 /* longer texts are cut off */
 #define METRICS_PATTERN_SIZE 256

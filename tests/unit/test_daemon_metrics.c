@@ -312,24 +312,46 @@ START_TEST(a_name_is_told_of_one_kind)
 }
 END_TEST
 
-START_TEST(what_has_no_place_of_its_own_is_not_told)
+/* Names x0, x1, ... of so many; the places are good until the next call. */
+static const uint32_t *
+describe_many_own(uint32_t generation, size_t count)
 {
     static struct manifest_metric many[METRICS_OWN + 1];
     static char names[METRICS_OWN + 1][16];
-    const struct manifest manifest = {.instances = instances,
-                                      .instances_count = 1,
-                                      .metrics = many,
-                                      .metrics_count = METRICS_OWN + 1};
+    const struct manifest manifest = {
+        .instances = instances, .instances_count = 1, .metrics = many, .metrics_count = count};
     struct metrics_places places;
 
-    for (size_t i = 0; i < METRICS_OWN + 1; i++) {
+    for (size_t i = 0; i < count; i++) {
         snprintf(names[i], sizeof(names[i]), "x%zu", i);
-        many[i] = (struct manifest_metric){1, TD_METRIC_GAUGE, names[i], "A number.", NULL, NULL};
+        many[i] = (struct manifest_metric){1, TD_METRIC_COUNTER, names[i], "A number.", NULL, NULL};
     }
-    metrics_describe(&arena, 1, &configuration, &manifest, &places);
-    ck_assert_uint_eq(places.own[METRICS_OWN - 1], METRICS_OWN - 1);
-    ck_assert_uint_eq(places.own[METRICS_OWN], METRICS_OWN);
+    metrics_describe(&arena, generation, &configuration, &manifest, &places);
+    metrics_generation_serves(generation, 1);
+    return places.own;
+}
+
+START_TEST(what_has_no_place_of_its_own_is_not_told)
+{
+    const uint32_t *own = describe_many_own(1, METRICS_OWN + 1);
+
+    ck_assert_uint_eq(own[METRICS_OWN - 1], METRICS_OWN - 1);
+    ck_assert_uint_eq(own[METRICS_OWN], METRICS_OWN);
     ck_assert_uint_eq(metrics_board()->own_count, METRICS_OWN);
+}
+END_TEST
+
+START_TEST(what_nobody_counts_any_more_makes_room)
+{
+    describe_many_own(1, METRICS_OWN);
+    begin_own(0, 1)[1] = 5;
+    describe_many_own(2, 1);
+    ck_assert_uint_eq(describe_own(3, "new", TD_METRIC_COUNTER), METRICS_OWN); /* it may count yet */
+    metrics_worker_ended(0);
+    describe_many_own(4, 1);
+    ck_assert_uint_eq(describe_own(5, "new", TD_METRIC_COUNTER), 1);
+    ck_assert_int_eq(own_total("new"), 0);
+    ck_assert_uint_eq(describe_many_own(6, 1)[0], 0);
 }
 END_TEST
 
@@ -424,6 +446,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, what_is_not_declared_any_more_is_not_told);
     tcase_add_test(tcase, a_name_is_told_of_one_kind);
     tcase_add_test(tcase, what_has_no_place_of_its_own_is_not_told);
+    tcase_add_test(tcase, what_nobody_counts_any_more_makes_room);
     tcase_add_test(tcase, a_binary_goes_on_where_the_one_before_was);
     tcase_add_test(tcase, what_counts_other_things_is_left_alone);
     tcase_add_test(tcase, a_block_lies_where_blocks_lie);
