@@ -722,6 +722,32 @@ class Upgrades(unittest.TestCase):
             conn.socket.close()
             harness.wait_until(lambda: upstream.closed == 1, "the upstream is not told")
 
+    def test_what_waits_to_be_read_is_no_silence(self):
+        size = 30_000_000  # more than fits into what lies between the two
+
+        def script(upstream, peer, file, head):
+            peer.sendall(AGREES + b"first,")
+            file.read()
+            peer.sendall(bytes(size))
+
+        with self.upgraded(script, keys="half_open_timeout = 200ms") as (upstream, daemon, conn):
+            conn.socket.shutdown(socket.SHUT_WR)
+            time.sleep(0.6)
+            got = len(conn.received)
+            while data := conn.socket.recv(1 << 20):
+                got += len(data)
+            self.assertEqual(got, size)
+
+    def test_who_never_reads_what_the_other_says_ends_both(self):
+        def script(upstream, peer, file, head):
+            peer.sendall(AGREES + b"first,")
+            file.read()
+            peer.sendall(bytes(30_000_000))
+
+        with self.upgraded(script, keys="half_open_timeout = 100ms\nupgrade_timeout = 500ms") as (upstream, daemon, conn):
+            conn.socket.shutdown(socket.SHUT_WR)
+            harness.wait_until(lambda: upstream.closed == 1, "the upstream is not told")
+
     def test_silence_of_one_that_is_left_ends(self):
         def script(upstream, peer, file, head):
             peer.sendall(AGREES + b"first,")

@@ -44,7 +44,7 @@ struct relay {
     td_future *beside; /* the coroutine for the other way; NULL: there is none */
     td_future *ended;  /* set when it has ended; NULL: it has not begun */
     td_iostream *client, *server; /* once HTTP has ended */
-    int64_t moved_ms;             /* when the last bytes, or an end, came on either of them */
+    int64_t moved_ms;             /* when the last bytes, or an end, came on either, or left */
     bool is_half_open;            /* one of them sends no more */
 
     int64_t hops;                  /* of Max-Forwards; -1: it is none of ours */

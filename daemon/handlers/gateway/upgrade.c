@@ -18,28 +18,27 @@ upgrade_wanted(const struct relay *relay)
  * goodbye, so a drain is none of ours: they have drain_timeout.
  */
 static bool
-goes_on(const struct relay *relay, int rc)
+goes_on(const struct relay *relay, int rc, int64_t silence_max_ms)
 {
-    const struct settings *settings = relay->settings;
-    const int64_t silence_ms = td_ioloop_time_ms() - relay->moved_ms;
-
     return rc == TD_EDRAINING ||
-           (rc == TD_ETIMEDOUT && silence_ms < (relay->is_half_open ? settings->half_open_timeout
-                                                                    : settings->upgrade_timeout));
+           (rc == TD_ETIMEDOUT && td_ioloop_time_ms() - relay->moved_ms < silence_max_ms);
 }
 
 static int
 read_upgraded(struct relay *relay, td_iostream *from, td_str *piece_out)
 {
+    const struct settings *settings = relay->settings;
     int rc;
 
     do
         rc = td_iostream_read_partial(from, PIECE, piece_out);
-    while (goes_on(relay, rc));
+    while (goes_on(relay, rc, relay->is_half_open ? settings->half_open_timeout
+                                                  : settings->upgrade_timeout));
     relay->moved_ms = td_ioloop_time_ms();
     return rc;
 }
 
+/* Who has said what the other is slow to take is not silent, whether the other has ended or not. */
 static int
 write_upgraded(struct relay *relay, td_iostream *to, td_str piece)
 {
@@ -49,7 +48,8 @@ write_upgraded(struct relay *relay, td_iostream *to, td_str piece)
         return rc;
     do
         rc = td_iostream_flush(to);
-    while (goes_on(relay, rc));
+    while (goes_on(relay, rc, relay->settings->upgrade_timeout));
+    relay->moved_ms = td_ioloop_time_ms();
     return rc;
 }
 
