@@ -32,6 +32,24 @@ await_continue(td_fetch_stream *f)
     return td_fetch_end_wait(f, rc);
 }
 
+/*
+ * For the kernel, or for an answer if nobody else reads: one that is there and is not read yet, as
+ * whoever does may wait for a client of his own, would end each wait at once.
+ */
+static int
+wait_for_room(td_fetch_stream *f)
+{
+    td_iostream *stream = f->upstream->stream;
+    int rc;
+
+    if (f->is_reading)
+        return td_iostream_flush(stream);
+    rc = td_iostream_flush_or_input(stream);
+    if (rc == 1)
+        rc = f->is_reading ? 0 : td_fetch_end_wait(f, td_fetch_take_input(f));
+    return rc;
+}
+
 /* Wait until the kernel has it all. */
 static int
 flush_sent(td_fetch_stream *f)
@@ -44,9 +62,7 @@ flush_sent(td_fetch_stream *f)
     do {
         rc = td_fetch_limit_wait(f, end_ns);
         if (rc == 0)
-            rc = td_iostream_flush_or_input(f->upstream->stream);
-        if (rc == 1)
-            rc = f->is_reading ? 0 : td_fetch_end_wait(f, td_fetch_take_input(f));
+            rc = wait_for_room(f);
     } while (rc == 0 && td_iostream_unsent(f->upstream->stream) > 0);
     return rc;
 }

@@ -831,6 +831,32 @@ class Https(unittest.TestCase):
             self.assertEqual(request(conn, GET).body, b"secure")
             self.assertEqual(upstream.handshakes[0][4]["commonName"], "jack")
 
+    def test_waiting_for_both_sides_costs_nothing(self):
+        """The client takes nothing of an answer that comes, the upstream nothing of the body."""
+        def script(upstream, peer, file, head):
+            peer.sendall(OK + b"Content-Length: 100000000\r\n\r\n")
+            threading.Thread(target=floods, args=(peer,), daemon=True).start()
+            upstream.over.wait(harness.DEADLINE)
+
+        def floods(peer):
+            with contextlib.suppress(OSError):
+                peer.sendall(bytes(100_000_000))
+
+        context = self.certificates.server("floods", host="127.0.0.1")
+        for scheme, upstream in (("", Upstream(script)), ("https://", SecureUpstream(script, context))):
+            with self.subTest(scheme), upstream, \
+                    gateway(scheme + upstream.name, keys="tls_verify = off\n" + ANY_SIZE) as daemon, \
+                    daemon.connect(receive_buffer=4096) as conn:
+                conn.send(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 500000000\r\n\r\n")
+                conn.socket.settimeout(0.5)
+                with self.assertRaises(TimeoutError):
+                    while True:
+                        conn.socket.send(bytes(1_000_000))
+                worker = daemon.workers()[0]
+                before = harness.cpu_seconds(worker)
+                time.sleep(0.5)
+                self.assertLess(harness.cpu_seconds(worker) - before, 0.25)
+
     def test_an_upgrade(self):
         context = self.certificates.server("chat", host="127.0.0.1")
         with SecureUpstream(upgrades, context) as upstream, \
