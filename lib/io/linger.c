@@ -32,12 +32,24 @@ end(void *arg)
 }
 
 static void
+say_end(td_linger *linger)
+{
+    td_transport *t = &linger->transport;
+
+    if (!linger->has_ended)
+        linger->has_ended = t->ops->shutdown(t) != -EAGAIN;
+    td_transport_watch(t, linger->loop, TD_READABLE | (linger->has_ended ? 0 : TD_WRITABLE));
+}
+
+static void
 on_event(td_transport *t, int events)
 {
     td_linger *linger = TD_CONTAINER_OF(t, td_linger, transport);
 
     (void)events;
-    if (!td_linger_goes_on(t, &linger->dropped))
+    if (td_linger_goes_on(t, &linger->dropped))
+        say_end(linger);
+    else
         end(linger);
 }
 
@@ -48,10 +60,10 @@ td_linger_start(td_linger *linger, td_transport *from, td_ioloop *loop)
 
     linger->loop = loop;
     linger->dropped = 0;
+    linger->has_ended = false;
     linger->timer = (td_timer){.fn = end, .arg = linger};
     td_transport_move(t, from, loop, on_event);
-    t->ops->shutdown(t);
     td_transport_expect_discard(t);
-    td_transport_watch(t, loop, TD_READABLE);
+    say_end(linger);
     td_timer_start(loop, &linger->timer, td_now_ns() + TD_LINGER_MS * TD_NS_PER_MS);
 }

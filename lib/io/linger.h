@@ -25,6 +25,7 @@ typedef struct td_linger {
     td_timer timer;
     td_ioloop *loop;
     uint32_t dropped;
+    bool has_ended; /* our side: TLS may have to wait for room to say so */
     void (*ended)(struct td_linger *linger); /* it is closed; may free it */
 } td_linger;
 

@@ -115,7 +115,8 @@ TD_API int td_iostream_connect(td_iostream *stream, const struct sockaddr *addre
  * which somebody in between may have put there), TD_ETIMEDOUT, TD_ECLOSED, -errno.
  *
  * Afterwards reads and writes are as before.  An end that the other side has not announced is an
- * error, TD_ETRUNCATED, for td_iostream_read_until_close, too; td_iostream_close announces ours.
+ * error, TD_ETRUNCATED, for td_iostream_read_until_close, too; td_iostream_close announces ours, if
+ * the system takes that at once: td_iostream_shutdown does, and td_iostream_flush waits for it.
  */
 TD_API int td_iostream_start_tls(td_iostream *stream, const td_ssl_options *options);
 

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include "base/arena.h"
+#include "io/linger.h"
 #include "io/tls.h"
 #include "on_loop.h"
 #include "tls_peer.h"
@@ -242,6 +243,41 @@ START_TEST(the_announcement_waits_for_a_socket_that_is_full)
 }
 END_TEST
 
+static void
+on_ended(td_linger *linger)
+{
+    (void)linger;
+    note('e');
+}
+
+START_TEST(who_lingers_announces_the_end_when_there_is_room)
+{
+    const int size = 1;
+    td_linger linger = {.ended = on_ended};
+    char got[4096];
+    int count;
+
+    shake_hands();
+    setsockopt(td_transport_fd(&client), SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    count = fill_socket(1000);
+    ck_assert_int_eq(server.ops->read(&server, got, sizeof(got)), count);
+    ck_assert_int_eq(send_text(&client, "x"), 1);
+    ck_assert_int_eq(server.ops->read(&server, got, sizeof(got)), 1);
+    ck_assert_int_eq(fill_socket(count), count);
+
+    td_linger_start(&linger, &client, loop);
+    turn();
+    ck_assert_int_eq(server.ops->read(&server, got, sizeof(got)), count);
+    ck_assert_int_eq(server.ops->read(&server, got, sizeof(got)), -EAGAIN);
+    turn();
+    ck_assert_int_eq(server.ops->read(&server, got, sizeof(got)), 0);
+    ck_assert_str_eq(notes, "");
+    td_transport_close(&server, loop);
+    turn();
+    ck_assert_str_eq(notes, "e");
+}
+END_TEST
+
 START_TEST(an_end_that_was_not_is_an_error)
 {
     char got[8];
@@ -365,6 +401,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, writable_is_told_when_the_socket_has_room);
     tcase_add_test(tcase, an_end_that_was_announced_is_one);
     tcase_add_test(tcase, the_announcement_waits_for_a_socket_that_is_full);
+    tcase_add_test(tcase, who_lingers_announces_the_end_when_there_is_room);
     tcase_add_test(tcase, an_end_that_was_not_is_an_error);
     tcase_add_test(tcase, closing_announces_the_end);
     tcase_add_test(tcase, records_that_were_changed_end_it_with_a_reason);
