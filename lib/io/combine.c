@@ -112,11 +112,11 @@ parts_take(struct parts *parts, td_future *const *futures, size_t count,
 static void
 parts_release(struct parts *parts)
 {
-    for (size_t i = 0; i < parts->count; i++) {
+    for (size_t i = 0; i < parts->count; i++)
         td_list_remove(&parts->items[i].observer.link);
+    for (size_t i = 0; i < parts->count; i++) /* which ends one that is there twice */
         if (!parts->items[i].is_again)
             td_future_unref(parts->items[i].future);
-    }
     free(parts->items);
 }
 
@@ -124,6 +124,29 @@ static struct part *
 part_of(td_observer *observer)
 {
     return TD_CONTAINER_OF(observer, struct part, observer);
+}
+
+static void
+told_nobody(td_observer *observer, td_future *future)
+{
+    (void)observer, (void)future;
+}
+
+/* False, and logged, when one is missing: then those that are there are let go of. */
+static bool
+are_futures(td_future *const *futures, size_t count, const char *function)
+{
+    struct parts parts;
+    bool all = futures != NULL || count == 0;
+
+    for (size_t i = 0; all && i < count; i++)
+        all = futures[i] != NULL;
+    if (all)
+        return true;
+    td_misuse(function, "there are no futures, or one of them is NULL");
+    parts_take(&parts, futures, futures != NULL ? count : 0, told_nobody);
+    parts_release(&parts);
+    return false;
 }
 
 /* ---- td_gather */
@@ -291,24 +314,15 @@ race_told(td_observer *observer, td_future *future)
     combination_settle_as(&race->combination, future);
 }
 
-/* False, and logged, when there is nothing to wait for. */
-static bool
-are_futures(td_future *const *futures, size_t count, const char *function)
-{
-    size_t missing = futures == NULL || count == 0;
-
-    for (size_t i = 0; missing == 0 && i < count; i++)
-        missing = futures[i] == NULL;
-    if (missing > 0)
-        td_misuse(function, "there are no futures, or one of them is NULL");
-    return missing == 0;
-}
-
 td_future *
 td_first(td_future *const *futures, size_t count)
 {
     if (!td_is_on_loop("td_first") || !are_futures(futures, count, "td_first"))
         return NULL;
+    if (count == 0) {
+        td_misuse("td_first", "there is nothing that could be the first");
+        return NULL;
+    }
     struct race *race = td_xcalloc(1, sizeof(*race));
     td_future *whole = combination_open(&race->combination, race_free);
     parts_take(&race->parts, futures, count, race_told);

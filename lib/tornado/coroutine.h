@@ -69,7 +69,8 @@ TD_API td_future *td_first(td_future *const *futures, size_t count);
 /*
  * Several futures (taken over) in the order in which they end.  next waits for one that has not
  * been given yet and returns it, done, with its index in the list: the iterator's, until destroy.
- * NULL: all were given.  One coroutine at a time may wait in it; another is told NULL, and logged.
+ * NULL: all were given, of an empty list at once.  One coroutine at a time may wait in it; another is
+ * told NULL, and logged.
  *
  *     while ((done = td_wait_iterator_next(iterator, &i)) != NULL)
  *         td_writef(h, "%zu: %s\n", i, td_strerror(td_future_error(done)));

@@ -288,16 +288,56 @@ START_TEST(a_second_one_that_waits_in_an_iterator_is_told)
 END_TEST
 
 static void
-misuse(void *arg)
+iterate_over_none(void *arg)
 {
-    td_future *missing[] = {NULL};
+    td_wait_iterator *iterator = td_wait_iterator_create(NULL, 0);
 
     (void)arg;
+    ck_assert_ptr_nonnull(iterator);
+    ck_assert_ptr_null(td_wait_iterator_next(iterator, NULL));
+    td_wait_iterator_destroy(&iterator);
+    ck_assert_int_eq(logged("[E "), 0);
+}
+
+START_TEST(an_iterator_of_none_has_given_all)
+{
+    ck_assert_int_eq(on_coroutine(iterate_over_none, NULL), TD_COROUTINE_RETURNED);
+}
+END_TEST
+
+START_TEST(one_that_is_there_twice_goes_once)
+{
+    td_future *twice = td_future_create();
+    td_future *const futures[] = {twice, twice};
+    td_wait_iterator *iterator;
+
+    if (_i == 0) {
+        iterator = td_wait_iterator_create(futures, COUNT_OF(futures));
+        td_wait_iterator_destroy(&iterator);
+    } else {
+        td_future_unref(td_gather(futures, COUNT_OF(futures), NULL));
+        td_ioloop_destroy(&loop);
+        ck_assert_int_eq(td_ioloop_create(&loop, NULL), 0);
+    }
+}
+END_TEST
+
+/* One, another one twice, and one that is missing: what was taken over is not kept. */
+static void
+misuse(void *arg)
+{
+    td_future *some = td_future_create(), *missing[] = {td_future_ref(some), some, some, NULL};
+
+    (void)arg;
+    missing[1] = missing[2] = td_future_create();
     ck_assert_ptr_null(td_first(NULL, 0));
-    ck_assert_ptr_null(td_first(missing, 1));
-    ck_assert_ptr_null(td_wait_iterator_create(missing, 1));
+    ck_assert_ptr_null(td_first(NULL, 1));
+    ck_assert_ptr_null(td_first(missing, 4));
+    missing[0] = some;
+    missing[1] = missing[2] = NULL;
+    ck_assert_ptr_null(td_wait_iterator_create(missing, 4));
     ck_assert_ptr_null(td_wait_iterator_next(NULL, NULL));
-    ck_assert_int_eq(logged("[E "), 4);
+    ck_assert_int_eq(logged("[E "), 5);
 }
 
 START_TEST(nothing_to_wait_for_is_misuse)
@@ -320,6 +360,8 @@ fill(TCase *tcase)
     tcase_add_test(tcase, the_iterator_gives_futures_in_the_order_of_their_ends);
     tcase_add_test(tcase, an_iterator_that_goes_wakes_who_waits_in_it);
     tcase_add_test(tcase, a_second_one_that_waits_in_an_iterator_is_told);
+    tcase_add_test(tcase, an_iterator_of_none_has_given_all);
+    tcase_add_loop_test(tcase, one_that_is_there_twice_goes_once, 0, 2);
     tcase_add_test(tcase, nothing_to_wait_for_is_misuse);
 }
 
