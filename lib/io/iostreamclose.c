@@ -147,22 +147,30 @@ td_iostream_drop_close_job(td_iostream *stream)
     stream->close_job = NULL;
 }
 
-int
-td_iostream_set_close_callback(td_iostream *stream, td_callback_fn *fn, void *arg)
+static td_coroutine_job *
+close_job_create(td_callback_fn *fn, void *arg)
 {
-    struct close_job *job;
+    struct close_job *job = td_xcalloc(1, sizeof(*job));
 
-    if (!td_waiters_are_usable(stream, "td_iostream_set_close_callback"))
-        return TD_EINVAL;
-    if (fn == NULL || stream->is_closed)
-        return td_misuse("td_iostream_set_close_callback", "no function, or the stream is closed");
-    td_iostream_drop_close_job(stream);
-    job = td_xcalloc(1, sizeof(*job));
     job->fn = fn;
     job->arg = arg;
     job->job.task = (td_coroutine_task){.run = close_job_run, .ended = close_job_ended, .arg = job};
     td_coroutine_inherit(&job->job.task);
-    stream->close_job = &job->job;
+    return &job->job;
+}
+
+/* One that has closed already is none of the caller's faults: who went is the other side. */
+int
+td_iostream_set_close_callback(td_iostream *stream, td_callback_fn *fn, void *arg)
+{
+    if (!td_waiters_are_usable(stream, "td_iostream_set_close_callback"))
+        return TD_EINVAL;
+    td_iostream_drop_close_job(stream);
+    td_callback_cancel(&stream->closed);
+    if (fn != NULL)
+        stream->close_job = close_job_create(fn, arg);
+    if (fn != NULL && stream->is_closed)
+        td_ioloop_post(stream->loop, &stream->closed);
     td_iostream_watch(stream);
     return 0;
 }

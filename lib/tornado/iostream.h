@@ -96,8 +96,9 @@ TD_API void td_iostream_set_half_open(td_iostream *stream, bool half_open);
 
 /*
  * fn(arg) on a coroutine, once, when it closes for whatever reason but destroy, after the reads
- * that were pending were told.  While nothing is read, up to 64 KiB are received ahead to notice
- * the end.
+ * that were pending were told; if it is closed already, in the next iteration.  In the place of the
+ * one before; NULL: none any more.  While nothing is read, up to 64 KiB are received ahead to notice
+ * the end, and can be read after it.
  */
 TD_API int td_iostream_set_close_callback(td_iostream *stream, td_callback_fn *fn, void *arg);
 

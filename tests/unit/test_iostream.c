@@ -342,6 +342,36 @@ START_TEST(the_close_callback_comes_after_the_read_and_also_when_nobody_reads)
 }
 END_TEST
 
+static void
+note_other(void *arg)
+{
+    (void)arg;
+    note('o');
+}
+
+START_TEST(the_close_callback_that_was_set_last_is_called_even_if_it_comes_late)
+{
+    td_iostream_set_close_callback(stream, note_close, NULL);
+    td_iostream_set_close_callback(stream, NULL, NULL);
+    td_iostream_close(stream);
+    turn();
+    ck_assert_str_eq(notes, "");
+    td_iostream_set_close_callback(stream, note_close, NULL);
+    ck_assert_str_eq(notes, "");
+    turn();
+    ck_assert_str_eq(notes, "c");
+    td_iostream_set_close_callback(stream, note_close, NULL);
+    td_iostream_set_close_callback(stream, note_other, NULL);
+    turn();
+    ck_assert_str_eq(notes, "co");
+    td_iostream_set_close_callback(stream, note_close, NULL);
+    td_iostream_set_close_callback(stream, NULL, NULL);
+    turn();
+    ck_assert_str_eq(notes, "co");
+    td_iostream_set_close_callback(stream, note_close, NULL); /* goes with it */
+}
+END_TEST
+
 START_TEST(a_peer_that_floods_an_idle_stream_is_stopped_by_its_buffer)
 {
     static const char flood[1 << 16];
@@ -698,7 +728,7 @@ misuse(void *arg)
     ck_assert_int_eq((int)td_iostream_read_into(stream, NULL, 1, false), TD_EINVAL);
     ck_assert_int_eq(td_iostream_write(NULL, TD_STR("x")), TD_EINVAL);
     ck_assert_int_eq(td_iostream_connect(stream, NULL, 0), TD_EINVAL);
-    ck_assert_int_eq(td_iostream_set_close_callback(stream, NULL, NULL), TD_EINVAL);
+    ck_assert_int_eq(td_iostream_set_close_callback(NULL, note_close, NULL), TD_EINVAL);
     ck_assert_ptr_null(td_iostream_read_future(stream, NULL));
     td_iostream_set_timeout(stream, -1);
     ck_assert_int_eq(logged("[E "), 14);
@@ -726,6 +756,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, a_second_read_is_misuse_and_the_first_goes_on);
     tcase_add_loop_test(tcase, the_close_callback_comes_after_the_read_and_also_when_nobody_reads,
                         0, 2);
+    tcase_add_test(tcase, the_close_callback_that_was_set_last_is_called_even_if_it_comes_late);
     tcase_add_test(tcase, a_peer_that_floods_an_idle_stream_is_stopped_by_its_buffer);
     tcase_add_test(tcase, all_that_is_written_arrives_in_order_through_a_bounded_buffer);
     tcase_add_test(tcase, beyond_the_write_buffer_nothing_is_kept);
