@@ -52,6 +52,7 @@ struct td_ioloop {
     pthread_mutex_t lock; /* guards what other threads touch: */
     td_list posted;       /* their callbacks */
     bool is_closing;      /* what they post is dropped */
+    td_ioloop *next_ended;
 
     bool is_unprepared; /* there was a poll, or the start, since callbacks and timers were looked at */
     bool is_touched; /* on_polling is to be called: watchers were started since the last poll */
@@ -551,6 +552,22 @@ drop_all(td_list *callbacks)
     }
 }
 
+/*
+ * A thread may know a loop for longer than it lasts: a job that was left behind, an author's own.
+ * What it posts is dropped for ever, so of each loop there remains what says so.
+ */
+static void
+remain(td_ioloop *loop)
+{
+    static td_ioloop *ended;
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+    pthread_mutex_lock(&lock);
+    loop->next_ended = ended;
+    ended = loop;
+    pthread_mutex_unlock(&lock);
+}
+
 void
 td_ioloop_destroy(td_ioloop **loop_address)
 {
@@ -579,10 +596,9 @@ td_ioloop_destroy(td_ioloop **loop_address)
     current = NULL;
     ev_loop_destroy(loop->ev);
     close(loop->wake.fd);
-    pthread_mutex_destroy(&loop->lock);
     free(loop->heap);
     free(loop->due);
-    free(loop);
+    remain(loop);
     *loop_address = NULL;
 }
 

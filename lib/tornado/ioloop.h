@@ -29,7 +29,7 @@ TD_API int64_t td_ioloop_time_ms(void);
 
 /*
  * Run fn(arg) in the next iteration, first come first served.  Thread-safe.  Returns 0; when the
- * loop is closing the callback is dropped.
+ * loop is closing, or has ended, the callback is dropped.
  */
 TD_API int td_add_callback(td_ioloop *loop, td_callback_fn *fn, void *arg);
 

@@ -223,6 +223,32 @@ START_TEST(what_did_not_run_is_dropped_with_the_loop)
 }
 END_TEST
 
+static void *
+post_to_ended(void *arg)
+{
+    td_callback callback = {.fn = receive, .dropped = on_dropped};
+
+    td_ioloop_post(arg, &callback);
+    ck_assert_int_eq(td_add_callback(arg, receive, NULL), 0);
+    return NULL;
+}
+
+START_TEST(what_comes_after_its_end_is_dropped_too)
+{
+    td_ioloop *const ended = loop;
+    pthread_t thread;
+
+    dropped = 0;
+    td_ioloop_destroy(&loop);
+    post_to_ended(ended);
+    ck_assert_int_eq(td_ioloop_create(&loop, NULL), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, post_to_ended, ended), 0);
+    pthread_join(thread, NULL);
+    turn();
+    ck_assert_int_eq(dropped, 2);
+}
+END_TEST
+
 /* ---- timers */
 
 START_TEST(timers_run_in_the_order_of_their_deadlines_and_ties_by_insertion)
@@ -478,6 +504,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, callbacks_that_post_themselves_do_not_starve_descriptors);
     tcase_add_test(tcase, another_thread_wakes_the_loop_and_its_callbacks_keep_their_order);
     tcase_add_test(tcase, what_did_not_run_is_dropped_with_the_loop);
+    tcase_add_test(tcase, what_comes_after_its_end_is_dropped_too);
     tcase_add_test(tcase, timers_run_in_the_order_of_their_deadlines_and_ties_by_insertion);
     tcase_add_test(tcase, due_timers_run_after_the_callbacks_of_their_iteration);
     tcase_add_test(tcase, a_timer_stopped_by_an_earlier_one_of_its_batch_does_not_run);
