@@ -187,7 +187,7 @@ tell_etag_apart(td_handler *h, td_coding coding)
 
 /*
  * RFC 9111 section 4.3.4: a 304 refreshes the stored response that has its entity tag, and no
- * other.
+ * other.  A weak one was sent as it is, whatever the coding.
  */
 static void
 repeat_known_etag(td_handler *h)
@@ -195,7 +195,7 @@ repeat_known_etag(td_handler *h)
     const td_header *etag = td_headers_find(&h->headers, TD_STR("Etag"));
     td_str known;
 
-    if (etag == NULL)
+    if (etag == NULL || etag->value.len == 0 || etag->value.ptr[0] != '"')
         return;
     known = td_etag_known(etag->value, h->match->if_none_match);
     if (!td_str_is_null(known))

@@ -148,6 +148,33 @@ START_TEST(what_suits_is_compressed)
 }
 END_TEST
 
+static const struct {
+    const char *etag, *known, *told;
+} revisits[] = {
+    {"\"x\"", "\"x\"", "\"x\""},
+    {"\"x\"", "W/\"x\"", "\"x\""},
+    {"\"x\"", "\"y\", \"x-gzip\", \"x\"", "\"x-gzip\""},
+    {"\"x\"", "*", "\"x\""},
+    {"W/\"x\"", "W/\"x\"", "W/\"x\""},
+    {"W/\"x\"", "\"x\"", "W/\"x\""},
+    {"W/\"x\"", "\"x-gzip\"", "W/\"x\""},
+};
+
+START_TEST(what_has_not_changed_has_the_tag_that_was_sent)
+{
+    char lines[128];
+    web_exchange *x;
+
+    given = (struct given){.etag = revisits[_i].etag};
+    snprintf(lines, sizeof(lines), "Accept-Encoding: gzip\r\nIf-None-Match: %s\r\n",
+             revisits[_i].known);
+    x = get(lines, give);
+    ck_assert_int_eq(x->status, 304);
+    check_line(x, "\nEtag", revisits[_i].told);
+    web_done(x);
+}
+END_TEST
+
 static const char *promised; /* NULL: nothing is */
 
 static void
@@ -337,6 +364,7 @@ main(void)
 
     tcase_add_checked_fixture(compressing, setup_compressing, web_teardown);
     ADD_TABLE(compressing, what_suits_is_compressed, rows);
+    ADD_TABLE(compressing, what_has_not_changed_has_the_tag_that_was_sent, revisits);
     tcase_add_test(compressing, a_stream_is_flushed_through);
     suite_add_tcase(suite, compressing);
     tcase_add_checked_fixture(plain, setup, web_teardown);
