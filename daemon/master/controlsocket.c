@@ -369,20 +369,27 @@ control_adopt_waiting(int fd, enum control_event event, uint32_t number)
 
 /* ---- the socket */
 
-static int
-find_group(const char *name, td_err *err)
+int
+controlsocket_find_group(const char *name, gid_t *out, td_err *err)
 {
     struct group entry, *found = NULL;
     char buffer[16384];
 
+    if (getgrnam_r(name, &entry, buffer, sizeof(buffer), &found) != 0 || found == NULL)
+        return td_err_set(err, TD_ECONFIG, "control_group = %s: there is no such group", name);
+    *out = found->gr_gid;
+    return 0;
+}
+
+static int
+set_group(const char *name, td_err *err)
+{
     control.has_group = false;
     if (name == NULL)
         return 0;
-    if (getgrnam_r(name, &entry, buffer, sizeof(buffer), &found) != 0 || found == NULL)
-        return td_err_set(err, TD_ECONFIG, "control_group = %s: there is no such group", name);
-    control.has_group = true;
-    control.group = found->gr_gid;
-    return 0;
+    const int rc = controlsocket_find_group(name, &control.group, err);
+    control.has_group = rc == 0;
+    return rc;
 }
 
 /*
@@ -499,7 +506,7 @@ controlsocket_open(struct ev_loop *loop, const char *path, const char *group,
                    td_err *err)
 {
     char *lock_path = lock_path_of(path);
-    int fd = -1, lock, rc = find_group(group, err);
+    int fd = -1, lock, rc = set_group(group, err);
 
     if (rc == 0)
         rc = take_lock(path, lock_path, &lock, err);
@@ -532,7 +539,7 @@ controlsocket_set_group(const char *group, td_err *err)
 {
     if (control.path == NULL)
         return 0;
-    int rc = find_group(group, err);
+    int rc = set_group(group, err);
     return rc < 0 ? rc : give(control.path, err);
 }
 

@@ -61,6 +61,9 @@ void controlsocket_adopt(struct ev_loop *loop, const char *path, int socket, int
                          void (*asked)(struct control_client *client,
                                        const struct control_request *request));
 
+/* 0, or TD_ECONFIG for what is the name of no group. */
+int controlsocket_find_group(const char *name, gid_t *out, td_err *err);
+
 /* Whose members may ask, from now on; NULL: no group's. */
 int controlsocket_set_group(const char *group, td_err *err);
 

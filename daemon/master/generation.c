@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "daemon/cpus.h"
+#include "daemon/master/controlsocket.h"
 #include "daemon/source.h"
 #include "daemon/worker/accessformat.h"
 
@@ -22,6 +23,18 @@ parse_access_format(struct generation *generation, td_err *err)
                            err) == 0)
         return 0;
     return source_prefix(generation->configuration, "log", "access_format", err);
+}
+
+/* Also where there is no socket to need it. */
+static int
+check_control_group(const struct generation *generation, td_err *err)
+{
+    const char *name = generation->configuration->tornadod.control_group;
+    gid_t group;
+
+    if (name == NULL || controlsocket_find_group(name, &group, err) == 0)
+        return 0;
+    return source_prefix(generation->configuration, "tornadod", "control_group", err);
 }
 
 int
@@ -50,6 +63,8 @@ generation_load(const struct options *options, uint32_t number, struct generatio
         goto fail;
     }
     rc = parse_access_format(generation, err);
+    if (rc == 0)
+        rc = check_control_group(generation, err);
     if (rc < 0)
         goto fail;
     generation->directory = plan_directory(&generation->arena, generation->configuration);

@@ -18,7 +18,9 @@
 #include "daemon/descriptors.h"
 #include "daemon/site/hooks.h"
 #include "daemon/site/site.h"
+#include "daemon/source.h"
 #include "web/metrics.h"
+#include "web/workerloop.h"
 
 #define RESULTS_MAX (16u << 20) /* bytes */
 
@@ -168,6 +170,20 @@ check_instances(struct check *check)
     check->progress->file = 0;
 }
 
+/* What the loop of a worker is made of, which only turns out to be wrong when it is used. */
+static void
+check_loop(struct check *check)
+{
+    const td_configuration *configuration = check->plan->configuration;
+    td_err err;
+    const char *key = td_workerloop_find_fault(configuration, &err);
+
+    if (key == NULL)
+        return;
+    source_prefix(configuration, "tornadod", key, &err);
+    note_failure(check, &err);
+}
+
 TD_NORETURN static void
 run_check(const struct plan *plan, struct checker_progress *progress, int results)
 {
@@ -175,6 +191,7 @@ run_check(const struct plan *plan, struct checker_progress *progress, int result
     const struct site_watch watch = {.at_file = note_file, .failed = note_failure, .arg = &check};
 
     td_arena_init(&check.arena);
+    check_loop(&check);
     int rc = site_open(&check.site, plan, &check.arena, &watch);
     progress->file = 0;
     if (rc == 0)

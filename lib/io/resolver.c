@@ -21,6 +21,7 @@
 #include <tornado/executor.h>
 #include "base/arena.h"
 #include "base/assert.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/escape.h"
 #include "base/log.h"
@@ -30,6 +31,7 @@
 #include "io/future_internal.h"
 
 #define HOST_MAX 255 /* RFC 1035 section 2.3.4; what is longer cannot be a name */
+#define DNS_PORT 53
 #define TIMEOUT_DEFAULT_MS 5000
 #define TRIES 3
 #define SYSTEM_THREADS 4
@@ -349,7 +351,90 @@ on_interest(void *arg, ares_socket_t fd, int readable, int writable)
     }
 }
 
+/* ---- lists of the settings */
+
+/* What stands before the next comma, without blanks around it, if there is anything. */
+static bool
+next_of_list(const char **text, td_str *out)
+{
+    for (*out = TD_STR(""); out->len == 0 && **text != '\0';) {
+        const size_t len = strcspn(*text, ",");
+
+        *out = td_str_trim(td_str_make(*text, len));
+        *text += len + ((*text)[len] == ',');
+    }
+    return out->len > 0;
+}
+
+/* A copy of the host, and its port or 0. */
+static bool
+split_port(td_str text, char *host, uint16_t *port_out)
+{
+    td_str name;
+
+    if (!td_port_split(text, &name, port_out) || name.len > HOST_MAX)
+        return false;
+    memcpy(host, name.ptr, name.len);
+    host[name.len] = '\0';
+    return true;
+}
+
+/* As c-ares wants it, which takes other things for addresses, too, and no blanks. */
+static bool
+put_server(td_str text, td_buf *out)
+{
+    char host[HOST_MAX + 1];
+    td_endpoint endpoint;
+    uint16_t port;
+
+    if (!split_port(text, host, &port) || !td_resolve_number(host, port, &endpoint))
+        return false;
+
+    const bool wants_brackets = endpoint.address.any.sa_family == AF_INET6 && host[0] != '[';
+
+    td_buf_printf(out, "%s%s%s%s:%u", out->len > 0 ? "," : "", wants_brackets ? "[" : "", host,
+                  wants_brackets ? "]" : "", port != 0 ? port : DNS_PORT);
+    return true;
+}
+
+static int
+put_servers(const char *text, td_buf *out, td_err *err)
+{
+    td_str one;
+
+    while (next_of_list(&text, &one))
+        if (!put_server(one, out))
+            return td_err_set(err, TD_ECONFIG,
+                              "'%.*s' is no address such as 10.0.0.53, 127.0.0.1:5353 or [::1]:53",
+                              TD_STR_FMT(one));
+    return out->len > 0 ? 0 : td_err_set(err, TD_ECONFIG, "there is no address in it");
+}
+
+int
+td_resolver_check_servers(const char *text, td_err *err)
+{
+    td_buf servers = {0};
+    const int rc = put_servers(text, &servers, err);
+
+    td_buf_release(&servers);
+    return rc;
+}
+
 /* ---- life */
+
+static int
+set_servers(ares_channel channel)
+{
+    td_buf servers = {0};
+    int status = ARES_EBADSTR;
+
+    if (put_servers(options.servers, &servers, NULL) == 0) {
+        td_buf_append(&servers, td_str_make("", 1)); /* its NUL */
+        status = ares_set_servers_ports_csv(channel, td_buf_str(&servers).ptr);
+    }
+    td_buf_release(&servers);
+    return status;
+}
 
 static int
 open_resolver(void)
@@ -368,7 +453,7 @@ open_resolver(void)
                                ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
                                    ARES_OPT_SOCK_STATE_CB);
     if (status == ARES_SUCCESS && options.servers != NULL) {
-        status = ares_set_servers_ports_csv(resolver->channel, options.servers);
+        status = set_servers(resolver->channel);
         if (status != ARES_SUCCESS)
             ares_destroy(resolver->channel);
     }
@@ -823,25 +908,15 @@ td_resolver_override(const char *host, uint16_t port, const char *to_host, uint1
     return 0;
 }
 
-/* A copy of the host, and its port or 0. */
-static bool
-split_port(td_str text, char *host, uint16_t *port_out)
-{
-    td_str name;
-
-    if (!td_port_split(text, &name, port_out) || name.len > HOST_MAX)
-        return false;
-    memcpy(host, name.ptr, name.len);
-    host[name.len] = '\0';
-    return true;
-}
+struct override_words {
+    char from[HOST_MAX + 1], to[HOST_MAX + 1];
+    uint16_t from_port, to_port;
+};
 
 /* NAME[:PORT]=HOST[:PORT] */
 static bool
-override_one(td_str text)
+parse_override(td_str text, struct override_words *out)
 {
-    char from[HOST_MAX + 1], to[HOST_MAX + 1];
-    uint16_t from_port, to_port;
     const char *equals = memchr(text.ptr, '=', text.len);
 
     if (equals == NULL)
@@ -851,23 +926,32 @@ override_one(td_str text)
     const td_str right =
         td_str_trim(td_str_make(equals + 1, (size_t)(text.ptr + text.len - equals - 1)));
 
-    return split_port(left, from, &from_port) && split_port(right, to, &to_port) &&
-           td_resolver_override(from, from_port, to, to_port) == 0;
+    return split_port(left, out->from, &out->from_port) && split_port(right, out->to, &out->to_port);
+}
+
+int
+td_resolver_check_overrides(const char *text, td_err *err)
+{
+    struct override_words words;
+    td_str one;
+
+    while (next_of_list(&text, &one))
+        if (!parse_override(one, &words))
+            return td_err_set(err, TD_ECONFIG, "\"%.*s\" is not NAME[:PORT]=HOST[:PORT]",
+                              TD_STR_FMT(one));
+    return 0;
 }
 
 int
 td_resolver_override_list(const char *text, td_err *err)
 {
-    while (*text != '\0') {
-        const size_t len = strcspn(text, ",");
-        const td_str one = td_str_trim(td_str_make(text, len));
+    struct override_words words;
+    td_str one;
+    int rc = td_resolver_check_overrides(text, err);
 
-        if (one.len > 0 && !override_one(one))
-            return td_err_set(err, TD_ECONFIG, "\"%.*s\" is not NAME[:PORT]=HOST[:PORT]",
-                              TD_STR_FMT(one));
-        text += len + (text[len] == ',');
-    }
-    return 0;
+    while (rc == 0 && next_of_list(&text, &one) && parse_override(one, &words))
+        rc = td_resolver_override(words.from, words.from_port, words.to, words.to_port);
+    return rc;
 }
 
 /* ---- what the system knows */

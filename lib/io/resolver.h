@@ -17,7 +17,7 @@ typedef int td_system_lookup(const char *host, const char *service, const struct
                              struct addrinfo **out);
 
 typedef struct td_resolver_options {
-    const char *servers; /* "127.0.0.1:5353,[::1]"; NULL: of /etc/resolv.conf; must live on */
+    const char *servers; /* "127.0.0.1:5353, [::1]"; NULL: of /etc/resolv.conf; must live on */
     int64_t try_ms;      /* for one server to answer; then the next, three times round */
     int64_t timeout_ms;  /* for all of it, when the caller does not say; 0: 5 s */
     int64_t ttl_min_ms;  /* /etc/hosts and the system tell no time: this one then */
@@ -36,9 +36,13 @@ TD_PRIVATE void td_resolver_configure(const td_resolver_options *options);
 
 /*
  * td_resolver_override for each of "db.internal=10.0.0.1, api:443=localhost:8443, old=[::1]:80".
- * TD_ECONFIG, and err has the part that is none.
+ * TD_ECONFIG, and err has the part that is none; then nothing was overridden.
  */
 TD_PRIVATE int td_resolver_override_list(const char *text, td_err *err);
+
+/* Whether such a list, or one of servers as in the options, is one; off a loop, too. */
+TD_PRIVATE int td_resolver_check_overrides(const char *text, td_err *err);
+TD_PRIVATE int td_resolver_check_servers(const char *text, td_err *err);
 
 /* True when the file at path (/etc/nsswitch.conf) has more to ask for hosts than files and dns. */
 TD_PRIVATE bool td_resolver_system_knows_more(const char *path);

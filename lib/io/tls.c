@@ -197,6 +197,21 @@ trust(SSL_CTX *ctx, const char *path, td_err *err)
     return rc == 1 ? 0 : fail_file(err, "ca_certs", path);
 }
 
+int
+td_tls_check_ca_certs(const char *path, td_err *err)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    int rc;
+
+    if (ctx == NULL)
+        return td_err_set(err, -ENOMEM, "no memory for the CAs");
+    ERR_clear_error();
+    rc = trust(ctx, path, err);
+    SSL_CTX_free(ctx);
+    ERR_clear_error();
+    return rc;
+}
+
 /* OpenSSL would ask the terminal. */
 static int
 no_passphrase(char *to, int size, int for_writing, void *arg)

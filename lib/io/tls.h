@@ -15,6 +15,9 @@
 /* What ca_certs is when nobody says it; NULL: the system's.  Must live on. */
 TD_PRIVATE void td_tls_configure(const char *ca_certs);
 
+/* 0, or why no context could be made with it: "ca_certs PATH: ...".  Off a loop, too. */
+TD_PRIVATE int td_tls_check_ca_certs(const char *path, td_err *err);
+
 #pragma GCC visibility push(hidden)
 
 /* What TD_SSL says, complete; false: it is wrong, which is logged.  NULL: all as usual. */

@@ -147,7 +147,8 @@ make(td_program *program, const td_plugin *site, const td_program_options *optio
     if (load_settings(program, options, err) < 0 || make_instance(program, site, err) < 0)
         return err->code;
     temp_path = program->configuration->tornadod.body_temp_path;
-    if (td_spill_find_directory(temp_path, &program->body_temp_path, err) < 0)
+    if (td_spill_find_directory(temp_path, &program->body_temp_path, err) < 0 ||
+        td_workerloop_find_fault(program->configuration, err) != NULL)
         return err->code;
     program->app = td_application_create(find_application(program));
     if (td_application_mount(program->app, &program->instance, err) < 0 ||

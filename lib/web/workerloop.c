@@ -39,6 +39,25 @@ configure_resolver(const td_tornadod_settings *settings)
                                .system_lookup = system_lookup((int)settings->resolver_system)});
 }
 
+const char *
+td_workerloop_find_fault(const td_configuration *configuration, td_err *err)
+{
+    const td_tornadod_settings *settings = &configuration->tornadod;
+    const char *key = NULL;
+
+    if (settings->resolver_servers != NULL &&
+        td_resolver_check_servers(settings->resolver_servers, err) < 0)
+        key = "resolver_servers";
+    else if (settings->resolver_override != NULL &&
+             td_resolver_check_overrides(settings->resolver_override, err) < 0)
+        key = "resolver_override";
+    if (key != NULL)
+        td_err_prefix(err, "%s", key);
+    else if (settings->ca_certs != NULL && td_tls_check_ca_certs(settings->ca_certs, err) < 0)
+        key = "ca_certs";
+    return key;
+}
+
 static int
 override_names(const td_tornadod_settings *settings, td_err *err)
 {

@@ -21,6 +21,13 @@ class Refused(unittest.TestCase):
         ("workers = 1", "[handler:faults]\nhosts = (\n",
          r"tornadod\.ini:7: \[handler:faults\] hosts '\(': missing closing parenthesis"),
         ("body_temp_path = none", "", r"tornadod\.ini:3: body_temp_path: no file can be made in /.*/none: No such"),
+        ("resolver_servers = 10.0.0.53, dns.test", "",
+         r"tornadod\.ini:3: resolver_servers: 'dns\.test' is no address such as 10\.0\.0\.53"),
+        ("resolver_override = a b c", "",
+         r'tornadod\.ini:3: resolver_override: "a b c" is not NAME\[:PORT\]=HOST\[:PORT\]'),
+        ("ca_certs = none", "", r"tornadod\.ini:3: ca_certs /.*/none: No such file or directory"),
+        ("control_group = nosuchgroup", "",
+         r"tornadod\.ini:3: control_group = nosuchgroup: there is no such group"),
         ("workers = 1", "[handler:gone]\n", r"tornadod\.ini:7: \[handler:gone\]: .*gone\.so: No such file"),
     )
 
@@ -51,6 +58,10 @@ class Refused(unittest.TestCase):
                 daemon = harness.Daemon(["faults"], ini=ini, tornadod=keys)
                 self.addCleanup(daemon.close)
                 self.refused(pattern, "-c", daemon.ini_path)
+                if "pid_file" not in keys and "[log]" not in ini:  # -t opens none of these
+                    done = harness.run("-t", "-c", daemon.ini_path)
+                    self.assertEqual(done.returncode, 78, done.stderr)
+                    self.assertRegex(done.stderr, rf"^tornadod: [^\n]*{pattern}")
 
     def test_settings_of_an_application(self):
         for keys, pattern in self.APPLICATION:

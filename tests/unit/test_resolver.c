@@ -99,7 +99,7 @@ open_server(void)
     ck_assert_int_eq(getsockname(server, (struct sockaddr *)&address, &len), 0);
     ev_io_init(&server_watcher, on_question, server, EV_READ);
     ev_io_start(td_ioloop_ev(loop), &server_watcher);
-    snprintf(servers_text, sizeof(servers_text), "127.0.0.1:%u", ntohs(address.sin_port));
+    snprintf(servers_text, sizeof(servers_text), " 127.0.0.1:%u , ", ntohs(address.sin_port));
     questions = 0;
     ttl_s = 60;
     configure(100, 100);
@@ -547,6 +547,26 @@ START_TEST(a_list_of_overrides_is_read_or_its_fault_named)
 }
 END_TEST
 
+static const struct {
+    const char *text, *wrong;
+} server_lists[] = {
+    {"10.0.0.53", NULL}, {"127.0.0.1:5353,[::1]:53", NULL}, {" 10.0.0.1 , ::1,[::1], ", NULL},
+    {"", "there is no address"}, {" , ", "there is no address"}, {"dns.test", "'dns.test'"},
+    {"10.0.0.1,1.2.3", "'1.2.3'"}, {"10.0.0.1:99999", "'10.0.0.1:99999'"}, {"[::1", "'[::1'"},
+    {"10.0.0.1 10.0.0.2", "'10.0.0.1 10.0.0.2'"}, {"10.0.0.1:", "'10.0.0.1:'"},
+};
+
+START_TEST(a_list_of_servers_is_one_or_its_fault_named)
+{
+    td_err err;
+
+    ck_assert_int_eq(td_resolver_check_servers(server_lists[_i].text, &err),
+                     server_lists[_i].wrong == NULL ? 0 : TD_ECONFIG);
+    if (server_lists[_i].wrong != NULL)
+        ck_assert_msg(strstr(err.text, server_lists[_i].wrong) == err.text, "%s", err.text);
+}
+END_TEST
+
 static void
 check_list(void *arg)
 {
@@ -650,6 +670,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, a_loop_ends_though_the_system_does_not_answer);
     ADD_TABLE(tcase, nsswitch_says_whether_there_is_more_to_ask, nsswitches);
     tcase_add_test(tcase, an_override_means_another_host);
+    ADD_TABLE(tcase, a_list_of_servers_is_one_or_its_fault_named, server_lists);
     ADD_TABLE(tcase, a_list_of_overrides_is_read_or_its_fault_named, lists);
     tcase_add_test(tcase, a_list_of_overrides_overrides);
     tcase_add_test(tcase, misuse_is_told);

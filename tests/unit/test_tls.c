@@ -145,6 +145,18 @@ START_TEST(what_cannot_be_used_is_told)
 }
 END_TEST
 
+START_TEST(authorities_are_judged_without_a_connection)
+{
+    td_err err;
+
+    ck_assert_int_eq(td_tls_check_ca_certs(tls_peer_file, NULL), 0);
+    ck_assert_int_eq(td_tls_check_ca_certs("/", NULL), 0); /* a directory is looked into when it is asked */
+    ck_assert_int_eq(td_tls_check_ca_certs("/nowhere", &err), TD_ECONFIG);
+    ck_assert_str_eq(err.text, "ca_certs /nowhere: No such file or directory");
+    ck_assert_int_eq(td_tls_check_ca_certs("/dev/null", &err), TD_ECONFIG);
+}
+END_TEST
+
 START_TEST(a_host_longer_than_a_name_is_told)
 {
     const td_ssl_options options = {.no_validate_cert = true};
@@ -426,6 +438,7 @@ fill_tests(TCase *tcase)
     tcase_add_test(tcase, only_so_many_contexts_are_kept);
     ADD_TABLE(tcase, names_are_asked_for_and_numbers_are_not, hosts);
     ADD_TABLE(tcase, what_cannot_be_used_is_told, unusable);
+    tcase_add_test(tcase, authorities_are_judged_without_a_connection);
     tcase_add_test(tcase, a_host_longer_than_a_name_is_told);
     tcase_add_test(tcase, without_memory_there_is_no_connection);
     tcase_add_test(tcase, a_stream_goes_on_in_tls);
