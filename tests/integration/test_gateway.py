@@ -901,7 +901,12 @@ class Settings(unittest.TestCase):
                            ("upstreams = https://example.org", "none of"), ("upstreams = https://:1", "none of"),
                            ("upstreams = a:1\nbalance = x", "neither round_robin nor least_busy"),
                            ("upstreams = a:1\nforwarded = x", "none of set, add, drop, pass"),
-                           ("upstreams = a:1\nadd_prefix = x/", "no path that begins")):
+                           ("upstreams = a:1\nadd_prefix = x/", "no path that begins"),
+                           ("upstreams = a:1\nhost = a b", "host = a b: is no name of a host"),
+                           ("upstreams = a:1\nvia = a, b", "via = a, b: is no name of a host"),
+                           ("upstreams = a:1\ntls_ca = /nowhere", "tls_ca = /nowhere: No such file"),
+                           ("upstreams = a:1\ntls_certificate = /nowhere", "tls_certificate = /nowhere: No such"),
+                           ("upstreams = a:1\ntls_key = /nowhere", "tls_key = /nowhere: No such file")):
             with self.subTest(keys):
                 self.assertIn(text, self.refused(keys))
 

@@ -24,6 +24,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "fields.h"
 #include "relay.h"
 #include "target.h"
@@ -420,13 +421,41 @@ destroy(struct gateway *gateway)
     free(gateway);
 }
 
+/* What would end the word that it is in its field, Host or Via, or refuse each request. */
+static int
+check_host(const char *key, const char *host, td_err *err)
+{
+    return strpbrk(host, " \t,;@/\\?#\"<>(){}") == NULL
+               ? 0
+               : td_err_set(err, TD_ECONFIG, "%s = %s: is no name of a host, such as shop.test:8080",
+                            key, host);
+}
+
+static int
+check_file(const char *key, const char *path, td_err *err)
+{
+    return path[0] == '\0' || access(path, R_OK) == 0 ? 0
+                                                      : td_err_errno(err, "%s = %s", key, path);
+}
+
 static int
 check(const td_instance *instance, td_err *err)
 {
+    const struct settings *settings = td_instance_settings(instance);
     struct gateway *gateway;
-    const int rc = make(td_instance_settings(instance), &gateway, err);
+    int rc = make(settings, &gateway, err);
 
     destroy(gateway);
+    if (rc == 0)
+        rc = check_host("host", settings->host, err);
+    if (rc == 0)
+        rc = check_host("via", settings->via, err);
+    if (rc == 0)
+        rc = check_file("tls_ca", settings->tls_ca, err);
+    if (rc == 0)
+        rc = check_file("tls_certificate", settings->tls_certificate, err);
+    if (rc == 0)
+        rc = check_file("tls_key", settings->tls_key, err);
     return rc;
 }
 
