@@ -11,6 +11,7 @@
 #include "http/fetch_internal.h"
 
 #include <errno.h>
+#include "base/clock.h"
 
 #define REDIRECTS_DEFAULT 5
 
@@ -109,7 +110,7 @@ td_fetch_begin(td_fetch_stream *f, bool and_head)
     int rc = td_fetch_check_url(f);
 
     if (!f->is_pulled)
-        f->deadline_ns = td_fetch_deadline_in(f->options->request_timeout_ms);
+        f->deadline_ns = td_fetch_deadline_after(f->begun_ns, f->options->request_timeout_ms);
     if (rc == 0)
         rc = td_fetch_take_place(f);
     if (rc == 0)
@@ -151,6 +152,7 @@ follow(td_fetch_stream *f)
     }
     f->url = url;
     f->out->redirects++;
+    f->begun_ns = td_clock_ns();
     f->is_answered = f->has_head = false;
     f->interims = 0;
     return 0;
@@ -195,11 +197,12 @@ ask(td_fetch_stream *f)
 
 int
 td_http_client_fetch(td_arena *arena, const char *url, const td_fetch_options *options, void *owner,
-                     td_response *out)
+                     int64_t now_ns, td_response *out)
 {
     td_fetch_stream f __attribute__((cleanup(td_fetch_let_go)));
     int rc = td_fetch_init(&f, arena, url, options, owner, out);
 
+    f.begun_ns = now_ns;
     if (rc == 0 && (options->stream_body || options->upgrade != NULL))
         rc = td_fetch_fail(&f, TD_EINVAL, "stream_body and upgrade are for td_fetch_open");
     if (rc == 0)

@@ -34,6 +34,7 @@ struct td_fetch_stream {
     bool lost_body;      /* a redirect has made a GET of it */
     td_origin origin;
 
+    int64_t begun_ns;    /* when it was asked for, or the redirect came */
     int64_t deadline_ns; /* INT64_MAX: none; of a caller that takes steps: see td_fetch_wait_until */
     int64_t looked_ns;   /* the loop's time when a wait was limited last */
     int64_t given_until_ns; /* until when a server has its time that was given more of the body; 0 */
@@ -80,7 +81,9 @@ int td_fetch_end_wait(td_fetch_stream *f, int rc);
 
 /* ---- time, there too */
 
-int64_t td_fetch_deadline_in(int64_t timeout_ms); /* of the options: 0 the default, -1 none */
+/* A time-out of the options, 0 the default and -1 none, from then, or from now. */
+int64_t td_fetch_deadline_after(int64_t since_ns, int64_t timeout_ms);
+int64_t td_fetch_deadline_in(int64_t timeout_ms);
 int64_t td_fetch_connect_deadline(const td_fetch_stream *f);
 
 /* When the next wait for the server ends: of a caller that takes steps, each has its own time. */

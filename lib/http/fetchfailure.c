@@ -88,15 +88,19 @@ td_fetch_end_wait(td_fetch_stream *f, int rc)
 /* ---- time */
 
 int64_t
-td_fetch_deadline_in(int64_t timeout_ms)
+td_fetch_deadline_after(int64_t since_ns, int64_t timeout_ms)
 {
-    const int64_t now_ns = td_clock_ns();
-
     if (timeout_ms == 0)
         timeout_ms = TIMEOUT_DEFAULT_MS;
-    return timeout_ms < 0 || timeout_ms > (INT64_MAX - now_ns) / TD_NS_PER_MS
+    return timeout_ms < 0 || timeout_ms > (INT64_MAX - since_ns) / TD_NS_PER_MS
                ? INT64_MAX
-               : now_ns + timeout_ms * TD_NS_PER_MS;
+               : since_ns + timeout_ms * TD_NS_PER_MS;
+}
+
+int64_t
+td_fetch_deadline_in(int64_t timeout_ms)
+{
+    return td_fetch_deadline_after(td_clock_ns(), timeout_ms);
 }
 
 int64_t

@@ -23,10 +23,11 @@ TD_PRIVATE void td_http_client_configure(const td_http_client_options *options);
 
 /*
  * Ask, and wait on the current coroutine, which may be unwound meanwhile.  All that *out points to
- * is in the arena.  0 or out->error.  owner: for td_fetch_stream_owner, in body_producer.
+ * is in the arena.  0 or out->error.  owner: for td_fetch_stream_owner, in body_producer; now_ns: what
+ * td_clock_ns has just said, from which its time counts.
  */
 TD_PRIVATE int td_http_client_fetch(td_arena *arena, const char *url,
-                                    const td_fetch_options *options, void *owner,
+                                    const td_fetch_options *options, void *owner, int64_t now_ns,
                                     td_response *out);
 
 /*

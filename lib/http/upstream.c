@@ -14,7 +14,7 @@
 struct lead {
     td_list idle;
     size_t idle_count, upstreams_count;
-    td_table *table;
+    td_upstreams *kept;
     td_str key; /* behind this struct */
 };
 
@@ -29,9 +29,9 @@ lead_join(td_upstreams *kept, const td_upstream *upstream)
     if (lead == NULL) {
         lead = td_xcalloc(1, sizeof(*lead) + key.len);
         td_list_init(&lead->idle);
-        lead->table = &kept->leads;
+        lead->kept = kept;
         lead->key = td_str_make(memcpy(lead + 1, key.ptr, key.len), key.len);
-        td_table_set(lead->table, lead->key, lead);
+        td_table_set(&kept->leads, lead->key, lead);
     }
     lead->upstreams_count++;
     return lead;
@@ -42,8 +42,18 @@ lead_leave(struct lead *lead)
 {
     if (lead == NULL || --lead->upstreams_count > 0)
         return;
-    td_table_remove(lead->table, lead->key);
+    if (lead->kept->latest == lead)
+        lead->kept->latest = NULL;
+    td_table_remove(&lead->kept->leads, lead->key);
     free(lead);
+}
+
+static struct lead *
+lead_find(td_upstreams *kept, td_str key)
+{
+    if (kept->latest == NULL || !td_str_equal(kept->latest->key, key))
+        kept->latest = td_table_get(&kept->leads, key);
+    return kept->latest;
 }
 
 /* ---- connections */
@@ -158,7 +168,7 @@ td_upstreams_fini(td_upstreams *kept)
 td_upstream *
 td_upstreams_take(td_upstreams *kept, td_str key)
 {
-    struct lead *lead = td_table_get(&kept->leads, key);
+    struct lead *lead = lead_find(kept, key);
     size_t left = lead != NULL ? lead->idle_count : 0;
 
     while (left-- > 0) {

@@ -25,6 +25,7 @@ typedef struct td_upstreams {
     td_deadlines warm; /* all of them, the one used last behind the others; first these, ... */
     td_deadlines idle; /* ... then those that have no buffers any more, which are older */
     td_table leads;    /* of struct lead, by key */
+    struct lead *latest; /* the one that was asked for last; NULL: none, or it has gone */
     size_t count, max, origin_max;
     size_t given_back; /* bytes, since the heap was told */
 } td_upstreams;

@@ -6,6 +6,8 @@
 #include "http/headers.h"
 #include "http/parser.h"
 
+#define KNOWN_MAX 64 /* bytes of a host that are worth keeping */
+
 static bool
 take_prefix(td_str *text, td_str prefix)
 {
@@ -32,6 +34,32 @@ take_until(td_str *text, const char *bytes)
     return taken;
 }
 
+/* A host, or a host and a port, that was taken apart last: most requests go where others went. */
+static __thread struct {
+    char text[KNOWN_MAX];
+    size_t len, host_len;
+    int port; /* -1: it was not told */
+} known __attribute__((tls_model("initial-exec")));
+
+static bool
+split_host(td_str text, td_str *host_out, int *port_out)
+{
+    if (text.len == known.len && text.len > 0 && memcmp(text.ptr, known.text, text.len) == 0) {
+        *host_out = td_str_make(text.ptr, known.host_len);
+        *port_out = known.port;
+        return true;
+    }
+    if (!td_host_port_split(text, host_out, port_out))
+        return false;
+    if (text.len <= sizeof(known.text)) {
+        memcpy(known.text, text.ptr, text.len);
+        known.len = text.len;
+        known.host_len = host_out->len;
+        known.port = *port_out;
+    }
+    return true;
+}
+
 /* authority = [ userinfo "@" ] host [ ":" port ] (RFC 3986 section 3.2) */
 static bool
 parse_authority(td_str authority, td_uri *out)
@@ -43,7 +71,7 @@ parse_authority(td_str authority, td_uri *out)
         out->user_info = td_str_make(authority.ptr, (size_t)(at - authority.ptr));
         authority = td_str_make(at + 1, authority.len - out->user_info.len - 1);
     }
-    if (!td_host_port_split(authority, &out->host, &port))
+    if (!split_host(authority, &out->host, &port))
         return false;
     out->authority = port < 0 ? out->host : authority;
     out->port = (uint16_t)(port >= 0 ? port : out->is_https ? 443 : 80);

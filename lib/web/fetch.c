@@ -48,7 +48,7 @@ static void
 count_time(td_handler *h, int64_t started_ns)
 {
     if (td_now_ns() > started_ns)
-        td_visitor_of(h)->fetch_ns += td_now_ns() - started_ns;
+        h->fetch_ns += td_now_ns() - started_ns;
 }
 
 /* What the caller says, complete; false: it makes no sense, which was logged. */
@@ -112,7 +112,7 @@ td_fetch(td_handler *h, const char *url, const td_fetch_options *wanted)
     }
     answer = td_alloc(h, sizeof(*answer));
     const int64_t started_ns = td_clock_ns();
-    const int rc = td_http_client_fetch(td_handler_arena(h), url, &options, h, answer);
+    const int rc = td_http_client_fetch(td_handler_arena(h), url, &options, h, started_ns, answer);
     count_time(h, started_ns);
     if (rc == 0)
         return answer;
@@ -302,7 +302,7 @@ fetching_run(void *arg)
 
     fetching->co = td_coroutine_current();
     td_http_client_fetch(&fetching->request->arena, fetching->url, &fetching->options,
-                         fetching->owner, fetching->answer);
+                         fetching->owner, started_ns, fetching->answer);
     count_time(fetching->owner, started_ns);
 }
 

@@ -320,8 +320,9 @@ run_on_finish(void *arg)
 static void
 submit_on_finish(td_handler *h)
 {
-    td_coroutine_job *job = &td_handler_wait_of(h)->on_finish;
+    td_coroutine_job *job = TD_ARENA_NEW(&h->request->arena, td_coroutine_job);
 
+    td_handler_wait_of(h);
     h->running = h->on_finish_called = true;
     job->task = td_handler_task(h, run_on_finish, sequence_ended);
     td_coroutine_submit(job);
@@ -433,7 +434,7 @@ close_ended(void *arg, td_coroutine_end end)
 static void
 submit_close(td_handler *h)
 {
-    td_coroutine_job *job = &h->wait->on_connection_close;
+    td_coroutine_job *job = TD_ARENA_NEW(&h->request->arena, td_coroutine_job);
 
     td_request_ref(h->request);
     job->task = td_handler_task(h, run_close, close_ended);

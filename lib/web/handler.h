@@ -76,6 +76,7 @@ struct td_handler {
     struct td_handler_wait *wait; /* NULL: has neither waited nor put its end off */
     struct td_filters *filters;  /* NULL: nobody has added a transform, and nothing is compressed */
     struct td_head_hook *on_head; /* newest first; NULL: nobody waits for the head */
+    int64_t fetch_ns;            /* that all td_fetch have taken */
     struct td_visitor *visitor;  /* NULL: no cookie was set, and nothing else of visitor.h needed */
     struct td_sse *sse;          /* NULL: no stream of events */
     struct td_incoming *incoming; /* the body, in a class that streams it; NULL: nobody has asked */

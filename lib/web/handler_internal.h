@@ -22,7 +22,6 @@ struct td_handler_wait {
     td_coroutine *reading;   /* waits in td_read_body */
     td_coroutine *detaching; /* waits in td_detach */
     td_coroutine *ending;    /* waits in td_next for td_finish */
-    td_coroutine_job on_finish, on_connection_close; /* they may have to wait for a coroutine */
 };
 
 static inline const td_handler_class *

@@ -67,5 +67,5 @@ td_visitor_fetch_ns(const td_request *request)
 {
     const td_handler *h = request->handler;
 
-    return h != NULL && h->visitor != NULL && h->visitor->fetch_ns > 0 ? h->visitor->fetch_ns : -1;
+    return h != NULL && h->fetch_ns > 0 ? h->fetch_ns : -1;
 }

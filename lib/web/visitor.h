@@ -26,7 +26,6 @@ struct td_visitor {
     int fetch_error;   /* of the last td_fetch without an answer; 0: none */
     td_str fetch_text; /* why */
     int fetch_phase;   /* td_fetch_phase: where it ended */
-    int64_t fetch_ns;  /* that all of them have taken */
     td_str request_id; /* the null string: none */
 };
 

@@ -4,6 +4,7 @@
  */
 #include <arpa/inet.h>
 #include <tornado/iostream.h>
+#include "base/clock.h"
 #include "http/httpclient.h"
 #include "files.h"
 #include "waiting_actors.h"
@@ -80,7 +81,8 @@ static td_response answer;
 static void
 fetch(void *arg)
 {
-    td_http_client_fetch(&arena, url, arg != NULL ? arg : TD_FETCH(.method = NULL), NULL, &answer);
+    td_http_client_fetch(&arena, url, arg != NULL ? arg : TD_FETCH(.method = NULL), NULL,
+                         td_clock_ns(), &answer);
     note('!');
 }
 
