@@ -70,7 +70,7 @@ take_plain_head(td_fetch_stream *f)
 
     if (f->options->header_callback != NULL)
         return false;
-    len = td_response_head_plain(f->rest, f->arena, &f->response);
+    len = td_response_head_plain(f->rest, f->arena, td_upstream_known(f->upstream), &f->response);
     f->rest = td_str_make(f->rest.ptr + len, f->rest.len - len);
     return len > 0;
 }

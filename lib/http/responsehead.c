@@ -6,6 +6,7 @@
  */
 #include "http/responsehead.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <tornado/error.h>
 #include "base/escape.h"
@@ -13,6 +14,7 @@
 #include "http/plain.h"
 
 #define STATUS_LINE_MIN 12 /* "HTTP/1.1 200" */
+#define KNOWN_MAX 1024     /* bytes of a head that is worth keeping */
 
 static int
 refuse(const char **what, const char *text)
@@ -241,25 +243,102 @@ read_plain_lines(const char *p, const char *end, td_arena *arena, td_response_he
     return p[1] == '\n' && compare(out, &notes, &what) == 0 ? p + 2 : NULL;
 }
 
-/* The same string of the copy, and a NUL in place of what stood behind it. */
-static td_str
-take_over(td_str s, const char *from, char *copy)
+/* What pointed into `from` points into a copy of it, and so the lines, of which there is room. */
+static void
+point_into(td_response_head *out, const td_response_head *head, const char *from, const char *copy,
+           td_header *lines)
 {
-    char *const text = copy + (s.ptr - from);
+    const td_headers *headers = &head->headers;
 
-    text[s.len] = '\0';
-    return td_str_make(text, s.len);
+    *out = *head;
+    out->reason.ptr = copy + (head->reason.ptr - from);
+    out->headers = (td_headers){lines, headers->count, headers->count};
+    for (size_t i = 0; i < headers->count; i++) {
+        const td_header *line = &headers->items[i];
+
+        lines[i] = (td_header){{copy + (line->name.ptr - from), line->name.len},
+                               {copy + (line->value.ptr - from), line->value.len}};
+    }
+}
+
+static void
+terminate(char *text, td_str s, const char *from)
+{
+    text[s.ptr - from + (ptrdiff_t)s.len] = '\0';
+}
+
+/* A copy of the head that *out points into takes its place, with a NUL behind each string. */
+static const char *
+settle(td_response_head *out, td_str head, td_arena *arena)
+{
+    char *const copy = memcpy(td_arena_alloc_raw(arena, head.len), head.ptr, head.len);
+
+    terminate(copy, out->reason, head.ptr);
+    for (size_t i = 0; i < out->headers.count; i++) {
+        terminate(copy, out->headers.items[i].name, head.ptr);
+        terminate(copy, out->headers.items[i].value, head.ptr);
+    }
+    point_into(out, out, head.ptr, copy, out->headers.items);
+    return copy;
+}
+
+/* ---- one that has come before */
+
+static bool
+is_known(const td_response_known *known, td_str bytes)
+{
+    return known->len > 0 && bytes.len >= known->len &&
+           memcmp(bytes.ptr, known->bytes, known->len) == 0;
+}
+
+static size_t
+repeat(const td_response_known *known, td_arena *arena, td_response_head *out)
+{
+    const char *text = known->bytes + known->len;
+    const char *copy = memcpy(td_arena_alloc_raw(arena, known->len), text, known->len);
+
+    point_into(out, &known->head, text, copy,
+               TD_ARENA_ARRAY(arena, td_header, known->head.headers.count));
+    return known->len;
+}
+
+/* `text` is the head with its NULs, into which *head points. */
+static void
+note(td_response_known *known, td_str bytes, const char *text, const td_response_head *head)
+{
+    const size_t lines_at = (2 * bytes.len + sizeof(void *) - 1) / sizeof(void *) * sizeof(void *);
+    const bool is_like_last = known->last_len == bytes.len;
+
+    known->last_len = bytes.len;
+    if (!is_like_last || bytes.len > KNOWN_MAX)
+        return;
+    known->bytes =
+        td_xrealloc(known->bytes, lines_at + head->headers.count * sizeof(*head->headers.items));
+    known->len = bytes.len;
+    memcpy(known->bytes, bytes.ptr, bytes.len);
+    memcpy(known->bytes + bytes.len, text, bytes.len);
+    point_into(&known->head, head, text, known->bytes + bytes.len,
+               (td_header *)(void *)(known->bytes + lines_at));
+}
+
+void
+td_response_known_release(td_response_known *known)
+{
+    free(known->bytes);
+    *known = (td_response_known){0};
 }
 
 size_t
-td_response_head_plain(td_str bytes, td_arena *arena, td_response_head *out)
+td_response_head_plain(td_str bytes, td_arena *arena, td_response_known *known,
+                       td_response_head *out)
 {
     const size_t max = bytes.len < TD_RESPONSE_HEAD_MAX ? bytes.len : TD_RESPONSE_HEAD_MAX;
     const td_arena_mark mark = td_arena_mark_now(arena);
-    const char *p = NULL;
-    size_t len;
-    char *copy;
+    const char *p = NULL, *text;
+    td_str head;
 
+    if (known != NULL && is_known(known, bytes))
+        return repeat(known, arena, out);
     if (max > sizeof(td_block))
         p = read_plain_status(bytes.ptr, bytes.ptr + max, out);
     if (p != NULL)
@@ -268,14 +347,9 @@ td_response_head_plain(td_str bytes, td_arena *arena, td_response_head *out)
         td_arena_rewind(arena, mark);
         return 0;
     }
-    len = (size_t)(p - bytes.ptr);
-    copy = memcpy(td_arena_alloc_raw(arena, len), bytes.ptr, len);
-    out->reason = take_over(out->reason, bytes.ptr, copy);
-    for (size_t i = 0; i < out->headers.count; i++) {
-        td_header *line = &out->headers.items[i];
-
-        *line = (td_header){take_over(line->name, bytes.ptr, copy),
-                            take_over(line->value, bytes.ptr, copy)};
-    }
-    return len;
+    head = td_str_make(bytes.ptr, (size_t)(p - bytes.ptr));
+    text = settle(out, head, arena);
+    if (known != NULL)
+        note(known, head, text, out);
+    return head.len;
 }

@@ -39,11 +39,24 @@ typedef struct td_response_head {
 TD_PRIVATE ssize_t td_response_head_scan(td_response_scan *scan, td_str bytes, const char **what);
 
 /*
+ * A plain head that has come from somewhere, for the next one from there: most servers say the same
+ * again and again, and the date changes once a second.  Zeroed memory knows none.
+ */
+typedef struct td_response_known {
+    size_t len;      /* of the head; 0: none */
+    size_t last_len; /* of the last one, which is worth keeping when the next one is as long */
+    char *bytes;     /* as it came, behind it with the NULs, and behind that the lines; one block */
+    td_response_head head; /* points in there */
+} td_response_known;
+TD_PRIVATE void td_response_known_release(td_response_known *known);
+
+/*
  * The same, and td_response_head_read, of a head that is there as a whole and looks as nearly all
  * do: its length, and *out, which points into a copy in the arena with a NUL behind each string.
- * 0: it is for the two to judge.
+ * 0: it is for the two to judge.  known NULL: nothing has come from there.
  */
-TD_PRIVATE size_t td_response_head_plain(td_str bytes, td_arena *arena, td_response_head *out);
+TD_PRIVATE size_t td_response_head_plain(td_str bytes, td_arena *arena, td_response_known *known,
+                                         td_response_head *out);
 
 /*
  * What a head that was found good says; *out points into it.  TD_EBADMSG and *what when its lines

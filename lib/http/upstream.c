@@ -15,6 +15,7 @@ struct lead {
     td_list idle;
     size_t idle_count, upstreams_count;
     td_upstreams *kept;
+    td_response_known known;
     td_str key; /* behind this struct */
 };
 
@@ -45,6 +46,7 @@ lead_leave(struct lead *lead)
     if (lead->kept->latest == lead)
         lead->kept->latest = NULL;
     td_table_remove(&lead->kept->leads, lead->key);
+    td_response_known_release(&lead->known);
     free(lead);
 }
 
@@ -87,6 +89,12 @@ td_upstream_destroy(td_upstream **upstream)
     lead_leave((*upstream)->lead);
     free(*upstream);
     *upstream = NULL;
+}
+
+td_response_known *
+td_upstream_known(const td_upstream *upstream)
+{
+    return upstream->lead != NULL ? &upstream->lead->known : NULL;
 }
 
 static void

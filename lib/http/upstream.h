@@ -15,6 +15,7 @@
 #include "base/list.h"
 #include "base/metric.h"
 #include "base/table.h"
+#include "http/responsehead.h"
 #include "io/ioloop.h"
 
 #pragma GCC visibility push(hidden)
@@ -54,6 +55,9 @@ td_upstream *td_upstreams_take(td_upstreams *kept, td_str key);
  * oldest.
  */
 void td_upstreams_keep(td_upstreams *kept, td_upstream *upstream);
+
+/* The last head from where it leads; NULL: it was never kept, and neither is that. */
+td_response_known *td_upstream_known(const td_upstream *upstream);
 
 td_upstream *td_upstream_create(td_iostream *stream, td_str key); /* takes the stream over */
 void td_upstream_count(td_upstream *upstream, td_metric *open_gauge, td_metric *kept_gauge);

@@ -103,27 +103,87 @@ START_TEST(a_head_is_understood_in_one_way_or_refused)
 }
 END_TEST
 
-/* What looks as most do is seen through at once, to the same result. */
+static void
+assert_same(const td_response_head *a, const td_response_head *b)
+{
+    ck_assert_int_eq(a->status, b->status);
+    ck_assert_int_eq(a->minor, b->minor);
+    ck_assert_int_eq(a->content_length, b->content_length);
+    ck_assert_int_eq(a->chunked, b->chunked);
+    ck_assert_int_eq(a->is_encoded, b->is_encoded);
+    ck_assert_int_eq(a->keep_alive, b->keep_alive);
+    ck_assert(td_str_equal(a->reason, b->reason));
+    ck_assert_uint_eq(a->headers.count, b->headers.count);
+    for (size_t i = 0; i < a->headers.count; i++) {
+        ck_assert(td_str_equal(a->headers.items[i].name, b->headers.items[i].name));
+        ck_assert(td_str_equal(a->headers.items[i].value, b->headers.items[i].value));
+    }
+}
+
+/* What looks as most do is seen through at once, to the same result; and when it comes again. */
 START_TEST(a_plain_head_means_the_same)
 {
     const struct head_case *c = &heads[_i];
+    td_response_known known = {0};
     td_response_head plain = {0}, head = {0};
     td_arena arena;
-    size_t len;
 
     td_arena_init(&arena);
-    len = td_response_head_plain(td_str_of(c->text), &arena, &plain);
-    if (len > 0) {
+    for (int time = 1; time <= 4; time++) {
+        const size_t len = td_response_head_plain(td_str_of(c->text), &arena, &known, &plain);
+
+        if (len == 0)
+            break;
         ck_assert_uint_eq(len, strlen(c->text));
         ck_assert_int_eq(parse(td_str_of(c->text), len, &arena, &head), 0);
-        ck_assert_int_eq(plain.status, head.status);
-        ck_assert_int_eq(plain.minor, head.minor);
-        ck_assert_int_eq(plain.content_length, head.content_length);
-        ck_assert_int_eq(plain.chunked, head.chunked);
-        ck_assert_int_eq(plain.keep_alive, head.keep_alive);
-        ck_assert(td_str_equal(plain.reason, head.reason));
-        ck_assert_uint_eq(plain.headers.count, head.headers.count);
+        assert_same(&plain, &head);
+        ck_assert_uint_eq(known.len, time == 1 ? 0 : len);
     }
+    td_response_known_release(&known);
+    td_arena_fini(&arena);
+}
+END_TEST
+
+/* What is kept of one place follows what comes from there, and what it gave is not touched. */
+START_TEST(a_known_head_is_not_taken_for_another_one)
+{
+    static const char *const said[] = {
+        OK "A: 1\r\n\r\n", OK "A: 1\r\n\r\n",      OK "A: 1\r\n\r\n",      OK "A: 2\r\n\r\n",
+        OK "A: 1\r\n\r\n", OK "A: 1\r\nB: 2\r\n\r\n", OK "A: 1\r\n\r\n",      "HTTP/1.1 204 No\r\n\r\n",
+        OK "A: 2\r\n\r\n", OK "B: 2\r\n\r\n",      OK "B: 2\r\nC:\r\n\r\n", OK "B: 2\r\n\r\n",
+    };
+    enum { COUNT = sizeof(said) / sizeof(said[0]) };
+    td_response_known known = {0};
+    td_response_head plain[COUNT], head;
+    td_arena arena;
+
+    td_arena_init(&arena);
+    for (int i = 0; i < COUNT; i++)
+        ck_assert_uint_eq(td_response_head_plain(td_str_of(said[i]), &arena, &known, &plain[i]),
+                          strlen(said[i]));
+    td_response_known_release(&known);
+    for (int i = 0; i < COUNT; i++) {
+        ck_assert_int_eq(parse(td_str_of(said[i]), strlen(said[i]), &arena, &head), 0);
+        assert_same(&plain[i], &head);
+    }
+    td_arena_fini(&arena);
+}
+END_TEST
+
+START_TEST(a_head_that_is_cut_off_is_none_that_is_known)
+{
+    const td_str whole = TD_STR(OK "A: 1\r\n\r\n");
+    td_response_known known = {0};
+    td_response_head head;
+    td_arena arena;
+
+    td_arena_init(&arena);
+    for (int i = 0; i < 3; i++)
+        ck_assert_uint_eq(td_response_head_plain(whole, &arena, &known, &head), whole.len);
+    for (size_t cut = 0; cut < whole.len; cut++)
+        ck_assert_uint_eq(
+            td_response_head_plain(td_str_make(whole.ptr, cut), &arena, &known, &head), 0);
+    td_response_known_release(&known);
     td_arena_fini(&arena);
 }
 END_TEST
@@ -137,8 +197,8 @@ START_TEST(a_plain_head_is_copied_and_what_is_behind_it_is_left)
 
     td_arena_init(&arena);
     for (size_t cut = 0; cut < len - 4; cut++)
-        ck_assert_uint_eq(td_response_head_plain(td_str_make(bytes, cut), &arena, &head), 0);
-    ck_assert_uint_eq(td_response_head_plain(td_str_make(bytes, len), &arena, &head), len - 4);
+        ck_assert_uint_eq(td_response_head_plain(td_str_make(bytes, cut), &arena, NULL, &head), 0);
+    ck_assert_uint_eq(td_response_head_plain(td_str_make(bytes, len), &arena, NULL, &head), len - 4);
     memset(bytes, 'x', len);
     ck_assert_str_eq(head.reason.ptr, "OK");
     ck_assert_uint_eq(head.headers.count, 2);
@@ -196,6 +256,8 @@ fill(TCase *tcase)
 {
     ADD_TABLE(tcase, a_head_is_understood_in_one_way_or_refused, heads);
     ADD_TABLE(tcase, a_plain_head_means_the_same, heads);
+    tcase_add_test(tcase, a_known_head_is_not_taken_for_another_one);
+    tcase_add_test(tcase, a_head_that_is_cut_off_is_none_that_is_known);
     tcase_add_test(tcase, a_plain_head_is_copied_and_what_is_behind_it_is_left);
     tcase_add_test(tcase, fields_are_there_in_their_order);
     tcase_add_test(tcase, a_head_without_end_is_refused);
