@@ -28,8 +28,8 @@ ANSWER = (b"HTTP/1.1 200 OK\r\nServer: upstream\r\nContent-Type: text/plain; cha
 GATES = (  # path, body, instructions
     ("/plaintext", BODY, 3150),
     ("/static/file.html", FILE, 1500),
-    ("/relay/plaintext", BODY, 9900),  # by td_fetch
-    ("/gateway/plaintext", BODY, 16000),
+    ("/relay/plaintext", BODY, 8700),  # by td_fetch
+    ("/gateway/plaintext", BODY, 14900),
 )
 
 

@@ -41,9 +41,9 @@ check_text(td_str s, const char *expected)
         ck_assert(td_str_equal(s, td_str_of(expected)));
 }
 
-START_TEST(a_uri_is_taken_apart_or_refused)
+static void
+check_uri(const struct uri_case *c)
 {
-    const struct uri_case *c = &uris[_i];
     td_uri uri;
 
     ck_assert_int_eq(td_uri_parse(td_str_of(c->text), &uri), c->is_good);
@@ -55,6 +55,15 @@ START_TEST(a_uri_is_taken_apart_or_refused)
     check_text(uri.path, c->path);
     check_text(uri.query, c->query);
     ck_assert_uint_eq(uri.port, (unsigned)c->port);
+}
+
+/* Also when its host was the last one, or another one was. */
+START_TEST(a_uri_is_taken_apart_or_refused)
+{
+    check_uri(&uris[_i]);
+    check_uri(&uris[_i]);
+    for (size_t i = 0; i < sizeof(uris) / sizeof(uris[0]); i++)
+        check_uri(&uris[i]);
 }
 END_TEST
 
