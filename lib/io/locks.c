@@ -15,7 +15,15 @@
 struct td_semaphore {
     int64_t value, max;
     td_waiters waiters;
+    td_list holds; /* of struct hold */
     /* Invariant: somebody waits only while value is 0. */
+};
+
+/* What a coroutine gives back at its end, unless it has done so by then. */
+struct hold {
+    td_list link; /* not in the list: it was given back, or there is no semaphore any more */
+    td_semaphore *semaphore;
+    const td_coroutine *co;
 };
 
 struct td_lock {
@@ -50,6 +58,15 @@ semaphore_init(td_semaphore *semaphore, int64_t value, int64_t max)
     semaphore->value = value;
     semaphore->max = max;
     td_waiters_init(&semaphore->waiters, give_back, semaphore);
+    td_list_init(&semaphore->holds);
+}
+
+static void
+semaphore_fini(td_semaphore *semaphore)
+{
+    td_waiters_fini(&semaphore->waiters);
+    while (!td_list_is_empty(&semaphore->holds))
+        td_list_remove(semaphore->holds.next);
 }
 
 static int
@@ -63,6 +80,19 @@ semaphore_acquire(td_semaphore *semaphore, int64_t timeout_ms, const char *funct
     return 0;
 }
 
+/* One that this coroutine holds is not given back a second time at its end. */
+static void
+forget_hold(td_semaphore *semaphore)
+{
+    const td_coroutine *co = td_coroutine_current();
+
+    TD_LIST_FOREACH(link, &semaphore->holds)
+        if (TD_CONTAINER_OF(link, struct hold, link)->co == co) {
+            td_list_remove(link);
+            return;
+        }
+}
+
 static int
 semaphore_release(td_semaphore *semaphore, const char *function)
 {
@@ -70,8 +100,36 @@ semaphore_release(td_semaphore *semaphore, const char *function)
         return TD_EINVAL;
     if (semaphore->value == semaphore->max)
         return td_misuse(function, "nobody has it");
+    forget_hold(semaphore);
     give_back(semaphore);
     return 0;
+}
+
+static void
+let_go(void *arg)
+{
+    struct hold *hold = arg;
+
+    if (td_list_is_linked(&hold->link)) {
+        td_list_remove(&hold->link);
+        give_back(hold->semaphore);
+    }
+    free(hold);
+}
+
+static int
+semaphore_hold(td_semaphore *semaphore, int64_t timeout_ms, const char *function)
+{
+    const int rc = semaphore_acquire(semaphore, timeout_ms, function);
+    struct hold *hold;
+
+    if (rc < 0)
+        return rc;
+    hold = td_xcalloc(1, sizeof(*hold));
+    hold->semaphore = semaphore;
+    hold->co = td_coroutine_current();
+    td_list_append(&semaphore->holds, &hold->link);
+    return td_defer(let_go, hold);
 }
 
 td_semaphore *
@@ -93,7 +151,7 @@ td_semaphore_destroy(td_semaphore **semaphore)
 {
     if (*semaphore == NULL)
         return;
-    td_waiters_fini(&(*semaphore)->waiters);
+    semaphore_fini(*semaphore);
     free(*semaphore);
     *semaphore = NULL;
 }
@@ -110,18 +168,10 @@ td_semaphore_release(td_semaphore *semaphore)
     return semaphore_release(semaphore, "td_semaphore_release");
 }
 
-static void
-let_go(void *arg)
-{
-    give_back(arg);
-}
-
 int
 td_semaphore_hold(td_semaphore *semaphore, int64_t timeout_ms)
 {
-    const int rc = semaphore_acquire(semaphore, timeout_ms, "td_semaphore_hold");
-
-    return rc == 0 ? td_defer(let_go, semaphore) : rc;
+    return semaphore_hold(semaphore, timeout_ms, "td_semaphore_hold");
 }
 
 /* ---- locks */
@@ -141,7 +191,7 @@ td_lock_destroy(td_lock **lock)
 {
     if (*lock == NULL)
         return;
-    td_waiters_fini(&(*lock)->semaphore.waiters);
+    semaphore_fini(&(*lock)->semaphore);
     free(*lock);
     *lock = NULL;
 }
@@ -167,9 +217,7 @@ td_lock_release(td_lock *lock)
 int
 td_lock_hold(td_lock *lock, int64_t timeout_ms)
 {
-    const int rc = semaphore_acquire(semaphore_of(lock), timeout_ms, "td_lock_hold");
-
-    return rc == 0 ? td_defer(let_go, &lock->semaphore) : rc;
+    return semaphore_hold(semaphore_of(lock), timeout_ms, "td_lock_hold");
 }
 
 /* ---- conditions */

@@ -32,7 +32,7 @@ TD_API int td_lock_release(td_lock *lock); /* by whomever; TD_EINVAL when it is 
 
 /*
  * td_lock_acquire, and td_lock_release when the current coroutine ends, however it ends: with
- * td_raise and td_await in between this is the safe one.
+ * td_raise and td_await in between this is the safe one.  It may release it earlier by itself.
  */
 TD_API int td_lock_hold(td_lock *lock, int64_t timeout_ms);
 

@@ -174,6 +174,51 @@ START_TEST(what_is_held_is_given_back_however_the_coroutine_ends)
 END_TEST
 
 static void
+hold_and_release(void *arg)
+{
+    const struct actor *actor = arg;
+
+    note_outcome(actor->letter, td_lock_hold(lock, 0));
+    ck_assert_int_eq(td_lock_release(lock), 0);
+    td_sleep(0); /* it is another one's now */
+    td_sleep(0);
+}
+
+static void
+hold_until_told(void *arg)
+{
+    const struct actor *actor = arg;
+
+    note_outcome(actor->letter, td_lock_hold(lock, 0));
+    td_event_wait(event, 0);
+}
+
+START_TEST(what_was_released_earlier_is_not_given_back_again)
+{
+    struct actor a = {'a', 0}, b = {'b', 0}, c = {'c', 0};
+
+    lock = td_lock_create();
+    event = td_event_create();
+    start_actor(hold_and_release, &a);
+    start_actor(hold_until_told, &b);
+    start_actor(use_lock, &c);
+    turn();
+    ck_assert_str_eq(notes, "ab"); /* the end of the first is nothing to the third */
+    td_event_set(event);
+    turn();
+    ck_assert_str_eq(notes, "abc");
+    turn();
+    ck_assert_int_eq(td_lock_release(lock), TD_EINVAL);
+    td_event_clear(event);
+    start_actor(hold_until_told, &a);
+    td_lock_destroy(&lock); /* while it is held */
+    td_event_set(event);
+    turn();
+    td_event_destroy(&event);
+}
+END_TEST
+
+static void
 wait_for_condition(void *arg)
 {
     const struct actor *actor = arg;
@@ -310,6 +355,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, a_time_out_takes_nothing);
     tcase_add_test(tcase, a_semaphore_lets_as_many_in_as_it_has);
     tcase_add_test(tcase, what_is_held_is_given_back_however_the_coroutine_ends);
+    tcase_add_test(tcase, what_was_released_earlier_is_not_given_back_again);
     tcase_add_test(tcase, a_condition_wakes_as_many_as_it_is_told);
     tcase_add_test(tcase, a_notification_for_one_that_is_cancelled_wakes_the_next);
     tcase_add_test(tcase, an_event_wakes_all_that_wait_and_stops_nobody_while_it_is_set);
