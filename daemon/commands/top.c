@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "daemon/commands/client.h"
 
 #define ROWS_SHOWN 15 /* of a table, at most */
@@ -17,15 +17,6 @@ struct picture {
     json_t *status;
     double taken_s; /* monotonic */
 };
-
-static double
-now_s(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 static double
 time_between(const struct picture *now, const struct picture *before)
@@ -291,7 +282,7 @@ watch(const struct command_line *line, const char *path, bool once, td_err *err)
     const bool is_terminal = isatty(STDOUT_FILENO) == 1;
 
     while ((now.status = client_status(line, path, err)) != NULL) {
-        now.taken_s = now_s();
+        now.taken_s = (double)td_clock_ns() / TD_NS_PER_S;
         if (is_terminal && !once)
             fputs(TO_THE_TOP, stdout);
         print_picture(&now, &before);

@@ -11,7 +11,7 @@
  * served like anybody, without the headers: it is the browser that keeps the answer from the site.
  */
 #include <stdlib.h>
-#include <tornado/tornado.h>
+#include "fieldname.h"
 
 #define SEPARATORS ", \t"
 
@@ -140,6 +140,23 @@ run(td_handler *h)
 
 /* ---- the setting */
 
+static bool
+ends_in(const char *text, const char *end)
+{
+    const size_t len = strlen(text), end_len = strlen(end);
+
+    return len > end_len && strcmp(text + len - end_len, end) == 0;
+}
+
+/* Browsers write hosts in lower case and leave the usual port out, so it would match none. */
+static bool
+is_never_sent(const char *origin)
+{
+    return strpbrk(origin, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != NULL ||
+           (strncmp(origin, "https://", 8) == 0 && ends_in(origin, ":443")) ||
+           (strncmp(origin, "http://", 7) == 0 && ends_in(origin, ":80"));
+}
+
 static int
 add_origin(struct policy *policy, char *text, td_err *err)
 {
@@ -161,6 +178,10 @@ add_origin(struct policy *policy, char *text, td_err *err)
         return td_err_set(err, TD_ECONFIG,
                           "origins: '%s' is no origin: a scheme, a host and perhaps a port, as in "
                           "https://example.org",
+                          text);
+    if (is_never_sent(text))
+        return td_err_set(err, TD_ECONFIG,
+                          "origins: '%s': browsers send it in lower case, without :443 or :80",
                           text);
     origin->before = td_str_of(text);
     if (star != NULL)
@@ -204,10 +225,17 @@ destroy(struct policy *policy)
 static int
 check(const td_instance *instance, td_err *err)
 {
+    const struct settings *settings = td_instance_settings(instance);
     struct policy *policy;
-    const int rc = make(td_instance_settings(instance), &policy, err);
+    int rc = make(settings, &policy, err);
 
     destroy(policy);
+    if (rc == 0)
+        rc = fieldname_check_list("methods", settings->methods, err);
+    if (rc == 0)
+        rc = fieldname_check_list("headers", settings->headers, err);
+    if (rc == 0)
+        rc = fieldname_check_list("expose", settings->expose, err);
     return rc;
 }
 
