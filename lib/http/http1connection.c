@@ -459,6 +459,23 @@ count_phase(td_http1connection *conn)
     conn->counted = conn->phase;
 }
 
+/*
+ * RFC 9112 section 9.6: closed over bytes that nobody has read, a socket resets, and what the kernel
+ * has yet to send is lost.  A client that promised to send no more may have done so all the same
+ * (old ones end a body with CRLF) while a long answer was on its way.
+ */
+static bool
+may_close_at_once(const td_http1connection *conn)
+{
+    const bool was_waited_for = td_list_is_linked(&conn->sending.link);
+    int unread = 0;
+
+    if (conn->closing != HTTP1_CLOSE || conn->in.len > 0)
+        return false;
+    return !was_waited_for ||
+           ioctl(td_transport_fd(&conn->transport), FIONREAD, &unread) < 0 || unread == 0;
+}
+
 /* The end of each turn: send, wait for what must be waited for, close what is to be closed. */
 static void
 settle(td_http1connection *conn)
@@ -482,7 +499,7 @@ settle(td_http1connection *conn)
         td_ioloop_post(conn->context->loop, &conn->resume);
     if (conn->closing != HTTP1_STAY && conn->phase == HTTP1_IDLE && !waiting) {
         conn->transport.ops->shutdown(&conn->transport);
-        if (conn->closing == HTTP1_CLOSE && conn->in.len == 0) {
+        if (may_close_at_once(conn)) {
             close_connection(conn);
             return;
         }

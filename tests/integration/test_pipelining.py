@@ -122,6 +122,19 @@ class Pipelining(unittest.TestCase):
                             self.assertEqual(response.body, answer.body)
                     conn.expect_end()
 
+    def test_what_comes_behind_close_costs_no_answer(self):
+        """A socket that is closed over unread bytes drops what it has not sent."""
+        with harness.Daemon(["faults"]) as daemon:
+            for first in ("1.1\r\nConnection: close", "1.0"):
+                for behind in (b"\r\n", LAST, bytes(70000)):
+                    with self.subTest(first, behind=len(behind)), \
+                            daemon.connect(receive_buffer=65536) as conn:
+                        conn.send(f"GET /lump HTTP/{first}\r\nHost: x\r\n\r\n".encode())
+                        conn.received = conn.socket.recv(1)  # the answer is on its way
+                        conn.send(behind)
+                        self.assertEqual(len(conn.response().body), 10 << 20)
+                        conn.expect_end()
+
 
 if __name__ == "__main__":
     unittest.main()

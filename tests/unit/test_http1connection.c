@@ -2,6 +2,7 @@
  * Goal: what an HTTP/1.1 connection answers, and whether it stays open, depends on the bytes alone:
  * each conversation is held in one piece and then cut at every byte.
  */
+#include <errno.h>
 #include "http1_fixture.h"
 
 static const struct conversation {
@@ -322,6 +323,33 @@ START_TEST(waiting_answers_outlast_idleness_and_a_half_close)
 }
 END_TEST
 
+/* Some clients end a body with CRLF, which is not of it, nor of another request. */
+START_TEST(bytes_behind_the_last_request_reset_nothing)
+{
+    const char *sent = "POST /7000 HTTP/1.0\r\nContent-Length: 1\r\n\r\n1";
+    char got[8192] = "";
+    size_t len = 0;
+    ssize_t n;
+    int fd;
+
+    send_buffer = 1;
+    start();
+    fd = connect_with(sent);
+    turn();
+    ck_assert_int_eq(write(fd, "\r\n", 2), 2);
+    while ((n = read(fd, got + len, sizeof(got) - 1 - len)) != 0) {
+        if (n < 0)
+            ck_assert_int_eq(errno, EAGAIN);
+        else
+            len += (size_t)n;
+        turn();
+    }
+    ck_assert_uint_eq(strspn(strrchr(got, '\n') + 1, "b"), 7000);
+    close(fd);
+    turn();
+}
+END_TEST
+
 START_TEST(no_time_out_counts_once_the_last_answer_waits)
 {
     const char *sent = "POST /early/7000 HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n1";
@@ -423,6 +451,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, later_answer_goes_out_and_the_next_request_is_served);
     tcase_add_test(tcase, answers_close_while_draining);
     tcase_add_test(tcase, oldest_incomplete_head_is_evicted);
+    tcase_add_test(tcase, bytes_behind_the_last_request_reset_nothing);
     tcase_add_loop_test(tcase, waiting_answers_outlast_idleness_and_a_half_close, 0,
                         ENDS_ITS_SIDE + 1);
     tcase_add_test(tcase, no_time_out_counts_once_the_last_answer_waits);
