@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include "daemon/check.h"
 #include "daemon/commands/commands.h"
 #include "http/request.h"
@@ -49,14 +50,17 @@ find_listener(const td_configuration *configuration, const struct question *ques
     return question->listener == NULL ? &configuration->listeners[0] : NULL;
 }
 
+/* A Host that was asked for stands in the place of the URL's, as with curl. */
 static td_str
 make_head(td_arena *arena, const struct question *question)
 {
-    const char *end = question->header != NULL ? "\r\n" : "";
+    const char *header = question->header;
+    const char *host = td_arena_sprintf(arena, "Host: %s\r\n", question->host).ptr;
+    const bool is_host = header != NULL && strncasecmp(header, "Host:", 5) == 0;
 
-    return td_arena_sprintf(arena, "%s %s HTTP/1.1\r\nHost: %s\r\n%s%s\r\n", question->method,
-                            question->target, question->host,
-                            question->header != NULL ? question->header : "", end);
+    return td_arena_sprintf(arena, "%s %s HTTP/1.1\r\n%s%s%s\r\n", question->method, question->target,
+                            is_host ? "" : host, header != NULL ? header : "",
+                            header != NULL ? "\r\n" : "");
 }
 
 /* ---- what was found */
@@ -169,6 +173,8 @@ print_refusal(const td_explanation *found, const char *method)
         printf("  %-12s 501: no route of the application has %s\n", "answer", method);
     else if (found->status == 404)
         printf("  %-12s 404: no route matches\n", "answer");
+    else if (found->status == 400)
+        printf("  %-12s 400: an argument in the path is not UTF-8\n", "answer");
     else if (found->status != 0)
         printf("  %-12s %d\n", "answer", found->status);
     print_nearest(found);

@@ -330,8 +330,13 @@ class Explain(unittest.TestCase):
                               "  nearest      /shop/hello/(?<name>[^/]+) of shop: it is for hosts shop\\.example"),
                              (("PUT", "/api/hello/x"), "501: no route of the application has PUT"),
                              (("GET", "/%zz"), "400: request target"),
-                             (("GET", "/api/hello/%ff"), "400")):
+                             (("GET", "/shop/hello/%ff", "--header", "Host: shop.example"),
+                              "400: an argument in the path is not UTF-8")):
             self.assertIn(f"  answer       {answer}", self.explain(*args))
+
+    def test_a_host_beside_a_path(self):
+        text = self.explain("GET", "/shop/hello/x", "--header", "host: shop.example")
+        self.assertRegex(text, r"(?m)^  handler      shop \(hello\.so")
 
     def test_questions_that_are_none(self):
         self.assertIn("wants METHOD and URL", self.explain("GET", status=1))
