@@ -15,7 +15,8 @@
 #include "io/waiters.h"
 
 static td_http_client_options settings = {
-    .max_clients = 1000, .idle_max = 200, .idle_origin_max = 50, .idle_timeout_ms = 60000};
+    .max_clients = 1000, .idle_max = 200, .idle_origin_max = 50, .idle_timeout_ms = 60000,
+    .lifetime_ms = 3600000};
 
 static __thread struct client {
     bool is_open;
@@ -55,7 +56,7 @@ td_http_client_start(void)
     client.active = 0;
     td_waiters_init(&client.queue, hand_on, NULL);
     td_upstreams_init(&client.kept, settings.idle_max, settings.idle_origin_max,
-                      settings.idle_timeout_ms);
+                      settings.idle_timeout_ms, settings.lifetime_ms);
 }
 
 void
@@ -175,6 +176,7 @@ td_fetch_open_upstream(td_fetch_stream *f, bool from_kept)
 void
 td_fetch_keep_upstream(td_fetch_stream *f)
 {
+    f->upstream->idle_max_s = f->response.idle_max_s;
     td_upstreams_keep(&client.kept, f->upstream);
     f->upstream = NULL;
 }

@@ -15,6 +15,7 @@ typedef struct td_http_client_options {
     size_t idle_max;         /* connections that are kept */
     size_t idle_origin_max;  /* to one origin */
     int64_t idle_timeout_ms; /* for so long */
+    int64_t lifetime_ms;     /* in all, however often it is used meanwhile; 0: any time */
     const td_client_proxy *proxy; /* NULL: none; has to live on */
 } td_http_client_options;
 

@@ -15,6 +15,7 @@
 
 #define STATUS_LINE_MIN 12 /* "HTTP/1.1 200" */
 #define KNOWN_MAX 1024     /* bytes of a head that is worth keeping */
+#define IDLE_MAX_S 86400   /* what a server says beyond it is as good as that */
 
 static int
 refuse(const char **what, const char *text)
@@ -140,6 +141,41 @@ note_length(td_response_head *head, struct notes *notes, td_str value, const cha
     return head->content_length < 0 ? refuse(what, "Content-Length: not a number that fits") : 0;
 }
 
+/*
+ * "Keep-Alive: timeout=5, max=100" (RFC 2068 section 19.7.1.1), as Apache and node.js say it.  What
+ * else is in there is said by Connection: close in time.
+ */
+static void
+note_idle_max(td_response_head *head, struct notes *notes, td_str list)
+{
+    const td_str timeout = TD_STR("timeout=");
+    td_str element;
+
+    while (td_list_next(&list, &element)) {
+        int64_t seconds;
+
+        if (element.len < timeout.len ||
+            !td_str_equal_nocase(td_str_make(element.ptr, timeout.len), timeout))
+            continue;
+        seconds = td_content_length_parse(
+            td_str_make(element.ptr + timeout.len, element.len - timeout.len));
+        head->idle_max_s = seconds < 0 ? 0 : seconds > IDLE_MAX_S ? IDLE_MAX_S : (int)seconds;
+        notes->close |= seconds == 0;
+    }
+}
+
+/* Either of the two fields about the connection, which most answers leave out. */
+static __attribute__((noinline)) void
+note_connection(td_response_head *head, struct notes *notes, td_str name, td_str value)
+{
+    if (TD_IS_WORD(name, "connection")) {
+        notes->close |= td_list_has_token(value, TD_STR("close"));
+        notes->keep_alive |= td_list_has_token(value, TD_STR("keep-alive"));
+    }
+    if (TD_IS_WORD(name, "keep-alive"))
+        note_idle_max(head, notes, value);
+}
+
 static int
 note_field(td_response_head *head, struct notes *notes, td_str name, td_str value,
            const char **what)
@@ -150,10 +186,8 @@ note_field(td_response_head *head, struct notes *notes, td_str name, td_str valu
         return note_coding(head, notes, value, what);
     if (TD_IS_WORD(name, "content-encoding"))
         head->is_encoded = true;
-    if (TD_IS_WORD(name, "connection")) {
-        notes->close |= td_list_has_token(value, TD_STR("close"));
-        notes->keep_alive |= td_list_has_token(value, TD_STR("keep-alive"));
-    }
+    if (name.len == sizeof("connection") - 1)
+        note_connection(head, notes, name, value);
     return 0;
 }
 

@@ -30,6 +30,7 @@ typedef struct td_response_head {
     bool chunked;
     bool is_encoded; /* there is a Content-Encoding */
     bool keep_alive; /* RFC 9112 section 9.3; whether the body has an end is for the caller to see */
+    int idle_max_s;  /* for which the server keeps it (Keep-Alive: timeout=5); 0: it does not say */
 } td_response_head;
 
 /*

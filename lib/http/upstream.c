@@ -143,12 +143,17 @@ warm_expired(td_deadline *deadline)
 }
 
 void
-td_upstreams_init(td_upstreams *kept, size_t max, size_t origin_max, int64_t idle_timeout_ms)
+td_upstreams_init(td_upstreams *kept, size_t max, size_t origin_max, int64_t idle_timeout_ms,
+                  int64_t lifetime_ms)
 {
     const int64_t half_ms = idle_timeout_ms / 2;
     const int64_t warm_ms = half_ms < TD_UPSTREAM_WARM_MS ? half_ms : TD_UPSTREAM_WARM_MS;
 
-    *kept = (td_upstreams){.max = max, .origin_max = origin_max};
+    *kept = (td_upstreams){
+        .max = max,
+        .origin_max = origin_max,
+        .lifetime_ns = lifetime_ms > 0 ? lifetime_ms * TD_NS_PER_MS : INT64_MAX,
+    };
     td_table_init(&kept->leads);
     td_deadlines_init(&kept->warm, td_ioloop_current(), warm_ms, warm_expired);
     td_deadlines_init(&kept->idle, td_ioloop_current(), idle_timeout_ms - warm_ms, idle_expired);
@@ -182,7 +187,7 @@ td_upstreams_take(td_upstreams *kept, td_str key)
     while (left-- > 0) {
         td_upstream *upstream = TD_CONTAINER_OF(lead->idle.prev, td_upstream, lead_link);
 
-        if (td_iostream_is_quiet(upstream->stream)) {
+        if (td_now_ns() < upstream->good_until_ns && td_iostream_is_quiet(upstream->stream)) {
             take_out(upstream);
             return upstream;
         }
@@ -191,11 +196,29 @@ td_upstreams_take(td_upstreams *kept, td_str key)
     return NULL;
 }
 
+static void
+join(td_upstreams *kept, td_upstream *upstream)
+{
+    upstream->lead = lead_join(kept, upstream);
+    upstream->dies_ns =
+        kept->lifetime_ns < INT64_MAX ? td_now_ns() + kept->lifetime_ns : INT64_MAX;
+}
+
+static int64_t
+server_keeps_until(const td_upstream *upstream)
+{
+    const int64_t idle_ms = upstream->idle_max_s * INT64_C(1000);
+    const int64_t margin_ms =
+        idle_ms / 2 < TD_UPSTREAM_MARGIN_MS ? idle_ms / 2 : TD_UPSTREAM_MARGIN_MS;
+
+    return td_now_ns() + (idle_ms - margin_ms) * TD_NS_PER_MS;
+}
+
 void
 td_upstreams_keep(td_upstreams *kept, td_upstream *upstream)
 {
     if (upstream->lead == NULL)
-        upstream->lead = lead_join(kept, upstream);
+        join(kept, upstream);
     if (kept->max == 0 || upstream->lead->idle_count >= kept->origin_max) {
         td_upstream_destroy(&upstream);
         return;
@@ -204,6 +227,9 @@ td_upstreams_keep(td_upstreams *kept, td_upstream *upstream)
         drop_oldest(kept);
     upstream->was_kept = true;
     upstream->kept_in = kept;
+    upstream->good_until_ns = upstream->dies_ns;
+    if (upstream->idle_max_s > 0 && server_keeps_until(upstream) < upstream->good_until_ns)
+        upstream->good_until_ns = server_keeps_until(upstream);
     td_deadline_start(&kept->warm, &upstream->deadline, td_now_ns());
     td_list_append(&upstream->lead->idle, &upstream->lead_link);
     upstream->lead->idle_count++;

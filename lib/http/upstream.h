@@ -20,6 +20,11 @@
 
 #pragma GCC visibility push(hidden)
 
+/*
+ * Where the server has said how long it keeps it, it is of no use a little earlier, so that a request
+ * does not meet its end on the way: that much, and half of the time where that is less.
+ */
+#define TD_UPSTREAM_MARGIN_MS 1000
 #define TD_UPSTREAM_WARM_MS 1000 /* with its buffers; less where it is not kept for twice as long */
 
 typedef struct td_upstreams {
@@ -28,7 +33,8 @@ typedef struct td_upstreams {
     td_table leads;    /* of struct lead, by key */
     struct lead *latest; /* the one that was asked for last; NULL: none, or it has gone */
     size_t count, max, origin_max;
-    size_t given_back; /* bytes, since the heap was told */
+    int64_t lifetime_ns; /* INT64_MAX: any */
+    size_t given_back;   /* bytes, since the heap was told */
 } td_upstreams;
 
 typedef struct td_upstream {
@@ -38,13 +44,21 @@ typedef struct td_upstream {
     struct lead *lead; /* NULL: it was never kept */
     td_iostream *stream;
     bool was_kept; /* it has served before */
+    int idle_max_s;        /* for which its server keeps it; 0: unknown.  Set by whoever keeps it */
+    int64_t dies_ns;       /* since it was kept first: when its time is over */
+    int64_t good_until_ns; /* while it is kept */
     td_metric *open_gauge, *kept_gauge; /* that it counts in; NULL: none */
     size_t key_len;
     char key[]; /* where it leads */
 } td_upstream;
 
-/* max of them, of which origin_max may have the same key; idle for so long, at least 2 ms. */
-void td_upstreams_init(td_upstreams *kept, size_t max, size_t origin_max, int64_t idle_timeout_ms);
+/*
+ * max of them, of which origin_max may have the same key; idle for so long, at least 2 ms.
+ * lifetime_ms, since each was kept first: who is always busy would never ask for the name again.
+ * 0: any.
+ */
+void td_upstreams_init(td_upstreams *kept, size_t max, size_t origin_max, int64_t idle_timeout_ms,
+                       int64_t lifetime_ms);
 void td_upstreams_fini(td_upstreams *kept);
 
 /* The one that was used last of those that lead there, the caller's from now on; NULL: none. */

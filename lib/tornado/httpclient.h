@@ -7,8 +7,10 @@
  *         td_raise(h, 502, "upstream: %s", td_error_text(h));
  *     td_write(h, answer->body);
  *
- * Connections are kept and used again, for requests to the same host and port; a kept one that the
- * server has closed meanwhile is noticed, and a request that may be repeated is, once.  At most
+ * Connections are kept and used again, for requests to the same host and port, for client_lifetime,
+ * so that a name that has moved is followed.  A kept one that the server has closed meanwhile is
+ * noticed, one that it is about to close is not used (Keep-Alive: timeout=5), and a request that
+ * meets the end on its way and may be repeated is, once.  At most
  * max_clients requests of a worker are under way, others wait in line.  What servers answer is read
  * as strictly as what clients ask.  Cookies are not kept.
  *

@@ -97,6 +97,7 @@ td_workerloop_open(const td_configuration *configuration, size_t workers_count, 
                                   .idle_max = (size_t)settings->client_idle,
                                   .idle_origin_max = (size_t)settings->client_idle_origin,
                                   .idle_timeout_ms = settings->client_idle_timeout_ms,
+                                  .lifetime_ms = settings->client_lifetime_ms,
                                   .proxy = &settings->proxy});
     int rc = td_ioloop_create(out, err);
     if (rc < 0)

@@ -1,14 +1,15 @@
 """Goal: a connection to another server that is kept for the next request costs next to nothing, whatever it
-has carried, and who runs the daemon sees how many there are.
+has carried, is not used when its server is about to close it, and is counted for who runs the daemon.
 """
 
 import contextlib
 import threading
+import time
 import unittest
 
 import harness
 import openmetrics
-from test_fetch import Upstream, answer
+from test_fetch import Upstream, answer, says
 from test_gateway import gateway
 
 GET = b"GET /shop HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -84,6 +85,27 @@ class Counts(unittest.TestCase):
             for conn in conns:
                 conn.close()
             wait_for(0, 0)
+
+
+class Ages(unittest.TestCase):
+    def connections(self, upstream, tornadod=""):
+        """How many a second request takes that comes 0.6 s behind the first one."""
+        with upstream, gateway(upstream, tornadod="workers = 1\n" + tornadod) as daemon:
+            for pause in 0.6, 0:
+                self.assertEqual(daemon.get("/").status, 200)
+                time.sleep(pause)
+            return upstream.connections
+
+    def test_what_the_server_closes_soon_is_not_used(self):
+        """Its end would meet a request on the way, and one that is not idempotent is not sent again."""
+        for lines, count in (b"Keep-Alive: timeout=1\r\n", 2), (b"Keep-Alive: timeout=5\r\n", 1), (b"", 1):
+            with self.subTest(lines):
+                self.assertEqual(self.connections(Upstream(says(answer(headers=lines), stays=True))), count)
+
+    def test_none_is_used_for_ever(self):
+        for tornadod, count in ("client_lifetime = 500ms", 2), ("client_lifetime = 0", 1), ("", 1):
+            with self.subTest(tornadod):
+                self.assertEqual(self.connections(Upstream(says(answer(), stays=True)), tornadod), count)
 
 
 if __name__ == "__main__":

@@ -112,6 +112,7 @@ assert_same(const td_response_head *a, const td_response_head *b)
     ck_assert_int_eq(a->chunked, b->chunked);
     ck_assert_int_eq(a->is_encoded, b->is_encoded);
     ck_assert_int_eq(a->keep_alive, b->keep_alive);
+    ck_assert_int_eq(a->idle_max_s, b->idle_max_s);
     ck_assert(td_str_equal(a->reason, b->reason));
     ck_assert_uint_eq(a->headers.count, b->headers.count);
     for (size_t i = 0; i < a->headers.count; i++) {
@@ -119,6 +120,39 @@ assert_same(const td_response_head *a, const td_response_head *b)
         ck_assert(td_str_equal(a->headers.items[i].value, b->headers.items[i].value));
     }
 }
+
+static const struct {
+    const char *lines;
+    bool keep_alive;
+    int idle_max_s;
+} idle_times[] = {
+    {"Keep-Alive: timeout=5\r\n", true, 5},
+    {"keep-alive:  max=100 , Timeout=15\r\nConnection: Keep-Alive\r\n", true, 15},
+    {"Keep-Alive: timeout=5\r\nConnection: close\r\n", false, 5},
+    {"Keep-Alive: timeout=0\r\n", false, 0},
+    {"Keep-Alive: timeout=99999999999\r\n", true, 86400},
+    {"Keep-Alive: timeout=99999999999999999999\r\n", true, 0},
+    {"Keep-Alive: timeout=, timeout, timeout=-1, timeout=5s, 300\r\n", true, 0},
+    {"Keep-Alive:\r\n", true, 0},
+    {"Keep-Aliv: timeout=5\r\n", true, 0},
+};
+
+START_TEST(a_server_may_say_how_long_it_keeps_a_connection)
+{
+    td_response_head plain = {0}, head = {0};
+    td_arena arena;
+    td_str bytes;
+
+    td_arena_init(&arena);
+    bytes = td_arena_sprintf(&arena, OK "%s\r\n", idle_times[_i].lines);
+    ck_assert_int_eq(parse(bytes, bytes.len, &arena, &head), 0);
+    ck_assert_int_eq(head.keep_alive, idle_times[_i].keep_alive);
+    ck_assert_int_eq(head.idle_max_s, idle_times[_i].idle_max_s);
+    if (td_response_head_plain(bytes, &arena, NULL, &plain) > 0)
+        assert_same(&plain, &head);
+    td_arena_fini(&arena);
+}
+END_TEST
 
 /* What looks as most do is seen through at once, to the same result; and when it comes again. */
 START_TEST(a_plain_head_means_the_same)
@@ -258,6 +292,7 @@ fill(TCase *tcase)
     ADD_TABLE(tcase, a_plain_head_means_the_same, heads);
     tcase_add_test(tcase, a_known_head_is_not_taken_for_another_one);
     tcase_add_test(tcase, a_head_that_is_cut_off_is_none_that_is_known);
+    ADD_TABLE(tcase, a_server_may_say_how_long_it_keeps_a_connection, idle_times);
     tcase_add_test(tcase, a_plain_head_is_copied_and_what_is_behind_it_is_left);
     tcase_add_test(tcase, fields_are_there_in_their_order);
     tcase_add_test(tcase, a_head_without_end_is_refused);

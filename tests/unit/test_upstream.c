@@ -26,7 +26,7 @@ open_kept(size_t max, size_t origin_max, int64_t idle_timeout_ms)
 {
     open_loop();
     peers_count = 0;
-    td_upstreams_init(&kept, max, origin_max, idle_timeout_ms);
+    td_upstreams_init(&kept, max, origin_max, idle_timeout_ms, 0);
 }
 
 static void
@@ -198,6 +198,64 @@ START_TEST(one_that_nobody_wants_for_a_moment_has_no_buffers)
 }
 END_TEST
 
+static void
+wait_until(int64_t until_ns)
+{
+    while (td_now_ns() < until_ns) {
+        usleep(1000);
+        turn();
+    }
+}
+
+START_TEST(what_the_server_will_close_soon_is_of_no_use)
+{
+    static const struct {
+        int idle_max_s, good_ms;
+    } cases[] = {{5, 4000}, {2, 1000}, {1, 500}};
+    td_upstream *upstream;
+
+    open_kept(4, 4, 60000);
+    upstream = connection_to("a");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        upstream->idle_max_s = 0;
+        td_upstreams_keep(&kept, upstream);
+        ck_assert_int_eq(upstream->good_until_ns, INT64_MAX);
+        ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a")), upstream);
+        upstream->idle_max_s = cases[i].idle_max_s;
+        td_upstreams_keep(&kept, upstream);
+        ck_assert_int_eq(upstream->good_until_ns - td_now_ns(), cases[i].good_ms * TD_NS_PER_MS);
+        if (i < 2)
+            ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a")), upstream);
+    }
+    wait_until(upstream->good_until_ns);
+    ck_assert(!is_kept("a"));
+    ck_assert_uint_eq(kept.count, 0);
+    close_kept();
+}
+END_TEST
+
+START_TEST(nobody_is_used_for_ever)
+{
+    td_upstream *busy;
+    int64_t dies_ns;
+
+    open_loop();
+    peers_count = 0;
+    td_upstreams_init(&kept, 4, 4, 60000, 500);
+    busy = connection_to("a");
+    td_upstreams_keep(&kept, busy);
+    dies_ns = busy->dies_ns;
+    turn();
+    ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a")), busy);
+    busy->idle_max_s = 60;
+    td_upstreams_keep(&kept, busy);
+    ck_assert_int_eq(busy->dies_ns, dies_ns);
+    wait_until(dies_ns);
+    ck_assert(!is_kept("a"));
+    close_kept();
+}
+END_TEST
+
 START_TEST(gauges_tell_what_is_open_and_what_is_kept)
 {
     td_metric open = {.number = &open.own}, idle = {.number = &idle.own};
@@ -254,6 +312,8 @@ fill(TCase *tcase)
     tcase_add_test(tcase, no_more_are_kept_than_may_be);
     tcase_add_test(tcase, they_are_kept_for_their_time);
     tcase_add_test(tcase, one_that_nobody_wants_for_a_moment_has_no_buffers);
+    tcase_add_test(tcase, what_the_server_will_close_soon_is_of_no_use);
+    tcase_add_test(tcase, nobody_is_used_for_ever);
     tcase_add_test(tcase, gauges_tell_what_is_open_and_what_is_kept);
     tcase_add_test(tcase, the_oldest_is_one_without_buffers_if_there_is_one);
 }
