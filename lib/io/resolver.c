@@ -376,7 +376,7 @@ split_port(td_str text, char *host, uint16_t *port_out)
         return false;
     memcpy(host, name.ptr, name.len);
     host[name.len] = '\0';
-    return true;
+    return strpbrk(host, " \t/@") == NULL; /* a comma is missing, or it is a URL */
 }
 
 /* As c-ares wants it, which takes other things for addresses, too, and no blanks. */

@@ -532,6 +532,7 @@ static const struct {
 } lists[] = {
     {"", NULL}, {"a=b", NULL}, {" a = b , c:1=[::1]:2,", NULL}, {"a=::1", NULL}, {"a=[::1]", NULL},
     {"a", "\"a\""}, {"a=", "\"a=\""}, {"=b", "\"=b\""}, {"a=b,c:x=d", "\"c:x=d\""}, {"a=b:70000", "\"a=b:70000\""},
+    {"a=b c=d", "\"a=b c=d\""}, {"a=b/", "\"a=b/\""},
 };
 
 START_TEST(a_list_of_overrides_is_read_or_its_fault_named)
