@@ -8,6 +8,8 @@
 #   make fuzz [T=name] [FUZZ_SECONDS=60]
 #   make bench [T=row]         against nginx, h2o, lighttpd, Kore and Tornado
 #   make install DESTDIR= PREFIX=/usr/local
+#   make uninstall             all of that but what is configured
+#   make clean                 removes build/
 #   make V=1                   says every command
 #
 # All of them use every core and install what is missing first (on Debian, see .ci/packages).  A new
