@@ -279,12 +279,37 @@ keep_piece(td_fetch_stream *f, td_str piece)
     return 0;
 }
 
+/* As most do: it is as long as the head says, and all of it has come behind that. */
+static bool
+has_come_whole(const td_fetch_stream *f)
+{
+    const td_response_head *head = &f->response;
+
+    return head->content_length >= 0 && (uint64_t)head->content_length <= f->rest.len &&
+           head->content_length <= body_max(f, true) && !head->is_encoded && has_body(f);
+}
+
+static void
+take_whole(td_fetch_stream *f)
+{
+    const size_t len = (size_t)f->response.content_length;
+
+    f->out->phase = TD_FETCH_BODY;
+    f->out->body = td_str_dup(f->arena, td_str_make(f->rest.ptr, len));
+    f->rest = td_str_make(f->rest.ptr + len, f->rest.len - len);
+}
+
 int
 td_fetch_receive_body(td_fetch_stream *f, bool is_wanted)
 {
     td_str piece;
-    int rc = td_fetch_begin_body(f, is_wanted);
+    int rc;
 
+    if (is_wanted && f->options->streaming_callback == NULL && has_come_whole(f)) {
+        take_whole(f);
+        return 0;
+    }
+    rc = td_fetch_begin_body(f, is_wanted);
     while (rc == 0 && (rc = td_fetch_next_piece(f, &piece)) > 0) {
         rc = 0;
         if (is_wanted && f->options->streaming_callback != NULL)

@@ -107,9 +107,13 @@ find_method(td_str method)
 static int
 check_method(td_fetch_stream *f)
 {
+    const bool has_body = f->body.ptr != NULL || td_fetch_is_streamed(f);
+
+    if (f->options->method == NULL && !has_body)
+        return 0; /* the GET of most */
+
     const unsigned is = find_method(f->method);
     const bool wants_body = (is & METHOD_WANTS_BODY) != 0;
-    const bool has_body = f->body.ptr != NULL || td_fetch_is_streamed(f);
 
     if ((is == 0 && !td_is_token(f->method)) || td_str_equal(f->method, TD_STR("CONNECT")))
         return td_fetch_fail(f, TD_EINVAL, "the method is none");

@@ -48,7 +48,8 @@ td_iostream_watch(td_iostream *stream)
         return;
     if (stream->is_connecting || (td_iostream_has_output(stream) && !stream->is_shaking))
         events |= TD_WRITABLE;
-    if (stream->is_shaking || (!stream->is_connecting && wants_input(stream)))
+    if ((events & TD_READABLE) == 0 &&
+        (stream->is_shaking || (!stream->is_connecting && wants_input(stream))))
         events |= TD_READABLE;
     td_transport_watch(&stream->transport, stream->loop, events);
 }
