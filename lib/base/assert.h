@@ -14,4 +14,7 @@ TD_PRIVATE TD_NORETURN void td_assert_failed(const char *text, const char *file,
 #define TD_LIKELY(x) __builtin_expect(!!(x), 1)
 #define TD_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/* Of a function for failures: what leads to a call of it lies apart from what usually runs. */
+#define TD_COLD __attribute__((cold))
+
 #endif

@@ -7,6 +7,7 @@
 #ifndef TORNADO_HTTP_FETCH_INTERNAL_H
 #define TORNADO_HTTP_FETCH_INTERNAL_H
 
+#include "base/assert.h"
 #include "base/buf.h"
 #include "http/httpclient.h"
 #include "http/origin.h"
@@ -72,9 +73,9 @@ struct td_fetch_stream {
 
 /* ---- fetchfailure.c: each tells it in f->out and returns error */
 
-int td_fetch_fail(td_fetch_stream *f, int error, const char *format, ...) TD_PRINTF(3, 4);
-int td_fetch_fail_saying(td_fetch_stream *f, int error, const char *text); /* in this phase */
-int td_fetch_fail_waiting(td_fetch_stream *f, int error); /* a wait for the stream, in its words */
+TD_COLD int td_fetch_fail(td_fetch_stream *f, int error, const char *format, ...) TD_PRINTF(3, 4);
+TD_COLD int td_fetch_fail_saying(td_fetch_stream *f, int error, const char *text); /* in this phase */
+TD_COLD int td_fetch_fail_waiting(td_fetch_stream *f, int error); /* a wait for the stream, in its words */
 
 /* The end of a wait: its result; of an error that was not told, after telling it. */
 int td_fetch_end_wait(td_fetch_stream *f, int rc);
@@ -194,7 +195,7 @@ void td_fetch_give_back(td_fetch_stream *f);
 /* All but what the response is made of; the connection is of no use any more unless it was kept. */
 void td_fetch_let_go(td_fetch_stream *f);
 
-int td_fetch_tell_failure(td_fetch_stream *f, int error); /* what *out is without an answer */
+TD_COLD int td_fetch_tell_failure(td_fetch_stream *f, int error); /* what *out is without an answer */
 
 #pragma GCC visibility pop
 

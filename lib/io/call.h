@@ -4,12 +4,13 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "base/assert.h"
 #include "io/coroutine.h"
 
 #pragma GCC visibility push(hidden)
 
 /* Log "function: text" under the name of the handler that runs; returns TD_EINVAL. */
-int td_misuse(const char *function, const char *text);
+TD_COLD int td_misuse(const char *function, const char *text);
 
 /* False, and logged, on a thread that has no loop. */
 bool td_is_on_loop(const char *function);

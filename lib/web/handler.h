@@ -171,7 +171,7 @@ void td_handler_expire(td_handler *h, int status, const char *what);
 void td_handler_vary(td_handler *h, td_str name);
 
 /* One line, "HANDLER: function: what", and TD_EINVAL.  h NULL: whatever handler runs. */
-int td_handler_misuse(const td_handler *h, const char *function, const char *what);
+TD_COLD int td_handler_misuse(const td_handler *h, const char *function, const char *what);
 
 /* The same line at warning level, of what need not be wrong. */
 void td_handler_warn(const td_handler *h, const char *function, const char *what);
