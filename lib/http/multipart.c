@@ -166,20 +166,33 @@ set_once(td_multipart *m, td_str *field, td_str value)
     return 0;
 }
 
-/* filename*0, filename*1*, ...: RFC 2231 section 3.  Passed over, they would make a field of a file. */
+/*
+ * start: "filename*".  filename*0, filename*1*, ...: RFC 2231 section 3.  Passed over, they would
+ * make a field of a file.
+ */
 static bool
-is_piece_of_filename(td_str name)
+is_piece(td_str name, td_str start)
 {
-    static const td_str start = {"filename*", 9};
-
     return name.len > start.len &&
            td_str_equal_nocase(td_str_make(name.ptr, start.len), start);
+}
+
+/* In the place of `field`, where there is one: who sends both means the other for old servers. */
+static int
+prefer_extended(td_multipart *m, td_str *field, td_str extended, const char *what)
+{
+    if (td_str_is_null(extended))
+        return 0;
+    if (!decode_extended(&extended))
+        return malformed(m, what);
+    *field = extended;
+    return 0;
 }
 
 static int
 parse_disposition(td_multipart *m, td_str rest)
 {
-    td_str name, value, extended = {NULL, 0};
+    td_str name, value, extended_name = {NULL, 0}, extended_filename = {NULL, 0};
     int rc, count = 0;
 
     if (!td_str_equal_nocase(take_before(&rest, ';'), TD_STR("form-data")))
@@ -192,21 +205,27 @@ parse_disposition(td_multipart *m, td_str rest)
         else if (td_str_equal_nocase(name, TD_STR("filename")))
             rc = set_once(m, &m->filename, value);
         else if (td_str_equal_nocase(name, TD_STR("filename*")))
-            rc = set_once(m, &extended, value);
-        else if (is_piece_of_filename(name))
+            rc = set_once(m, &extended_filename, value);
+        else if (td_str_equal_nocase(name, TD_STR("name*")))
+            rc = set_once(m, &extended_name, value);
+        else if (is_piece(name, TD_STR("filename*")))
             return malformed(m, "filename* comes in pieces");
+        else if (is_piece(name, TD_STR("name*")))
+            return malformed(m, "name* comes in pieces");
         if (rc < 0)
             return rc;
     }
     if (rc < 0)
         return malformed(m, "a parameter of Content-Disposition is broken");
+    rc = prefer_extended(m, &m->name, extended_name, "name* is broken or in an unknown charset");
+    if (rc < 0)
+        return rc;
     if (m->name.len == 0)
         return malformed(m, "a part has no name");
-    if (!td_str_is_null(extended)) {
-        if (!decode_extended(&extended))
-            return malformed(m, "filename* is broken or in an unknown charset");
-        m->filename = extended;
-    }
+    rc = prefer_extended(m, &m->filename, extended_filename,
+                         "filename* is broken or in an unknown charset");
+    if (rc < 0)
+        return rc;
     if (m->filename.len == 0) /* what browsers send where no file was chosen */
         m->filename = td_str_make(NULL, 0);
     return 0;

@@ -805,6 +805,7 @@ class Script(Twins):
                   part(file("a\\\\b\\\"c")) + end,
                   part(file("\u00f3")) + end,
                   part("Content-Disposition: form-data; name=f; filename*=UTF-8''%C3%B3") + end,
+                  part("Content-Disposition: form-data; name*=UTF-8''%61") + end,
                   part("Content-Disposition: form-data; name=f; filename=x; "
                        "filename*=iso-8859-1'en'%F3") + end,
                   part(file("C:\\\\dir\\\\x")) + end, part(named("a"), b"--B") + end,

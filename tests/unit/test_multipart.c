@@ -154,6 +154,10 @@ static const struct {
      "filename=f\r\n"
      "\r\n1\r\n--B--",
      "a[f|text/plain; x=y]=1;."},
+    {"--B\r\nContent-Disposition: form-data; name*=utf-8''caf%C3%A9\r\n\r\n1\r\n--B--",
+     "caf\xc3\xa9=1;."},
+    {"--B\r\nContent-Disposition: form-data; name*=ISO-8859-1'fr'%e9; name=e; filename=y\r\n\r\n1"
+     "\r\n--B--", "\xc3\xa9[y|-]=1;."},
     {"--B\r\n" FILE_PART("a", "filename*=utf-8''%c3%a9.txt") "1\r\n--B--", "a[\xc3\xa9.txt|-]=1;."},
     {"--B\r\n" FILE_PART("a", "filename*=UTF-8'en'x; filename=y") "1\r\n--B--", "a[x|-]=1;."},
     {"--B\r\n" FILE_PART("a", "filename=y; filename*=iso-8859-1''%E9%41") "1\r\n--B--", "a[\xc3\xa9"
@@ -198,6 +202,14 @@ static const struct {
     {"--B\r\n" PART("a; x; y=z"), " 400 a parameter of Content-Disposition is broken"},
     {"--B\r\n" PART("a; name=b"), " 400 a parameter of Content-Disposition comes twice"},
     {"--B\r\n" FILE_PART("a", "filename=f; FileName=g"),
+     " 400 a parameter of Content-Disposition comes twice"},
+    {"--B\r\nContent-Disposition: form-data; name*0=x; name=a\r\n\r\n", " 400 name* comes in pieces"},
+    {"--B\r\nContent-Disposition: form-data; name*=koi8-r''x; name=a\r\n\r\n",
+     " 400 name* is broken or in an unknown charset"},
+    {"--B\r\nContent-Disposition: form-data; name*=utf-8''%0a\r\n\r\n",
+     " 400 name* is broken or in an unknown charset"},
+    {"--B\r\nContent-Disposition: form-data; name*=utf-8''\r\n\r\n", " 400 a part has no name"},
+    {"--B\r\nContent-Disposition: form-data; name*=utf-8''a; NAME*=utf-8''b\r\n\r\n",
      " 400 a parameter of Content-Disposition comes twice"},
     {"--B\r\n" FILE_PART("a", "filename*0=x; filename*1=y"), " 400 filename* comes in pieces"},
     {"--B\r\n" FILE_PART("a", "FileName*0*=utf-8''x"), " 400 filename* comes in pieces"},
