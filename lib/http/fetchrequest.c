@@ -183,7 +183,8 @@ td_fetch_check_url(td_fetch_stream *f)
                             .authority = f->uri.authority,
                             .port = f->uri.port,
                             .unix_socket = o->unix_socket,
-                            .source_address = o->source_address};
+                            .source_address = o->source_address,
+                            .family = o->family};
     if (has_proxy) {
         f->origin.proxy_host = o->proxy_host;
         f->origin.proxy_port = o->proxy_port;

@@ -63,13 +63,18 @@ td_origin_key(td_arena *arena, const td_origin *origin)
     td_buf key = {0};
     td_str copy;
 
-    if (!origin->is_https && origin->unix_socket == NULL && origin->proxy_host == NULL)
+    if (!origin->is_https && origin->unix_socket == NULL && origin->proxy_host == NULL &&
+        origin->family == 0)
         return plain_key(arena, origin);
     if (td_origin_is_relayed(origin))
         append_place(&key, TD_STR("proxy://"), td_str_of(origin->proxy_host), origin->proxy_port);
     else if (origin->is_https)
         append_place(&key, TD_STR("https://"), origin->host, origin->port);
+    else if (origin->unix_socket == NULL)
+        append_place(&key, TD_STR("http://"), origin->host, origin->port);
     make_lower(key.base, key.len);
+    if (origin->family != 0)
+        td_buf_printf(&key, "\nfamily %d", origin->family);
     if (origin->unix_socket != NULL) {
         td_buf_append(&key, TD_STR("\nunix "));
         td_buf_append(&key, td_str_of(origin->unix_socket));
@@ -132,6 +137,7 @@ connect_socket(const td_origin *origin, td_arena *arena, int64_t deadline_ns, td
     }
     return td_tcpclient_connect(host, port,
                                 TD_CONNECT(.timeout_ms = left_ms > 0 ? left_ms : INT64_MAX / 2,
+                                           .family = origin->family,
                                            .source_address = origin->source_address, .err = err),
                                 out);
 }

@@ -22,6 +22,7 @@ typedef struct td_origin {
     uint16_t port;
     const char *unix_socket;    /* NULL: it is at host and port */
     const char *source_address; /* NULL: any */
+    int family;                 /* 0: any */
     const char *proxy_host;     /* NULL: none */
     uint16_t proxy_port;
     const char *proxy_username, *proxy_password; /* NULL: none */

@@ -116,6 +116,8 @@ typedef struct td_fetch_options {
      * it of another handler.
      */
     td_metric *connections TD_ZERO, *connections_kept TD_ZERO;
+
+    int family TD_ZERO; /* AF_INET or AF_INET6: connect to addresses of that one alone; 0: both */
 } td_fetch_options;
 
 #ifndef __cplusplus

@@ -47,6 +47,8 @@ options_of(td_handler *h)
     options.unix_socket = text_or_null(h, "unix");
     options.auth_username = text_or_null(h, "user");
     options.no_keep_alive = number(h, "alone") > 0;
+    options.source_address = text_or_null(h, "source");
+    options.family = (int)number(h, "family");
     options.no_validate_cert = number(h, "insecure") > 0;
     options.ca_certs = text_or_null(h, "ca");
     options.client_cert = text_or_null(h, "cert");

@@ -488,6 +488,21 @@ class Failures(Fetch):
                 filler.close()
         self.assertIn("connecting to unix:/nowhere/at/all: No such file", self.fetch("http://x/", unix="/nowhere/at/all"))
 
+    def test_the_way_that_is_asked_for(self):
+        with Upstream(lambda upstream, peer, *_: peer.sendall(answer(peer.getpeername()[0].encode())) or True) as upstream:
+            port = upstream.name.split(":")[1]
+            for host in ("127.0.0.1", "localhost"):
+                url = f"http://{host}:{port}/"
+                self.assertEqual(self.fetch(url, family=int(socket.AF_INET))[2], b"127.0.0.1")
+                self.assertEqual(self.fetch(url, source="127.0.0.7")[2], b"127.0.0.7")
+                self.assertEqual(self.fetch(url)[2], b"127.0.0.1")
+            self.assertEqual(upstream.connections, 6)  # none serves those who have asked for another
+            for wrong, text in (({"family": int(socket.AF_INET6)}, "-4103: connecting to {}: there is no such host"),
+                                ({"family": 1}, "-4096: connecting to {}: the family is none: 1"),
+                                ({"source": "eth0"}, "-4096: connecting to {}: the source_address is no address: eth0"),
+                                ({"source": "::1"}, "-99: connecting to {}: Cannot assign requested address")):
+                self.assertEqual(self.fetch(upstream.url, **wrong), text.format(upstream.name))
+
     def test_the_client_leaves(self):
         """A class with TD_CANCEL_ON_CLOSE: its request to the server ends with it."""
         gone = threading.Event()

@@ -49,15 +49,18 @@ END_TEST
 START_TEST(another_way_is_another_key)
 {
     const td_origin straight = origin_of("http://a.example:8080/");
-    td_origin by_socket = straight, by_proxy = straight;
+    td_origin by_socket = straight, by_proxy = straight, by_v4 = straight, by_v6 = straight;
     td_arena arena;
 
     by_socket.unix_socket = "/run/a.sock";
     by_proxy.proxy_host = "a.example";
     by_proxy.proxy_port = 8080;
+    by_v4.family = AF_INET;
+    by_v6.family = AF_INET6;
     td_arena_init(&arena);
     const td_str keys[] = {td_origin_key(&arena, &straight), td_origin_key(&arena, &by_socket),
-                           td_origin_key(&arena, &by_proxy)};
+                           td_origin_key(&arena, &by_proxy), td_origin_key(&arena, &by_v4),
+                           td_origin_key(&arena, &by_v6)};
     for (size_t i = 0; i < COUNT_OF(keys); i++)
         for (size_t j = 0; j < i; j++)
             ck_assert(!td_str_equal(keys[i], keys[j]));
