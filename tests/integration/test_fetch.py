@@ -489,7 +489,11 @@ class Failures(Fetch):
         self.assertIn("connecting to unix:/nowhere/at/all: No such file", self.fetch("http://x/", unix="/nowhere/at/all"))
 
     def test_the_way_that_is_asked_for(self):
-        with Upstream(lambda upstream, peer, *_: peer.sendall(answer(peer.getpeername()[0].encode())) or True) as upstream:
+        def tell_address(upstream, peer, *_):
+            peer.sendall(answer(peer.getpeername()[0].encode()))
+            return True
+
+        with Upstream(tell_address) as upstream:
             port = upstream.name.split(":")[1]
             for host in ("127.0.0.1", "localhost"):
                 url = f"http://{host}:{port}/"
