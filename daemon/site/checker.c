@@ -170,6 +170,40 @@ check_instances(struct check *check)
     check->progress->file = 0;
 }
 
+static bool
+is_served(const td_configuration *configuration, const td_handler_settings *section)
+{
+    for (size_t i = 0; i < configuration->listeners_count; i++) {
+        const td_listener_settings *listener = &configuration->listeners[i];
+        if (listener->protocol != NULL ? strcmp(listener->protocol, section->name) == 0
+                                       : strcmp(listener->application, section->application) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Not wrong, but hardly meant by who has written a section for it. */
+static void
+warn_of_unserved(struct check *check)
+{
+    const td_configuration *configuration = check->plan->configuration;
+    td_err err;
+
+    for (size_t i = 0; i < check->plan->instances_count; i++) {
+        const td_handler_settings *section = check->plan->instances[i].section;
+        const td_plugin *plugin = check->site.instances[i].plugin;
+        const bool has_routes = plugin->urls != NULL && plugin->urls->pattern != NULL;
+        if (!check->plan->instances[i].has_section || is_served(configuration, section) ||
+            (!has_routes && plugin->default_handler == NULL))
+            continue;
+        td_err_set(&err, TD_ECONFIG, "no listener serves application %s, so nobody reaches this handler",
+                   section->application);
+        source_prefix(configuration, td_arena_sprintf(&check->arena, "handler:%s", section->name).ptr,
+                      "application", &err);
+        td_log_at(TD_LOG_WARNING, section->name, "%s", err.text);
+    }
+}
+
 /* What the loop of a worker is made of, which only turns out to be wrong when it is used. */
 static void
 check_loop(struct check *check)
@@ -198,6 +232,7 @@ run_check(const struct plan *plan, struct checker_progress *progress, int result
         rc = site_mount(&check.site, &watch);
     if (rc == 0) {
         check_instances(&check);
+        warn_of_unserved(&check);
         note_site(&check);
     }
     manifest_put_end(&check.results);

@@ -125,6 +125,22 @@ class Manual(unittest.TestCase):
                 self.assertEqual(done.returncode, 0, done.stderr)
 
 
+class Unserved(unittest.TestCase):
+    def test_who_has_a_section_that_nobody_can_reach_is_warned(self):
+        def test(ini):
+            daemon = harness.Daemon(["hello", "faults", "request_id"], ini=ini)
+            self.addCleanup(daemon.close)
+            done = harness.run("-t", "-c", daemon.ini_path)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return done.stderr
+        self.assertRegex(test("[handler:hello]\napplication = shop\n[application:shop]\n"),
+                         r"^\[W [^\n]* hello\] \S+tornadod\.ini:8: no listener serves application shop, so "
+                         r"nobody reaches this handler\n$")
+        self.assertEqual(test("[handler:hello]\n[handler:request_id]\naccept = all\n"), "")
+        self.assertEqual(test("[listen:x]\naddress = 127.0.0.1:0\napplication = shop\n[handler:hello]\n"
+                              "application = shop\n[application:shop]\n"), "")
+
+
 class Debug(unittest.TestCase):
     WARNING = r"debug is on in \[application:default\], and \[listen:l\] .* is not for this machine"
 
