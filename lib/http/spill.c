@@ -120,16 +120,17 @@ td_spill_map(td_spill *spill, const td_spill_place *place, td_str *out)
     return 0;
 }
 
-/* Make it no larger than `size`, a multiple of the page size; 0 closes it. */
+/* Make it no larger than `size`, a multiple of the page size; 0 closes it, as does a failure. */
 static void
 shrink(td_spill *spill, uint64_t size)
 {
+    if (size > 0 && ftruncate(spill->fd, (off_t)size) < 0)
+        size = 0;
     if (spill->map != NULL)
         munmap(spill->map + size, (size_t)(spill->size - size));
-    if (size == 0 || ftruncate(spill->fd, (off_t)size) < 0) {
+    if (size == 0) {
         close(spill->fd);
         spill->fd = -1;
-        size = 0;
     }
     spilled -= spill->size - size;
     if (spill->is_memory)

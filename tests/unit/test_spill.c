@@ -4,7 +4,10 @@
  */
 #include "http/spill.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include "base/budget.h"
 #include "io/ioloop.h"
 #include "unit.h"
@@ -124,6 +127,22 @@ START_TEST(the_end_of_the_loop_gives_all_back)
 }
 END_TEST
 
+/* A map that is left keeps the file, and what it takes of the disk. */
+START_TEST(what_cannot_be_made_shorter_is_given_back_whole)
+{
+    td_spill spill = fill_spill(LARGEST, LARGEST, UINT64_MAX);
+    const int read_only = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    char *const map = spill.map;
+
+    ck_assert_int_eq(msync(map, 1, MS_ASYNC), 0); /* it is there */
+    ck_assert_int_ge(dup2(read_only, spill.fd), 0);
+    close(read_only);
+    td_spill_close(&spill);
+    turn(4);
+    ck_assert_int_lt(msync(map, 1, MS_ASYNC), 0);
+}
+END_TEST
+
 START_TEST(a_directory_has_to_be_good)
 {
     const char *found = NULL;
@@ -152,6 +171,7 @@ fill(TCase *tcase)
     ADD_TABLE(tcase, it_is_one_span_with_a_nul_behind_and_is_given_back, sizes);
     tcase_add_test(tcase, a_large_one_is_given_back_bit_by_bit);
     tcase_add_test(tcase, the_end_of_the_loop_gives_all_back);
+    tcase_add_test(tcase, what_cannot_be_made_shorter_is_given_back_whole);
     tcase_add_test(tcase, a_directory_has_to_be_good);
     tcase_add_test(tcase, what_is_in_a_file_in_memory_is_counted);
 }
