@@ -110,6 +110,7 @@ on_event(td_transport *t, int events)
         td_iostream_send_out(stream);
     if (!stream->is_closed && (events & TD_READABLE)) {
         stream->is_drained = false;
+        stream->burst = 0;
         if (stream->on_input != NULL && has_input(stream)) {
             tell_of_input(stream);
             return;

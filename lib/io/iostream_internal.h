@@ -46,6 +46,7 @@ struct td_iostream {
     bool ends_behind_out, we_ended; /* nor do we: when `out` is sent; and the kernel knows */
     bool half_open;                 /* its end is not that of the stream */
     bool is_drained; /* the kernel had no more at the last attempt, and has not said otherwise */
+    uint8_t burst;   /* attempts to read since it last said that there is something */
     bool flush_ends_at_input;
     int error;
     char *error_text;     /* NULL: that of the number */

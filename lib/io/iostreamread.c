@@ -10,7 +10,7 @@
 
 #define PIECE ((size_t)64 * 1024) /* received by one attempt */
 #define NEAR_PREFETCHED (26 * TD_CACHE_LINE)
-#define BURST 4                   /* attempts before others have their turn */
+#define BURST 4                   /* of them before others have their turn */
 
 /* How td_iostream_read.until goes on, for those that only the stream itself has. */
 enum { UNTIL_INTO = TD_UNTIL_CLOSE + 1, UNTIL_INTO_PARTIAL };
@@ -163,15 +163,19 @@ receive_for_read(td_iostream *stream)
     return n;
 }
 
-/* What the read has come to: 1, 0 (it waits), or an error that the stream closes with. */
+/*
+ * What the read has come to: 1, 0 (it waits), or an error that the stream closes with.  Who reads as
+ * fast as the other side sends, read after read, waits for the loop all the same.
+ */
 static int
 try_read(td_iostream *stream)
 {
     int rc = satisfy(stream);
 
-    for (int i = 0; rc == 0 && i < BURST && !stream->has_ended && !stream->is_closed; i++) {
+    while (rc == 0 && stream->burst < BURST && !stream->has_ended && !stream->is_closed) {
         const ssize_t n = receive_for_read(stream);
 
+        stream->burst++;
         if (n == -EAGAIN)
             return 0;
         if (n < 0)

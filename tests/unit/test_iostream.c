@@ -180,6 +180,43 @@ START_TEST(reads_follow_each_other)
 }
 END_TEST
 
+static bool is_read;
+
+static void
+read_all_that_is_there(void *arg)
+{
+    td_str out;
+
+    (void)arg;
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(td_iostream_read_bytes(stream, sizeof(full) - 1, &out), 0);
+    is_read = true;
+}
+
+static void
+count_turns(void *arg)
+{
+    int *turns = arg;
+
+    for (; !is_read; ++*turns)
+        td_sleep(0);
+    td_ioloop_stop(loop);
+}
+
+START_TEST(who_reads_as_fast_as_the_peer_sends_leaves_others_their_turns)
+{
+    int turns = 0;
+
+    is_read = false;
+    for (int i = 0; i < 20; i++)
+        peer_sends(full);
+    start_actor(count_turns, &turns);
+    start_actor(read_all_that_is_there, NULL);
+    td_ioloop_start(loop);
+    ck_assert_int_ge(turns, 4);
+}
+END_TEST
+
 static void
 read_past_the_end(void *arg)
 {
@@ -748,6 +785,7 @@ fill(TCase *tcase)
     ADD_TABLE(tcase, a_read_gets_what_it_wants_of_bytes_that_are_there, reads);
     ADD_TABLE(tcase, a_read_gets_the_same_of_bytes_that_come_one_by_one, reads);
     tcase_add_test(tcase, reads_follow_each_other);
+    tcase_add_test(tcase, who_reads_as_fast_as_the_peer_sends_leaves_others_their_turns);
     tcase_add_test(tcase, what_came_before_the_end_can_be_read_after_it);
     tcase_add_test(tcase, bytes_that_are_given_back_are_read_first);
     tcase_add_loop_test(tcase, a_read_that_is_cancelled_or_late_leaves_its_bytes_to_the_next, 0, 2);
