@@ -172,6 +172,9 @@ int td_fetch_begin_body(td_fetch_stream *f, bool is_wanted);
 /* The next bytes of it: 1, 0 at its end, or an error.  *out as of td_response_body_next. */
 int td_fetch_next_piece(td_fetch_stream *f, td_str *out);
 
+/* What was inflated lies where others inflate, too: it moves to where it can stay. */
+void td_fetch_hold_piece(td_fetch_stream *f, td_str *piece);
+
 /* All of it, for the caller, its callback, or, of a redirect, nobody. */
 int td_fetch_receive_body(td_fetch_stream *f, bool is_wanted);
 

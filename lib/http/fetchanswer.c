@@ -261,6 +261,25 @@ td_fetch_next_piece(td_fetch_stream *f, td_str *out)
     return rc < 0 ? fail_body(f, rc) : rc;
 }
 
+void
+td_fetch_hold_piece(td_fetch_stream *f, td_str *piece)
+{
+    if (f->body_in.decompressor == NULL)
+        return;
+    f->received.start = f->received.len = 0;
+    td_buf_append(&f->received, *piece);
+    *piece = td_buf_str(&f->received);
+}
+
+/* The callback may wait. */
+static void
+give_piece(td_fetch_stream *f, td_str piece)
+{
+    td_fetch_hold_piece(f, &piece);
+    f->options->streaming_callback(piece, f->options->callback_arg);
+    f->received.start = f->received.len = 0;
+}
+
 /* Where it is all that comes, at once where it is to stay. */
 static int
 keep_piece(td_fetch_stream *f, td_str piece)
@@ -313,7 +332,7 @@ td_fetch_receive_body(td_fetch_stream *f, bool is_wanted)
     while (rc == 0 && (rc = td_fetch_next_piece(f, &piece)) > 0) {
         rc = 0;
         if (is_wanted && f->options->streaming_callback != NULL)
-            f->options->streaming_callback(piece, f->options->callback_arg);
+            give_piece(f, piece);
         else if (is_wanted)
             rc = keep_piece(f, piece);
     }

@@ -139,17 +139,6 @@ td_fetch_stream_detach(td_fetch_stream *f)
     return f->out->status == 101 && f->upstream != NULL ? f->upstream->stream : NULL;
 }
 
-/* What was inflated lies where others inflate, too: it moves to where it can stay. */
-static void
-keep_piece(td_fetch_stream *f, td_str *piece)
-{
-    if (f->body_in.decompressor == NULL)
-        return;
-    f->received.start = f->received.len = 0;
-    td_buf_append(&f->received, *piece);
-    *piece = td_buf_str(&f->received);
-}
-
 int
 td_fetch_stream_read(td_fetch_stream *f, td_str *data_out)
 {
@@ -164,7 +153,7 @@ td_fetch_stream_read(td_fetch_stream *f, td_str *data_out)
     if (rc < 0)
         return f->is_over ? rc : break_off(f, rc);
     if (rc > 0) {
-        keep_piece(f, data_out);
+        td_fetch_hold_piece(f, data_out);
         return (int)data_out->len;
     }
     if (!f->is_over)

@@ -2,6 +2,7 @@
 its time, and nothing of it is left behind.
 """
 
+import concurrent.futures
 import gzip
 import os
 import socket
@@ -721,6 +722,19 @@ class PieceByPiece(Fetch):
             head = self.ask("callbacks", url=upstream.url, method="PUT", length=27).decode()
             self.assertEqual(head.count("HTTP/1.1"), 2)  # the answer's, and the request's in its body
             self.assertTrue(head.split("]")[0].endswith("produced " * 3))
+
+    def test_a_callback_that_waits_keeps_its_piece(self):
+        """Meanwhile others are inflated: each gets what was sent to it."""
+        together = threading.Barrier(8)
+
+        def script(upstream, peer, file, head):
+            together.wait(harness.DEADLINE)
+            peer.sendall(answer(gzip.compress(head[5:6] * 5000), headers=b"Content-Encoding: gzip\r\n"))
+
+        with Upstream(script) as upstream, concurrent.futures.ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(self.ask, "callbacks", url=upstream.url + letter) for letter in "abcdefgh"]
+            for letter, answered in zip("abcdefgh", asked):
+                self.assertTrue(answered.result().endswith(f"[{letter * 5000}]\n200 0".encode()))
 
 
 class AtTheEnd(unittest.TestCase):
