@@ -12,11 +12,14 @@ refuse(td_response_body *body, const char *what)
 
 /* ---- what the head says */
 
+/* More than one coding is left to the caller, as one that we do not have. */
 static void
 begin_inflating(td_response_body *body, td_response_head *head, td_arena *arena)
 {
     const td_header *coding = td_headers_find(&head->headers, TD_STR("Content-Encoding"));
 
+    if (td_headers_next(&head->headers, coding) != NULL)
+        return;
     if (!td_str_equal_nocase(coding->value, TD_STR("gzip")) &&
         !td_str_equal_nocase(coding->value, TD_STR("x-gzip")))
         return;
@@ -110,6 +113,7 @@ inflate(td_response_body *body, td_str *input, td_str *data_out)
             rc = unframe(body, input, &body->packed);
         if (rc <= 0)
             return rc;
+        body->is_begun = true;
         rc = td_decompressor_next(body->decompressor, &body->packed, data_out);
         if (rc < 0)
             return refuse(body, "the body is not gzip");
@@ -148,7 +152,7 @@ td_response_body_closed(td_response_body *body)
 int
 td_response_body_check(td_response_body *body)
 {
-    if (body->decompressor == NULL || body->size == 0 ||
+    if (body->decompressor == NULL || !body->is_begun ||
         td_decompressor_is_complete(body->decompressor))
         return 0;
     return refuse(body, "the body is not gzip, or it was cut off");

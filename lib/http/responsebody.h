@@ -28,6 +28,7 @@ typedef struct td_response_body { /* zeroed memory: no body, and over */
     td_decompressor *decompressor; /* NULL: it is not packed, or as it is */
     td_str packed;                 /* of the input, taken, and not inflated yet */
     bool is_packed_left;           /* the decompressor has more to give without input */
+    bool is_begun;                 /* some of what is packed has come: then it has an end, too */
     bool is_framed;                /* all of it has come */
     const char *what;              /* after TD_EBADMSG: why */
 } td_response_body;

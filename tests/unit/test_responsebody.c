@@ -44,6 +44,10 @@ static const struct {
     {GZIP "Content-Length: 0\r\n", INPUT(""), 5, 0, "", ""},
     {GZIP "Content-Length: 4\r\n", INPUT("pack"), 5, TD_EBADMSG, "", NULL},
     {GZIP "Content-Length: 24\r\n", PACKED, PACKED_LEN - 1, 25, TD_EBADMSG, "hello", ""},
+    {GZIP "Content-Length: 11\r\n", PACKED, 11, 25, TD_EBADMSG, "", ""}, /* nothing can be inflated yet */
+    {GZIP CHUNKED, INPUT("1\r\n\x1f\r\n0\r\n\r\n"), 25, TD_EBADMSG, "", ""},
+    {GZIP CHUNKED, INPUT("0\r\n\r\n"), 25, 0, "", ""},
+    {GZIP "Content-Encoding: br\r\nContent-Length: 5\r\n", INPUT("hello"), 5, 0, "hello", ""},
     {GZIP, INPUT(PACKED PACKED), 9, TD_ETOOBIG, NULL, NULL},
 };
 
