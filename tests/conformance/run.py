@@ -14,6 +14,9 @@ A table is a list of rows; each is a dialogue on a connection of its own:
     < 200 keep
     <= POST /echo HTTP/1.1\\nhello
 
+In front of the | stands the rule: a section of an RFC or, where RFCs leave it open, of BEHAVIOUR, the
+page by which the project was written; what such a section says is what its rows show.
+
     @listener NAME: KEY = VALUE; ...   one more listener, for rows that have the line "@ NAME"
     @first NAME ...   what comes first counts there: these rows are not sent behind another request
     @whole            this row is not sent byte by byte: what comes after a close may cause a reset
