@@ -730,6 +730,26 @@ check_cookie_name(struct loading *l, const td_application_settings *application)
                    "xsrf_cookie_name: '%s' cannot be the name of a cookie", name);
 }
 
+/* Browsers refuse a cookie whose name says that it is of one host alone, and that has a domain. */
+static int
+check_cookie_domain(struct loading *l, const td_application_settings *application)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                  "-.";
+    const char *domain = application->xsrf_cookie_domain;
+    const td_source source =
+        source_of(l, TD_SECTION_APPLICATION, application->name, "xsrf_cookie_domain");
+
+    if (domain == NULL)
+        return 0;
+    if (domain[strspn(domain, allowed)] != '\0')
+        return fail_at(l, source, "xsrf_cookie_domain: '%s' is no domain", domain);
+    if (strncmp(application->xsrf_cookie_name, "__Host-", strlen("__Host-")) == 0)
+        return fail_at(l, source,
+                       "xsrf_cookie_domain: a cookie whose name begins with __Host- has none");
+    return 0;
+}
+
 /* The secret from where it is, while there still is the right to read it. */
 static int
 take_cookie_secrets(struct loading *l, td_application_settings *application)
@@ -757,6 +777,8 @@ finish_applications(struct loading *l)
 
     for (size_t i = 0; i < l->configuration->applications_count && rc == 0; i++) {
         rc = check_cookie_name(l, &l->applications[i]);
+        if (rc == 0)
+            rc = check_cookie_domain(l, &l->applications[i]);
         if (rc == 0)
             rc = take_cookie_secrets(l, &l->applications[i]);
     }

@@ -178,6 +178,7 @@ set_cookie(td_handler *h, td_str text)
 
     td_set_cookie(h, name, text.ptr,
                   &TD_COOKIE(.expires = td_current_user(h) != NULL ? end : TD_COOKIE_SESSION,
+                             .domain = h->app->settings->xsrf_cookie_domain,
                              .samesite = samesite,
                              .httponly = h->app->settings->xsrf_cookie_httponly,
                              .secure = is_for_tls(h, name, samesite)));

@@ -164,19 +164,22 @@ END_TEST
 static const struct {
     int samesite;
     bool httponly;
+    const char *domain;
     const char *attributes; /* behind the value */
 } attributes[] = {
-    {0, false, "; Path=/\n"},
-    {0, true, "; HttpOnly; Path=/\n"},
-    {1, false, "; Path=/; SameSite=Lax\n"},
-    {2, true, "; HttpOnly; Path=/; SameSite=Strict\n"},
-    {3, false, "; Path=/; SameSite=None; Secure\n"},
+    {0, false, NULL, "; Path=/\n"},
+    {0, true, NULL, "; HttpOnly; Path=/\n"},
+    {1, false, NULL, "; Path=/; SameSite=Lax\n"},
+    {2, true, NULL, "; HttpOnly; Path=/; SameSite=Strict\n"},
+    {3, false, NULL, "; Path=/; SameSite=None; Secure\n"},
+    {0, false, "example.org", "; Domain=example.org; Path=/\n"},
 };
 
 START_TEST(settings_say_what_its_cookie_is_like)
 {
     web_app_settings.xsrf_cookie_samesite = attributes[_i].samesite;
     web_app_settings.xsrf_cookie_httponly = attributes[_i].httponly;
+    web_app_settings.xsrf_cookie_domain = attributes[_i].domain;
     serve(true);
     web_exchange *x = web_get("/");
     const char *cookie = strstr(x->headers, "Set-Cookie: _xsrf=2|");
