@@ -2,9 +2,11 @@
 whatever an upstream does, a client gets an answer, or can tell that it has none.
 """
 
+import concurrent.futures
 import contextlib
 import gzip
 import os
+import random
 import re
 import socket
 import ssl
@@ -466,6 +468,82 @@ class Faults(unittest.TestCase):
                     conn.close()
                 harness.wait_until(lambda: harness.descriptors(daemon.workers()[0]) <= files + 1,
                                    "descriptors are left")
+
+
+class Tagged:
+    """An upstream that does what the path says, and sees that each request is what one client has sent."""
+
+    POISON = answer(b"poison")
+    DOES = {  # what it says to whom it gives this tag, and whether it stays
+        "plain": lambda tag: (answer(tag), True),
+        "chunks": lambda tag: (CHUNKED + b"%x\r\n%s\r\n0\r\n\r\n" % (len(tag), tag), True),
+        "interim": lambda tag: (b"HTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + answer(tag), True),
+        "until it ends": lambda tag: (OK + b"\r\n" + tag, False),
+        "and goes": lambda tag: (answer(tag), False),
+        "and more": lambda tag: (answer(tag) + Tagged.POISON, True),
+        "and more chunks": lambda tag: (CHUNKED + b"%x\r\n%s\r\n0\r\n\r\n" % (len(tag), tag) + Tagged.POISON, True),
+        "a body of none": lambda tag: (b"HTTP/1.1 304 Not Modified\r\n\r\n" + Tagged.POISON, True),
+        "half": lambda tag: (answer(tag * 2)[:-1], False),
+        "half chunks": lambda tag: (CHUNKED + b"%x\r\n%s\r\n" % (len(tag), tag), False),
+        "nothing": lambda tag: (b"", False),
+    }
+    NAMES = sorted(DOES)
+
+    def __init__(self):
+        self.wrong = []
+        self.spoilt = set()  # the connections on which nothing may follow
+
+    def script(self, upstream, peer, file, head):
+        what, tag, told = re.search(rb" /(\d+)/(\w+) HTTP.*\r\nX-Tag: (\w+)\r\n", head, re.S).groups()
+        body = chunks_of(file) if b"\r\nTransfer-Encoding:" in head else upstream.body_of(file, head)
+        if peer in self.spoilt or tag != told or not (tag * 20000).startswith(body):  # it may be cut off
+            self.wrong.append((head, body[:100]))
+        said, stays = self.DOES[self.NAMES[int(what)]](tag)
+        if not said.endswith(tag) and said.endswith(self.POISON):
+            self.spoilt.add(peer)
+        peer.sendall(said)
+        return stays
+
+
+class WhoseAnswer(unittest.TestCase):
+    """Whatever clients and upstreams break off, an answer is that of who has asked."""
+
+    def ask(self, daemon, tag, chance):
+        """One connection, and requests on it until one of them ends it; some are not waited for."""
+        with daemon.connect() as conn:
+            for number in range(10):
+                own = b"%sx%d" % (tag, number)
+                what = chance.randrange(len(Tagged.NAMES))
+                body = own * chance.choice((0, 1, 20000))
+                head = b"PUT /%d/%s HTTP/1.1\r\nHost: x\r\nX-Tag: %s\r\nContent-Length: %d\r\n\r\n" % (
+                    what, own, own, len(body))
+                if chance.random() < 0.1:
+                    conn.send((head + body)[:chance.randrange(len(head + body) + 1)])
+                    return
+                try:
+                    conn.send(head + body)
+                    response = conn.response()
+                except (harness.ProtocolError, OSError):
+                    self.assertNotIn(b"poison", conn.received)
+                    self.assertIn("half", Tagged.NAMES[what])
+                    return
+                if response.status == 200:
+                    self.assertEqual(response.body, own)
+                    self.assertNotIn("half", Tagged.NAMES[what])
+                else:
+                    self.assertIn(response.status, (304, 502))
+                if response.header("Connection") == "close":
+                    return
+
+    def test_everybody_gets_his_own(self):
+        tagged = Tagged()
+        with Upstream(tagged.script) as a, Upstream(tagged.script) as b, \
+                gateway(a, b, keys=ANY_SIZE + "max_fails = 0") as daemon, \
+                concurrent.futures.ThreadPoolExecutor(8) as pool:
+            for asked in [pool.submit(self.ask, daemon, b"t%d" % n, random.Random(n)) for n in range(150)]:
+                asked.result()
+            self.assertGreater(len(a.requests) + len(b.requests), a.connections + b.connections)  # some were kept
+        self.assertEqual(tagged.wrong, [])
 
 
 class SeveralUpstreams(unittest.TestCase):
