@@ -46,6 +46,7 @@ td_fetch_tell_failure(td_fetch_stream *f, int error)
                          .effective_url = f->url,
                          .redirects = out->redirects,
                          .error = error,
+                         .is_stale = out->is_stale,
                          .phase = out->phase};
     return error;
 }
@@ -72,13 +73,12 @@ td_fetch_give_back(td_fetch_stream *f)
 
 /* ---- an exchange with one server */
 
-/* A kept connection was closed under the request, and once more does no harm. */
+/* A kept connection was closed under the request. */
 static bool
-may_repeat(const td_fetch_stream *f, int rc)
+is_stale(const td_fetch_stream *f, int rc)
 {
     return (rc == TD_ECLOSED || rc == TD_ETRUNCATED || rc == -ECONNRESET || rc == -EPIPE) &&
-           f->upstream != NULL && f->upstream->was_kept && !f->is_answered &&
-           !td_fetch_is_streamed(f) && td_fetch_is_idempotent(f);
+           f->upstream != NULL && f->upstream->was_kept && !f->is_answered;
 }
 
 /* Connect and send; with `and_head` go on until the head of the answer has come. */
@@ -97,8 +97,12 @@ exchange(td_fetch_stream *f, bool from_kept, bool and_head)
 int
 td_fetch_repeat_if_closed(td_fetch_stream *f, int rc, bool and_head)
 {
-    if (!may_repeat(f, rc))
+    if (rc == 0 || !is_stale(f, rc))
         return rc;
+    if (td_fetch_is_streamed(f) || !td_fetch_is_idempotent(f)) { /* once more may do harm */
+        f->out->is_stale = true;
+        return rc;
+    }
     td_upstream_destroy(&f->upstream);
     f->out->error = 0;
     return exchange(f, false, and_head);

@@ -142,6 +142,7 @@ typedef struct td_response { /* all of it in the memory of the request that aske
     int redirects;
     int error;            /* 0, or why there is no answer */
     td_fetch_phase phase; /* TD_FETCH_DONE, or where it ended */
+    bool is_stale;        /* see td_error_is_stale */
 } td_response;
 
 /*
@@ -258,5 +259,12 @@ TD_API td_str td_fetched_header(const td_response *response, const char *name);
 TD_API const char *td_error_text(td_handler *h);
 TD_API int td_error_code(td_handler *h);
 TD_API td_fetch_phase td_error_phase(td_handler *h); /* up to TD_FETCH_CONNECT nothing was sent */
+
+/*
+ * It was sent on a connection that was kept, and that ended before anything was answered: as a rule
+ * the server had closed it just then, and is well.  It was not sent again, for that might do harm
+ * (POST, a body that is gone).
+ */
+TD_API bool td_error_is_stale(td_handler *h);
 
 #endif

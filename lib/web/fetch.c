@@ -78,6 +78,7 @@ remember_failure(td_handler *h, int error, td_str text, td_fetch_phase phase)
     visitor->fetch_error = error;
     visitor->fetch_text = td_str_dup(&h->request->arena, text); /* a td_scope may not take it back */
     visitor->fetch_phase = (int)phase;
+    visitor->fetch_is_stale = false;
 }
 
 static void
@@ -95,6 +96,7 @@ tell_failure(td_handler *h, const td_response *answer, const char *function)
     if (answer->error == TD_EINVAL)
         td_handler_misuse(h, function, answer->reason.ptr);
     remember_failure(h, answer->error, answer->reason, answer->phase);
+    h->visitor->fetch_is_stale = answer->is_stale;
 }
 
 td_response *
@@ -268,6 +270,13 @@ td_error_phase(td_handler *h)
         h->visitor->fetch_error == 0)
         return TD_FETCH_DONE;
     return (td_fetch_phase)h->visitor->fetch_phase;
+}
+
+bool
+td_error_is_stale(td_handler *h)
+{
+    return td_handler_usable(h, "td_error_is_stale") && h->visitor != NULL &&
+           h->visitor->fetch_is_stale;
 }
 
 td_str

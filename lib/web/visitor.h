@@ -26,6 +26,7 @@ struct td_visitor {
     int fetch_error;   /* of the last td_fetch without an answer; 0: none */
     td_str fetch_text; /* why */
     int fetch_phase;   /* td_fetch_phase: where it ended */
+    bool fetch_is_stale;
     td_str request_id; /* the null string: none */
 };
 

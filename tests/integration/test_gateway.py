@@ -652,6 +652,27 @@ class SeveralUpstreams(unittest.TestCase):
                 daemon.wait_log(f"upstream {broken.name}: left alone for 10000 ms after 2 failures")
                 self.assertEqual(self.bodies(daemon, 4), b"bbbb")
 
+    def test_a_kept_connection_that_ends_is_no_failure(self):
+        """Its server closes it as a request comes, which cannot be sent again; that is well, and asked on another one."""
+        def once(upstream, peer, file, head):
+            upstream.body_of(file, head)
+            first = peer not in seen
+            seen.append(peer)
+            if first:
+                peer.sendall(answer(b"a"))
+            return first
+
+        seen = []
+        post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+        for size in 1, 100000:
+            with self.subTest(size), Upstream(once) as a, Upstream(once) as b, \
+                    gateway(a, b, keys=ANY_SIZE) as daemon:
+                for status in 200, 200, 502, 502, 200, 200:
+                    with daemon.connect() as conn:
+                        conn.send(post % size + bytes(size))
+                        self.assertEqual(conn.response().status, status)
+                self.assertNotIn("left alone", daemon.log.text())
+
     def test_what_a_client_does_is_no_failure(self):
         """It goes within an answer, or breaks its own body off; or it takes so little that the upstream gives up."""
         def waits(upstream, peer, file, head):

@@ -155,8 +155,8 @@ is_held_up(const struct relay *relay)
 static bool
 is_of_upstream(const struct relay *relay)
 {
-    return td_error_phase(relay->h) > TD_FETCH_QUEUED && !is_late_client(relay) &&
-           !is_held_up(relay);
+    return td_error_phase(relay->h) > TD_FETCH_QUEUED && !td_error_is_stale(relay->h) &&
+           !is_late_client(relay) && !is_held_up(relay);
 }
 
 /* RFC 9110 section 15.6; all places for requests taken for too long is our own fault. */
