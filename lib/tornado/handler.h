@@ -373,8 +373,10 @@ template <class... Pairs> inline int td_write_json(td_handler *h, const Pairs &.
 #endif
 
 /*
- * Send what was written, and wait until the client has taken enough of it (write_high_water).
- * Returns 0, or TD_ECLOSED.  The first flush sends the headers.
+ * Send what was written, and wait until the client has taken enough of it (write_high_water).  Other
+ * requests have their turn now and then, however fast it takes it.  The first flush sends the headers.
+ * Returns 0, or TD_ECLOSED when nobody takes more: the client has gone, or has asked with HEAD and has
+ * the headers.
  */
 TD_API int td_flush(td_handler *h);
 

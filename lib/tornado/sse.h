@@ -16,7 +16,7 @@
  *
  * A stream is over when its client has left or its worker is to end (a reload, a stop): each of
  * these functions then returns TD_ECLOSED, promptly where it waits, and so does td_write;
- * on_connection_close works as ever.  Who waits otherwise, in td_condition_wait or td_queue_get,
+ * on_connection_close works as ever.  For HEAD they all return TD_ECLOSED.  Who waits otherwise, in td_condition_wait or td_queue_get,
  * wants TD_CANCEL_ON_CLOSE in the flags of the class: in both cases the handler is unwound there.
  * At a reload the client sees the end of the response, comes again after its retry time, and finds
  * the new generation.

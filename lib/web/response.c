@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 #include "base/budget.h"
+#include "base/clock.h"
 #include "base/escape.h"
 #include "base/log.h"
 #include "web/body.h"
@@ -704,6 +705,33 @@ td_response_finish(td_handler *h)
     return rc;
 }
 
+/* What td_flush lets a handler do in one iteration of the loop without a wait. */
+#define FLUSHED_MAX ((size_t)256 * 1024)
+#define FLUSH_COST 4096 /* bytes that the shortest one counts for */
+
+/*
+ * A client that takes whatever comes, and a body that is dropped, make no flush wait; others have
+ * their turn nevertheless.
+ */
+static int
+give_way(td_handler *h, size_t flushed)
+{
+    static const td_handler *last; /* compared, and no more */
+    static int64_t iteration_ns;
+    static size_t in_iteration;
+    int rc;
+
+    if (h != last || td_now_ns() != iteration_ns)
+        in_iteration = 0;
+    last = h;
+    iteration_ns = td_now_ns();
+    in_iteration += flushed + FLUSH_COST;
+    if (in_iteration < FLUSHED_MAX || td_coroutine_current() == NULL)
+        return 0;
+    rc = td_sleep(0);
+    return rc == 0 && h->closed ? TD_ECLOSED : rc;
+}
+
 /*
  * Give the writer what there is, and wait until the client has taken enough of it; what waits holds
  * the bytes that are unsent, and no room for others.
@@ -861,12 +889,22 @@ int
 td_flush(td_handler *h)
 {
     int rc = check_writable(h, "td_flush");
+    size_t written;
 
-    if (rc == 0 && !h->headers_written && !td_is_filtered(h))
+    if (rc < 0)
+        return rc;
+    written = h->body_len;
+    if (!h->headers_written && !td_is_filtered(h))
         rc = write_head(h, -1);
     if (rc == 0)
         rc = write_body(h, false);
-    return rc < 0 ? rc : flush_and_wait(h);
+    if (rc == 0)
+        rc = flush_and_wait(h);
+    if (rc < 0)
+        return rc;
+    if (h->request->head.method == TD_METHOD_HEAD && h->headers_written)
+        return TD_ECLOSED; /* RFC 9110 section 9.3.2: the client has all that it asked for */
+    return give_way(h, written);
 }
 
 int

@@ -271,7 +271,7 @@ begin_wait(td_handler *h, const char *function)
         return TD_EINVAL;
     if (h->sse == NULL)
         return td_handler_misuse(h, function, "td_sse_begin was not called");
-    if (h->closed || h->finished || draining)
+    if (h->closed || h->finished || draining || h->request->head.method == TD_METHOD_HEAD)
         return TD_ECLOSED;
     if (h->sse->over != NULL)
         return td_handler_misuse(h, function, "another coroutine waits");

@@ -205,6 +205,12 @@ class Events(unittest.TestCase):
                 self.assertLess(harness.resident_kb(daemon.workers()[0]), 40_000 if not harness.SANITIZED else 400_000)
             daemon.wait_log("the flood is over: -4098")
 
+    def test_head_of_a_stream_without_an_end_has_one(self):
+        for target in ("/flood", "/events?count=0"):
+            with harness.Daemon(handlers=["output"]) as daemon, daemon.connect() as conn:
+                self.assertEqual(conn.request("HEAD", target).status, 200)
+                self.assertEqual(ask(conn, "/whole?lines=1").status, 200)  # it is the next one's turn
+
 
 class StaticFiles(unittest.TestCase):
     def test_text_is_compressed_and_ranges_are_not(self):

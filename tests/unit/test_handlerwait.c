@@ -1,6 +1,6 @@
 /*
- * Goal: on a real connection a handler waits until its client has taken enough, and is told when it
- * has left.
+ * Goal: on a real connection a handler waits until its client has taken enough, lets others have
+ * their turn when that is at once, and is told when nobody takes more.
  */
 #include <sys/socket.h>
 #include "handler_fixture.h"
@@ -16,6 +16,23 @@ stream_much(td_handler *h)
         td_write(h, td_str_make(piece, sizeof(piece)));
         rc[0] = td_flush(h);
         rc[1]++;
+    }
+    note("streamed");
+}
+
+static void its_turn(void *arg) { *(bool *)arg = true; }
+
+/* As many bytes as a client takes at once, so that no flush waits. */
+static void
+flush_small_ones(td_handler *h)
+{
+    static bool others_had_theirs;
+
+    others_had_theirs = false;
+    td_add_callback(td_ioloop_current(), its_turn, &others_had_theirs);
+    for (; rc[0] == 0 && rc[1] < 1000 && !others_had_theirs; rc[1]++) {
+        td_write_text(h, "x");
+        rc[0] = td_flush(h);
     }
     note("streamed");
 }
@@ -47,11 +64,11 @@ connect_client(void)
 }
 
 static void
-send_get(const char *target)
+ask(const char *method, const char *target)
 {
     char raw[256];
 
-    snprintf(raw, sizeof(raw), "GET %s HTTP/1.0\r\nHost: x\r\n\r\n", target);
+    snprintf(raw, sizeof(raw), "%s %s HTTP/1.0\r\nHost: x\r\n\r\n", method, target);
     ck_assert_int_eq(write(client, raw, strlen(raw)), (ssize_t)strlen(raw));
 }
 
@@ -64,7 +81,7 @@ START_TEST(flush_waits_for_a_slow_client)
 
     get = stream_much;
     connect_client();
-    send_get("/plain");
+    ask("GET", "/plain");
     WEB_UNTIL(rc[1] > 0);
     web_turn();
     ck_assert_int_lt(rc[1], 20);
@@ -88,7 +105,7 @@ START_TEST(flush_tells_when_the_client_has_left)
 {
     get = stream_much;
     connect_client();
-    send_get("/full");
+    ask("GET", "/full");
     WEB_UNTIL(rc[1] > 0);
     web_turn();
     close(client);
@@ -99,11 +116,47 @@ START_TEST(flush_tells_when_the_client_has_left)
 }
 END_TEST
 
+START_TEST(flush_lets_others_have_their_turn)
+{
+    get = flush_small_ones;
+    connect_client();
+    ask("GET", "/plain");
+    WEB_UNTIL(strstr(trace, "streamed") != NULL);
+    ck_assert_int_eq(rc[0], 0);
+    ck_assert_int_lt(rc[1], 100);
+    close(client);
+    web_turn();
+    td_http1context_fini(&context);
+}
+END_TEST
+
+/* Else who writes for ever would do so for nobody. */
+START_TEST(flush_tells_that_head_has_all_it_asked_for)
+{
+    char answer[1000] = "";
+
+    get = flush_small_ones;
+    connect_client();
+    ask("HEAD", "/plain");
+    WEB_UNTIL(strstr(trace, "streamed") != NULL);
+    ck_assert_int_eq(rc[0], TD_ECLOSED);
+    ck_assert_int_eq(rc[1], 1);
+    ck_assert_int_gt(read(client, answer, sizeof(answer) - 1), 0);
+    ck_assert_ptr_nonnull(strstr(answer, "HTTP/1.1 200 OK\r\n"));
+    ck_assert_str_eq(strstr(answer, "\r\n\r\n"), "\r\n\r\n");
+    close(client);
+    web_turn();
+    td_http1context_fini(&context);
+}
+END_TEST
+
 static void
 fill(TCase *tcase)
 {
     tcase_add_test(tcase, flush_waits_for_a_slow_client);
     tcase_add_test(tcase, flush_tells_when_the_client_has_left);
+    tcase_add_test(tcase, flush_lets_others_have_their_turn);
+    tcase_add_test(tcase, flush_tells_that_head_has_all_it_asked_for);
 }
 
 int
