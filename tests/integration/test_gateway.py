@@ -434,11 +434,11 @@ class Faults(unittest.TestCase):
         """timeout is for the upstream, which has nothing to say before it has the body."""
         for framing in "Content-Length: 100000", "Transfer-Encoding: chunked":
             with self.subTest(framing), Upstream(echo) as upstream, \
-                    gateway(upstream, keys=ANY_SIZE + "timeout = 300ms") as daemon, daemon.connect() as conn:
+                    gateway(upstream, keys=ANY_SIZE + "timeout = 1s") as daemon, daemon.connect() as conn:
                 conn.send(f"PUT / HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n".encode())
                 for _ in range(5):
                     conn.send((b"4e20\r\n%s\r\n" if "chunked" in framing else b"%s") % bytes(20000))
-                    time.sleep(0.1)
+                    time.sleep(0.3)
                 conn.send(b"0\r\n\r\n" if "chunked" in framing else b"")
                 response = conn.response()
                 self.assertEqual((response.status, response.body[-100000:]), (200, bytes(100000)))

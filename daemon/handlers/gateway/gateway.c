@@ -511,7 +511,8 @@ TD_PLUGIN(.name = "gateway", .version = "1.0", .urls = TD_URLS(TD_URL("(?:/.*)?"
               OPTION(TIME, connect_timeout, "5s", 1, 3600000, "To connect."),
               OPTION(TIME, timeout, "60s", 1, 86400000,
                      "The longest wait for an upstream: for its answer, for more of it, for it to "
-                     "take more of a body."),
+                     "take more of a body.  A client that sends nothing of its body meanwhile is "
+                     "answered 408."),
               OPTION(STRING, upgrades, "websocket",
                      "Protocols that a client may go on with, if the upstream will, a list: what the "
                      "two say is passed as it is. Empty: none."),
