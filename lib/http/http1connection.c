@@ -464,7 +464,7 @@ count_phase(td_http1connection *conn)
  * has yet to send is lost.  A client that promised to send no more may have done so all the same
  * (old ones end a body with CRLF) while a long answer was on its way.
  */
-static bool
+static __attribute__((noinline)) bool
 may_close_at_once(const td_http1connection *conn)
 {
     const bool was_waited_for = td_list_is_linked(&conn->sending.link);
