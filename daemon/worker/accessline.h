@@ -12,7 +12,7 @@
 
 /*
  * Write the line for a request that was answered at `now`, and its newline; returns its length.
- * What the client sent is escaped (BEHAVIOUR section 23); a head that was refused shows "-".
+ * What the client sent is escaped (base/escape.h); a head that was refused shows "-".
  */
 size_t accessline_format(td_access_format format, const td_request *request, int64_t duration_ns,
                          time_t now, char out[ACCESSLINE_MAX]);

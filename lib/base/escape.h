@@ -30,7 +30,7 @@ TD_PRIVATE td_str td_html_entity(char c);
  */
 TD_PRIVATE size_t td_text_plain(td_str s);
 
-/* Bytes of controls, '"' and '\' as \xNN (BEHAVIOUR section 23).  Appends to out. */
+/* Bytes of controls, '"' and '\' as \xNN, so that no field ends its line.  Appends to out. */
 TD_PRIVATE void td_log_escape(td_buf *out, td_str s);
 
 /*

@@ -1,4 +1,4 @@
-/* Cookie and Set-Cookie lines: reading and writing (RFC 6265, BEHAVIOUR section 14). */
+/* Cookie and Set-Cookie lines: reading and writing (RFC 6265; quoted as by Tornado). */
 #ifndef TORNADO_HTTP_COOKIES_H
 #define TORNADO_HTTP_COOKIES_H
 

@@ -773,7 +773,7 @@ idle_expired(td_deadline *deadline)
     close_now(http1_connection_of(deadline));
 }
 
-/* Idle for a second: an idle connection holds no buffer (DESIGN section 13). */
+/* Idle for a second: an idle connection holds no buffer. */
 static void
 warm_expired(td_deadline *deadline)
 {

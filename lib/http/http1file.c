@@ -1,5 +1,5 @@
 /*
- * Files that leave: slice by slice, in a line (BEHAVIOUR section 13).
+ * Files that leave: slice by slice, in a line.
  *
  * A file that is longer than a slice stands in the worker's line, and an iteration of the loop
  * sends one slice of the first one, whatever the number of downloads: a small request waits for one

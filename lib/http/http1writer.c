@@ -1,6 +1,6 @@
 /*
- * The answering half of an HTTP/1.1 connection: td_message_writer, framing (BEHAVIOUR section 10),
- * persistence (section 1), and output that the kernel does not take at once.
+ * The answering half of an HTTP/1.1 connection: td_message_writer, framing (RFC 9112 section 6),
+ * persistence (section 9.3), and output that the kernel does not take at once.
  *
  * Heads and small bodies are copied into the buffer of the turn; a large body is handed to the
  * kernel together with what is in front of it, and only what the kernel refuses is kept: by
@@ -293,7 +293,7 @@ headers_size(const td_headers *headers)
 }
 
 /*
- * May the connection outlive this answer (BEHAVIOUR 1.1, 1.4, 1.5)?  A body that is still coming is
+ * May the connection outlive this answer (RFC 9112 section 9.3)?  A body that is still coming is
  * drained when it is known that little of it is left; a client that waits for 100 may never send
  * it.
  */
@@ -594,7 +594,7 @@ http1_detach(td_request *request, td_detached *detached, int status,
     return 0;
 }
 
-/* Whatever was promised will not come: close without the last chunk (BEHAVIOUR 9.4). */
+/* Whatever was promised will not come: close without the last chunk (RFC 9112 section 8). */
 static void
 http1_abort(td_request *request)
 {

@@ -1,6 +1,6 @@
 /*
- * td_http_client: the requests of this thread's loop to other servers (BEHAVIOUR section 18), with
- * neither handler nor request.
+ * td_http_client, Tornado's AsyncHTTPClient: the requests of this thread's loop to other servers,
+ * with neither handler nor request.
  */
 #ifndef TORNADO_HTTP_HTTPCLIENT_H
 #define TORNADO_HTTP_HTTPCLIENT_H

@@ -137,7 +137,7 @@ on_accepted(void *arg, int fd, const struct sockaddr_storage *sockaddr, socklen_
     td_httpserver_admit(arg, fd, &peer);
 }
 
-/* Who is idle loses least: RFC 9112 section 9.5 has clients expect it (FAULTS 9). */
+/* Who is idle loses least: RFC 9112 section 9.5 has clients expect it. */
 static bool
 on_no_room(void *arg)
 {
@@ -146,7 +146,7 @@ on_no_room(void *arg)
     return td_http1context_evict_idle(&server->http1);
 }
 
-/* Out of descriptors: the reserve is used for this answer (FAULTS 9). */
+/* Out of descriptors: the reserve is used for this answer. */
 static void
 on_refuse(void *arg, int fd)
 {

@@ -1,5 +1,5 @@
 /*
- * The request head, strictly (DESIGN section 6, BEHAVIOUR sections 1.7, 2 and 3.1-3.2).
+ * The request head, strictly (RFC 9112 sections 2, 3, 5 and 6).
  *
  * http-parser does the parsing and is not trusted: each head is scanned by table first, and what it
  * then says is checked.  Plain heads are taken from that scan alone (the fast scanner); anything
@@ -72,7 +72,7 @@ typedef struct td_head {
     td_headers headers; /* the array is in the arena given to the parser */
     int64_t content_length; /* -1: no Content-Length */
     bool chunked;
-    bool keep_alive;    /* what the client asks for: RFC 9112 section 9.3, BEHAVIOUR 1.1-1.2 */
+    bool keep_alive;    /* what the client asks for: RFC 9112 section 9.3 */
     bool absolute_form; /* the value of Host, if there is one, is the target's then */
     bool https;         /* absolute_form of an https URI */
     bool upgrade;       /* there is an Upgrade, named by Connection: for the handler to look at */

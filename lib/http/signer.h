@@ -1,5 +1,5 @@
 /*
- * Signed values: text that a client may keep but not change (BEHAVIOUR 14.3), in the formats of
+ * Signed values: text that a client may keep but not change, in the formats of
  * Tornado's create_signed_value: version 2 is written and read, version 1 read.
  *
  *   2|LEN:KEY VERSION|LEN:TIME|LEN:NAME|LEN:BASE64 OF THE VALUE|HMAC-SHA256 of all before, in hex

@@ -1,6 +1,6 @@
 /*
  * What is made of several futures, or of one and a time: td_gather, td_with_timeout, td_first and
- * the iterator in the order of their ends (BEHAVIOUR 19.4 and 19.5).
+ * the iterator in the order of their ends (Tornado's WaitIterator).
  *
  * Each owns the futures that it was made of.  Those that are futures themselves settle with the
  * loop at the latest; the iterator is its maker's.

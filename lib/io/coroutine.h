@@ -1,5 +1,5 @@
 /*
- * td_coroutine: straight-line code on a pooled stack of its own (DESIGN section 4).
+ * td_coroutine: straight-line code on a pooled stack of its own.
  *
  * Only code on the loop's own stack starts and resumes coroutines, so there is never more than one
  * level: loop, coroutine.  A coroutine that needs another one started posts a callback.

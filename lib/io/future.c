@@ -1,5 +1,5 @@
 /*
- * Futures and td_await (BEHAVIOUR 19.3 and 19.4).
+ * Futures and td_await.
  *
  * A future tells its observers by one callback on the loop, in the order in which they came; those
  * that come when it is done are told by the next.  An observer that waits lies on the stack that

@@ -1,5 +1,5 @@
 /*
- * The loop: libev waits, and what runs when is decided here (BEHAVIOUR section 19.1).
+ * The loop: libev waits, and what runs when is decided here.
  *
  * An iteration is: prepare (the callbacks posted so far and the timers due by now, in this order),
  * poll, the clock, descriptors.  What callbacks and timers post waits for the next iteration, so

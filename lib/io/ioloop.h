@@ -2,8 +2,8 @@
  * td_ioloop: Tornado's IOLoop on libev.
  *
  * One loop a worker, made after the fork (ev_loop_new, EVBACKEND_EPOLL, never
- * the default loop).  libev waits; the order of what runs is Tornado's (BEHAVIOUR section 19.1): an
- * own FIFO of callbacks drained as a snapshot, then an own heap of timers, both before each poll.
+ * the default loop).  libev waits; the order of what runs is Tornado's: an own FIFO of callbacks
+ * drained as a snapshot, then an own heap of timers, both before each poll.
  *
  * Everything here runs its functions on the loop's own stack, where td_await is misuse.  What
  * handlers see (<tornado/ioloop.h>) runs theirs on coroutines and is a thin layer over this.

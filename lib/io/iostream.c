@@ -1,6 +1,6 @@
 /*
  * td_iostream: a buffer each way over a td_transport, one pending read, and lines of coroutines
- * that wait (BEHAVIOUR section 20).
+ * that wait.
  *
  * A read is first tried on what is in the buffer, then on what the kernel has, and then waits. What
  * it gives lies in a buffer of its own, `result`, so that what comes meanwhile does not move it.

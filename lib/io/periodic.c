@@ -1,7 +1,7 @@
 /*
- * td_periodic, Tornado's PeriodicCallback (BEHAVIOUR section 19.6): the schedule is start + k *
- * period, counted from the schedule and not from the end of the call, so it does not drift, and
- * what a late loop has missed is skipped.
+ * td_periodic, Tornado's PeriodicCallback: the schedule is start + k * period, counted from the
+ * schedule and not from the end of the call, so it does not drift, and what a late loop has missed
+ * is skipped.
  */
 #include <stdlib.h>
 #include <sys/random.h>

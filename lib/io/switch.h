@@ -1,5 +1,5 @@
 /*
- * From one stack to another (DESIGN section 4).
+ * From one stack to another.
  *
  * Own assembly for x86-64 and aarch64 (switch.S), ucontext elsewhere or with -DTD_SWITCH_UCONTEXT
  * (switch_ucontext.c).  What the ABI lets a function change is not kept; callee-saved registers and

@@ -1,6 +1,6 @@
 /*
- * td_tcpclient: a name looked up, and its addresses tried side by side (RFC 8305; BEHAVIOUR section
- * 21, where Tornado waits for one family to fail before it goes on).
+ * td_tcpclient: a name looked up, and its addresses tried side by side (RFC 8305; Tornado waits
+ * for one address of a family to fail before it tries the next).
  *
  * A td_connecting is freed when it has told how it ended, or is cancelled.  It tells from a
  * callback of the loop, so nothing is told from inside the call that starts it.

@@ -1,6 +1,6 @@
 /*
  * Accepting, bounded in every direction: so many connections a wake of the loop, so many log lines,
- * and no attempt at all for a while when the system has nothing left to give (FAULTS 9).
+ * and no attempt at all for a while when the system has nothing left to give.
  */
 #include "io/tcpserver.h"
 

@@ -1,5 +1,5 @@
 /*
- * What was asked: the fields of the request, path arguments, arguments (BEHAVIOUR section 7).
+ * What was asked: the fields of the request, path arguments, arguments.
  *
  * A head is bytes of a peer without a NUL; what is asked for is copied once, with one behind.  The
  * query is split when the first argument is asked for, a form before prepare (forms.c), and a value

@@ -1,6 +1,6 @@
 /*
- * Arguments: pairs of a name and a value, of the query or of a form in the body (BEHAVIOUR section
- * 7).  A value is decoded and checked when somebody asks for it, and then kept.
+ * Arguments: pairs of a name and a value, of the query or of a form in the body.  A value is
+ * decoded and checked when somebody asks for it, and then kept.
  */
 #ifndef TORNADO_WEB_ARGUMENTS_H
 #define TORNADO_WEB_ARGUMENTS_H

@@ -1,4 +1,4 @@
-/* The user of a request, and handlers that want one (BEHAVIOUR section 15). */
+/* The user of a request, and handlers that want one (Tornado's @authenticated). */
 #include <tornado/auth.h>
 #include <tornado/httputil.h>
 #include "web/visitor.h"

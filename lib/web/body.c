@@ -1,5 +1,5 @@
 /*
- * Bodies that are read while they come (BEHAVIOUR sections 3.6, 3.7 and 9.1).
+ * Bodies that are read while they come (Tornado's stream_request_body).
  *
  * The connection takes something of a body only while a coroutine waits in td_read_body, so what
  * a handler does not read stays in the kernel and slows its client down.  A piece is copied, once,

@@ -1,6 +1,6 @@
 /*
- * compress_response: which responses are compressed, how, and what their headers say (BEHAVIOUR
- * section 12; RFC 9110 sections 8.4, 8.8.3.3 and 12.5.3).
+ * compress_response: which responses are compressed, how, and what their headers say (RFC
+ * 9110 sections 8.4, 8.8.3.3 and 12.5.3).
  */
 #ifndef TORNADO_WEB_COMPRESSION_H
 #define TORNADO_WEB_COMPRESSION_H

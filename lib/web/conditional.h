@@ -1,6 +1,5 @@
 /*
- * Conditional requests and ranges (RFC 9110 sections 13 and 14, BEHAVIOUR sections 11 and 13), of
- * header values alone.
+ * Conditional requests and ranges (RFC 9110 sections 13 and 14), of header values alone.
  */
 #ifndef TORNADO_WEB_CONDITIONAL_H
 #define TORNADO_WEB_CONDITIONAL_H

@@ -1,12 +1,11 @@
 /*
- * The answer in place of one that has failed (BEHAVIOUR section 9): a page of the class's
- * write_error, or ours.
+ * The answer in place of one that has failed: a page of the class's write_error, or ours.
  */
 #include <tornado/middleware.h>
 #include "web/handler.h"
 #include "web/transforms.h"
 
-/* BEHAVIOUR 9.3: what was set so far is forgotten. */
+/* What was set so far is forgotten, as by Tornado's send_error. */
 static void
 prepare_error(td_handler *h, int status)
 {

@@ -1,4 +1,4 @@
-/* Versions that the author knows: td_set_etag and td_check_etag (BEHAVIOUR section 11). */
+/* Versions that the author knows: td_set_etag and td_check_etag (RFC 9110 section 8.8.3). */
 #include "base/clock.h"
 #include "web/conditional.h"
 #include "web/handler.h"

@@ -1,5 +1,5 @@
 /*
- * Forms in the body, taken apart before prepare (BEHAVIOUR sections 3.5, 7 and 8).
+ * Forms in the body, taken apart before prepare.
  *
  * multipart/form-data is read while it comes, so that it may be of any size: the reader keeps the
  * headers of the parts and where their bodies begin, and when the message is complete they are

@@ -116,8 +116,8 @@ on_expired(td_deadline *deadline)
 }
 
 /*
- * Only an answer that has not begun has a deadline: a stream may last (BEHAVIOUR section 5), and
- * for a body that does not come its client is to blame (body_min_rate).
+ * Only an answer that has not begun has a deadline: a stream may last, and for a body that does not
+ * come its client is to blame (body_min_rate).
  */
 void
 td_handler_start_deadline(td_handler *h)
@@ -299,7 +299,7 @@ td_handler_run_error(void *arg)
     h->making_page = true;
     if (!h->began)
         begin(h);
-    if (h->failing && !h->finished) /* write_error has failed: the status alone (BEHAVIOUR 9.3) */
+    if (h->failing && !h->finished) /* write_error has failed: the status alone, as in Tornado */
         td_response_fail_plainly(h, h->raised, false);
     if (!h->finished)
         td_response_fail(h, h->raised);

@@ -63,7 +63,7 @@ const char *td_handler_name(const td_handler *h); /* of its class or of its rout
 /* That of its client, or nearly: who makes a thousand mistakes keeps nobody else's out of the log. */
 td_log_gate *td_handler_gate(const td_handler *h);
 
-/* A client error is a warning, ours an error (BEHAVIOUR 9.6).  gate NULL: every one is logged. */
+/* A client error is a warning, ours an error.  gate NULL: every one is logged. */
 void td_handler_log_error(td_handler *h, td_log_gate *gate, int status, td_str text);
 
 /* The same of an answer that the daemon has chosen, which is counted. */

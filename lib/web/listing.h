@@ -1,4 +1,4 @@
-/* What a directory holds, as a page or as JSON (BEHAVIOUR section 13). */
+/* What a directory holds, as a page or as JSON. */
 #ifndef TORNADO_WEB_LISTING_H
 #define TORNADO_WEB_LISTING_H
 

@@ -17,7 +17,7 @@ answer_options(td_handler *h)
     td_set_header(h, "Allow", h->match->allow.ptr);
 }
 
-/* What the class has not: its prepare has had its say (BEHAVIOUR 9.1). */
+/* What the class has not: its prepare has had its say. */
 static void
 refuse_method(td_handler *h)
 {

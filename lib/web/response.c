@@ -492,7 +492,7 @@ td_write_escaped(td_handler *h, td_str text)
     return 0;
 }
 
-/* ---- Etag and If-None-Match (BEHAVIOUR section 11) */
+/* ---- Etag and If-None-Match (RFC 9110 sections 8.8.3 and 13.1.2) */
 
 typedef uint8_t sixteen __attribute__((vector_size(16)));
 

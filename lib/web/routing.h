@@ -1,5 +1,5 @@
 /*
- * Routing: from a host and a raw path to a route (Tornado's Router and Rule; BEHAVIOUR section 6).
+ * Routing: from a host and a raw path to a route (Tornado's Router and Rule).
  *
  * Routes are grouped by their host pattern.  In a group a literal path is found by a hash, the
  * others by one PCRE2 expression of all of them (more than one where some must be matched alone, or

@@ -1,5 +1,5 @@
 /*
- * StaticFileHandler: from a path to headers and a file (BEHAVIOUR section 13).
+ * StaticFileHandler: from a path to headers and a file.
  *
  * What is known of the file comes from the application's td_filecache, which sees to it that it
  * lies below the root; how its bytes reach the client is the connection's.  Headers borrow from

@@ -1,6 +1,6 @@
 /*
- * XSRF tokens (BEHAVIOUR 14.4): random bytes in a cookie, which another site cannot read and so not
- * repeat in a form.  Tornado's format, so that both can serve one site:
+ * XSRF tokens: random bytes in a cookie, which another site cannot read and so not repeat in a
+ * form.  Tornado's format, so that both can serve one site:
  *
  *   2|MASK|TOKEN XOR MASK|TIME    version 2: four bytes of mask and the token in hex
  *   TOKEN                         version 1: in hex, or any other bytes, which are the token then

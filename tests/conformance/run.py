@@ -180,7 +180,7 @@ def check(condition, text, response):
 
 
 def check_connection(expected, response):
-    """BEHAVIOUR 1.3: what the Connection header says, given what will happen."""
+    """What the Connection header says, given what will happen."""
     said = response.header("Connection")
     if "http10" in expected.words:
         wanted = "Keep-Alive" if "keep" in expected.words else None

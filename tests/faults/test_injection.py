@@ -1,4 +1,4 @@
-"""Goal (FAULTS 20): whichever call to the system fails, once in each process and thread, while the daemon
+"""Goal (row 20 of run.py): whichever call to the system fails, once in each process and thread, while the daemon
 starts, serves and reloads: it serves on, refuses with a line of log, or does not start and says why; the
 master never dies of it.
 Short in `make test`; TD_FAULTS=long tries many more places.

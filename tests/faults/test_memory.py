@@ -1,4 +1,4 @@
-"""Goal (FAULTS 12): under a limit of memory of the system's, the budget that tornadod makes of it holds: clients
+"""Goal (row 12 of run.py): under a limit of memory of the system's, the budget that tornadod makes of it holds: clients
 that hold bodies, do not read their answers, let coroutines wait or never end their heads, each kind by itself and
 all at once, cost nobody else anything: no process is killed, a polite client is served, the log names the setting.
 Short in `make test`; TD_FAULTS=long takes more clients of each kind.

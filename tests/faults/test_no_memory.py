@@ -1,4 +1,4 @@
-"""Goal (FAULTS 20): malloc fails once, at this call or that, in the master or in a child of it, while the daemon
+"""Goal (row 20 of run.py): malloc fails once, at this call or that, in the master or in a child of it, while the daemon
 starts, serves and reloads.  A worker without memory ends with a line of log and another one takes its place;
 a reload is refused or goes through; the master stays.
 Short in `make test`; TD_FAULTS=long tries many more places.

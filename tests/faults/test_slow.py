@@ -1,6 +1,6 @@
-"""Goal (FAULTS 10, 11): clients that send heads or bodies, or read, as slowly as they can do not keep
+"""Goal (rows 10 and 11 of run.py): clients that send heads or bodies, or read, as slowly as they can do not keep
 others from being served, and are sent away in the end.
-Short in `make test`; TD_FAULTS=long takes as many connections as the table of FAULTS.
+Short in `make test`; TD_FAULTS=long takes ten times as many connections.
 """
 
 import os

@@ -532,7 +532,7 @@ orders(td_handler *h)
     }
 }
 
-/* As the first example of the design has it. */
+/* As HANDLERS.md has it. */
 static void
 relay(td_handler *h)
 {

@@ -1,5 +1,5 @@
 """Goal: at full load reloads lose nothing, and killed workers lose what was inside of them and no more.
-Short in `make test`; with TD_LOAD_SECONDS=20 it is the measure of FAULTS 1 and 3.
+Short in `make test`; with TD_LOAD_SECONDS=20 it is rows 1 and 3 of tests/faults/run.py.
 """
 
 import os

@@ -1,6 +1,6 @@
 /*
- * Goal: an application answers each head with the right handler or the right error (BEHAVIOUR 2.7,
- * 2.9, 6.4, 9.7), refuses tables that contradict themselves, and narrows limits in the right order.
+ * Goal: an application answers each head with the right handler or the right error, refuses tables
+ * that contradict themselves, and narrows limits in the right order.
  */
 #include "web_fixture.h"
 #include "web/handler.h"

@@ -1,6 +1,6 @@
 /*
  * Goal: what a handler asks of its request is what was sent: fields, path arguments, and arguments
- * of the query and of forms by the rules of BEHAVIOUR section 7.
+ * of the query and of forms by Tornado's rules.
  */
 #include <http/parser.h>
 #include "web_fixture.h"

@@ -1,6 +1,6 @@
 /*
  * Goal: the current user is asked for once, of the class and then of the plugin, and a class that
- * wants one lets nobody else in (BEHAVIOUR section 15).
+ * wants one lets nobody else in.
  */
 #include <tornado/auth.h>
 #include "web_fixture.h"

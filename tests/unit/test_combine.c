@@ -1,4 +1,4 @@
-/* Goal: what is made of several futures ends as Tornado's does (BEHAVIOUR 19.4 and 19.5). */
+/* Goal: what is made of several futures ends as Tornado's does. */
 #include "on_loop.h"
 
 static char one = '1', two = '2', three = '3';

@@ -1,6 +1,6 @@
 /*
- * Goal: Cookie and Set-Cookie lines are read and written as BEHAVIOUR 14.1 and 14.2 say, and a line
- * of any bytes is read in time linear to its length.
+ * Goal: Cookie and Set-Cookie lines are read and written as Tornado and RFC 6265 do, and a line of
+ * any bytes is read in time linear to its length.
  */
 #include "base/clock.h"
 #include "http/cookies.h"

@@ -1,7 +1,6 @@
 /*
  * Goal: what a client has filled in reaches the handler: fields of multipart/form-data as
- * arguments, files as files, and what is broken or too much as one line and an error page
- * (BEHAVIOUR section 8).
+ * arguments, files as files, and what is broken or too much as one line and an error page.
  */
 #include "web_fixture.h"
 

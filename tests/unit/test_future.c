@@ -1,4 +1,4 @@
-/* Goal: futures are set once and tell everybody in order (BEHAVIOUR 19.3). */
+/* Goal: futures are set once and tell everybody in order. */
 #include "on_loop.h"
 
 static char one = '1', two = '2', three = '3';

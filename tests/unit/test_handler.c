@@ -1,7 +1,6 @@
 /*
- * Goal: a handler's life is the one that BEHAVIOUR sections 1.8, 5, 9 and the public headers
- * promise, however it ends: hooks in order and once, error pages, cancellation, nothing left
- * behind.
+ * Goal: a handler's life is the one that the public headers promise, however it ends: hooks in
+ * order and once, error pages, cancellation, nothing left behind.
  */
 #include "base/activity.h"
 #include "handler_fixture.h"

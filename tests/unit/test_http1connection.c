@@ -22,7 +22,7 @@ static const struct conversation {
     {"1.0 closes", "GET / HTTP/1.0\r\n\r\n", OK2, 0, false},
     {"1.0 kept on demand", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
      OK("Content-Length: 2\r\nConnection: Keep-Alive\r\n\r\nok"), 0, true},
-    {"1.0 without a length closes, BEHAVIOUR 1.4",
+    {"1.0 without a length closes, 9112 9.3",
      "GET /chunked HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", OK("\r\nhello"),
      0, false},
     {"chunked answer, 9112 7.1", "GET /chunked HTTP/1.1\r\n" HOST "\r\n",

@@ -1,6 +1,6 @@
 /*
  * Goal: whoever gives up, in the handler or in what it has started, by td_raise or td_send_error,
- * gives the request the answer that BEHAVIOUR section 9 promises, once.
+ * gives the request its error page, once.
  */
 #include <pthread.h>
 #include "handler_fixture.h"

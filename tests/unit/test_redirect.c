@@ -1,7 +1,7 @@
 /*
  * Goal: redirects go where they are to go and never to a host that a client has named; slashes are
  * added and removed as Tornado does; an error route is that error for every method; options that
- * make no sense are told at load (BEHAVIOUR 6.5, section 15).
+ * make no sense are told at load.
  */
 #include "web_fixture.h"
 #include "web/handler.h"

@@ -1,6 +1,6 @@
 /*
- * Goal: what a handler sets and writes reaches the writer as BEHAVIOUR sections 10, 11 and 15 say,
- * and what is too late, too much or malformed is refused with the handler's name.
+ * Goal: what a handler sets and writes reaches the writer as the public headers say, and what
+ * is too late, too much or malformed is refused with the handler's name.
  */
 #include <xxhash.h>
 #include "acting.h"

@@ -1,5 +1,5 @@
 /*
- * Goal: a host and a path find the route that BEHAVIOUR section 6 says: host groups before the
+ * Goal: a host and a path find the route that Tornado finds: host groups before the
  * rest, the first declared wins, whether routes are literals, joined or matched alone; between
  * plugins the longest mount, then `order`, then the name.
  */

@@ -1,6 +1,6 @@
 /*
  * Goal: a path is answered with the file that it names below the root or with the right error, its
- * headers are those of BEHAVIOUR section 13, and no spelling of a path leaves the root.
+ * headers are those of RFC 9110 sections 13 and 14, and no spelling of a path leaves the root.
  */
 #include "static_fixture.h"
 

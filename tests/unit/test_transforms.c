@@ -1,5 +1,5 @@
 /*
- * Goal: which responses are compressed and what their headers say then (BEHAVIOUR section 12);
+ * Goal: which responses are compressed and what their headers say then;
  * bodies pass transforms in order, lengths are those of what leaves, and what a transform may not
  * do is refused.
  */

@@ -1,7 +1,6 @@
 /*
  * Goal: what is learned from a pattern is true: which path it means if it means one only, its
- * groups, whether it may be joined with others, and the path that arguments make of it (BEHAVIOUR
- * 6.3, 6.4).
+ * groups, whether it may be joined with others, and the path that arguments make of it.
  */
 #include "on_arena.h"
 #include "web_fixture.h"

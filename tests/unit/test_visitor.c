@@ -1,7 +1,6 @@
 /*
- * Goal: what handlers do with cookies is what BEHAVIOUR section 14 says: read over several lines,
- * sent once each at the head of the response, error pages included, and refused when it is too
- * late.
+ * Goal: cookies are read over several lines, sent once each at the head of the response, error
+ * pages included, and refused when it is too late.
  */
 #include "web/visitor.h"
 #include "acting.h"

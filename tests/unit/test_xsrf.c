@@ -1,6 +1,6 @@
 /*
  * Goal: XSRF tokens are read and written as Tornado does, and a request that changes something is
- * let through only with the token of its cookie (BEHAVIOUR 14.4).
+ * let through only with the token of its cookie.
  */
 #include <tornado/auth.h>
 #include "web/visitor.h"
