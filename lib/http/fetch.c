@@ -19,7 +19,7 @@
 
 int
 td_fetch_init(td_fetch_stream *f, td_arena *arena, const char *url, const td_fetch_options *options,
-              void *owner, td_response *out)
+              void *owner, int64_t now_ns, td_response *out)
 {
     *f = (td_fetch_stream){
         .arena = arena,
@@ -29,6 +29,7 @@ td_fetch_init(td_fetch_stream *f, td_arena *arena, const char *url, const td_fet
         .url = td_str_dup(arena, td_str_of(url)),
         .method = options->method != NULL ? td_str_of(options->method) : TD_STR("GET"),
         .body = options->body,
+        .begun_ns = now_ns,
     };
     *out = (td_response){.size = sizeof(*out), .body = TD_STR(""), .effective_url = f->url};
     td_http_client_start();
@@ -48,6 +49,7 @@ td_fetch_tell_failure(td_fetch_stream *f, int error)
                          .error = error,
                          .is_stale = out->is_stale,
                          .phase = out->phase};
+    td_fetch_end_time(f);
     return error;
 }
 
@@ -204,15 +206,15 @@ td_http_client_fetch(td_arena *arena, const char *url, const td_fetch_options *o
                      int64_t now_ns, td_response *out)
 {
     td_fetch_stream f __attribute__((cleanup(td_fetch_let_go)));
-    int rc = td_fetch_init(&f, arena, url, options, owner, out);
+    int rc = td_fetch_init(&f, arena, url, options, owner, now_ns, out);
 
-    f.begun_ns = now_ns;
     if (rc == 0 && (options->stream_body || options->upgrade != NULL))
         rc = td_fetch_fail(&f, TD_EINVAL, "stream_body and upgrade are for td_fetch_open");
     if (rc == 0)
         rc = ask(&f);
     if (rc < 0)
         return td_fetch_tell_failure(&f, rc);
+    td_fetch_end_time(&f);
     out->phase = TD_FETCH_DONE;
     return 0;
 }

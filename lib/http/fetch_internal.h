@@ -35,7 +35,7 @@ struct td_fetch_stream {
     bool lost_body;      /* a redirect has made a GET of it */
     td_origin origin;
 
-    int64_t begun_ns;    /* when it was asked for, or the redirect came */
+    int64_t begun_ns;    /* when it was asked for, the redirect came, or the queue was left */
     int64_t deadline_ns; /* INT64_MAX: none; of a caller that takes steps: see td_fetch_wait_until */
     int64_t looked_ns;   /* the loop's time when a wait was limited last */
     int64_t given_until_ns; /* until when a server has its time that was given more of the body; 0 */
@@ -85,6 +85,8 @@ int td_fetch_end_wait(td_fetch_stream *f, int rc);
 /* A time-out of the options, 0 the default and -1 none, from then, or from now. */
 int64_t td_fetch_deadline_after(int64_t since_ns, int64_t timeout_ms);
 int64_t td_fetch_deadline_in(int64_t timeout_ms);
+
+void td_fetch_end_time(td_fetch_stream *f); /* request_time is what it has taken up to here */
 int64_t td_fetch_connect_deadline(const td_fetch_stream *f);
 
 /* When the next wait for the server ends: of a caller that takes steps, each has its own time. */
@@ -181,7 +183,7 @@ int td_fetch_receive_body(td_fetch_stream *f, bool is_wanted);
 /* ---- fetch.c */
 
 int td_fetch_init(td_fetch_stream *f, td_arena *arena, const char *url,
-                  const td_fetch_options *options, void *owner, td_response *out);
+                  const td_fetch_options *options, void *owner, int64_t now_ns, td_response *out);
 
 /* The request goes out; with and_head until its head has come, be it of a redirect. */
 int td_fetch_begin(td_fetch_stream *f, bool and_head);

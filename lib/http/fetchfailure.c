@@ -97,6 +97,15 @@ td_fetch_deadline_after(int64_t since_ns, int64_t timeout_ms)
                : since_ns + timeout_ms * TD_NS_PER_MS;
 }
 
+/* A wait has ended with a look at the clock; where there was none nothing took time. */
+void
+td_fetch_end_time(td_fetch_stream *f)
+{
+    const int64_t took_ns = td_now_ns() - f->begun_ns;
+
+    f->out->request_time = took_ns > 0 ? (double)took_ns / (double)TD_NS_PER_S : 0;
+}
+
 int64_t
 td_fetch_deadline_in(int64_t timeout_ms)
 {

@@ -26,10 +26,10 @@ close_when_done(void *arg)
 
 int
 td_http_client_open(td_arena *arena, const char *url, const td_fetch_options *options, void *owner,
-                    td_response *out, td_fetch_stream **stream_out)
+                    int64_t now_ns, td_response *out, td_fetch_stream **stream_out)
 {
     td_fetch_stream *f = td_arena_alloc_raw(arena, sizeof(*f));
-    int rc = td_fetch_init(f, arena, url, options, owner, out);
+    int rc = td_fetch_init(f, arena, url, options, owner, now_ns, out);
 
     f->is_pulled = true;
     td_defer(close_when_done, f);
@@ -156,8 +156,10 @@ td_fetch_stream_read(td_fetch_stream *f, td_str *data_out)
         td_fetch_hold_piece(f, data_out);
         return (int)data_out->len;
     }
-    if (!f->is_over)
+    if (!f->is_over) {
+        td_fetch_end_time(f);
         td_fetch_give_back(f);
+    }
     f->is_over = true;
     f->out->phase = TD_FETCH_DONE;
     return 0;

@@ -8,6 +8,7 @@
  */
 #include "http/httpclient.h"
 
+#include "base/clock.h"
 #include "base/counters.h"
 #include "http/fetch_internal.h"
 #include "io/call.h"
@@ -103,6 +104,7 @@ td_fetch_take_place(td_fetch_stream *f)
         set_awaits_place(f, true);
         rc = td_waiters_wait_until(&client.queue, NULL, td_fetch_connect_deadline(f));
         set_awaits_place(f, false);
+        f->begun_ns = td_now_ns();
     }
     f->has_place = rc == 0; /* whoever lets one go has counted it */
     return rc == 0 ? 0 : td_fetch_fail_waiting(f, rc);

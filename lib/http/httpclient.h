@@ -37,8 +37,8 @@ TD_PRIVATE int td_http_client_fetch(td_arena *arena, const char *url,
  * what they point to have to live as long.
  */
 TD_PRIVATE int td_http_client_open(td_arena *arena, const char *url,
-                                   const td_fetch_options *options, void *owner, td_response *out,
-                                   td_fetch_stream **stream_out);
+                                   const td_fetch_options *options, void *owner, int64_t now_ns,
+                                   td_response *out, td_fetch_stream **stream_out);
 typedef enum td_fetch_step {
     TD_STEP_WRITE, TD_STEP_END, TD_STEP_HEAD, TD_STEP_READ, TD_STEP_CLOSE,
 } td_fetch_step;

@@ -143,6 +143,13 @@ typedef struct td_response { /* all of it in the memory of the request that aske
     int error;            /* 0, or why there is no answer */
     td_fetch_phase phase; /* TD_FETCH_DONE, or where it ended */
     bool is_stale;        /* see td_error_is_stale */
+
+    /*
+     * Seconds that it took, connecting and the end of the body included; without the wait for a
+     * place among max_clients, and after redirects only of the last one (as in Tornado).  Of a
+     * td_fetch_stream that has not come to its end: 0.
+     */
+    double request_time;
 } td_response;
 
 /*

@@ -141,7 +141,8 @@ td_fetch_open(td_handler *h, const char *url, const td_fetch_options *wanted)
     }
     answer = td_arena_alloc_raw(&h->request->arena, sizeof(*answer));
     const int64_t started_ns = td_clock_ns();
-    const int rc = td_http_client_open(&h->request->arena, url, options, h, answer, &stream);
+    const int rc = td_http_client_open(&h->request->arena, url, options, h, started_ns, answer,
+                                       &stream);
     count_time(h, started_ns);
     if (rc == 0)
         return stream;

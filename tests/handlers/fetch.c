@@ -107,6 +107,21 @@ several(td_handler *h)
     }
 }
 
+/* How long each of two at once has taken, in ms. */
+static void
+times(td_handler *h)
+{
+    const td_fetch_options options = options_of(h);
+    void *answers[2];
+    td_future *futures[2];
+
+    for (size_t i = 0; i < 2; i++)
+        futures[i] = td_fetch_future(h, td_get_argument(h, "url").ptr, &options);
+    td_await(td_gather(futures, 2, answers), NULL);
+    for (size_t i = 0; i < 2; i++)
+        td_writef(h, "%.3f ", 1000 * ((const td_response *)answers[i])->request_time);
+}
+
 /* One that nobody waits for, and one that is cancelled. */
 static void
 forget(td_handler *h)
@@ -570,6 +585,7 @@ static const td_handler_class Relay = {.get = relay};
 static const td_handler_class Move = {.get = move};
 static const td_handler_class Fetch = {.get = fetch, .flags = TD_CANCEL_ON_CLOSE};
 static const td_handler_class Several = {.get = several};
+static const td_handler_class Times = {.get = times};
 static const td_handler_class Forget = {.get = forget};
 static const td_handler_class Stream = {.get = stream, .flags = TD_CANCEL_ON_CLOSE};
 static const td_handler_class Duplex = {.get = duplex};
@@ -582,7 +598,8 @@ static const td_handler_class Misuse = {.get = misuse};
 TD_PLUGIN(.name = "fetch", .version = "1.0",
           .metrics = TD_METRICS(TD_COUNTER("asked", "No gauge, so it counts no connections.")),
           .urls = TD_URLS(TD_URL("/fetch", &Fetch), TD_URL("/several", &Several),
-                          TD_URL("/forget", &Forget), TD_URL("/misuse", &Misuse),
+                          TD_URL("/times", &Times), TD_URL("/forget", &Forget),
+                          TD_URL("/misuse", &Misuse),
                           TD_URL("/stream", &Stream), TD_URL("/duplex", &Duplex),
                           TD_URL("/callbacks", &Callbacks), TD_URL("/prank", &Prank),
                           TD_URL("/order", &Order), TD_URL("/orders", &Orders),

@@ -895,6 +895,34 @@ class OneAtATime(Fetch):
         with Upstream(says(answer())) as upstream:  # all places are free again
             self.assertEqual(self.fetch(upstream.url)[2], b"hello")
 
+    def times(self, script, **arguments):
+        with Upstream(script) as upstream:
+            return sorted(map(float, self.ask("times", url=upstream.url, **arguments).split()))
+
+    def test_request_time(self):
+        def slow_at_first(upstream, peer, file, head):
+            if head.startswith(b"GET / "):
+                time.sleep(0.5)
+                peer.sendall(b"HTTP/1.1 302 F\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n")
+            else:
+                time.sleep(0.02)
+                peer.sendall(answer())
+            return True
+
+        def slow_once(upstream, peer, file, head):
+            time.sleep(0.5 / len(upstream.requests) ** 4)
+            peer.sendall(answer())
+            return True
+
+        short, long = self.times(slow_once)
+        self.assertGreaterEqual(long, 500)
+        self.assertLess(short, 500, "the wait for the other one counts")
+        short, _ = self.times(slow_at_first)
+        self.assertGreaterEqual(short, 20)
+        self.assertLess(short, 500, "what the redirect took counts")
+        for one in self.times(says(b"", then_waits=True), ms=80):  # no answer; or no place, which is no time
+            self.assertTrue(one == 0 or one >= 80, one)
+
     def test_idle_connections_go(self):
         gone = threading.Event()
 
