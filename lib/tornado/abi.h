@@ -11,7 +11,7 @@
  *             td_url               urls
  *             td_static_options    precompressed
  *             td_fetch_options     body_producer
- *             td_response          request_time
+ *             td_response          is_stale
  *             td_iostream_options  half_open
  *             td_metric_info       label
  */
