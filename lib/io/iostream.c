@@ -15,10 +15,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "base/arena.h"
+#include "base/clock.h"
 #include "io/call.h"
 
 #define BUFFER_DEFAULT ((size_t)1 << 20)
 #define IDLE_MAX ((size_t)64 * 1024) /* received ahead, to notice the end */
+#define POLL_GOOD_NS TD_NS_PER_MS    /* for so long what the loop has polled is believed */
 
 static __thread size_t streams_count __attribute__((tls_model("initial-exec")));
 
@@ -349,13 +351,16 @@ td_iostream_on_input(td_iostream *stream, td_loop_fn *fn, void *arg)
         td_iostream_watch(stream);
 }
 
-/* The loop has polled since somebody wanted to be told of input, and has nothing to tell. */
+/*
+ * The loop has polled since somebody wanted to be told of input, and has nothing to tell.  What has
+ * come since then is taken for an answer to what is asked next, so that may not be long ago.
+ */
 static bool
 was_polled(const td_iostream *stream)
 {
     return stream->transport.ops->reads_all && stream->on_input != NULL &&
            stream->on_input_since != td_ioloop_iteration(stream->loop) &&
-           !ev_is_pending(&stream->transport.watcher);
+           !ev_is_pending(&stream->transport.watcher) && td_clock_ns() - td_now_ns() < POLL_GOOD_NS;
 }
 
 /*

@@ -105,6 +105,20 @@ START_TEST(one_that_speaks_while_it_is_kept_goes_at_once)
 }
 END_TEST
 
+/* Others had the turn meanwhile, and it was a long one: what was polled is no news any more. */
+START_TEST(one_that_has_spoken_in_a_long_turn_is_not)
+{
+    open_kept(4, 4, 60000);
+    td_upstreams_keep(&kept, connection_to("a"));
+    turn();
+    ck_assert_int_eq(write(peers[0], "x", 1), 1);
+    usleep(2000);
+    ck_assert(!is_kept("a"));
+    ck_assert_uint_eq(kept.count, 0);
+    close_kept();
+}
+END_TEST
+
 START_TEST(one_that_was_kept_again_is_watched_again)
 {
     td_upstream *upstream;
@@ -308,6 +322,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, the_one_used_last_is_found_first);
     tcase_add_test(tcase, one_that_was_closed_or_has_spoken_is_not);
     tcase_add_test(tcase, one_that_speaks_while_it_is_kept_goes_at_once);
+    tcase_add_test(tcase, one_that_has_spoken_in_a_long_turn_is_not);
     tcase_add_test(tcase, one_that_was_kept_again_is_watched_again);
     tcase_add_test(tcase, no_more_are_kept_than_may_be);
     tcase_add_test(tcase, they_are_kept_for_their_time);
