@@ -147,6 +147,7 @@ create(const td_iostream_options *wanted)
         options.max_write_buffer > 0 ? options.max_write_buffer : BUFFER_DEFAULT;
     stream->timeout_ms = options.timeout_ms > 0 ? options.timeout_ms : 0;
     stream->half_open = options.half_open;
+    stream->turn = (td_callback){.fn = td_iostream_end_turn, .arg = stream};
     stream->closed = (td_callback){.fn = td_iostream_start_close_job, .arg = stream};
     td_waiters_init(&stream->readers, NULL, NULL);
     td_waiters_init(&stream->flushers, NULL, NULL);
@@ -213,6 +214,7 @@ td_iostream_destroy(td_iostream **stream_)
     *stream_ = NULL;
     td_iostream_drop_close_job(stream);
     td_iostream_close_with(stream, 0);
+    td_callback_cancel(&stream->turn);
     td_callback_cancel(&stream->closed);
     td_waiters_fini(&stream->readers);
     td_waiters_fini(&stream->flushers);

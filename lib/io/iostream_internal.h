@@ -47,6 +47,7 @@ struct td_iostream {
     bool half_open;                 /* its end is not that of the stream */
     bool is_drained; /* the kernel had no more at the last attempt, and has not said otherwise */
     uint8_t burst;   /* attempts to read since it last said that there is something */
+    uint8_t flushes; /* with nothing to wait for */
     bool flush_ends_at_input;
     int error;
     char *error_text;     /* NULL: that of the number */
@@ -54,6 +55,7 @@ struct td_iostream {
     void *on_input_arg;
     unsigned on_input_since; /* iteration of the loop */
 
+    td_callback turn;            /* lets go who has flushed too often to go on at once */
     td_callback closed;          /* starts the close callback */
     td_coroutine_job *close_job; /* NULL: none is wanted */
     td_iostream_observer observer;
@@ -107,6 +109,7 @@ void td_iostream_free_regex(td_iostream *stream);
 /* ---- iostreamwrite.c */
 
 void td_iostream_send_out(td_iostream *stream);
+void td_iostream_end_turn(void *stream); /* of one that flushes; of the loop */
 
 /* Something is to be told to the kernel, be it our end. */
 static inline bool

@@ -193,7 +193,8 @@ TD_API int td_iostream_write(td_iostream *stream, td_str bytes);
 
 /*
  * Wait until all that was written, and the end if td_iostream_shutdown was called, is with the
- * kernel.
+ * kernel.  Now and then it waits for nothing but that others have had their turns, as reads do that
+ * follow each other.
  */
 TD_API int td_iostream_flush(td_iostream *stream);
 

@@ -180,7 +180,7 @@ START_TEST(reads_follow_each_other)
 }
 END_TEST
 
-static bool is_read;
+static bool has_done_all;
 
 static void
 read_all_that_is_there(void *arg)
@@ -190,7 +190,7 @@ read_all_that_is_there(void *arg)
     (void)arg;
     for (int i = 0; i < 20; i++)
         ck_assert_int_eq(td_iostream_read_bytes(stream, sizeof(full) - 1, &out), 0);
-    is_read = true;
+    has_done_all = true;
 }
 
 static void
@@ -198,7 +198,7 @@ count_turns(void *arg)
 {
     int *turns = arg;
 
-    for (; !is_read; ++*turns)
+    for (; !has_done_all; ++*turns)
         td_sleep(0);
     td_ioloop_stop(loop);
 }
@@ -207,13 +207,36 @@ START_TEST(who_reads_as_fast_as_the_peer_sends_leaves_others_their_turns)
 {
     int turns = 0;
 
-    is_read = false;
+    has_done_all = false;
     for (int i = 0; i < 20; i++)
         peer_sends(full);
     start_actor(count_turns, &turns);
     start_actor(read_all_that_is_there, NULL);
     td_ioloop_start(loop);
     ck_assert_int_ge(turns, 4);
+}
+END_TEST
+
+static void
+write_little_by_little(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 100; i++) {
+        ck_assert_int_eq(td_iostream_write(stream, TD_STR("x")), 0);
+        ck_assert_int_eq(td_iostream_flush(stream), 0);
+    }
+    has_done_all = true;
+}
+
+START_TEST(who_flushes_to_a_peer_that_takes_all_leaves_others_their_turns)
+{
+    int turns = 0;
+
+    has_done_all = false;
+    start_actor(count_turns, &turns);
+    start_actor(write_little_by_little, NULL);
+    td_ioloop_start(loop);
+    ck_assert_int_ge(turns, 5);
 }
 END_TEST
 
@@ -786,6 +809,7 @@ fill(TCase *tcase)
     ADD_TABLE(tcase, a_read_gets_the_same_of_bytes_that_come_one_by_one, reads);
     tcase_add_test(tcase, reads_follow_each_other);
     tcase_add_test(tcase, who_reads_as_fast_as_the_peer_sends_leaves_others_their_turns);
+    tcase_add_test(tcase, who_flushes_to_a_peer_that_takes_all_leaves_others_their_turns);
     tcase_add_test(tcase, what_came_before_the_end_can_be_read_after_it);
     tcase_add_test(tcase, bytes_that_are_given_back_are_read_first);
     tcase_add_loop_test(tcase, a_read_that_is_cancelled_or_late_leaves_its_bytes_to_the_next, 0, 2);
