@@ -104,7 +104,7 @@ td_fetch_take_place(td_fetch_stream *f)
         set_awaits_place(f, true);
         rc = td_waiters_wait_until(&client.queue, NULL, td_fetch_connect_deadline(f));
         set_awaits_place(f, false);
-        f->begun_ns = td_now_ns();
+        f->begun_ns = td_clock_ns();
     }
     f->has_place = rc == 0; /* whoever lets one go has counted it */
     return rc == 0 ? 0 : td_fetch_fail_waiting(f, rc);
@@ -167,7 +167,7 @@ td_fetch_open_upstream(td_fetch_stream *f, bool from_kept)
     f->may_keep = !f->options->no_keep_alive && f->options->source_address == NULL &&
                   (f->asks & TD_ASKS_CONNECTION) == 0;
     if (from_kept && f->may_keep)
-        f->upstream = td_upstreams_take(&client.kept, key);
+        f->upstream = td_upstreams_take(&client.kept, key, f->begun_ns);
     const int rc = f->upstream != NULL ? 0 : connect_anew(f, key);
 
     if (rc == 0)

@@ -179,7 +179,7 @@ td_upstreams_fini(td_upstreams *kept)
 }
 
 td_upstream *
-td_upstreams_take(td_upstreams *kept, td_str key)
+td_upstreams_take(td_upstreams *kept, td_str key, int64_t now_ns)
 {
     struct lead *lead = lead_find(kept, key);
     size_t left = lead != NULL ? lead->idle_count : 0;
@@ -187,7 +187,7 @@ td_upstreams_take(td_upstreams *kept, td_str key)
     while (left-- > 0) {
         td_upstream *upstream = TD_CONTAINER_OF(lead->idle.prev, td_upstream, lead_link);
 
-        if (td_now_ns() < upstream->good_until_ns && td_iostream_is_quiet(upstream->stream)) {
+        if (now_ns < upstream->good_until_ns && td_iostream_is_quiet(upstream->stream, now_ns)) {
             take_out(upstream);
             return upstream;
         }

@@ -61,8 +61,11 @@ void td_upstreams_init(td_upstreams *kept, size_t max, size_t origin_max, int64_
                        int64_t lifetime_ms);
 void td_upstreams_fini(td_upstreams *kept);
 
-/* The one that was used last of those that lead there, the caller's from now on; NULL: none. */
-td_upstream *td_upstreams_take(td_upstreams *kept, td_str key);
+/*
+ * The one that was used last of those that lead there, the caller's from now on; NULL: none.
+ * now_ns: what td_clock_ns has just said.
+ */
+td_upstream *td_upstreams_take(td_upstreams *kept, td_str key, int64_t now_ns);
 
 /*
  * Takes it over.  When there are too many to the same place it goes, when there are too many the

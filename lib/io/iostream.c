@@ -358,11 +358,11 @@ td_iostream_on_input(td_iostream *stream, td_loop_fn *fn, void *arg)
  * come since then is taken for an answer to what is asked next, so that may not be long ago.
  */
 static bool
-was_polled(const td_iostream *stream)
+was_polled(const td_iostream *stream, int64_t now_ns)
 {
     return stream->transport.ops->reads_all && stream->on_input != NULL &&
            stream->on_input_since != td_ioloop_iteration(stream->loop) &&
-           !ev_is_pending(&stream->transport.watcher) && td_clock_ns() - td_now_ns() < POLL_GOOD_NS;
+           !ev_is_pending(&stream->transport.watcher) && now_ns - td_now_ns() < POLL_GOOD_NS;
 }
 
 /*
@@ -370,12 +370,12 @@ was_polled(const td_iostream *stream)
  * socket: in front of what counts TLS may have sent something of its own.
  */
 bool
-td_iostream_is_quiet(td_iostream *stream)
+td_iostream_is_quiet(td_iostream *stream, int64_t now_ns)
 {
     char byte;
 
     if (stream->is_closed || stream->in.len > 0)
         return false;
-    return was_polled(stream) ||
+    return was_polled(stream, now_ns) ||
            stream->transport.ops->read(&stream->transport, &byte, 1) == -EAGAIN;
 }

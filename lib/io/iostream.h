@@ -88,9 +88,9 @@ void td_iostream_drain(td_iostream *stream);
 
 /*
  * Nothing has come that was not read, not even the end; to be asked of a stream that is given up if
- * so.
+ * so.  now_ns: what td_clock_ns has just said.
  */
-bool td_iostream_is_quiet(td_iostream *stream);
+bool td_iostream_is_quiet(td_iostream *stream, int64_t now_ns);
 
 int64_t td_iostream_timeout(const td_iostream *stream); /* ms, 0: none */
 

@@ -4,6 +4,7 @@
  */
 #include <sys/socket.h>
 #include "base/budget.h"
+#include "base/clock.h"
 #include "http/upstream.h"
 #include "on_loop.h"
 
@@ -42,7 +43,7 @@ close_kept(void)
 static bool
 is_kept(const char *key)
 {
-    td_upstream *upstream = td_upstreams_take(&kept, td_str_of(key));
+    td_upstream *upstream = td_upstreams_take(&kept, td_str_of(key), td_clock_ns());
     const bool was_kept = upstream != NULL && upstream->was_kept;
 
     td_upstream_destroy(&upstream);
@@ -59,10 +60,10 @@ START_TEST(the_one_used_last_is_found_first)
     td_upstreams_keep(&kept, first);
     td_upstreams_keep(&kept, second);
     td_upstreams_keep(&kept, connection_to("b"));
-    ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a")), second);
-    ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a")), first);
-    ck_assert_ptr_null(td_upstreams_take(&kept, TD_STR("a")));
-    ck_assert_ptr_null(td_upstreams_take(&kept, TD_STR("")));
+    ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a"), td_clock_ns()), second);
+    ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a"), td_clock_ns()), first);
+    ck_assert_ptr_null(td_upstreams_take(&kept, TD_STR("a"), td_clock_ns()));
+    ck_assert_ptr_null(td_upstreams_take(&kept, TD_STR(""), td_clock_ns()));
     ck_assert_uint_eq(kept.count, 1);
     td_upstream_destroy(&first);
     td_upstream_destroy(&second);
@@ -126,7 +127,7 @@ START_TEST(one_that_was_kept_again_is_watched_again)
     open_kept(4, 4, 60000);
     td_upstreams_keep(&kept, connection_to("a"));
     turn();
-    upstream = td_upstreams_take(&kept, TD_STR("a"));
+    upstream = td_upstreams_take(&kept, TD_STR("a"), td_clock_ns());
     td_upstreams_keep(&kept, upstream);
     ck_assert_int_eq(write(peers[0], "x", 1), 1);
     ck_assert(!is_kept("a")); /* not polled since */
@@ -206,7 +207,7 @@ START_TEST(one_that_nobody_wants_for_a_moment_has_no_buffers)
     ck_assert_uint_eq(kept.count, 1);
     td_upstreams_keep(&kept, connection_to("a"));
     ck_assert(is_kept("a"));
-    ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a")), upstream);
+    ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a"), td_clock_ns()), upstream);
     td_upstream_destroy(&upstream);
     close_kept();
 }
@@ -234,12 +235,12 @@ START_TEST(what_the_server_will_close_soon_is_of_no_use)
         upstream->idle_max_s = 0;
         td_upstreams_keep(&kept, upstream);
         ck_assert_int_eq(upstream->good_until_ns, INT64_MAX);
-        ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a")), upstream);
+        ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a"), td_clock_ns()), upstream);
         upstream->idle_max_s = cases[i].idle_max_s;
         td_upstreams_keep(&kept, upstream);
         ck_assert_int_eq(upstream->good_until_ns - td_now_ns(), cases[i].good_ms * TD_NS_PER_MS);
         if (i < 2)
-            ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a")), upstream);
+            ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a"), td_clock_ns()), upstream);
     }
     wait_until(upstream->good_until_ns);
     ck_assert(!is_kept("a"));
@@ -260,7 +261,7 @@ START_TEST(nobody_is_used_for_ever)
     td_upstreams_keep(&kept, busy);
     dies_ns = busy->dies_ns;
     turn();
-    ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a")), busy);
+    ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a"), td_clock_ns()), busy);
     busy->idle_max_s = 60;
     td_upstreams_keep(&kept, busy);
     ck_assert_int_eq(busy->dies_ns, dies_ns);
@@ -287,7 +288,7 @@ START_TEST(gauges_tell_what_is_open_and_what_is_kept)
     td_upstreams_keep(&kept, second); /* one too many */
     ck_assert_int_eq(open.own, 1);
     ck_assert_int_eq(idle.own, 1);
-    ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a")), first);
+    ck_assert_ptr_eq(td_upstreams_take(&kept, TD_STR("a"), td_clock_ns()), first);
     ck_assert_int_eq(open.own, 1);
     ck_assert_int_eq(idle.own, 0);
     td_upstreams_keep(&kept, first);
