@@ -12,7 +12,6 @@
 #include "base/counters.h"
 #include "http/fetch_internal.h"
 #include "io/call.h"
-#include "io/iostream.h"
 #include "io/waiters.h"
 
 static td_http_client_options settings = {
@@ -168,11 +167,7 @@ td_fetch_open_upstream(td_fetch_stream *f, bool from_kept)
                   (f->asks & TD_ASKS_CONNECTION) == 0;
     if (from_kept && f->may_keep)
         f->upstream = td_upstreams_take(&client.kept, key, f->begun_ns);
-    const int rc = f->upstream != NULL ? 0 : connect_anew(f, key);
-
-    if (rc == 0)
-        td_iostream_set_near(f->upstream->stream, f->arena);
-    return rc;
+    return f->upstream != NULL ? 0 : connect_anew(f, key);
 }
 
 void

@@ -274,12 +274,6 @@ td_iostream_set_deadline(td_iostream *stream, int64_t deadline_ns)
     stream->deadline_ns = deadline_ns;
 }
 
-void
-td_iostream_set_near(td_iostream *stream, const void *memory)
-{
-    stream->near = memory;
-}
-
 int
 td_iostream_wait(td_iostream *stream, td_waiters *line)
 {

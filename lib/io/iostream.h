@@ -37,12 +37,6 @@ int td_iostream_send(td_iostream *stream);
 void td_iostream_set_deadline(td_iostream *stream, int64_t deadline_ns);
 
 /*
- * Memory that whoever reads will use next: what lies there comes to the processor's caches while
- * the kernel is asked (base/prefetch.h).  NULL: none; it need not outlive anything.
- */
-void td_iostream_set_near(td_iostream *stream, const void *memory);
-
-/*
  * td_iostream_flush that ends with 1 when something has come meanwhile, be it the end: there is
  * something to read.  While another coroutine reads it is td_iostream_flush.
  */

@@ -33,7 +33,6 @@ struct td_iostream {
 
     struct stream_read reading; /* means something while td_iostream_is_reading() */
     td_waiters readers;         /* one at most */
-    const void *near;           /* see td_iostream_set_near */
     td_future *future;          /* or this one wants the read; NULL: none does */
     td_buf result;              /* what the last read gave */
     td_str data;                /* of it; the result of td_iostream_read_future */

@@ -9,7 +9,6 @@
 #include "io/call.h"
 
 #define PIECE ((size_t)64 * 1024) /* received by one attempt */
-#define NEAR_PREFETCHED (26 * TD_CACHE_LINE)
 #define BURST 4                   /* of them before others have their turn */
 
 /* How td_iostream_read.until goes on, for those that only the stream itself has. */
@@ -225,8 +224,6 @@ td_iostream_go_on_reading(td_iostream *stream)
     int rc;
 
     td_waiters_expect(&stream->readers);
-    if (stream->near != NULL)
-        td_prefetch(stream->near, NEAR_PREFETCHED);
     rc = try_read(stream);
     if (rc != 0)
         td_iostream_end_read(stream, rc > 0 ? 0 : rc);
