@@ -201,11 +201,13 @@ td_fetch_check_url(td_fetch_stream *f)
 /* ---- the request, as it is sent */
 
 #define OURS_MAX 12
+#define USUAL_LINES "User-Agent: " USER_AGENT "\r\nAccept-Encoding: gzip\r\n"
 
 /* The lines that we add, and what is made for them. */
 struct ours {
     td_header lines[OURS_MAX];
     size_t count;
+    bool usual; /* USUAL_LINES come before them */
     char length[TD_DECIMAL_MAX];
 };
 
@@ -271,10 +273,15 @@ collect_ours(td_fetch_stream *f, struct ours *ours)
 {
     const td_fetch_options *o = f->options;
 
-    if ((o->user_agent == NULL || o->user_agent[0] != '\0') && (f->asks & TD_ASKS_USER_AGENT) == 0)
+    const bool names_agent = (f->asks & TD_ASKS_USER_AGENT) == 0 &&
+                             (o->user_agent == NULL || o->user_agent[0] != '\0');
+    const bool inflates = (f->asks & TD_ASKS_ACCEPT_ENCODING) == 0 && !o->no_decompress;
+
+    ours->usual = names_agent && o->user_agent == NULL && inflates;
+    if (names_agent && !ours->usual)
         add(ours, TD_STR("User-Agent"),
             o->user_agent != NULL ? td_str_of(o->user_agent) : TD_STR(USER_AGENT));
-    if (!o->no_decompress && (f->asks & TD_ASKS_ACCEPT_ENCODING) == 0)
+    if (inflates && !ours->usual)
         add(ours, TD_STR("Accept-Encoding"), TD_STR("gzip"));
     if (o->upgrade != NULL) {
         add(ours, TD_STR("Connection"), TD_STR("Upgrade"));
@@ -379,7 +386,7 @@ td_fetch_make_head(td_fetch_stream *f, td_buf *to)
     withhold(f);
     collect_ours(f, &ours);
     start = at = td_buf_reserve(to, f->method.len + 2 * f->url.len +
-                                        sizeof("  HTTP/1.1\r\nHost: \r\n\r\n") +
+                                        sizeof("  HTTP/1.1\r\nHost: \r\n\r\n" USUAL_LINES) +
                                         lines_size(f->asked.items, f->asked.count) +
                                         lines_size(ours.lines, ours.count));
     at = put_request_line(at, f);
@@ -389,6 +396,8 @@ td_fetch_make_head(td_fetch_stream *f, td_buf *to)
         at = TD_PUT(at, "\r\n");
     }
     at = put_lines(at, f->asked.items, f->asked.count);
+    if (ours.usual)
+        at = TD_PUT(at, USUAL_LINES);
     at = put_lines(at, ours.lines, ours.count);
     at = TD_PUT(at, "\r\n");
     td_buf_added(to, (size_t)(at - start));

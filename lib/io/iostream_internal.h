@@ -93,7 +93,7 @@ bool td_iostream_go_on_shaking(td_iostream *stream); /* false: it is not over, o
 
 size_t td_iostream_room(const td_iostream *stream); /* bytes that may be received at once */
 ssize_t td_iostream_receive(td_iostream *stream);   /* so many, 0 at the end, or an error */
-void td_iostream_go_on_reading(td_iostream *stream);
+void td_iostream_go_on_reading(td_iostream *stream); /* td_waiters_resume of readers is next */
 void td_iostream_read_last(td_iostream *stream); /* no more is received: what is there may do */
 void td_iostream_end_read(td_iostream *stream, int code); /* tells whoever reads, if anybody does */
 int td_iostream_take(td_iostream *stream, size_t n);      /* that many are the result; returns 1 */

@@ -189,17 +189,11 @@ try_read(td_iostream *stream)
 
 /* ---- its end */
 
-/* Tell whoever wanted the read how it went. */
-void
-td_iostream_end_read(td_iostream *stream, int code)
+static void
+settle_future(td_iostream *stream, int code)
 {
     td_future *future = stream->future;
 
-    if (future == NULL) {
-        if (td_waiters_any(&stream->readers))
-            td_waiters_release(&stream->readers, code);
-        return;
-    }
     stream->future = NULL;
     td_future_on_cancel(future, NULL, NULL);
     if (code == 0)
@@ -207,6 +201,16 @@ td_iostream_end_read(td_iostream *stream, int code)
     else
         td_future_set_error(future, code);
     td_future_unref(future);
+}
+
+/* Tell whoever wanted the read how it went. */
+void
+td_iostream_end_read(td_iostream *stream, int code)
+{
+    if (stream->future != NULL)
+        settle_future(stream, code);
+    else if (td_waiters_any(&stream->readers))
+        td_waiters_release(&stream->readers, code);
 }
 
 /* What a read has come to may be the end of the stream. */
@@ -225,8 +229,10 @@ td_iostream_go_on_reading(td_iostream *stream)
 
     td_waiters_expect(&stream->readers);
     rc = try_read(stream);
-    if (rc != 0)
-        td_iostream_end_read(stream, rc > 0 ? 0 : rc);
+    if (rc != 0 && stream->future != NULL)
+        settle_future(stream, rc > 0 ? 0 : rc);
+    else if (rc != 0)
+        td_waiters_release_here(&stream->readers, rc > 0 ? 0 : rc);
     close_after_read(stream, rc);
 }
 

@@ -110,8 +110,8 @@ td_waiters_wait_until(td_waiters *waiters, void *own, int64_t deadline_ns)
     return td_coroutine_wait(cancelled, &waiter);
 }
 
-void *
-td_waiters_release(td_waiters *waiters, int code)
+static inline struct waiter *
+let_go(td_waiters *waiters, int code)
 {
     struct waiter *waiter = TD_CONTAINER_OF(waiters->line.next, struct waiter, link);
 
@@ -119,8 +119,22 @@ td_waiters_release(td_waiters *waiters, int code)
     td_list_append(&waiters->coming, &waiter->link);
     td_timer_stop(waiter->loop, &waiter->timer);
     waiter->code = code;
+    return waiter;
+}
+
+void *
+td_waiters_release(td_waiters *waiters, int code)
+{
+    struct waiter *waiter = let_go(waiters, code);
+
     td_ioloop_post(waiter->loop, &waiter->back);
     return waiter->own;
+}
+
+void
+td_waiters_release_here(td_waiters *waiters, int code)
+{
+    let_go(waiters, code);
 }
 
 void

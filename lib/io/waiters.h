@@ -44,6 +44,9 @@ td_waiters_any(const td_waiters *waiters)
 void *td_waiters_release(td_waiters *waiters, int code);
 void td_waiters_release_all(td_waiters *waiters, int code);
 
+/* The same of one for a caller who calls td_waiters_resume before anything else runs. */
+void td_waiters_release_here(td_waiters *waiters, int code);
+
 /*
  * Whoever is the first in line, if anybody, will be let go soon: the stack that it goes on with is
  * on its way to the processor's caches while the kernel is asked.

@@ -51,23 +51,28 @@ count_time(td_handler *h, int64_t started_ns)
         h->fetch_ns += td_now_ns() - started_ns;
 }
 
-/* What the caller says, complete; false: it makes no sense, which was logged. */
-static bool
-read_options(td_handler *h, const char *url, const td_fetch_options *wanted,
-             td_fetch_options *out, const char *function)
+/* What the caller says, complete, in `own` or elsewhere; NULL: it makes no sense, it was logged. */
+static const td_fetch_options *
+read_options(td_handler *h, const char *url, const td_fetch_options *wanted, td_fetch_options *own,
+             const char *function)
 {
-    *out = (td_fetch_options){0};
+    static const td_fetch_options usual = {.size = sizeof(usual)};
+
     if (!td_handler_has(h, function, url))
-        return false;
+        return NULL;
+    if (wanted == NULL && td_str_is_null(td_traceparent(h)))
+        return &usual;
+    *own = usual;
     if (wanted != NULL)
-        memcpy(out, wanted, wanted->size < sizeof(*out) ? wanted->size : sizeof(*out));
-    if (out->connect_timeout_ms >= -1 && out->request_timeout_ms >= -1 && out->max_redirects >= -1 &&
-        out->max_body_size >= 0 && out->content_length >= 0 && (out->headers != NULL || out->headers_count == 0)) {
-        pass_trace_on(h, out);
-        return true;
+        memcpy(own, wanted, wanted->size < sizeof(*own) ? wanted->size : sizeof(*own));
+    if (own->connect_timeout_ms >= -1 && own->request_timeout_ms >= -1 &&
+        own->max_redirects >= -1 && own->max_body_size >= 0 && own->content_length >= 0 &&
+        (own->headers != NULL || own->headers_count == 0)) {
+        pass_trace_on(h, own);
+        return own;
     }
     td_handler_misuse(h, function, "a time-out, a limit or the headers are wrong");
-    return false;
+    return NULL;
 }
 
 static void
@@ -103,18 +108,20 @@ td_response *
 td_fetch(td_handler *h, const char *url, const td_fetch_options *wanted)
 {
     static const char function[] = "td_fetch";
-    td_fetch_options options;
+    const td_fetch_options *options;
+    td_fetch_options own;
     td_response *answer;
 
     if (!td_is_on_coroutine(function))
         return NULL;
-    if (!read_options(h, url, wanted, &options, function)) {
+    options = read_options(h, url, wanted, &own, function);
+    if (options == NULL) {
         remember_misuse(h, function);
         return NULL;
     }
     answer = td_alloc(h, sizeof(*answer));
     const int64_t started_ns = td_clock_ns();
-    const int rc = td_http_client_fetch(td_handler_arena(h), url, &options, h, started_ns, answer);
+    const int rc = td_http_client_fetch(td_handler_arena(h), url, options, h, started_ns, answer);
     count_time(h, started_ns);
     if (rc == 0)
         return answer;
@@ -129,13 +136,14 @@ td_fetch_open(td_handler *h, const char *url, const td_fetch_options *wanted)
 {
     static const char function[] = "td_fetch_open";
     td_fetch_stream *stream;
-    td_fetch_options *options;
+    const td_fetch_options *options;
     td_response *answer;
 
     if (!td_is_on_coroutine(function) || !td_handler_usable(h, function))
         return NULL;
-    options = td_arena_alloc_raw(&h->request->arena, sizeof(*options));
-    if (!read_options(h, url, wanted, options, function)) {
+    options = read_options(h, url, wanted,
+                           td_arena_alloc_raw(&h->request->arena, sizeof(*options)), function);
+    if (options == NULL) {
         remember_misuse(h, function);
         return NULL;
     }
@@ -363,10 +371,12 @@ fetching_canceled(td_future *future, void *arg)
 td_future *
 td_fetch_future(td_handler *h, const char *url, const td_fetch_options *wanted)
 {
-    td_fetch_options options;
+    const td_fetch_options *options;
+    td_fetch_options own;
     struct fetching *fetching;
 
-    if (!read_options(h, url, wanted, &options, "td_fetch_future"))
+    options = read_options(h, url, wanted, &own, "td_fetch_future");
+    if (options == NULL)
         return NULL;
     fetching = TD_ARENA_NEW(&h->request->arena, struct fetching);
     fetching->begin =
@@ -378,7 +388,7 @@ td_fetch_future(td_handler *h, const char *url, const td_fetch_options *wanted)
     fetching->request = h->request;
     fetching->owner = h;
     fetching->url = td_arena_strdup(&h->request->arena, url);
-    fetching->options = options;
+    fetching->options = *options;
     fetching->answer = TD_ARENA_NEW(&h->request->arena, td_response);
     fetching->future = td_future_create();
     td_future_on_cancel(fetching->future, fetching_canceled, fetching);
