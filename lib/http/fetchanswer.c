@@ -6,9 +6,9 @@
 #include "http/fetch_internal.h"
 
 #include <string.h>
-#include <tornado/iostream.h>
 #include "base/budget.h"
 #include "base/escape.h"
+#include "io/iostream.h"
 
 #define BODY_MAX_DEFAULT (INT64_C(16) << 20)
 #define INTERIM_MAX 16 /* 1xx responses in front of one */
@@ -22,7 +22,7 @@ receive_until(td_fetch_stream *f, int64_t deadline_ns)
 
     if (rc < 0)
         return rc;
-    return td_iostream_read_partial(f->upstream->stream, TD_FETCH_PIECE, &f->rest);
+    return td_iostream_read_some(f->upstream->stream, TD_FETCH_PIECE, &f->rest);
 }
 
 /*
@@ -185,7 +185,7 @@ void
 td_fetch_take_head(td_fetch_stream *f)
 {
     const td_headers *from = &f->response.headers;
-    td_fetch_header *headers = td_arena_alloc(f->arena, (from->count + 1) * sizeof(*headers));
+    td_fetch_header *headers = td_arena_alloc_raw(f->arena, from->count * sizeof(*headers));
 
     for (size_t i = 0; i < from->count; i++)
         headers[i] = (td_fetch_header){from->items[i].name.ptr, from->items[i].value.ptr};

@@ -112,7 +112,8 @@ td_fetch_take_place(td_fetch_stream *f)
 void
 td_fetch_leave_place(td_fetch_stream *f)
 {
-    set_awaits_place(f, false); /* it was cancelled there */
+    if (f->awaits_place) /* it was cancelled there */
+        set_awaits_place(f, false);
     if (f->has_place)
         hand_on(NULL);
     f->has_place = false;

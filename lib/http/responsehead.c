@@ -332,7 +332,7 @@ repeat(const td_response_known *known, td_arena *arena, td_response_head *out)
     const char *copy = memcpy(td_arena_alloc_raw(arena, known->len), text, known->len);
 
     point_into(out, &known->head, text, copy,
-               TD_ARENA_ARRAY(arena, td_header, known->head.headers.count));
+               td_arena_alloc_raw(arena, known->head.headers.count * sizeof(td_header)));
     return known->len;
 }
 

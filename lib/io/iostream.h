@@ -31,6 +31,9 @@ size_t td_iostream_give_back(td_iostream *stream);
 td_buf *td_iostream_output(td_iostream *stream);
 int td_iostream_send(td_iostream *stream);
 
+/* td_iostream_read_partial of one of ours, which is read by nobody else, on a coroutine. */
+int td_iostream_read_some(td_iostream *stream, size_t count, td_str *out);
+
 /*
  * All waits from now on end by then (td_clock_ns; INT64_MAX: never), until td_iostream_set_timeout.
  */

@@ -356,6 +356,17 @@ read_and_wait(td_iostream *stream, const td_iostream_read *what, td_str *out, co
 }
 
 int
+td_iostream_read_some(td_iostream *stream, size_t count, td_str *out)
+{
+    const struct stream_read reading = {.until = TD_UNTIL_PARTIAL, .count = count};
+    const int rc = await_read(stream, &reading);
+
+    if (rc == 0)
+        *out = stream->data;
+    return rc;
+}
+
+int
 td_iostream_read_bytes(td_iostream *stream, size_t count, td_str *out)
 {
     return read_and_wait(stream, TD_READ_UNTIL(TD_UNTIL_BYTES, .count = count), out,

@@ -119,7 +119,7 @@ td_fetch(td_handler *h, const char *url, const td_fetch_options *wanted)
         remember_misuse(h, function);
         return NULL;
     }
-    answer = td_alloc(h, sizeof(*answer));
+    answer = td_arena_alloc_raw(td_handler_arena(h), sizeof(*answer)); /* td_fetch_init fills it in */
     const int64_t started_ns = td_clock_ns();
     const int rc = td_http_client_fetch(td_handler_arena(h), url, options, h, started_ns, answer);
     count_time(h, started_ns);
