@@ -1,7 +1,6 @@
 /* Clocks, and dates without the C library, whose functions follow the locale as HTTP does not. */
 #include "base/clock.h"
 
-#include <stdbool.h>
 #include <string.h>
 #include <tornado/error.h>
 
@@ -10,6 +9,7 @@
 
 int64_t td_clock_cached_ns;
 int64_t td_clock_read_ns;
+int64_t td_clock_tick_ns;
 time_t td_clock_cached_wall;
 
 static const char day_names[7][10] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
@@ -17,19 +17,32 @@ static const char day_names[7][10] = {"Sunday",   "Monday", "Tuesday", "Wednesda
 static const char month_names[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
-int64_t
-td_clock_ns(void)
+static int64_t
+read_clock(clockid_t clock)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return now.tv_sec * TD_NS_PER_S + now.tv_nsec;
+}
+
+int64_t
+td_clock_ns(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+bool
+td_clock_is_same_tick(void)
+{
+    return read_clock(CLOCK_MONOTONIC_COARSE) == td_clock_tick_ns;
 }
 
 void
 td_clock_refresh(void)
 {
     td_clock_cached_ns = td_clock_read_ns = td_clock_ns();
+    td_clock_tick_ns = read_clock(CLOCK_MONOTONIC_COARSE);
     td_clock_cached_wall = time(NULL);
 }
 

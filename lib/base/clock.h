@@ -7,6 +7,7 @@
 #ifndef TORNADO_BASE_CLOCK_H
 #define TORNADO_BASE_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 #include <tornado/abi.h>
@@ -26,6 +27,13 @@ TD_PRIVATE extern time_t td_clock_cached_wall;
  * The latest reading on the loop's thread: the cached one, or one since of whoever measures there.
  */
 TD_PRIVATE extern int64_t td_clock_read_ns;
+
+/*
+ * The kernel's tick, some ms long, in which the last refresh was: whether it is over is known for a
+ * fifth of what a reading costs.
+ */
+TD_PRIVATE extern int64_t td_clock_tick_ns;
+TD_PRIVATE bool td_clock_is_same_tick(void);
 
 TD_PRIVATE void td_clock_refresh(void);
 

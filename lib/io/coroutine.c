@@ -611,7 +611,7 @@ leave_loop(const td_coroutine *co)
 {
     if (co->has_waited && co->is_ended)
         td_gauge_add(&td_gauges->coroutines, -1);
-    if (scheduler.loop != NULL)
+    if (scheduler.loop != NULL && !td_stretch_is_short())
         td_stretch_end(td_clock_ns(), co->task.owner, co->task.module);
 }
 

@@ -155,6 +155,23 @@ START_TEST(the_date_of_now_is_made_once_a_second)
 }
 END_TEST
 
+START_TEST(a_tick_is_over_after_a_while_and_not_at_once)
+{
+    const int64_t end_ns = td_clock_ns() + 10 * TD_NS_PER_S;
+    bool was_same = false;
+
+    while (!was_same && td_clock_ns() < end_ns) { /* the next one may begin in between */
+        td_clock_refresh();
+        was_same = td_clock_is_same_tick();
+    }
+    ck_assert(was_same);
+    while (td_clock_is_same_tick() && td_clock_ns() < end_ns)
+        ;
+    ck_assert(!td_clock_is_same_tick());
+    ck_assert_int_ge(td_clock_ns(), td_now_ns());
+}
+END_TEST
+
 START_TEST(now_is_what_the_last_refresh_saw)
 {
     td_clock_refresh();
@@ -177,6 +194,7 @@ fill(TCase *tcase)
     tcase_add_test(tcase, two_digits_of_a_year_are_at_most_50_years_ahead);
     tcase_add_test(tcase, the_date_of_now_is_made_once_a_second);
     tcase_add_test(tcase, now_is_what_the_last_refresh_saw);
+    tcase_add_test(tcase, a_tick_is_over_after_a_while_and_not_at_once);
 }
 
 int
