@@ -49,6 +49,8 @@ struct td_ioloop {
     size_t due_count, due_size;
     uint64_t sequence; /* of timers, so that equal deadlines keep their order */
 
+    char *scratch; /* NULL: nobody has asked */
+
     pthread_mutex_t lock; /* guards what other threads touch: */
     td_list posted;       /* their callbacks */
     bool is_closing;      /* what they post is dropped */
@@ -89,6 +91,14 @@ td_ioloop_ev(td_ioloop *loop)
 {
     touch(loop);
     return loop->ev;
+}
+
+char *
+td_ioloop_scratch(td_ioloop *loop)
+{
+    if (TD_UNLIKELY(loop->scratch == NULL))
+        loop->scratch = td_xmalloc(TD_SCRATCH_SIZE);
+    return loop->scratch;
 }
 
 unsigned
@@ -597,6 +607,7 @@ td_ioloop_destroy(td_ioloop **loop_address)
     ev_loop_destroy(loop->ev);
     close(loop->wake.fd);
     free(loop->heap);
+    free(loop->scratch);
     free(loop->due);
     remain(loop);
     *loop_address = NULL;

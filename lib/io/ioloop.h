@@ -36,6 +36,13 @@ TD_PRIVATE struct ev_loop *td_ioloop_ev(td_ioloop *loop);
 TD_PRIVATE unsigned td_ioloop_iteration(const td_ioloop *loop); /* how often it has polled */
 
 /*
+ * TD_SCRATCH_SIZE bytes for whoever runs on the loop's thread, until something else does.  All use
+ * the same, so they are in the processor's caches.
+ */
+#define TD_SCRATCH_SIZE ((size_t)64 * 1024)
+TD_PRIVATE char *td_ioloop_scratch(td_ioloop *loop);
+
+/*
  * For a watcher's function that gets EV_ERROR: the system does not watch the descriptor (epoll_ctl:
  * no memory, or too many) and libev has stopped the watcher.  Logs that, with `what` it is of, and
  * starts it once more.

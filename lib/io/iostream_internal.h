@@ -45,6 +45,7 @@ struct td_iostream {
     bool ends_behind_out, we_ended; /* nor do we: when `out` is sent; and the kernel knows */
     bool half_open;                 /* its end is not that of the stream */
     bool is_drained; /* the kernel had no more at the last attempt, and has not said otherwise */
+    bool comes_much; /* the last attempt has received a lot */
     uint8_t burst;   /* attempts to read since it last said that there is something */
     uint8_t flushes; /* with nothing to wait for */
     bool flush_ends_at_input;

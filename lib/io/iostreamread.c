@@ -9,6 +9,7 @@
 #include "io/call.h"
 
 #define PIECE ((size_t)64 * 1024) /* received by one attempt */
+#define MUCH (PIECE / 4)
 #define BURST 4                   /* of them before others have their turn */
 
 /* How td_iostream_read.until goes on, for those that only the stream itself has. */
@@ -127,13 +128,24 @@ attempt(td_iostream *stream, char *to, size_t size)
     return n;
 }
 
+/*
+ * Most of what comes is little.  The kernel copies it faster to memory that is warm than we do from
+ * there, and the stream keeps no room for more; where much comes it goes straight to its place.
+ */
 static ssize_t
 receive(td_iostream *stream, size_t size)
 {
-    const ssize_t n = attempt(stream, td_buf_reserve(&stream->in, size), size);
+    const bool is_direct = stream->comes_much || stream->in.len > 0 || size > TD_SCRATCH_SIZE;
+    char *to = is_direct ? td_buf_reserve(&stream->in, size) : td_ioloop_scratch(stream->loop);
+    const ssize_t n = attempt(stream, to, size);
 
-    if (n > 0)
+    if (n <= 0)
+        return n;
+    stream->comes_much = (size_t)n >= MUCH;
+    if (is_direct)
         td_buf_added(&stream->in, (size_t)n);
+    else
+        td_buf_append(&stream->in, td_str_make(to, (size_t)n));
     return n;
 }
 
