@@ -889,9 +889,9 @@ class OneAtATime(Fetch):
             self.assertEqual(self.ask("several", url=upstream.url, count=10), b"200 0 6 hello\n" * 10)
             self.assertEqual(upstream.connections, 1)
         with Upstream(says(b"", then_waits=True)) as upstream:
-            lines = self.ask("several", url=upstream.url, count=3, ms=300).decode().split("\n")
+            lines = self.ask("several", url=upstream.url, count=3, ms=900, connect_ms=300).decode().split("\n")
             self.assertEqual(lines[0], f"599 {TIMED_OUT} 4 Timeout during request")
-            self.assertIn(f"599 {TIMED_OUT} 1 Timeout in request queue", lines[1:3])
+            self.assertEqual(lines[1:3], [f"599 {TIMED_OUT} 1 Timeout in request queue"] * 2)
         with Upstream(says(answer())) as upstream:  # all places are free again
             self.assertEqual(self.fetch(upstream.url)[2], b"hello")
 
