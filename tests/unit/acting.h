@@ -23,7 +23,7 @@ acting_setup(void)
     web_serve(urls);
 }
 
-/* lines: "Name: value\r\n" each, or NULL. */
+/* lines: "Name: value\r\n" each, or "". */
 static inline web_exchange *
 request(const char *method, const char *lines, td_method_fn *fn)
 {

@@ -3,34 +3,10 @@
  * HTTP, both ways.
  */
 #include <tornado/httputil.h>
-#include "web_fixture.h"
+#include "acting.h"
 #include "unit.h"
 
-static td_method_fn *act;
 static int row;
-
-static void
-do_act(td_handler *h)
-{
-    act(h);
-}
-
-static const td_handler_class Act = {.get = do_act, .name = "Act"};
-static const td_url urls[] = {TD_URL("/", &Act), {.pattern = NULL}};
-
-static web_exchange *
-request(const char *target, td_method_fn *fn)
-{
-    act = fn;
-    return web_get(target);
-}
-
-static void
-setup(void)
-{
-    web_setup();
-    web_serve(urls);
-}
 
 /* ---- URLs */
 
@@ -77,7 +53,7 @@ concat(td_handler *h)
 START_TEST(arguments_stand_behind_the_query_and_before_the_fragment)
 {
     row = _i;
-    web_done(request("/", concat));
+    web_done(request("GET", "", concat));
 }
 END_TEST
 
@@ -92,7 +68,8 @@ come_back(td_handler *h)
 
 START_TEST(arguments_of_the_request_come_back)
 {
-    web_exchange *x = request("/?a=b%20c&a=+&%c3%bc=%zz&d", come_back);
+    act = come_back;
+    web_exchange *x = web_get("/?a=b%20c&a=+&%c3%bc=%zz&d");
 
     ck_assert_str_eq(x->body, "/?a=b%20c&a=%20&%C3%BC=%25zz&d=");
     web_done(x);
@@ -124,7 +101,7 @@ format(td_handler *h)
 START_TEST(a_time_is_a_date_of_http)
 {
     row = _i;
-    web_done(request("/", format));
+    web_done(request("GET", "", format));
 }
 END_TEST
 
@@ -155,7 +132,7 @@ parse(td_handler *h)
 START_TEST(a_date_of_http_is_a_time)
 {
     row = _i;
-    web_done(request("/", parse));
+    web_done(request("GET", "", parse));
 }
 END_TEST
 
@@ -177,7 +154,7 @@ misuse(td_handler *h)
 
 START_TEST(misuse_is_told_and_harmless)
 {
-    web_done(request("/", misuse));
+    web_done(request("GET", "", misuse));
     const char *log = web_log();
 
     ck_assert(strstr(log, "td_url_concat: NULL is not allowed"));
@@ -189,7 +166,7 @@ END_TEST
 static void
 fill(TCase *tcase)
 {
-    tcase_add_checked_fixture(tcase, setup, web_teardown);
+    tcase_add_checked_fixture(tcase, acting_setup, web_teardown);
     ADD_TABLE(tcase, arguments_stand_behind_the_query_and_before_the_fragment, concatenations);
     tcase_add_test(tcase, arguments_of_the_request_come_back);
     ADD_TABLE(tcase, a_time_is_a_date_of_http, timestamps);
