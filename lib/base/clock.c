@@ -9,8 +9,8 @@
 
 int64_t td_clock_cached_ns;
 int64_t td_clock_read_ns;
-int64_t td_clock_tick_ns;
 time_t td_clock_cached_wall;
+static int64_t tick_ns; /* the coarse clock at the last refresh */
 
 static const char day_names[7][10] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
                                       "Thursday", "Friday", "Saturday"};
@@ -35,14 +35,14 @@ td_clock_ns(void)
 bool
 td_clock_is_same_tick(void)
 {
-    return read_clock(CLOCK_MONOTONIC_COARSE) == td_clock_tick_ns;
+    return read_clock(CLOCK_MONOTONIC_COARSE) == tick_ns;
 }
 
 void
 td_clock_refresh(void)
 {
     td_clock_cached_ns = td_clock_read_ns = td_clock_ns();
-    td_clock_tick_ns = read_clock(CLOCK_MONOTONIC_COARSE);
+    tick_ns = read_clock(CLOCK_MONOTONIC_COARSE);
     td_clock_cached_wall = time(NULL);
 }
 

@@ -29,10 +29,9 @@ TD_PRIVATE extern time_t td_clock_cached_wall;
 TD_PRIVATE extern int64_t td_clock_read_ns;
 
 /*
- * The kernel's tick, some ms long, in which the last refresh was: whether it is over is known for a
- * fifth of what a reading costs.
+ * The kernel's tick, some ms long, in which the last refresh was, is not over: known for an eighth of
+ * what a reading costs.
  */
-TD_PRIVATE extern int64_t td_clock_tick_ns;
 TD_PRIVATE bool td_clock_is_same_tick(void);
 
 TD_PRIVATE void td_clock_refresh(void);

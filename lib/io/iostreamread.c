@@ -129,8 +129,9 @@ attempt(td_iostream *stream, char *to, size_t size)
 }
 
 /*
- * Most of what comes is little.  The kernel copies it faster to memory that is warm than we do from
- * there, and the stream keeps no room for more; where much comes it goes straight to its place.
+ * Most of what comes is little, and to fill memory that is in no cache takes the kernel longer than
+ * both copies by way of memory that is; nor does the stream keep room for more.  Where much comes it
+ * goes straight to its place.
  */
 static ssize_t
 receive(td_iostream *stream, size_t size)
@@ -324,6 +325,16 @@ await_read(td_iostream *stream, const struct stream_read *reading)
     return td_iostream_wait(stream, &stream->readers);
 }
 
+static int
+await_data(td_iostream *stream, const struct stream_read *reading, td_str *out)
+{
+    const int rc = await_read(stream, reading);
+
+    if (rc == 0)
+        *out = stream->data;
+    return rc;
+}
+
 /* True when that is something that can be read, and nothing else is being read. */
 static bool
 prepare(td_iostream *stream, const td_iostream_read *what, struct stream_read *out,
@@ -353,7 +364,6 @@ static int
 read_and_wait(td_iostream *stream, const td_iostream_read *what, td_str *out, const char *function)
 {
     struct stream_read reading;
-    int rc;
 
     if (!td_waiters_may_wait(stream, 0, function))
         return TD_EINVAL;
@@ -361,21 +371,15 @@ read_and_wait(td_iostream *stream, const td_iostream_read *what, td_str *out, co
         return td_misuse(function, "there is no place for the bytes");
     if (!prepare(stream, what, &reading, function))
         return TD_EINVAL;
-    rc = await_read(stream, &reading);
-    if (rc == 0)
-        *out = stream->data;
-    return rc;
+    return await_data(stream, &reading, out);
 }
 
 int
 td_iostream_read_some(td_iostream *stream, size_t count, td_str *out)
 {
     const struct stream_read reading = {.until = TD_UNTIL_PARTIAL, .count = count};
-    const int rc = await_read(stream, &reading);
 
-    if (rc == 0)
-        *out = stream->data;
-    return rc;
+    return await_data(stream, &reading, out);
 }
 
 int
